@@ -131,14 +131,15 @@ impl Server {
     /// Makes a database; one that exists already is fine.
     pub fn create_database(&self, name: &str) -> Result<(), ServerError> {
         const DUPLICATE_DATABASE: &str = "42P04";
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-        if name.is_empty() || name.len() > 63 || !name.chars().all(plain) {
-            return Err(ServerError::BadName(name.to_owned()));
-        }
-        match wire::run(self.port, &self.options.superuser, &format!("CREATE DATABASE \"{name}\"")) {
+        match self.run(&format!("CREATE DATABASE {}", plain(name)?)) {
             Err(ServerError::Refused { code, .. }) if code == DUPLICATE_DATABASE => Ok(()),
             other => other,
         }
+    }
+
+    /// Removes a database and ends its connections; one that does not exist is fine.
+    pub fn drop_database(&self, name: &str) -> Result<(), ServerError> {
+        self.run(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", plain(name)?))
     }
 
     /// Boots on the port that was asked for, or on the first free one that nobody takes before the server does.
@@ -192,6 +193,10 @@ impl Server {
         Err(ServerError::Timeout { state: "ready", limit: READY_LIMIT, log: self.cluster.log.clone() })
     }
 
+    fn run(&self, statement: &str) -> Result<(), ServerError> {
+        wire::run(self.port, &self.options.superuser, statement)
+    }
+
     fn signal(&self, signal: Signal) -> Result<(), ServerError> {
         let Some(child) = &self.child else { return Ok(()) };
         kill_process(Pid::from_child(child), signal)
@@ -223,6 +228,15 @@ impl Drop for Server {
         }
         self.guard.release();
     }
+}
+
+/// The name in quotes, if it is one that needs no escape.
+fn plain(name: &str) -> Result<String, ServerError> {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if name.is_empty() || name.len() > 63 || !name.chars().all(is_plain) {
+        return Err(ServerError::BadName(name.to_owned()));
+    }
+    Ok(format!("\"{name}\""))
 }
 
 /// A port that is free now; processes with different seeds look at different ports first.

@@ -1,5 +1,7 @@
 //! A real server through its whole life: start, use, crash, start again, and the end of the process that owned it.
 
+#![expect(clippy::unwrap_used, reason = "a helper of tests may end the test")]
+
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};

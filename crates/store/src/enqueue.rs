@@ -1,0 +1,248 @@
+//! enqueue: new jobs into the queue, many requests in one transaction. An answer means that it is committed.
+//!
+//! Plain jobs cost one statement for any number of them. Only requests with an idempotency key, and jobs with a unique key,
+//! take the longer road in `enqueue::keyed`.
+
+use std::time::Instant;
+
+use jobqueue_core::{JobId, NewJob, Start, Status};
+use serde::{Deserialize, Serialize};
+
+use crate::connect::{Store, Unit};
+use crate::error::StoreError;
+use crate::idempotency::Idempotency;
+use crate::row::to_ms;
+use crate::unique::kept_bits;
+
+mod keyed;
+
+/// Collisions with other transactions are tried this often before they count as unavailable.
+const TRIES: u32 = 4;
+
+/// One request: jobs that are answered together.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// The jobs, in order.
+    pub jobs: Vec<NewJob>,
+    /// If set, one job that is rejected rejects them all.
+    pub atomic: bool,
+    /// The client's key for this request.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// What became of one submitted job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Accepted {
+    /// It is stored now.
+    Created {
+        /// Its id.
+        id: JobId,
+        /// `queued`, or `scheduled` if its time is still to come.
+        status: Status,
+    },
+    /// Another job holds its unique key; nothing was stored.
+    Existing(JobId),
+    /// Another job holds its unique key and the job asked to be rejected then; nothing was stored.
+    Rejected(JobId),
+    /// Nothing was stored because a neighbour in an atomic request was rejected.
+    NotTried,
+}
+
+/// What became of one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// One entry a job.
+    Served {
+        /// In the order of the request.
+        jobs: Vec<Accepted>,
+        /// The idempotency key was seen before: this is what it was answered with, and nothing new was stored.
+        replayed: bool,
+    },
+    /// The idempotency key belongs to another request.
+    KeyReused,
+}
+
+/// A job that got its id and awaits the insert.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fresh<'a> {
+    pub(crate) id: JobId,
+    pub(crate) job: &'a NewJob,
+}
+
+impl Store {
+    /// Stores the jobs of many requests in one transaction; answers in the order of the requests.
+    pub async fn enqueue(&self, submissions: &[Submission]) -> Result<Vec<Answer>, StoreError> {
+        self.tell_time().await?;
+        let keyed = submissions.iter().any(|s| s.idempotency.is_some() || s.jobs.iter().any(|job| !job.is_plain()));
+        if keyed {
+            return self.enqueue_keyed(submissions).await;
+        }
+        let fresh: Vec<Fresh<'_>> = submissions.iter().flat_map(|s| &s.jobs).map(|job| self.fresh(job)).collect();
+        let mut unit = self.one().await?;
+        let later = self.insert(&mut unit, &fresh).await?;
+        unit.commit().await?;
+        let mut created = fresh.iter().map(|fresh| fresh.accepted(&later));
+        let answer = |s: &Submission| Answer::Served { jobs: created.by_ref().take(s.jobs.len()).collect(), replayed: false };
+        Ok(submissions.iter().map(answer).collect())
+    }
+
+    pub(crate) fn fresh<'a>(&self, job: &'a NewJob) -> Fresh<'a> {
+        Fresh { id: self.ids.next(), job }
+    }
+
+    /// Asks the database for the time if this process has not heard it yet.
+    async fn tell_time(&self) -> Result<(), StoreError> {
+        if self.ids.is_told() {
+            return Ok(());
+        }
+        let mut unit = self.one().await?;
+        let asked = Instant::now();
+        let now = sqlx::query_scalar!(r#"SELECT jobqueue.now() AS "now!""#).fetch_one(&mut *unit).await?;
+        self.ids.tell(now, asked);
+        unit.commit().await
+    }
+
+    /// Inserts bodies and places in one statement. Answers which of the jobs have to wait for their time.
+    pub(crate) async fn insert(&self, unit: &mut Unit, fresh: &[Fresh<'_>]) -> Result<Vec<JobId>, StoreError> {
+        let mut rows = Columns::default();
+        for new in fresh {
+            let lane = self.lane(&new.job.queue, new.job.priority).await?;
+            rows.push(new, lane.id, self.kind(&new.job.kind).await?);
+            match rows.queues.iter().position(|queue| *queue == lane.queue_id) {
+                Some(at) => rows.created[at] += 1,
+                None => {
+                    rows.queues.push(lane.queue_id);
+                    rows.created.push(1);
+                }
+            }
+        }
+        let asked = Instant::now();
+        let row = sqlx::query!(
+            r#"-- store.enqueue
+            WITH input AS MATERIALIZED (
+                SELECT i.*, coalesce(i.run_at, jobqueue.now() + i.delay_ms * interval '1 ms') AS start_at
+                FROM unnest($1::uuid[], $2::int[], $3::int[], $4::smallint[], $5::text[], $6::text[], $7::bigint[], $8::bigint[],
+                            $9::timestamptz[], $10::bigint[], $11::timestamptz[], $12::text[], $13::text[], $14::text[], $15::text[],
+                            $18::uuid[], $19::smallint[])
+                  AS i (id, lane, kind, max_attempts, payload, retry, timeout_ms, soft_timeout_ms,
+                        run_at, delay_ms, expires_at, unique_key, tags, metadata, traceparent, unique_digest, unique_kept)),
+            body AS (
+                INSERT INTO jobqueue.body (id, lane, kind, max_attempts, payload, retry, timeout_ms, soft_timeout_ms,
+                                           run_at, expires_at, unique_key, unique_digest, unique_kept, tags, metadata, traceparent)
+                SELECT id, lane, kind, max_attempts, payload::json, retry::json, timeout_ms, soft_timeout_ms,
+                       start_at, expires_at, unique_key, unique_digest, unique_kept, tags::text[], metadata::json, traceparent FROM input),
+            ready AS (
+                INSERT INTO jobqueue.ready (job_id, lane, kind, attempt)
+                SELECT id, lane, kind, 0 FROM input WHERE start_at IS NULL OR start_at <= jobqueue.now()),
+            later AS (
+                INSERT INTO jobqueue.scheduled (job_id, run_at, lane, kind, attempt)
+                SELECT id, start_at, lane, kind, 0 FROM input WHERE start_at > jobqueue.now() RETURNING job_id),
+            expiry AS (
+                INSERT INTO jobqueue.expiry (job_id, expires_at)
+                SELECT id, expires_at FROM input WHERE expires_at IS NOT NULL),
+            tally AS (
+                INSERT INTO jobqueue.tally (queue_id, created) SELECT * FROM unnest($16::int[], $17::int[]))
+            SELECT jobqueue.now() AS "now!", ARRAY(SELECT job_id FROM later) AS "later!""#,
+            &rows.ids,
+            &rows.lanes,
+            &rows.kinds,
+            &rows.max_attempts,
+            &rows.payloads as _,
+            &rows.retries as _,
+            &rows.timeouts as _,
+            &rows.soft_timeouts as _,
+            &rows.run_ats as _,
+            &rows.delays as _,
+            &rows.expires_ats as _,
+            &rows.unique_keys as _,
+            &rows.tags as _,
+            &rows.metadata as _,
+            &rows.traceparents as _,
+            &rows.queues,
+            &rows.created,
+            &rows.unique_digests as _,
+            &rows.unique_kepts as _,
+        )
+        .fetch_one(&mut **unit)
+        .await?;
+        self.ids.tell(row.now, asked);
+        Ok(row.later.into_iter().map(JobId::from_uuid).collect())
+    }
+}
+
+impl Fresh<'_> {
+    pub(crate) fn accepted(&self, later: &[JobId]) -> Accepted {
+        let status = if later.contains(&self.id) { Status::Scheduled } else { Status::Queued };
+        Accepted::Created { id: self.id, status }
+    }
+}
+
+/// The columns of the jobs of one statement.
+#[derive(Default)]
+struct Columns<'a> {
+    ids: Vec<uuid::Uuid>,
+    lanes: Vec<i32>,
+    kinds: Vec<i32>,
+    max_attempts: Vec<i16>,
+    payloads: Vec<&'a str>,
+    retries: Vec<Option<String>>,
+    timeouts: Vec<Option<i64>>,
+    soft_timeouts: Vec<Option<i64>>,
+    run_ats: Vec<Option<chrono::DateTime<chrono::Utc>>>,
+    delays: Vec<Option<i64>>,
+    expires_ats: Vec<Option<chrono::DateTime<chrono::Utc>>>,
+    unique_keys: Vec<Option<&'a str>>,
+    unique_digests: Vec<Option<uuid::Uuid>>,
+    unique_kepts: Vec<Option<i16>>,
+    tags: Vec<Option<String>>,
+    metadata: Vec<Option<&'a str>>,
+    traceparents: Vec<Option<&'a str>>,
+    queues: Vec<i32>,
+    created: Vec<i32>,
+}
+
+impl<'a> Columns<'a> {
+    fn push(&mut self, new: &Fresh<'a>, lane: i32, kind: i32) {
+        let job = new.job;
+        self.ids.push(new.id.as_uuid());
+        self.lanes.push(lane);
+        self.kinds.push(kind);
+        self.max_attempts.push(i16::try_from(job.max_attempts).unwrap_or(i16::MAX));
+        self.payloads.push(job.payload.as_str());
+        self.retries.push(job.retry.as_ref().and_then(|policy| serde_json::to_string(policy).ok()));
+        self.timeouts.push(job.timeout.map(to_ms));
+        self.soft_timeouts.push(job.soft_timeout.map(to_ms));
+        let (run_at, delay) = match job.start {
+            Start::Now => (None, None),
+            Start::At(moment) => (Some(moment), None),
+            Start::After(delay) => (None, Some(to_ms(delay))),
+        };
+        self.run_ats.push(run_at);
+        self.delays.push(delay);
+        self.expires_ats.push(job.expires_at);
+        self.unique_keys.push(job.unique.as_ref().map(|unique| unique.key.as_str()));
+        self.unique_digests.push(job.unique.as_ref().map(|unique| unique.digest(&job.queue, &job.kind)));
+        self.unique_kepts.push(job.unique.as_ref().map(kept_bits));
+        self.tags.push((!job.tags.is_empty()).then(|| array_literal(&job.tags)));
+        self.metadata.push(job.metadata.as_ref().map(|json| json.as_str()));
+        self.traceparents.push(job.traceparent.as_ref().map(|parent| parent.as_str()));
+    }
+}
+
+/// A Postgres array literal: unnest cannot take an array of arrays of different lengths.
+fn array_literal(words: &[String]) -> String {
+    let quoted: Vec<String> =
+        words.iter().map(|word| format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\""))).collect();
+    format!("{{{}}}", quoted.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn array_literals_escape_what_postgres_reads() {
+        let words = ["a".to_owned(), "b\"c".to_owned(), "d\\e,{}".to_owned()];
+        assert_eq!(array_literal(&words), r#"{"a","b\"c","d\\e,{}"}"#);
+    }
+}

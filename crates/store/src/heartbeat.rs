@@ -1,0 +1,144 @@
+//! heartbeat: a worker says that it lives, and learns what it should stop. One row a worker, whatever it runs.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use jobqueue_core::{JobId, Lease, WorkerId};
+use uuid::Uuid;
+
+use crate::connect::Store;
+use crate::error::StoreError;
+use crate::row::to_ms;
+
+/// A worker process, as others see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerEntry {
+    /// Drawn anew at every start, so a reused name never inherits a lease.
+    pub id: WorkerId,
+    /// For humans: the host or pod.
+    pub name: String,
+    /// Queues it leases from.
+    pub queues: Vec<String>,
+    /// Jobs that it runs at once.
+    pub slots: u32,
+    /// Version of its build.
+    pub version: String,
+}
+
+/// What a worker learns from its heartbeat.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beat {
+    /// False if it was forgotten, after it had been silent for long: it must register again.
+    pub known: bool,
+    /// Jobs that a user wants stopped.
+    pub cancelled: Vec<JobId>,
+    /// Epochs of the leases that it still holds. A running job of another epoch has been taken away.
+    pub held: Vec<i64>,
+}
+
+/// What a remote worker learns about one lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extended {
+    /// It lasts until then.
+    Until {
+        /// The new end.
+        expires_at: DateTime<Utc>,
+        /// A user wants the job stopped.
+        cancel_requested: bool,
+    },
+    /// It was lost or used.
+    Stale,
+}
+
+impl Store {
+    /// Makes a worker known; its first heartbeat.
+    pub async fn register_worker(&self, worker: &WorkerEntry) -> Result<(), StoreError> {
+        let mut unit = self.one().await?;
+        sqlx::query!(
+            "-- store.register
+            INSERT INTO jobqueue.worker (id, name, queues, slots, version, started_at, beat_at)
+            VALUES ($1, $2, $3, $4, $5, jobqueue.now(), jobqueue.now())
+            ON CONFLICT (id) DO UPDATE SET beat_at = excluded.beat_at",
+            worker.id.as_uuid(),
+            worker.name,
+            &worker.queues,
+            i32::try_from(worker.slots).unwrap_or(i32::MAX),
+            worker.version,
+        )
+        .execute(&mut *unit)
+        .await?;
+        unit.commit().await
+    }
+
+    /// Renews everything that the worker holds: its beat, and leases that have less than two thirds of `duration` left.
+    pub async fn heartbeat(&self, worker: WorkerId, duration: Duration, draining: bool) -> Result<Beat, StoreError> {
+        let mut unit = self.one().await?;
+        let row = sqlx::query!(
+            r#"-- store.heartbeat
+            WITH beat AS (
+                UPDATE jobqueue.worker SET beat_at = jobqueue.now(), draining = $3 WHERE id = $1 RETURNING id),
+            renewed AS (
+                UPDATE jobqueue.lease SET expires_at = jobqueue.now() + $2::bigint * interval '1 ms'
+                WHERE worker_id = $1 AND expires_at < jobqueue.now() + $2::bigint * interval '0.667 ms')
+            SELECT EXISTS (SELECT FROM beat) AS "known!",
+                   ARRAY(SELECT job_id FROM jobqueue.cancel_request WHERE worker_id = $1) AS "cancelled!",
+                   ARRAY(SELECT epoch FROM jobqueue.lease WHERE worker_id = $1) AS "held!""#,
+            worker.as_uuid(),
+            to_ms(duration),
+            draining,
+        )
+        .fetch_one(&mut *unit)
+        .await?;
+        unit.commit().await?;
+        let cancelled = row.cancelled.into_iter().map(JobId::from_uuid).collect();
+        Ok(Beat { known: row.known, cancelled, held: row.held })
+    }
+
+    /// Forgets a worker that ended well. One that still holds leases is left to `reclaim`.
+    pub async fn unregister_worker(&self, worker: WorkerId) -> Result<(), StoreError> {
+        let mut unit = self.one().await?;
+        sqlx::query!("-- store.unregister\nDELETE FROM jobqueue.worker WHERE id = $1", worker.as_uuid())
+            .execute(&mut *unit)
+            .await?;
+        unit.commit().await
+    }
+
+    /// Renews the leases of a remote worker, one answer each, in order. A lease that covers several jobs is renewed for all.
+    pub async fn extend(&self, leases: &[Lease], duration: Duration) -> Result<Vec<Extended>, StoreError> {
+        let epochs: Vec<i64> = leases.iter().map(Lease::epoch).collect();
+        let tokens: Vec<Uuid> = leases.iter().map(Lease::token).collect();
+        let ordinals: Vec<i32> = leases.iter().map(|lease| i32::from(lease.ordinal())).collect();
+        let mut unit = self.begin().await?;
+        let rows = sqlx::query!(
+            r#"-- store.extend
+            WITH renewed AS (
+                UPDATE jobqueue.lease l SET expires_at = jobqueue.now() + $4::bigint * interval '1 ms'
+                FROM (SELECT x.epoch FROM jobqueue.lease x
+                      JOIN unnest($1::bigint[], $2::uuid[], $3::int[]) AS i (epoch, token, ordinal)
+                        ON x.epoch = i.epoch AND x.token = i.token AND (x.open >> i.ordinal) & 1 = 1
+                      ORDER BY x.epoch FOR UPDATE OF x) AS live
+                WHERE l.epoch = live.epoch RETURNING l.epoch, l.token, l.open, l.expires_at)
+            SELECT i.place AS "place!", r.expires_at,
+                   EXISTS (SELECT FROM jobqueue.cancel_request c
+                           JOIN jobqueue.lease_jobs j ON j.epoch = c.epoch
+                           WHERE c.epoch = i.epoch AND c.job_id = j.job_ids[i.ordinal + 1]) AS "asked!"
+            FROM unnest($1::bigint[], $2::uuid[], $3::int[]) WITH ORDINALITY AS i (epoch, token, ordinal, place)
+            JOIN renewed r ON r.epoch = i.epoch AND r.token = i.token AND (r.open >> i.ordinal) & 1 = 1"#,
+            &epochs,
+            &tokens,
+            &ordinals,
+            to_ms(duration),
+        )
+        .fetch_all(&mut *unit)
+        .await?;
+        unit.commit().await?;
+        let mut answers = vec![Extended::Stale; leases.len()];
+        for row in rows {
+            let place = usize::try_from(row.place - 1).ok();
+            if let Some(answer) = place.and_then(|place| answers.get_mut(place)) {
+                *answer = Extended::Until { expires_at: row.expires_at, cancel_requested: row.asked };
+            }
+        }
+        Ok(answers)
+    }
+}

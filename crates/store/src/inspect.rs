@@ -1,0 +1,239 @@
+//! Readers of single jobs: where they stand, what their attempts did, what happened to them.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use jobqueue_core::{Failure, Job, JobId, JobRecord, Json, Lease, Status, WorkerId};
+use uuid::Uuid;
+
+use crate::connect::{Store, Unit};
+use crate::error::StoreError;
+use crate::row::{corrupt, final_status, stored_failure, stored_json};
+
+/// How an attempt ended, or that it has not.
+pub type AttemptEnding = String;
+
+/// One attempt of a job. Snoozed and released ones repeat the number of the next.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AttemptRecord {
+    /// From 1.
+    pub attempt: u16,
+    /// `running`, `completed`, `retried`, `failed`, `snoozed`, `released`, `lost` or `cancelled`.
+    pub ended: AttemptEnding,
+    /// Who ran it; `None` for a remote worker.
+    pub worker_id: Option<WorkerId>,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// When it ended; `None` while it runs.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// Why it did not succeed.
+    pub error: Option<Failure>,
+    /// The last progress value that its handler reported.
+    pub progress: Option<Json>,
+    /// The last 16 KiB of what its handler logged.
+    pub log: String,
+}
+
+/// Something that happened to a job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// What: `created`, `started`, or an ending of an attempt or of the job.
+    pub event: String,
+    /// The attempt it belongs to, if any.
+    pub attempt: Option<u16>,
+    /// Why, if there is a reason.
+    pub error: Option<Failure>,
+}
+
+/// Where a job stands: exactly one of its parts is set. All are read in one snapshot.
+struct Place {
+    id: Uuid,
+    final_status: Option<i16>,
+    final_attempt: Option<i16>,
+    started_at: Option<DateTime<Utc>>,
+    finished_at: Option<DateTime<Utc>>,
+    result: Option<String>,
+    error: Option<String>,
+    queued_attempt: Option<i16>,
+    scheduled_attempt: Option<i16>,
+    run_at: Option<DateTime<Utc>>,
+    running_attempt: Option<i16>,
+    leased_at: Option<DateTime<Utc>>,
+    lease_expires_at: Option<DateTime<Utc>>,
+    worker_id: Option<Uuid>,
+    cancel_requested: bool,
+}
+
+impl Store {
+    /// One job, or `None` if there is none with this id.
+    pub async fn job(&self, id: JobId) -> Result<Option<JobRecord>, StoreError> {
+        Ok(self.jobs_by_id(&[id]).await?.pop())
+    }
+
+    /// Jobs in the order of their ids as given; unknown ones are left out.
+    pub async fn jobs_by_id(&self, ids: &[JobId]) -> Result<Vec<JobRecord>, StoreError> {
+        let mut unit = self.begin().await?;
+        let records = Self::records(&mut unit, ids).await?;
+        unit.commit().await?;
+        Ok(records)
+    }
+
+    /// Jobs of leases that a remote worker holds, for the decision at their settle. `None` where the lease is stale.
+    pub async fn leased_jobs(&self, leases: &[Lease]) -> Result<Vec<Option<Job>>, StoreError> {
+        let ids: Vec<Uuid> = leases.iter().map(|lease| lease.job_id().as_uuid()).collect();
+        let mut unit = self.one().await?;
+        let mut bodies = Self::body_rows(&mut unit, &ids).await?;
+        unit.commit().await?;
+        leases
+            .iter()
+            .map(|lease| {
+                let body = bodies.remove(&lease.job_id().as_uuid());
+                body.map(|body| body.into_job(i16::try_from(lease.attempt()).unwrap_or(i16::MAX))).transpose()
+            })
+            .collect()
+    }
+
+    pub(crate) async fn records(unit: &mut Unit, ids: &[JobId]) -> Result<Vec<JobRecord>, StoreError> {
+        let wanted: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
+        let places = Self::places(unit, &wanted).await?;
+        let mut places: HashMap<Uuid, Place> = places.into_iter().map(|place| (place.id, place)).collect();
+        // bodies never change, so they may be read after the snapshot of the places
+        let mut bodies = Self::body_rows(unit, &wanted).await?;
+        let mut records = Vec::with_capacity(wanted.len());
+        for id in wanted {
+            let (Some(place), Some(body)) = (places.remove(&id), bodies.remove(&id)) else { continue };
+            let created_at = JobId::from_uuid(id).created_at().unwrap_or_default();
+            let run_at = body.run_at;
+            records.push(place.into_record(|attempt| body.into_job(attempt), created_at, run_at)?);
+        }
+        Ok(records)
+    }
+
+    async fn places(unit: &mut Unit, ids: &[Uuid]) -> Result<Vec<Place>, StoreError> {
+        Ok(sqlx::query_as!(
+            Place,
+            r#"-- store.places
+            SELECT b.id, o.status AS "final_status?", o.attempt AS "final_attempt?", o.started_at AS "started_at?",
+                   o.finished_at AS "finished_at?", o.result::text AS result, o.error::text AS error,
+                   r.attempt AS "queued_attempt?", s.attempt AS "scheduled_attempt?", s.run_at AS "run_at?",
+                   run.attempt AS "running_attempt?", run.leased_at AS "leased_at?", run.expires_at AS "lease_expires_at?",
+                   coalesce(run.worker_id, o.worker_id) AS "worker_id?", coalesce(run.asked, false) AS "cancel_requested!"
+            FROM jobqueue.body b
+            LEFT JOIN jobqueue.outcome o ON o.job_id = b.id
+            LEFT JOIN jobqueue.ready r ON r.lane = b.lane AND r.job_id = b.id
+            LEFT JOIN jobqueue.scheduled s ON s.job_id = b.id
+            LEFT JOIN LATERAL (
+                SELECT j.attempt, l.leased_at, l.expires_at, l.worker_id,
+                       EXISTS (SELECT FROM jobqueue.cancel_request c WHERE c.job_id = b.id AND c.epoch = l.epoch) AS asked
+                FROM jobqueue.lease_jobs h
+                CROSS JOIN LATERAL unnest(h.job_ids, h.attempts) WITH ORDINALITY AS j (job_id, attempt, place)
+                JOIN jobqueue.lease l ON l.epoch = h.epoch
+                WHERE o.job_id IS NULL AND r.job_id IS NULL AND s.job_id IS NULL
+                  AND b.id = ANY (h.job_ids) AND j.job_id = b.id AND (l.open >> (j.place - 1)::int) & 1 = 1) run ON true
+            WHERE b.id = ANY ($1)"#,
+            ids,
+        )
+        .fetch_all(&mut **unit)
+        .await?)
+    }
+
+    /// The attempts of a job, oldest first.
+    pub async fn attempts(&self, id: JobId) -> Result<Vec<AttemptRecord>, StoreError> {
+        let mut unit = self.one().await?;
+        let rows = sqlx::query!(
+            r#"-- store.attempts
+            SELECT a.attempt AS "attempt!", a.ended AS "ended!", a.worker_id AS "worker_id?", a.started_at AS "started_at!",
+                   a.finished_at AS "finished_at?", a.error::text AS error,
+                   p.progress::text AS progress, coalesce(p.log, '') AS "log!"
+            FROM (SELECT epoch, attempt, ended, worker_id, started_at, finished_at, error
+                  FROM jobqueue.attempt WHERE job_id = $1
+                  UNION ALL
+                  SELECT epoch, attempt, 'completed', worker_id, started_at, finished_at, error
+                  FROM jobqueue.outcome WHERE job_id = $1 AND status = 5
+                  UNION ALL
+                  SELECT l.epoch, j.attempt, 'running', l.worker_id, l.leased_at, NULL, NULL
+                  FROM jobqueue.lease_jobs h
+                  CROSS JOIN LATERAL unnest(h.job_ids, h.attempts) WITH ORDINALITY AS j (job_id, attempt, place)
+                  JOIN jobqueue.lease l ON l.epoch = h.epoch
+                  WHERE $1 = ANY (h.job_ids) AND j.job_id = $1 AND (l.open >> (j.place - 1)::int) & 1 = 1) a
+            LEFT JOIN jobqueue.report p ON p.job_id = $1 AND p.epoch = a.epoch
+            ORDER BY a.epoch"#,
+            id.as_uuid(),
+        )
+        .fetch_all(&mut *unit)
+        .await?;
+        unit.commit().await?;
+        let record = |row: AttemptRecord| row;
+        rows.into_iter()
+            .map(|row| {
+                Ok(record(AttemptRecord {
+                    attempt: u16::try_from(row.attempt).map_err(|e| corrupt(id, "attempt", e))?,
+                    ended: row.ended,
+                    worker_id: row.worker_id.map(WorkerId::from_uuid),
+                    started_at: row.started_at,
+                    finished_at: row.finished_at,
+                    error: stored_failure(id, row.error)?,
+                    progress: row.progress.map(|text| stored_json(id, "progress", text)).transpose()?,
+                    log: row.log,
+                }))
+            })
+            .collect()
+    }
+
+    /// What happened to a job, oldest first; `None` if there is none with this id.
+    pub async fn events(&self, id: JobId) -> Result<Option<Vec<Event>>, StoreError> {
+        let Some(record) = self.job(id).await? else { return Ok(None) };
+        let attempts = self.attempts(id).await?;
+        Ok(Some(events(&record, &attempts)))
+    }
+}
+
+/// The history as it can be told from what is stored.
+fn events(record: &JobRecord, attempts: &[AttemptRecord]) -> Vec<Event> {
+    let mut events = vec![Event { at: record.created_at, event: "created".into(), attempt: None, error: None }];
+    for attempt in attempts {
+        let number = Some(attempt.attempt);
+        events.push(Event { at: attempt.started_at, event: "started".into(), attempt: number, error: None });
+        if let Some(at) = attempt.finished_at {
+            events.push(Event { at, event: attempt.ended.clone(), attempt: number, error: attempt.error.clone() });
+        }
+    }
+    let told = events.last().is_some_and(|last| last.event == record.status.as_str());
+    if let Some(at) = record.finished_at.filter(|_| !told) {
+        events.push(Event { at, event: record.status.to_string(), attempt: None, error: record.error.clone() });
+    }
+    events
+}
+
+impl Place {
+    fn into_record(
+        self,
+        job: impl FnOnce(i16) -> Result<Job, StoreError>,
+        created_at: DateTime<Utc>,
+        first_run_at: Option<DateTime<Utc>>,
+    ) -> Result<JobRecord, StoreError> {
+        let id = JobId::from_uuid(self.id);
+        let (status, attempt) = match (self.final_status, self.queued_attempt, self.scheduled_attempt, self.running_attempt) {
+            (Some(status), ..) => (final_status(id, status)?, self.final_attempt.unwrap_or(0)),
+            (_, Some(attempt), ..) => (Status::Queued, attempt),
+            (_, _, Some(attempt), _) => (Status::Scheduled, attempt),
+            (.., Some(attempt)) => (Status::Running, attempt),
+            _ => return Err(corrupt(id, "place", "the job is nowhere")),
+        };
+        Ok(JobRecord {
+            job: job(attempt)?,
+            status,
+            created_at,
+            run_at: self.run_at.or(first_run_at),
+            started_at: self.started_at.or(self.leased_at),
+            finished_at: self.finished_at,
+            worker_id: self.worker_id.map(WorkerId::from_uuid),
+            lease_expires_at: self.lease_expires_at,
+            cancel_requested: self.cancel_requested,
+            result: self.result.map(|text| stored_json(id, "result", text)).transpose()?,
+            error: stored_failure(id, self.error)?,
+        })
+    }
+}

@@ -1,0 +1,101 @@
+//! reclaim: jobs of dead workers and of expired leases go back to the queue, by the same decision and the same settle as any
+//! other end of an attempt.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jobqueue_core::{JobId, Lease, Outcome, QueueName, settle};
+use uuid::Uuid;
+
+use crate::connect::{Store, Unit};
+use crate::error::StoreError;
+use crate::row::{corrupt, to_ms};
+use crate::settle::{AttemptEnd, Settled};
+
+/// What a reclaim did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reclaimed {
+    /// Jobs whose attempt was lost.
+    pub jobs: Vec<JobId>,
+    /// Queues with work again, for waking their workers.
+    pub queues: Vec<QueueName>,
+}
+
+struct LostLease {
+    epoch: i64,
+    token: Uuid,
+    open: i64,
+    job_ids: Vec<Uuid>,
+    attempts: Vec<i16>,
+}
+
+impl Store {
+    /// Ends the attempts of up to `limit` leases whose worker has not been heard of for `stale_after`, or whose own time is up.
+    ///
+    /// Does nothing until the database has been up for `hold_off`: after an outage every worker looks dead, and all that was
+    /// running would run twice. Safe in many processes at once.
+    pub async fn reclaim(&self, stale_after: Duration, hold_off: Duration, limit: u32) -> Result<Reclaimed, StoreError> {
+        let mut unit = self.begin().await?;
+        let lost = Self::lost(&mut unit, stale_after, hold_off, limit).await?;
+        let mut reclaimed = Reclaimed::default();
+        if lost.is_empty() {
+            return Ok(reclaimed);
+        }
+        let (ends, queues) = Self::lost_attempts(&mut unit, lost).await?;
+        let ids: Vec<JobId> = ends.iter().map(|end| end.lease.job_id()).collect();
+        let settled = Self::settle_in(&mut unit, ends).await?;
+        unit.commit().await?;
+        reclaimed.jobs =
+            ids.into_iter().zip(settled).filter(|(_, settled)| *settled != Settled::Stale).map(|(id, _)| id).collect();
+        reclaimed.queues = queues.into_iter().collect();
+        Ok(reclaimed)
+    }
+
+    async fn lost(
+        unit: &mut Unit,
+        stale_after: Duration,
+        hold_off: Duration,
+        limit: u32,
+    ) -> Result<Vec<LostLease>, StoreError> {
+        Ok(sqlx::query_as!(
+            LostLease,
+            "-- store.reclaim
+            SELECT l.epoch, l.token, l.open, j.job_ids, j.attempts
+            FROM jobqueue.lease l
+            JOIN jobqueue.lease_jobs j ON j.epoch = l.epoch
+            LEFT JOIN jobqueue.worker w ON w.id = l.worker_id
+            WHERE (l.expires_at < jobqueue.now()
+                   OR l.worker_id IS NOT NULL
+                      AND (w.id IS NULL OR w.beat_at < jobqueue.now() - $1::bigint * interval '1 ms'))
+              AND clock_timestamp() > pg_postmaster_start_time() + $2::bigint * interval '1 ms'
+            ORDER BY l.epoch LIMIT $3 FOR UPDATE OF l SKIP LOCKED",
+            to_ms(stale_after),
+            to_ms(hold_off),
+            i64::from(limit),
+        )
+        .fetch_all(&mut **unit)
+        .await?)
+    }
+
+    async fn lost_attempts(
+        unit: &mut Unit,
+        lost: Vec<LostLease>,
+    ) -> Result<(Vec<AttemptEnd>, BTreeSet<QueueName>), StoreError> {
+        let ids: Vec<Uuid> = lost.iter().flat_map(|lease| lease.job_ids.iter().copied()).collect();
+        let mut bodies = Self::body_rows(unit, &ids).await?;
+        let mut ends = Vec::new();
+        let mut queues = BTreeSet::new();
+        for lease in lost {
+            for (place, (id, attempt)) in lease.job_ids.into_iter().zip(lease.attempts).enumerate() {
+                let Some(body) = bodies.remove(&id).filter(|_| (lease.open >> place) & 1 == 1) else { continue };
+                let job = body.into_job(attempt)?;
+                let ordinal = u8::try_from(place).map_err(|e| corrupt(job.id, "lease.place", e))?;
+                let Some(right) = Lease::grant(lease.epoch, lease.token, job.id, ordinal, job.attempt) else { continue };
+                let settlement = settle(&job, Outcome::LeaseLost, rand::random());
+                ends.push(AttemptEnd { lease: right, settlement, ran: None, holds_key: job.unique_key.is_some() });
+                queues.insert(job.queue);
+            }
+        }
+        Ok((ends, queues))
+    }
+}

@@ -1,0 +1,62 @@
+//! Progress and log lines of running attempts; fenced by the lease like every other write of a worker.
+
+use jobqueue_core::limits::MAX_LOG_BYTES;
+use jobqueue_core::{Json, Lease};
+use uuid::Uuid;
+
+use crate::connect::Store;
+use crate::error::StoreError;
+
+/// What a handler reported since the last time.
+#[derive(Clone, Debug, Default)]
+pub struct AttemptReport {
+    /// The latest progress value, if it changed.
+    pub progress: Option<Json>,
+    /// Log text to append, lines with their newline; the store keeps the last 16 KiB of an attempt.
+    pub log: String,
+}
+
+impl Store {
+    /// Stores reports; answers for each, in order, whether its lease was still good.
+    pub async fn report(&self, reports: &[(&Lease, AttemptReport)]) -> Result<Vec<bool>, StoreError> {
+        if reports.is_empty() {
+            return Ok(vec![]);
+        }
+        let epochs: Vec<i64> = reports.iter().map(|(lease, _)| lease.epoch()).collect();
+        let tokens: Vec<Uuid> = reports.iter().map(|(lease, _)| lease.token()).collect();
+        let ordinals: Vec<i32> = reports.iter().map(|(lease, _)| i32::from(lease.ordinal())).collect();
+        let jobs: Vec<Uuid> = reports.iter().map(|(lease, _)| lease.job_id().as_uuid()).collect();
+        let progress: Vec<Option<&str>> =
+            reports.iter().map(|(_, report)| report.progress.as_ref().map(Json::as_str)).collect();
+        let logs: Vec<String> = reports.iter().map(|(_, report)| report.log.replace('\0', "\u{fffd}")).collect();
+        let mut unit = self.one().await?;
+        let stored = sqlx::query_scalar!(
+            r#"-- store.report
+            WITH live AS MATERIALIZED (
+                SELECT i.* FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::uuid[], $5::text[], $6::text[]) WITH ORDINALITY
+                    AS i (epoch, token, ordinal, job_id, progress, log, place)
+                JOIN jobqueue.lease l ON l.epoch = i.epoch AND l.token = i.token AND (l.open >> i.ordinal) & 1 = 1
+                JOIN jobqueue.lease_jobs j ON j.epoch = i.epoch AND j.job_ids[i.ordinal + 1] = i.job_id
+                ORDER BY i.epoch, i.ordinal FOR SHARE OF l),
+            stored AS (
+                INSERT INTO jobqueue.report AS r (job_id, epoch, progress, log, updated_at)
+                SELECT job_id, epoch, progress::json, right(log, $7), jobqueue.now() FROM live
+                ON CONFLICT (job_id, epoch) DO UPDATE
+                SET progress = coalesce(excluded.progress, r.progress), log = right(r.log || excluded.log, $7),
+                    updated_at = excluded.updated_at)
+            SELECT place AS "place!" FROM live"#,
+            &epochs,
+            &tokens,
+            &ordinals,
+            &jobs,
+            &progress as _,
+            &logs,
+            i32::try_from(MAX_LOG_BYTES).unwrap_or(i32::MAX),
+        )
+        .fetch_all(&mut *unit)
+        .await?;
+        unit.commit().await?;
+        let places = 1..=i64::try_from(reports.len()).unwrap_or(i64::MAX);
+        Ok(places.map(|place| stored.contains(&place)).collect())
+    }
+}

@@ -1,0 +1,129 @@
+//! Rows become domain types here and nowhere else; what does not fit is reported as corrupt.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use jobqueue_core::{Failure, Job, JobId, Json, Status};
+use uuid::Uuid;
+
+use crate::error::StoreError;
+
+/// Numbers of the final statuses in `outcome.status`.
+pub(crate) const COMPLETED: i16 = 5;
+/// See [`COMPLETED`].
+pub(crate) const FAILED: i16 = 6;
+/// See [`COMPLETED`].
+pub(crate) const CANCELLED: i16 = 7;
+
+/// The number of a status, for SQL.
+pub(crate) fn status_number(status: Status) -> i16 {
+    match status {
+        Status::Blocked => 1,
+        Status::Scheduled => 2,
+        Status::Queued => 3,
+        Status::Running => 4,
+        Status::Completed => COMPLETED,
+        Status::Failed => FAILED,
+        Status::Cancelled => CANCELLED,
+    }
+}
+
+/// The status of an `outcome` row.
+pub(crate) fn final_status(job_id: JobId, number: i16) -> Result<Status, StoreError> {
+    match number {
+        COMPLETED => Ok(Status::Completed),
+        FAILED => Ok(Status::Failed),
+        CANCELLED => Ok(Status::Cancelled),
+        other => Err(StoreError::Corrupt { job_id, what: format!("outcome.status is {other}") }),
+    }
+}
+
+/// A body with its names; every reader selects these columns.
+#[derive(Debug)]
+pub(crate) struct BodyRow {
+    pub(crate) id: Uuid,
+    pub(crate) queue: String,
+    pub(crate) kind: String,
+    pub(crate) priority: i16,
+    pub(crate) max_attempts: i16,
+    pub(crate) payload: String,
+    pub(crate) retry: Option<String>,
+    pub(crate) timeout_ms: Option<i64>,
+    pub(crate) soft_timeout_ms: Option<i64>,
+    pub(crate) run_at: Option<DateTime<Utc>>,
+    pub(crate) expires_at: Option<DateTime<Utc>>,
+    pub(crate) unique_key: Option<String>,
+    pub(crate) tags: Option<Vec<String>>,
+    pub(crate) metadata: Option<String>,
+    pub(crate) traceparent: Option<String>,
+    /// `expires_at` has passed.
+    pub(crate) overdue: bool,
+    /// The database's clock at this reading.
+    pub(crate) now: DateTime<Utc>,
+}
+
+impl BodyRow {
+    /// How long the job has been runnable, if it never ran.
+    pub(crate) fn waited(&self) -> Option<Duration> {
+        let since = self.run_at.or(JobId::from_uuid(self.id).created_at())?;
+        (self.now - since).to_std().ok()
+    }
+
+    /// The job, at this attempt.
+    pub(crate) fn into_job(self, attempt: i16) -> Result<Job, StoreError> {
+        let id = JobId::from_uuid(self.id);
+        let retry = self.retry.map(|text| serde_json::from_str(&text)).transpose();
+        Ok(Job {
+            id,
+            queue: self.queue.parse().map_err(|e| corrupt(id, "queue", e))?,
+            kind: self.kind.parse().map_err(|e| corrupt(id, "kind", e))?,
+            payload: stored_json(id, "payload", self.payload)?,
+            priority: self.priority,
+            attempt: u16::try_from(attempt).map_err(|e| corrupt(id, "attempt", e))?,
+            max_attempts: u16::try_from(self.max_attempts).map_err(|e| corrupt(id, "max_attempts", e))?,
+            retry: retry.map_err(|e| corrupt(id, "retry", e))?,
+            timeout: self.timeout_ms.map(from_ms),
+            soft_timeout: self.soft_timeout_ms.map(from_ms),
+            expires_at: self.expires_at,
+            unique_key: self.unique_key,
+            tags: self.tags.unwrap_or_default(),
+            metadata: self.metadata.map(|text| stored_json(id, "metadata", text)).transpose()?,
+            traceparent: self.traceparent.and_then(|text| text.try_into().ok()),
+        })
+    }
+}
+
+/// A column that does not hold what it should.
+pub(crate) fn corrupt(job_id: JobId, column: &str, error: impl std::fmt::Display) -> StoreError {
+    StoreError::Corrupt { job_id, what: format!("{column}: {error}") }
+}
+
+/// JSON out of a `json` column.
+pub(crate) fn stored_json(id: JobId, column: &str, text: String) -> Result<Json, StoreError> {
+    Json::from_stored(text).map_err(|e| corrupt(id, column, e))
+}
+
+/// A failure out of an `error` column.
+pub(crate) fn stored_failure(id: JobId, text: Option<String>) -> Result<Option<Failure>, StoreError> {
+    text.map(|text| serde_json::from_str(&text).map_err(|e| corrupt(id, "error", e))).transpose()
+}
+
+/// A failure for an `error` column.
+pub(crate) fn failure_text(failure: &Failure) -> Option<String> {
+    serde_json::to_string(failure).ok()
+}
+
+/// Milliseconds of a span, for SQL.
+pub(crate) fn to_ms(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A span out of a column of milliseconds.
+pub(crate) fn from_ms(ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
+
+/// A count out of `count(*)`.
+pub(crate) fn to_count(n: i64) -> u64 {
+    u64::try_from(n).unwrap_or(0)
+}

@@ -1,0 +1,42 @@
+//! The hand-held clock. It moves the database's one time door, the session setting that `jobqueue.now()` adds to
+//! `now()`, and no other clock.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use sqlx::PgConnection;
+
+/// How far ahead of the real time a test lives; it only moves when told. Clones share the hand.
+#[derive(Debug, Clone, Default)]
+pub struct Clock {
+    ahead_us: Arc<AtomicU64>,
+}
+
+impl Clock {
+    /// A clock that shows the real time.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Moves the time forward, for every session that is taken out of a pool with this clock from now on.
+    pub fn advance(&self, by: Duration) {
+        let by_us = u64::try_from(by.as_micros()).expect("a test does not last 500,000 years");
+        self.ahead_us.fetch_add(by_us, Ordering::SeqCst);
+    }
+
+    /// How far ahead of the real time the clock is.
+    pub fn ahead(&self) -> Duration {
+        Duration::from_micros(self.ahead_us.load(Ordering::SeqCst))
+    }
+
+    /// Moves one session to the time of this clock.
+    pub async fn apply(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
+        let offset = format!("{} microseconds", self.ahead_us.load(Ordering::SeqCst));
+        sqlx::query("select set_config('jobqueue.clock_offset', $1, false)")
+            .bind(offset)
+            .execute(connection)
+            .await
+            .map(|_| ())
+    }
+}
