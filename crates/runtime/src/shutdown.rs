@@ -218,7 +218,7 @@ struct PanicAlarm(Shutdown);
 impl Drop for PanicAlarm {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let _ = &self.0;
+            self.0.fail("a task panicked");
         }
     }
 }
@@ -246,7 +246,7 @@ mod tests {
     async fn a_panicking_task_begins_the_shutdown_and_is_a_failure() {
         let shutdown = Shutdown::new();
         let task = shutdown.spawn(async { panic!("expected by this test") });
-        shutdown.soft().cancelled().await;
+        tokio::time::timeout(Duration::from_secs(30), shutdown.soft().cancelled()).await.unwrap();
         assert!(task.await.unwrap_err().is_panic());
         assert_eq!(shutdown.failure(), Some("a task panicked"));
         shutdown.wait().await;

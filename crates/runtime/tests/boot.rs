@@ -53,7 +53,7 @@ fn service(role: &str) -> ExitCode {
         TelemetryArgs { otlp_endpoint: std::env::var("COLLECTOR").ok(), ..TelemetryArgs::default() };
     match role {
         "stderr" => telemetry.log_output = LogOutput::Stderr,
-        "warn" => telemetry.log_level = "warn".to_owned(),
+        "warn" => "warn".clone_into(&mut telemetry.log_level),
         _ => {}
     }
     let role = role.to_owned();
