@@ -1,0 +1,65 @@
+//! reclaim: jobs of dead workers and expired leases run again. Careful after an outage of the database, when every worker
+//! looks dead.
+
+use std::time::Duration;
+
+use jobqueue_store::{Notifier, Store};
+
+use crate::args::DutyArgs;
+use crate::duty::{Done, Duty, Outage, Step};
+
+/// Leases that one step takes; each may cover up to 64 jobs.
+const LEASES: u32 = 50;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Reclaim {
+    interval: Duration,
+    stale_after: Duration,
+    hold_off: Duration,
+    outage: Outage,
+}
+
+impl Reclaim {
+    /// With the rhythm and bounds of the process.
+    pub fn new(args: &DutyArgs) -> Self {
+        Self {
+            interval: args.reclaim_interval,
+            stale_after: args.stale_after,
+            hold_off: args.hold_off,
+            outage: Outage::default(),
+        }
+    }
+}
+
+impl Duty for Reclaim {
+    fn name(&self) -> &'static str {
+        "reclaim"
+    }
+
+    fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    fn step<'a>(&'a self, store: &'a Store, notifier: &'a Notifier) -> Step<'a> {
+        Box::pin(async move {
+            if self.outage.within(self.hold_off) {
+                store.ping().await?;
+                return Ok(Done::default());
+            }
+            let reclaimed = store.reclaim(self.stale_after, self.hold_off, LEASES).await?;
+            for job_id in &reclaimed.jobs {
+                tracing::warn!(%job_id, "lease lost, attempt ended");
+            }
+            for queue in &reclaimed.queues {
+                notifier.wake(queue);
+            }
+            let jobs = u64::try_from(reclaimed.jobs.len()).unwrap_or(u64::MAX);
+            Ok(Done { jobs, more: jobs > 0 })
+        })
+    }
+
+    fn database_was_away(&self) {
+        self.outage.seen();
+    }
+}
