@@ -57,7 +57,9 @@ CREATE TABLE jobqueue.lease (
 CREATE TABLE jobqueue.lease_jobs (
     epoch bigint PRIMARY KEY,
     job_ids uuid[] NOT NULL,
-    attempts smallint[] NOT NULL
+    attempts smallint[] NOT NULL,
+    lanes int[] NOT NULL,                     -- where each goes back to, so that a settle never reads bodies
+    kinds int[] NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
 
 -- Final states, append-only. status: 5 completed, 6 failed, 7 cancelled.
@@ -98,6 +100,15 @@ CREATE TABLE jobqueue.report (
     updated_at timestamptz NOT NULL,
     PRIMARY KEY (job_id, epoch)
 ) PARTITION BY RANGE (job_id);
+
+-- The last bytes of a log, cut at a character.
+CREATE FUNCTION jobqueue.tail(log text, max_bytes int) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN octet_length(log) <= max_bytes THEN log ELSE (
+        SELECT convert_from(substring(t.bytes FROM CASE WHEN get_byte(t.bytes, 0) & 192 <> 128 THEN 1
+                                                        WHEN get_byte(t.bytes, 1) & 192 <> 128 THEN 2
+                                                        WHEN get_byte(t.bytes, 2) & 192 <> 128 THEN 3 ELSE 4 END), 'UTF8')
+          FROM (SELECT substring(convert_to(log, 'UTF8') FROM octet_length(log) - max_bytes + 1) AS bytes) t) END
+$$;
 
 -- The smallest UUIDv7 of a moment.
 CREATE FUNCTION jobqueue.id_floor(at timestamptz) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$

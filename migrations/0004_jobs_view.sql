@@ -27,8 +27,8 @@ SELECT s.job_id, 'scheduled'::text, jobqueue.queue_of(s.lane),
   FROM jobqueue.scheduled s
 UNION ALL
 SELECT j.job_id, 'running'::text, (SELECT q.name FROM jobqueue.queue q WHERE q.id = l.queue_id),
-       (SELECT k.name FROM jobqueue.kind k JOIN jobqueue.body b ON b.kind = k.id WHERE b.id = j.job_id),
-       (SELECT p.priority FROM jobqueue.lane p JOIN jobqueue.body b ON b.lane = p.id WHERE b.id = j.job_id),
+       (SELECT k.name FROM jobqueue.kind k WHERE k.id = j.kind),
+       (SELECT p.priority FROM jobqueue.lane p WHERE p.id = j.lane),
        j.attempt, (SELECT b.max_attempts FROM jobqueue.body b WHERE b.id = j.job_id),
        (SELECT b.payload FROM jobqueue.body b WHERE b.id = j.job_id),
        (SELECT b.tags FROM jobqueue.body b WHERE b.id = j.job_id),
@@ -36,7 +36,7 @@ SELECT j.job_id, 'running'::text, (SELECT q.name FROM jobqueue.queue q WHERE q.i
        NULL, l.leased_at, NULL, l.worker_id, NULL, NULL
   FROM jobqueue.lease l
   JOIN jobqueue.lease_jobs h ON h.epoch = l.epoch
- CROSS JOIN LATERAL unnest(h.job_ids, h.attempts) WITH ORDINALITY AS j(job_id, attempt, place)
+ CROSS JOIN LATERAL unnest(h.job_ids, h.attempts, h.lanes, h.kinds) WITH ORDINALITY AS j(job_id, attempt, lane, kind, place)
  WHERE (l.open >> (j.place - 1)::int) & 1 = 1
 UNION ALL
 SELECT o.job_id, 'completed'::text, (SELECT jobqueue.queue_of(b.lane) FROM jobqueue.body b WHERE b.id = o.job_id),

@@ -51,6 +51,31 @@ BEGIN
     IF run_at IS NOT NULL AND delay IS NOT NULL THEN
         RAISE EXCEPTION 'give either run_at or delay' USING ERRCODE = '22023';
     END IF;
+    IF start_at NOT BETWEEN '1970-01-01Z' AND '9999-12-31Z' OR expires_at NOT BETWEEN '1970-01-01Z' AND '9999-12-31Z' THEN
+        RAISE EXCEPTION 'run_at and expires_at must lie between the years 1970 and 9999' USING ERRCODE = '22023';
+    END IF;
+    IF expires_at <= start_at THEN
+        RAISE EXCEPTION 'expires_at must be after the start' USING ERRCODE = '22023';
+    END IF;
+    IF timeout NOT BETWEEN interval '1 ms' AND interval '7 days' THEN
+        RAISE EXCEPTION 'timeout must be above 0 and at most 7 days' USING ERRCODE = '22023';
+    END IF;
+    IF coalesce(retry->>'strategy', '') NOT IN ('exponential', 'fixed', 'linear', 'list') AND retry IS NOT NULL THEN
+        RAISE EXCEPTION 'retry must be an object whose strategy is exponential, fixed, linear or list' USING ERRCODE = '22023';
+    END IF;
+    IF octet_length(unique_key) NOT BETWEEN 1 AND 255 THEN
+        RAISE EXCEPTION 'unique_key must have 1 to 255 bytes' USING ERRCODE = '22023';
+    END IF;
+    IF cardinality(tags) > 20 OR array_ndims(tags) > 1
+       OR EXISTS (SELECT FROM unnest(tags) AS t (tag) WHERE t.tag IS NULL OR octet_length(t.tag) NOT BETWEEN 1 AND 64) THEN
+        RAISE EXCEPTION 'tags must be at most 20 words of 1 to 64 bytes' USING ERRCODE = '22023';
+    END IF;
+    IF json_typeof(metadata) <> 'object' OR octet_length(metadata::text) > 16384 THEN
+        RAISE EXCEPTION 'metadata must be a JSON object of at most 16384 bytes' USING ERRCODE = '22023';
+    END IF;
+    IF traceparent !~ '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$' THEN
+        RAISE EXCEPTION 'traceparent must be a W3C trace context' USING ERRCODE = '22023';
+    END IF;
 
     IF unique_key IS NOT NULL THEN
         -- the same digest as core::unique: SHA-256 over length-prefixed parts, first 128 bits

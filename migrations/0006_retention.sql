@@ -7,41 +7,53 @@ CREATE FUNCTION jobqueue.kept_since(status smallint, own_completed interval, own
 $$;
 
 -- Drops one day. Returns how many jobs were forgotten, or null if it was left for later: more than max_kept must stay.
+-- Set lock_timeout below deadlock_timeout before: who meets us then never gives way.
 CREATE FUNCTION jobqueue.prune_day(suffix text, completed interval, failed interval, max_kept int) RETURNS bigint
 LANGUAGE plpgsql AS $$
-DECLARE total bigint; kept bigint; part text;
-    keepers text := format($q$
-        SELECT b.id, l.queue_id FROM jobqueue.%1$I b
-          JOIN jobqueue.lane l ON l.id = b.lane JOIN jobqueue.queue q ON q.id = l.queue_id
-          LEFT JOIN jobqueue.%2$I o ON o.job_id = b.id
-         WHERE o.job_id IS NULL
-            OR o.finished_at > jobqueue.kept_since(o.status, q.completed_retention, q.failed_retention, $1, $2)$q$,
-        'body_' || suffix, 'outcome_' || suffix);
+DECLARE
+    low uuid := jobqueue.id_floor(to_date(suffix, 'YYYYMMDD')::timestamp AT TIME ZONE 'UTC');
+    high uuid := jobqueue.id_floor((to_date(suffix, 'YYYYMMDD') + 1)::timestamp AT TIME ZONE 'UTC');
+    bodies text := 'body_' || suffix;
+    outcomes text := 'outcome_' || suffix;
+    total bigint; moved bigint; kept uuid[]; part text;
 BEGIN
+    -- The long looks, while everybody works on. Nobody adds a body to an old day; a purge of one waits for us.
     SET LOCAL enable_seqscan = on;
-    SET LOCAL enable_hashjoin = on;
-    EXECUTE format('SELECT count(*) FROM (%s LIMIT $3) k', keepers) INTO kept USING completed, failed, max_kept + 1;
-    IF kept > max_kept THEN RETURN NULL; END IF;
-    -- from here on nobody moves a job of that day
+    EXECUTE format('LOCK TABLE jobqueue.%I IN SHARE MODE', bodies);
+    EXECUTE format('
+        SELECT ARRAY(SELECT b.id FROM jobqueue.%I b
+                     JOIN jobqueue.lane l ON l.id = b.lane JOIN jobqueue.queue q ON q.id = l.queue_id
+                     LEFT JOIN jobqueue.%I o ON o.job_id = b.id
+                     WHERE o.job_id IS NULL OR o.finished_at >
+                           jobqueue.kept_since(o.status, q.completed_retention, q.failed_retention, $1, $2) LIMIT $3)',
+        bodies, outcomes) INTO kept USING completed, failed, max_kept + 1;
+    IF cardinality(kept) > max_kept THEN RETURN NULL; END IF;
+    EXECUTE format('INSERT INTO jobqueue.tally (queue_id, pruned) SELECT l.queue_id, count(*)::int FROM jobqueue.%I b
+                    JOIN jobqueue.lane l ON l.id = b.lane GROUP BY l.queue_id', bodies);
+    EXECUTE format('SELECT count(*) FROM jobqueue.%I', bodies) INTO total;
+
+    -- A short moment alone: from here on nobody moves a job of that day.
     FOREACH part IN ARRAY ARRAY['body', 'outcome', 'attempt', 'report'] LOOP
         EXECUTE format('ALTER TABLE jobqueue.%I DETACH PARTITION jobqueue.%I', part, part || '_' || suffix);
     END LOOP;
-    EXECUTE format('CREATE TEMP TABLE kept_jobs ON COMMIT DROP AS %s', keepers) USING completed, failed;
-    EXECUTE format('INSERT INTO jobqueue.tally (queue_id, pruned) SELECT l.queue_id, count(*)::int FROM jobqueue.%I b
-                    JOIN jobqueue.lane l ON l.id = b.lane WHERE NOT EXISTS (SELECT FROM kept_jobs k WHERE k.id = b.id)
-                    GROUP BY l.queue_id', 'body_' || suffix);
-    EXECUTE format('DELETE FROM jobqueue.unique_claim c USING jobqueue.%I b WHERE b.id = c.job_id
-                    AND NOT EXISTS (SELECT FROM kept_jobs k WHERE k.id = b.id)', 'body_' || suffix);
-    EXECUTE format('SELECT count(*) FROM jobqueue.%I', 'body_' || suffix) INTO total;
-    SELECT count(*) INTO kept FROM kept_jobs;
-    EXECUTE format('INSERT INTO jobqueue.body SELECT b.* FROM jobqueue.%I b JOIN kept_jobs k ON k.id = b.id', 'body_' || suffix);
+    -- an operator may have run an old job again while we looked: whatever is live stays
+    kept := ARRAY(
+        SELECT unnest(kept)
+        UNION SELECT r.job_id FROM jobqueue.lane l JOIN jobqueue.ready r ON r.lane = l.id AND r.job_id >= low AND r.job_id < high
+        UNION SELECT s.job_id FROM jobqueue.scheduled s WHERE s.job_id >= low AND s.job_id < high
+        UNION SELECT j.id FROM jobqueue.lease_jobs h CROSS JOIN LATERAL unnest(h.job_ids) AS j (id) WHERE j.id >= low AND j.id < high);
+    EXECUTE format('INSERT INTO jobqueue.tally (queue_id, pruned) SELECT l.queue_id, -count(*)::int FROM jobqueue.%I b
+                    JOIN jobqueue.lane l ON l.id = b.lane WHERE b.id = ANY ($1) GROUP BY l.queue_id', bodies) USING kept;
+    EXECUTE format('INSERT INTO jobqueue.body SELECT * FROM jobqueue.%I WHERE id = ANY ($1)', bodies) USING kept;
+    GET DIAGNOSTICS moved = ROW_COUNT;
     FOREACH part IN ARRAY ARRAY['outcome', 'attempt', 'report'] LOOP
-        EXECUTE format('INSERT INTO jobqueue.%I SELECT p.* FROM jobqueue.%I p JOIN kept_jobs k ON k.id = p.job_id',
-                       part, part || '_' || suffix);
+        EXECUTE format('INSERT INTO jobqueue.%I SELECT * FROM jobqueue.%I WHERE job_id = ANY ($1)', part, part || '_' || suffix)
+          USING kept;
     END LOOP;
+    DELETE FROM jobqueue.unique_claim WHERE job_id >= low AND job_id < high AND job_id <> ALL (kept);
+    DELETE FROM jobqueue.expiry WHERE job_id >= low AND job_id < high AND job_id <> ALL (kept);
     FOREACH part IN ARRAY ARRAY['body', 'outcome', 'attempt', 'report'] LOOP
         EXECUTE format('DROP TABLE jobqueue.%I', part || '_' || suffix);
     END LOOP;
-    DROP TABLE kept_jobs;
-    RETURN total - kept;
+    RETURN total - moved;
 END $$;

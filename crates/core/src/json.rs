@@ -199,7 +199,7 @@ mod tests {
             &format!("{}{}", "[".repeat(65), "]".repeat(65)),
             &"[".repeat(100_000),
         ] {
-            assert!(parse(text).is_err(), "{:.40}", text);
+            assert!(parse(text).is_err(), "{text:.40}");
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::field::FieldError;
 
 /// Longest delay between two attempts: a week.
-pub const MAX_DELAY: Duration = Duration::from_secs(7 * 24 * 3600);
+pub const MAX_DELAY: Duration = Duration::from_hours(7 * 24);
 /// Most entries of a list policy.
 const MAX_LIST: usize = 100;
 

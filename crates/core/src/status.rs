@@ -97,14 +97,13 @@ impl Status {
     pub const fn on(self, verb: Verb) -> Move {
         use Status::{Blocked, Cancelled, Completed, Failed, Queued, Running, Scheduled};
         match (self, verb) {
-            (Scheduled, Verb::Promote) | (Running, Verb::Requeue) => Move::To(Queued),
+            (Scheduled, Verb::Promote) | (Running, Verb::Requeue) | (Failed | Cancelled, Verb::Retry) => Move::To(Queued),
             (Queued, Verb::Lease) => Move::To(Running),
             (Running, Verb::Complete) => Move::To(Completed),
             (Running, Verb::Postpone) => Move::To(Scheduled),
             (Running, Verb::Fail) => Move::To(Failed),
             (Blocked | Scheduled | Queued, Verb::Cancel | Verb::Expire) => Move::To(Cancelled),
             (Running, Verb::Cancel) => Move::Asked,
-            (Failed | Cancelled, Verb::Retry) => Move::To(Queued),
             (Completed | Failed | Cancelled, Verb::Prune) => Move::Gone,
             _ => Move::Refused,
         }

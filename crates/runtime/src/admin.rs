@@ -43,7 +43,7 @@ pub struct Admin {
 pub async fn serve(addr: SocketAddr, admin: Admin, shutdown: &Shutdown) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind(addr).await?;
     let bound = listener.local_addr()?;
-    tracing::info!(admin.addr = %bound, "admin port open: /metrics, /health, /ready");
+    tracing::info!(admin.addr = %bound, "admin port listening: /metrics, /health, /ready");
     let limits = HttpLimits { max_connections: MAX_CONNECTIONS, ..HttpLimits::default() };
     let lifetime = Lifetime { closing: shutdown.drained().clone(), cut: CancellationToken::new() };
     let router = router(admin, shutdown);

@@ -35,18 +35,27 @@ impl Store {
             if open.is_empty() {
                 break;
             }
-            let mut unit = self.begin().await?;
-            for id in Self::withdraw(&mut unit, &open, reason, true).await? {
-                done.insert(id, Cancelled::Now);
+            match self.cancel_once(&open, reason).await {
+                Ok(found) => done.extend(found),
+                Err(error) if error.is_collision() => {}
+                Err(error) => return Err(error),
             }
-            let open: Vec<JobId> = open.into_iter().filter(|id| !done.contains_key(id)).collect();
-            for id in Self::ask(&mut unit, &open).await? {
-                done.insert(id, Cancelled::Asked);
-            }
-            done.extend(Self::already(&mut unit, &open).await?);
-            unit.commit().await?;
         }
-        Ok(ids.iter().map(|id| done.get(id).copied().unwrap_or(Cancelled::Unknown)).collect())
+        ids.iter().map(|id| done.get(id).copied().ok_or_else(restless)).collect()
+    }
+
+    /// Cancels those of them that stand still meanwhile.
+    async fn cancel_once(&self, ids: &[JobId], reason: &Failure) -> Result<Vec<(JobId, Cancelled)>, StoreError> {
+        let mut unit = self.begin().await?;
+        let withdrawn = Self::withdraw(&mut unit, ids, reason, true).await?;
+        let open: Vec<JobId> = ids.iter().copied().filter(|id| !withdrawn.contains(id)).collect();
+        let asked = Self::ask(&mut unit, &open).await?;
+        let open: Vec<JobId> = open.into_iter().filter(|id| !asked.contains(id)).collect();
+        let mut found = Self::already(&mut unit, &open).await?;
+        unit.commit().await?;
+        found.extend(withdrawn.into_iter().map(|id| (id, Cancelled::Now)));
+        found.extend(asked.into_iter().map(|id| (id, Cancelled::Asked)));
+        Ok(found)
     }
 
     /// Takes waiting jobs out of the queue and makes them cancelled. Answers which; the others run, are final or unknown.
@@ -140,6 +149,7 @@ impl Store {
         Ok(found)
     }
 
+    /// Whether the job is final; what a replacement may take over from.
     pub(crate) async fn is_final(unit: &mut Unit, id: JobId) -> Result<bool, StoreError> {
         let row = sqlx::query_scalar!(
             r#"SELECT EXISTS (SELECT FROM jobqueue.outcome WHERE job_id = $1) AS "final!""#,
@@ -147,4 +157,9 @@ impl Store {
         );
         Ok(row.fetch_one(&mut **unit).await?)
     }
+}
+
+/// The job moved each time that we looked.
+fn restless() -> StoreError {
+    StoreError::Unavailable(sqlx::Error::Protocol("the job kept moving while it was cancelled".to_owned()))
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::RwLock;
 
-use jobqueue_core::{KindName, QueueName};
+use jobqueue_core::{KindName, NewJob, QueueName};
 
 use crate::connect::{Store, Unit};
 use crate::error::StoreError;
@@ -34,6 +34,16 @@ fn learn<K: Eq + Hash, V>(map: &RwLock<HashMap<K, V>>, key: K, value: V) {
 }
 
 impl Store {
+    /// Makes sure that the names of these jobs are known, before the caller takes a connection: whoever holds one and waits
+    /// for a second can wait for ever on others who do the same.
+    pub(crate) async fn learn_names(&self, jobs: impl Iterator<Item = &NewJob>) -> Result<(), StoreError> {
+        for job in jobs {
+            self.lane(&job.queue, job.priority).await?;
+            self.kind(&job.kind).await?;
+        }
+        Ok(())
+    }
+
     /// The lane of a queue and priority, made on first use in a transaction of its own, so that it outlives a rollback.
     pub(crate) async fn lane(&self, queue: &QueueName, priority: i16) -> Result<Lane, StoreError> {
         let key = (queue.clone(), priority);

@@ -21,7 +21,7 @@ const SESSION: &str = "SET enable_seqscan = off; SET enable_bitmapscan = off; SE
 
 /// The same for one transaction, for poolers that share sessions. They also share prepared statements, so every
 /// transaction starts by forgetting those of the session's last user.
-const POOLED_BEGIN: &str = "BEGIN; DEALLOCATE ALL; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; \
+const POOLED: &str = "DEALLOCATE ALL; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; \
      SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL jit = off; \
      SET LOCAL statement_timeout = '30s'";
 
@@ -56,7 +56,7 @@ pub struct Store {
     pub(crate) pool: PgPool,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) ids: Arc<IdClock>,
-    pooler: Pooler,
+    pub(crate) pooler: Pooler,
 }
 
 impl Store {
@@ -118,9 +118,18 @@ impl Store {
 
     /// A transaction. Dropped without commit, it is rolled back.
     pub(crate) async fn begin(&self) -> Result<Unit, StoreError> {
+        self.begin_with("BEGIN").await
+    }
+
+    /// A transaction that reads, and all of it at the same moment.
+    pub(crate) async fn begin_snapshot(&self) -> Result<Unit, StoreError> {
+        self.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await
+    }
+
+    async fn begin_with(&self, begin: &'static str) -> Result<Unit, StoreError> {
         Ok(Unit::Transaction(match self.pooler {
-            Pooler::None => self.pool.begin().await?,
-            Pooler::Transaction => self.pool.begin_with(POOLED_BEGIN).await?,
+            Pooler::None => self.pool.begin_with(begin).await?,
+            Pooler::Transaction => self.pool.begin_with(format!("{begin}; {POOLED}")).await?,
         }))
     }
 }

@@ -73,6 +73,7 @@ impl Store {
     /// Stores the jobs of many requests in one transaction; answers in the order of the requests.
     pub async fn enqueue(&self, submissions: &[Submission]) -> Result<Vec<Answer>, StoreError> {
         self.tell_time().await?;
+        self.learn_names(submissions.iter().flat_map(|s| &s.jobs)).await?;
         let keyed = submissions.iter().any(|s| s.idempotency.is_some() || s.jobs.iter().any(|job| !job.is_plain()));
         if keyed {
             return self.enqueue_keyed(submissions).await;
@@ -97,12 +98,14 @@ impl Store {
         }
         let mut unit = self.one().await?;
         let asked = Instant::now();
-        let now = sqlx::query_scalar!(r#"SELECT jobqueue.now() AS "now!""#).fetch_one(&mut *unit).await?;
+        let now = sqlx::query_scalar!(r#"SELECT jobqueue.now() - now() + clock_timestamp() AS "now!""#);
+        let now = now.fetch_one(&mut *unit).await?;
         self.ids.tell(now, asked);
         unit.commit().await
     }
 
-    /// Inserts bodies and places in one statement. Answers which of the jobs have to wait for their time.
+    /// Inserts bodies and places in one statement; the names of the jobs are known by now.
+    /// Answers which of the jobs have to wait for their time.
     pub(crate) async fn insert(&self, unit: &mut Unit, fresh: &[Fresh<'_>]) -> Result<Vec<JobId>, StoreError> {
         let mut rows = Columns::default();
         for new in fresh {
@@ -142,7 +145,7 @@ impl Store {
                 SELECT id, expires_at FROM input WHERE expires_at IS NOT NULL),
             tally AS (
                 INSERT INTO jobqueue.tally (queue_id, created) SELECT * FROM unnest($16::int[], $17::int[]))
-            SELECT jobqueue.now() AS "now!", ARRAY(SELECT job_id FROM later) AS "later!""#,
+            SELECT jobqueue.now() - now() + clock_timestamp() AS "now!", ARRAY(SELECT job_id FROM later) AS "later!""#,
             &rows.ids,
             &rows.lanes,
             &rows.kinds,

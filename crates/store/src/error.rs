@@ -37,6 +37,12 @@ impl StoreError {
         error.code().is_some_and(|code| code == "40001" || code == "40P01")
     }
 
+    /// Whether a statement gave up waiting for a lock, as it was told to.
+    pub(crate) fn is_lock_timeout(&self) -> bool {
+        let Self::Unavailable(sqlx::Error::Database(error)) = self else { return false };
+        error.code().is_some_and(|code| code == "55P03")
+    }
+
     /// The class of the SQLSTATE (two characters) or a word, for a metric's label.
     pub fn class(&self) -> String {
         match self {

@@ -32,7 +32,8 @@ pub struct Beat {
     pub known: bool,
     /// Jobs that a user wants stopped.
     pub cancelled: Vec<JobId>,
-    /// Epochs of the leases that it still holds. A running job of another epoch has been taken away.
+    /// Epochs of the leases that it still holds. A running job of another epoch has been taken away, if it was leased before
+    /// this heartbeat was sent.
     pub held: Vec<i64>,
 }
 
@@ -76,13 +77,12 @@ impl Store {
         let row = sqlx::query!(
             r#"-- store.heartbeat
             WITH beat AS (
-                UPDATE jobqueue.worker SET beat_at = jobqueue.now(), draining = $3 WHERE id = $1 RETURNING id),
-            renewed AS (
-                UPDATE jobqueue.lease SET expires_at = jobqueue.now() + $2::bigint * interval '1 ms'
-                WHERE worker_id = $1 AND expires_at < jobqueue.now() + $2::bigint * interval '0.667 ms')
+                UPDATE jobqueue.worker SET beat_at = jobqueue.now(), draining = $3 WHERE id = $1 RETURNING id)
             SELECT EXISTS (SELECT FROM beat) AS "known!",
                    ARRAY(SELECT job_id FROM jobqueue.cancel_request WHERE worker_id = $1) AS "cancelled!",
-                   ARRAY(SELECT epoch FROM jobqueue.lease WHERE worker_id = $1) AS "held!""#,
+                   ARRAY(SELECT epoch FROM jobqueue.lease WHERE worker_id = $1) AS "held!",
+                   EXISTS (SELECT FROM jobqueue.lease WHERE worker_id = $1
+                           AND expires_at < jobqueue.now() + $2::bigint * interval '0.667 ms') AS "due!""#,
             worker.as_uuid(),
             to_ms(duration),
             draining,
@@ -90,8 +90,30 @@ impl Store {
         .fetch_one(&mut *unit)
         .await?;
         unit.commit().await?;
+        if row.due {
+            self.renew(worker, duration).await?;
+        }
         let cancelled = row.cancelled.into_iter().map(JobId::from_uuid).collect();
         Ok(Beat { known: row.known, cancelled, held: row.held })
+    }
+
+    /// Renews leases that have less than two thirds left. Apart from the beat, which must not wait for a lock; in the order in
+    /// which everybody locks leases.
+    async fn renew(&self, worker: WorkerId, duration: Duration) -> Result<(), StoreError> {
+        let mut unit = self.one().await?;
+        sqlx::query!(
+            "-- store.heartbeat.renew
+            UPDATE jobqueue.lease SET expires_at = jobqueue.now() + $2::bigint * interval '1 ms'
+            WHERE epoch = ANY (ARRAY(
+                SELECT epoch FROM jobqueue.lease
+                WHERE worker_id = $1 AND expires_at < jobqueue.now() + $2::bigint * interval '0.667 ms'
+                ORDER BY epoch FOR UPDATE))",
+            worker.as_uuid(),
+            to_ms(duration),
+        )
+        .execute(&mut *unit)
+        .await?;
+        unit.commit().await
     }
 
     /// Forgets a worker that ended well. One that still holds leases is left to `reclaim`.

@@ -80,19 +80,35 @@ impl Store {
         Ok(records)
     }
 
-    /// Jobs of leases that a remote worker holds, for the decision at their settle. `None` where the lease is stale.
+    /// Jobs of leases that a remote worker holds, at their true attempt, for the decision at their settle; one answer each, in
+    /// order. `None` where the lease is stale, forged, or given twice.
     pub async fn leased_jobs(&self, leases: &[Lease]) -> Result<Vec<Option<Job>>, StoreError> {
         let ids: Vec<Uuid> = leases.iter().map(|lease| lease.job_id().as_uuid()).collect();
-        let mut unit = self.one().await?;
+        let epochs: Vec<i64> = leases.iter().map(Lease::epoch).collect();
+        let tokens: Vec<Uuid> = leases.iter().map(Lease::token).collect();
+        let ordinals: Vec<i32> = leases.iter().map(|lease| i32::from(lease.ordinal())).collect();
+        let mut unit = self.begin().await?;
+        let live = sqlx::query!(
+            r#"-- store.leased
+            SELECT i.place AS "place!", j.attempts[i.ordinal + 1] AS "attempt!"
+            FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::uuid[]) WITH ORDINALITY AS i (epoch, token, ordinal, job_id, place)
+            JOIN jobqueue.lease l ON l.epoch = i.epoch AND l.token = i.token AND (l.open >> i.ordinal) & 1 = 1
+            JOIN jobqueue.lease_jobs j ON j.epoch = i.epoch AND j.job_ids[i.ordinal + 1] = i.job_id"#,
+            &epochs,
+            &tokens,
+            &ordinals,
+            &ids,
+        )
+        .fetch_all(&mut *unit)
+        .await?;
         let mut bodies = Self::body_rows(&mut unit, &ids).await?;
         unit.commit().await?;
-        leases
-            .iter()
-            .map(|lease| {
-                let body = bodies.remove(&lease.job_id().as_uuid());
-                body.map(|body| body.into_job(i16::try_from(lease.attempt()).unwrap_or(i16::MAX))).transpose()
-            })
-            .collect()
+        let attempts: HashMap<i64, i16> = live.into_iter().map(|row| (row.place, row.attempt)).collect();
+        let job = |(place, id): (i64, Uuid)| {
+            let attempt = attempts.get(&place)?;
+            Some(bodies.remove(&id)?.into_job(*attempt))
+        };
+        (1..).zip(ids).map(job).map(Option::transpose).collect()
     }
 
     pub(crate) async fn records(unit: &mut Unit, ids: &[JobId]) -> Result<Vec<JobRecord>, StoreError> {
@@ -165,10 +181,9 @@ impl Store {
         .fetch_all(&mut *unit)
         .await?;
         unit.commit().await?;
-        let record = |row: AttemptRecord| row;
         rows.into_iter()
             .map(|row| {
-                Ok(record(AttemptRecord {
+                Ok(AttemptRecord {
                     attempt: u16::try_from(row.attempt).map_err(|e| corrupt(id, "attempt", e))?,
                     ended: row.ended,
                     worker_id: row.worker_id.map(WorkerId::from_uuid),
@@ -177,7 +192,7 @@ impl Store {
                     error: stored_failure(id, row.error)?,
                     progress: row.progress.map(|text| stored_json(id, "progress", text)).transpose()?,
                     log: row.log,
-                }))
+                })
             })
             .collect()
     }
@@ -200,8 +215,9 @@ fn events(record: &JobRecord, attempts: &[AttemptRecord]) -> Vec<Event> {
             events.push(Event { at, event: attempt.ended.clone(), attempt: number, error: attempt.error.clone() });
         }
     }
-    let told = events.last().is_some_and(|last| last.event == record.status.as_str());
-    if let Some(at) = record.finished_at.filter(|_| !told) {
+    // an attempt that ended the job did so at the same moment
+    let told = |at| attempts.last().is_some_and(|last| last.finished_at == Some(at));
+    if let Some(at) = record.finished_at.filter(|at| !told(*at)) {
         events.push(Event { at, event: record.status.to_string(), attempt: None, error: record.error.clone() });
     }
     events

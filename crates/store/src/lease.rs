@@ -1,10 +1,10 @@
 //! lease: takes runnable jobs for a worker. One statement finds, removes and grants; a second fetches the bodies.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use jobqueue_core::limits::MAX_BATCH;
-use jobqueue_core::{Job, JobId, KindName, Lease, Outcome, QueueName, Status, WorkerId, settle};
+use jobqueue_core::{Failure, Job, JobId, KindName, Lease, Outcome, QueueName, Settlement, Status, WorkerId, settle};
 use uuid::Uuid;
 
 use crate::connect::{Store, Unit};
@@ -63,18 +63,15 @@ impl Store {
         if grants.is_empty() {
             return Ok(vec![]);
         }
-        let leased = Self::bodies(unit, grants).await?;
-        let (leased, overdue): (Vec<_>, Vec<_>) = leased.into_iter().partition(|(_, overdue)| !overdue);
-        let ends = overdue.into_iter().map(|(late, _)| {
-            let settlement = settle(&late.job, Outcome::Expired, 0.0);
-            AttemptEnd { holds_key: late.job.unique_key.is_some(), lease: late.lease, settlement, ran: None }
-        });
-        Self::settle_in(unit, ends.collect()).await?;
-        Ok(leased.into_iter().map(|(leased, _)| leased).collect())
+        let (leased, unfit) = Self::bodies(unit, grants).await?;
+        Self::settle_unbegun(unit, unfit).await?;
+        Ok(leased)
     }
 
     async fn grant(unit: &mut Unit, request: &LeaseRequest, kinds: Option<&[i32]>) -> Result<Vec<Grant>, StoreError> {
-        let queues: Vec<String> = request.queues.iter().map(ToString::to_string).collect();
+        // a queue named twice would be walked twice, and our own locks do not keep us from a row
+        let mut seen = HashSet::new();
+        let queues: Vec<String> = request.queues.iter().filter(|q| seen.insert(*q)).map(ToString::to_string).collect();
         let limit = i64::try_from(request.limit.min(MAX_BATCH)).unwrap_or(1);
         // lanes come in order and a nested loop keeps it; an outer ORDER BY would lock every candidate before the limit.
         // `at` is the row's address: locked by us, so it cannot move before the delete.
@@ -82,33 +79,35 @@ impl Store {
             Grant,
             r#"-- store.lease
             WITH pick AS MATERIALIZED (
-                SELECT lane.queue_id, r.at, r.job_id, r.attempt
+                SELECT lane.queue_id, lane.id AS lane, r.at, r.job_id, r.attempt, r.kind
                 FROM (SELECT l.id, l.queue_id
                       FROM unnest($1::text[]) WITH ORDINALITY AS want (name, place)
                       JOIN jobqueue.queue q ON q.name = want.name AND q.paused_at IS NULL
                       JOIN jobqueue.lane l ON l.queue_id = q.id
                       ORDER BY want.place, l.priority DESC) AS lane
                 CROSS JOIN LATERAL (
-                      SELECT w.ctid AS at, w.job_id, w.attempt FROM jobqueue.ready w
+                      SELECT w.ctid AS at, w.job_id, w.attempt, w.kind FROM jobqueue.ready w
                       WHERE w.lane = lane.id AND ($3::int[] IS NULL OR w.kind = ANY ($3))
                       ORDER BY w.job_id LIMIT $2 FOR UPDATE SKIP LOCKED) AS r
                 LIMIT $2),
             gone AS (DELETE FROM jobqueue.ready WHERE ctid = ANY (ARRAY(SELECT at FROM pick))),
-            numbered AS (
-                SELECT queue_id, job_id, (attempt + 1)::smallint AS attempt,
-                       (row_number() OVER (PARTITION BY queue_id) - 1) / 64 AS part FROM pick),
+            ordered AS (SELECT *, row_number() OVER () AS nth FROM pick),
+            numbered AS (SELECT *, (row_number() OVER (PARTITION BY queue_id ORDER BY nth) - 1) / 64 AS part FROM ordered),
             granted AS MATERIALIZED (
-                SELECT nextval('jobqueue.lease_epoch') AS epoch, gen_random_uuid() AS token, queue_id,
-                       array_agg(job_id) AS job_ids, array_agg(attempt) AS attempts, count(*)::int AS n
+                SELECT nextval('jobqueue.lease_epoch') AS epoch, gen_random_uuid() AS token, queue_id, min(nth) AS first,
+                       array_agg(job_id ORDER BY nth) AS job_ids, array_agg((attempt + 1)::smallint ORDER BY nth) AS attempts,
+                       array_agg(lane ORDER BY nth) AS lanes, array_agg(kind ORDER BY nth) AS kinds, count(*)::int AS n
                 FROM numbered GROUP BY queue_id, part),
             lease AS (
                 INSERT INTO jobqueue.lease (epoch, token, worker_id, queue_id, leased_at, expires_at, open)
                 SELECT epoch, token, $4, queue_id, jobqueue.now(), jobqueue.now() + $5::bigint * interval '1 ms',
                        CASE n WHEN 64 THEN -1 ELSE (1::bigint << n) - 1 END FROM granted),
             jobs AS (
-                INSERT INTO jobqueue.lease_jobs (epoch, job_ids, attempts) SELECT epoch, job_ids, attempts FROM granted),
+                INSERT INTO jobqueue.lease_jobs (epoch, job_ids, attempts, lanes, kinds)
+                SELECT epoch, job_ids, attempts, lanes, kinds FROM granted),
             tally AS (INSERT INTO jobqueue.tally (queue_id, leased) SELECT queue_id, sum(n)::int FROM granted GROUP BY queue_id)
-            SELECT epoch AS "epoch!", token AS "token!", job_ids AS "job_ids!", attempts AS "attempts!" FROM granted"#,
+            SELECT epoch AS "epoch!", token AS "token!", job_ids AS "job_ids!", attempts AS "attempts!"
+            FROM granted ORDER BY first"#,
             &queues,
             limit,
             kinds,
@@ -119,27 +118,31 @@ impl Store {
         .await?)
     }
 
-    /// The granted jobs in the order of the grants, each with whether it expired while it waited.
-    async fn bodies(unit: &mut Unit, grants: Vec<Grant>) -> Result<Vec<(Leased, bool)>, StoreError> {
+    /// The granted jobs in the order of the grants, and the ends of those that must not start: expired while they waited, or
+    /// unreadable because somebody wrote to the tables by hand. One bad row must not stop a queue.
+    async fn bodies(unit: &mut Unit, grants: Vec<Grant>) -> Result<(Vec<Leased>, Vec<AttemptEnd>), StoreError> {
         let ids: Vec<Uuid> = grants.iter().flat_map(|grant| grant.job_ids.iter().copied()).collect();
         let mut bodies = Self::body_rows(unit, &ids).await?;
-        let mut leased = Vec::with_capacity(ids.len());
+        let (mut leased, mut unfit) = (Vec::with_capacity(ids.len()), Vec::new());
         for grant in grants {
             for (place, (id, attempt)) in grant.job_ids.into_iter().zip(grant.attempts).enumerate() {
-                let job_id = JobId::from_uuid(id);
-                let Some(body) = bodies.remove(&id) else {
-                    return Err(StoreError::Corrupt { job_id, what: "queued without a body".to_owned() });
+                let lease = granted(grant.epoch, grant.token, id, place, attempt)?;
+                let body = bodies.remove(&id);
+                let holds_key = body.as_ref().is_some_and(|body| body.unique_key.is_some());
+                let (overdue, waited) = body.as_ref().map_or((false, None), |body| (body.overdue, body.waited()));
+                let settlement = match readable(lease.job_id(), body, attempt) {
+                    Ok(job) if !overdue => {
+                        let waited = waited.filter(|_| job.attempt == 1);
+                        leased.push(Leased { job, lease, waited });
+                        continue;
+                    }
+                    Ok(job) => settle(&job, Outcome::Expired, 0.0),
+                    Err(unreadable) => unreadable,
                 };
-                let (overdue, waited) = (body.overdue, body.waited());
-                let job = body.into_job(attempt)?;
-                let ordinal = u8::try_from(place).map_err(|e| corrupt(job_id, "lease.place", e))?;
-                let lease = Lease::grant(grant.epoch, grant.token, job_id, ordinal, job.attempt)
-                    .ok_or_else(|| corrupt(job_id, "lease.place", Status::Running))?;
-                let waited = waited.filter(|_| job.attempt == 1);
-                leased.push((Leased { job, lease, waited }, overdue));
+                unfit.push(AttemptEnd { lease, settlement, ran: None, holds_key });
             }
         }
-        Ok(leased)
+        Ok((leased, unfit))
     }
 
     /// Bodies with their names, by id.
@@ -161,4 +164,21 @@ impl Store {
         .await?;
         Ok(rows.into_iter().map(|row| (row.id, row)).collect())
     }
+}
+
+/// The right to the job at a place of a grant.
+pub(crate) fn granted(epoch: i64, token: Uuid, id: Uuid, place: usize, attempt: i16) -> Result<Lease, StoreError> {
+    let job_id = JobId::from_uuid(id);
+    let ordinal = u8::try_from(place).map_err(|e| corrupt(job_id, "lease.place", e))?;
+    let attempt = u16::try_from(attempt).map_err(|e| corrupt(job_id, "lease.attempt", e))?;
+    Lease::grant(epoch, token, job_id, ordinal, attempt).ok_or_else(|| corrupt(job_id, "lease.place", Status::Running))
+}
+
+/// The job, or its end as a dead letter if its body makes no sense.
+pub(crate) fn readable(job_id: JobId, body: Option<BodyRow>, attempt: i16) -> Result<Job, Settlement> {
+    let job = body.ok_or_else(|| corrupt(job_id, "body", "there is none")).and_then(|body| body.into_job(attempt));
+    job.map_err(|error| {
+        tracing::error!(job_id = %job_id, %error, "a job cannot be read: it becomes a dead letter");
+        Settlement::Fail { failure: Failure::new("corrupt", error.to_string()) }
+    })
 }

@@ -6,7 +6,6 @@ use uuid::Uuid;
 
 use crate::connect::{Store, Unit};
 use crate::error::StoreError;
-use crate::row::{CANCELLED, COMPLETED, FAILED};
 
 /// Which jobs. Empty lists and `None` do not narrow.
 #[derive(Clone, Debug, Default)]
@@ -37,7 +36,8 @@ pub struct Page {
 impl Store {
     /// Up to `limit` jobs that match, newest first, older than `after`.
     pub async fn list(&self, filter: &JobFilter, after: Option<JobId>, limit: u32) -> Result<Page, StoreError> {
-        let mut unit = self.begin().await?;
+        // a job must not change its status between the look for it and the look at it
+        let mut unit = self.begin_snapshot().await?;
         let mut ids = Self::matching(&mut unit, filter, after, limit.saturating_add(1)).await?;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let more = ids.len() > limit;
@@ -63,13 +63,10 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<JobId>, StoreError> {
         let wants = |status| filter.statuses.contains(&status);
-        let finals: Vec<i16> = [(Status::Completed, COMPLETED), (Status::Failed, FAILED), (Status::Cancelled, CANCELLED)]
-            .into_iter()
-            .filter_map(|(status, number)| wants(status).then_some(number))
-            .collect();
         let queues: Option<Vec<String>> = some(filter.queues.iter().map(ToString::to_string));
         let kinds: Option<Vec<String>> = some(filter.kinds.iter().map(ToString::to_string));
         let tags: Option<Vec<String>> = some(filter.tags.iter().cloned());
+        // bounds are scalar sub-selects and statuses constants: only then is each branch a walk of one index in its own order
         let ids = sqlx::query_scalar!(
             r#"-- store.list
             WITH bounds AS MATERIALIZED (
@@ -80,17 +77,29 @@ impl Store {
                              WHERE $1::text[] IS NULL OR q.name = ANY ($1)) AS lanes,
                        ARRAY(SELECT k.id FROM jobqueue.kind k WHERE $2::text[] IS NULL OR k.name = ANY ($2)) AS kinds)
             SELECT id AS "id!" FROM (
-                (SELECT b.id FROM bounds, jobqueue.body b
-                 WHERE $4 AND b.id < high AND b.id >= low AND b.lane = ANY (lanes) AND b.kind = ANY (kinds)
+                (SELECT b.id FROM jobqueue.body b
+                 WHERE $4 AND b.id < (SELECT high FROM bounds) AND b.id >= (SELECT low FROM bounds)
+                   AND b.lane = ANY ((SELECT lanes FROM bounds)::int[]) AND b.kind = ANY ((SELECT kinds FROM bounds)::int[])
                    AND ($3::text[] IS NULL OR b.tags @> $3)
                  ORDER BY b.id DESC LIMIT $5)
                 UNION ALL
-                (SELECT o.job_id FROM bounds, unnest($9::smallint[]) AS f (status)
-                 CROSS JOIN LATERAL (
-                    SELECT o.job_id FROM jobqueue.outcome o JOIN jobqueue.body b ON b.id = o.job_id
-                    WHERE o.status = f.status AND o.job_id < high AND o.job_id >= low
-                      AND b.lane = ANY (lanes) AND b.kind = ANY (kinds) AND ($3::text[] IS NULL OR b.tags @> $3)
-                    ORDER BY o.job_id DESC LIMIT $5) o)
+                (SELECT o.job_id FROM jobqueue.outcome o
+                 WHERE $9 AND o.status = 5 AND o.job_id < (SELECT high FROM bounds) AND o.job_id >= (SELECT low FROM bounds)
+                   AND (SELECT b.lane = ANY ((SELECT lanes FROM bounds)::int[]) AND b.kind = ANY ((SELECT kinds FROM bounds)::int[])
+                               AND ($3::text[] IS NULL OR b.tags @> $3) FROM jobqueue.body b WHERE b.id = o.job_id)
+                 ORDER BY o.job_id DESC LIMIT $5)
+                UNION ALL
+                (SELECT o.job_id FROM jobqueue.outcome o
+                 WHERE $13 AND o.status = 6 AND o.job_id < (SELECT high FROM bounds) AND o.job_id >= (SELECT low FROM bounds)
+                   AND (SELECT b.lane = ANY ((SELECT lanes FROM bounds)::int[]) AND b.kind = ANY ((SELECT kinds FROM bounds)::int[])
+                               AND ($3::text[] IS NULL OR b.tags @> $3) FROM jobqueue.body b WHERE b.id = o.job_id)
+                 ORDER BY o.job_id DESC LIMIT $5)
+                UNION ALL
+                (SELECT o.job_id FROM jobqueue.outcome o
+                 WHERE $14 AND o.status = 7 AND o.job_id < (SELECT high FROM bounds) AND o.job_id >= (SELECT low FROM bounds)
+                   AND (SELECT b.lane = ANY ((SELECT lanes FROM bounds)::int[]) AND b.kind = ANY ((SELECT kinds FROM bounds)::int[])
+                               AND ($3::text[] IS NULL OR b.tags @> $3) FROM jobqueue.body b WHERE b.id = o.job_id)
+                 ORDER BY o.job_id DESC LIMIT $5)
                 UNION ALL
                 (SELECT r.job_id FROM bounds CROSS JOIN LATERAL unnest(lanes) AS n (lane)
                  CROSS JOIN LATERAL (
@@ -99,17 +108,18 @@ impl Store {
                       AND ($3::text[] IS NULL OR (SELECT b.tags @> $3 FROM jobqueue.body b WHERE b.id = r.job_id))
                     ORDER BY r.job_id DESC LIMIT $5) r)
                 UNION ALL
-                (SELECT s.job_id FROM bounds, jobqueue.scheduled s
-                 WHERE $11 AND s.job_id < high AND s.job_id >= low AND s.lane = ANY (lanes) AND s.kind = ANY (kinds)
+                (SELECT s.job_id FROM jobqueue.scheduled s
+                 WHERE $11 AND s.job_id < (SELECT high FROM bounds) AND s.job_id >= (SELECT low FROM bounds)
+                   AND s.lane = ANY ((SELECT lanes FROM bounds)::int[]) AND s.kind = ANY ((SELECT kinds FROM bounds)::int[])
                    AND ($3::text[] IS NULL OR (SELECT b.tags @> $3 FROM jobqueue.body b WHERE b.id = s.job_id))
                  ORDER BY s.job_id DESC LIMIT $5)
                 UNION ALL
                 (SELECT j.job_id FROM bounds, jobqueue.lease l
                  JOIN jobqueue.lease_jobs h ON h.epoch = l.epoch
-                 CROSS JOIN LATERAL unnest(h.job_ids) WITH ORDINALITY AS j (job_id, place)
-                 JOIN jobqueue.body b ON b.id = j.job_id
+                 CROSS JOIN LATERAL unnest(h.job_ids, h.lanes, h.kinds) WITH ORDINALITY AS j (job_id, lane, kind, place)
                  WHERE $12 AND (l.open >> (j.place - 1)::int) & 1 = 1 AND j.job_id < high AND j.job_id >= low
-                   AND b.lane = ANY (lanes) AND b.kind = ANY (kinds) AND ($3::text[] IS NULL OR b.tags @> $3))
+                   AND j.lane = ANY (bounds.lanes) AND j.kind = ANY (bounds.kinds)
+                   AND ($3::text[] IS NULL OR (SELECT b.tags @> $3 FROM jobqueue.body b WHERE b.id = j.job_id)))
             ) AS found (id) ORDER BY id DESC LIMIT $5"#,
             queues.as_deref(),
             kinds.as_deref(),
@@ -119,10 +129,12 @@ impl Store {
             after.map(JobId::as_uuid),
             filter.created_after,
             filter.created_before,
-            &finals,
+            wants(Status::Completed),
             wants(Status::Queued),
             wants(Status::Scheduled),
             wants(Status::Running),
+            wants(Status::Failed),
+            wants(Status::Cancelled),
         )
         .fetch_all(&mut **unit)
         .await?;

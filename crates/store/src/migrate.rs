@@ -28,9 +28,10 @@ impl Store {
     /// direct connection, not one through a pooler in transaction mode.
     pub async fn migrate(url: &str) -> Result<Applied, StoreError> {
         let mut connection = PgConnectOptions::from_str(url)?.application_name("jobqueue-migrate").connect().await?;
+        sqlx::raw_sql("SET lock_timeout = '10min'").execute(&mut connection).await?;
+        connection.lock().await.map_err(schema)?;
         // a queue behind our DDL must not wait for ever on a long reader in front of it
         sqlx::raw_sql("SET lock_timeout = '10s'").execute(&mut connection).await?;
-        connection.lock().await.map_err(schema)?;
         let before = Self::applied(&mut connection).await?;
         MIGRATOR.run(&mut connection).await.map_err(schema)?;
         connection.unlock().await.map_err(schema)?;

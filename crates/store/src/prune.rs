@@ -8,12 +8,15 @@ use crate::row::{to_count, to_ms};
 
 /// Days of room that are made ahead; a reaper may be away that long.
 const DAYS_AHEAD: i32 = 4;
-/// A day is dropped when at most this many of its jobs must stay; until then it waits.
-const MAX_KEPT: i32 = 100_000;
+/// A day is dropped when at most this many of its jobs must stay, for they are moved while everybody waits; until then it
+/// waits itself.
+const MAX_KEPT: i32 = 20_000;
 /// Idempotency keys are honoured for a day.
 const KEYS_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// Stragglers that one call forgets.
 const STRAGGLERS: i64 = 5_000;
+/// How many such calls one prune makes at most.
+const STRAGGLER_CALLS: u32 = 20;
 /// Of several reapers one prunes.
 const PRUNE_LOCK: i64 = 0x6a71_0001;
 
@@ -47,8 +50,7 @@ impl Store {
         if !Self::alone(&mut unit).await? {
             return Ok(pruned);
         }
-        sqlx::query!("SET LOCAL lock_timeout = '2s'").execute(&mut *unit).await?;
-        sqlx::query!("SET LOCAL statement_timeout = '10min'").execute(&mut *unit).await?;
+        Self::be_patient(&mut unit).await?;
         let made = sqlx::query_scalar!(
             r#"SELECT jobqueue.add_partitions((jobqueue.now() AT TIME ZONE 'UTC')::date, $1) AS "made!""#,
             DAYS_AHEAD
@@ -57,16 +59,32 @@ impl Store {
         Self::forget_side_rows(&mut unit).await?;
         unit.commit().await?;
         for day in self.old_days(retention).await? {
-            match self.prune_day(&day, retention).await? {
-                Some(jobs) => {
+            match self.prune_day(&day, retention).await {
+                Ok(Some(jobs)) => {
                     pruned.days += 1;
                     pruned.jobs += jobs;
                 }
-                None => pruned.days_waiting += 1,
+                Ok(None) => pruned.days_waiting += 1,
+                Err(error) if error.is_lock_timeout() => pruned.days_waiting += 1,
+                Err(error) => return Err(error),
             }
         }
-        pruned.jobs += self.prune_stragglers(retention).await?;
+        for _ in 0..STRAGGLER_CALLS {
+            let gone = self.prune_stragglers(retention).await?;
+            pruned.jobs += to_count(gone);
+            if gone < STRAGGLERS {
+                break;
+            }
+        }
         Ok(pruned)
+    }
+
+    /// Long work is expected; waiting for a lock is not, because all others then queue behind us. Less than the second after
+    /// which a deadlock is resolved at the cost of whoever met us.
+    async fn be_patient(unit: &mut Unit) -> Result<(), StoreError> {
+        sqlx::query!("SET LOCAL lock_timeout = '500ms'").execute(&mut **unit).await?;
+        sqlx::query!("SET LOCAL statement_timeout = '10min'").execute(&mut **unit).await?;
+        Ok(())
     }
 
     async fn alone(unit: &mut Unit) -> Result<bool, StoreError> {
@@ -123,8 +141,7 @@ impl Store {
         if !Self::alone(&mut unit).await? {
             return Ok(None);
         }
-        sqlx::query!("SET LOCAL lock_timeout = '2s'").execute(&mut *unit).await?;
-        sqlx::query!("SET LOCAL statement_timeout = '10min'").execute(&mut *unit).await?;
+        Self::be_patient(&mut unit).await?;
         let jobs = sqlx::query_scalar!(
             "-- store.prune.day
             SELECT jobqueue.prune_day($1, $2::bigint * interval '1 ms', $3::bigint * interval '1 ms', $4)",
@@ -140,7 +157,7 @@ impl Store {
     }
 
     /// Forgets jobs that outlived the drop of their day.
-    async fn prune_stragglers(&self, retention: Retention) -> Result<u64, StoreError> {
+    async fn prune_stragglers(&self, retention: Retention) -> Result<i64, StoreError> {
         let mut unit = self.one().await?;
         let gone = sqlx::query_scalar!(
             r#"-- store.prune.stragglers
@@ -164,6 +181,6 @@ impl Store {
         .fetch_one(&mut *unit)
         .await?;
         unit.commit().await?;
-        Ok(to_count(gone))
+        Ok(gone)
     }
 }

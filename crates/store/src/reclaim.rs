@@ -4,12 +4,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jobqueue_core::{JobId, Lease, Outcome, QueueName, settle};
+use jobqueue_core::{JobId, Outcome, QueueName, settle};
 use uuid::Uuid;
 
 use crate::connect::{Store, Unit};
 use crate::error::StoreError;
-use crate::row::{corrupt, to_ms};
+use crate::lease::{granted, readable};
+use crate::row::to_ms;
 use crate::settle::{AttemptEnd, Settled};
 
 /// What a reclaim did.
@@ -87,13 +88,21 @@ impl Store {
         let mut queues = BTreeSet::new();
         for lease in lost {
             for (place, (id, attempt)) in lease.job_ids.into_iter().zip(lease.attempts).enumerate() {
-                let Some(body) = bodies.remove(&id).filter(|_| (lease.open >> place) & 1 == 1) else { continue };
-                let job = body.into_job(attempt)?;
-                let ordinal = u8::try_from(place).map_err(|e| corrupt(job.id, "lease.place", e))?;
-                let Some(right) = Lease::grant(lease.epoch, lease.token, job.id, ordinal, job.attempt) else { continue };
-                let settlement = settle(&job, Outcome::LeaseLost, rand::random());
-                ends.push(AttemptEnd { lease: right, settlement, ran: None, holds_key: job.unique_key.is_some() });
-                queues.insert(job.queue);
+                if (lease.open >> place) & 1 == 0 {
+                    continue;
+                }
+                let right = granted(lease.epoch, lease.token, id, place, attempt)?;
+                let body = bodies.remove(&id);
+                let holds_key = body.as_ref().is_some_and(|body| body.unique_key.is_some());
+                let settlement = readable(right.job_id(), body, attempt).map_or_else(
+                    |unreadable| unreadable,
+                    |job| {
+                        let settlement = settle(&job, Outcome::LeaseLost, rand::random());
+                        queues.insert(job.queue);
+                        settlement
+                    },
+                );
+                ends.push(AttemptEnd { lease: right, settlement, ran: None, holds_key });
             }
         }
         Ok((ends, queues))

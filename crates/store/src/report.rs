@@ -40,9 +40,12 @@ impl Store {
                 ORDER BY i.epoch, i.ordinal FOR SHARE OF l),
             stored AS (
                 INSERT INTO jobqueue.report AS r (job_id, epoch, progress, log, updated_at)
-                SELECT job_id, epoch, progress::json, right(log, $7), jobqueue.now() FROM live
+                SELECT job_id, epoch,
+                       (array_agg(progress ORDER BY place DESC) FILTER (WHERE progress IS NOT NULL))[1]::json,
+                       jobqueue.tail(string_agg(log, '' ORDER BY place), $7), jobqueue.now()
+                FROM live GROUP BY job_id, epoch
                 ON CONFLICT (job_id, epoch) DO UPDATE
-                SET progress = coalesce(excluded.progress, r.progress), log = right(r.log || excluded.log, $7),
+                SET progress = coalesce(excluded.progress, r.progress), log = jobqueue.tail(r.log || excluded.log, $7),
                     updated_at = excluded.updated_at)
             SELECT place AS "place!" FROM live"#,
             &epochs,

@@ -56,6 +56,7 @@ impl Store {
         sqlx::query!(
             "-- store.retry
             WITH gone AS (DELETE FROM jobqueue.outcome WHERE job_id = ANY ($1) RETURNING job_id),
+            wish AS (DELETE FROM jobqueue.cancel_request WHERE job_id = ANY ($1)),
             tally AS (
                 INSERT INTO jobqueue.tally (queue_id, retried)
                 SELECT l.queue_id, count(*)::int FROM gone g JOIN jobqueue.body b ON b.id = g.job_id
@@ -98,18 +99,21 @@ impl Store {
     /// Whether the job holds its unique key (again); true if it has none.
     async fn claim_again(unit: &mut Unit, candidate: &Candidate) -> Result<bool, StoreError> {
         let Some(digest) = candidate.digest else { return Ok(true) };
-        sqlx::query!(
-            "-- store.retry.claim
-            INSERT INTO jobqueue.unique_claim (digest, job_id, kept) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-            digest,
-            candidate.id,
-            candidate.kept.unwrap_or(0),
-        )
-        .execute(&mut **unit)
-        .await?;
-        let holder = sqlx::query_scalar!("SELECT job_id FROM jobqueue.unique_claim WHERE digest = $1", digest)
-            .fetch_optional(&mut **unit)
+        // a key can be given free between the failed insert and the look at its holder: then insert again
+        loop {
+            sqlx::query!(
+                "-- store.retry.claim
+                INSERT INTO jobqueue.unique_claim (digest, job_id, kept) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+                digest,
+                candidate.id,
+                candidate.kept.unwrap_or(0),
+            )
+            .execute(&mut **unit)
             .await?;
-        Ok(holder == Some(candidate.id))
+            let holder = sqlx::query_scalar!("SELECT job_id FROM jobqueue.unique_claim WHERE digest = $1", digest);
+            if let Some(holder) = holder.fetch_optional(&mut **unit).await? {
+                return Ok(holder == candidate.id);
+            }
+        }
     }
 }

@@ -113,9 +113,12 @@ pub(crate) fn failure_text(failure: &Failure) -> Option<String> {
     serde_json::to_string(failure).ok()
 }
 
+/// A century: beyond it Postgres' arithmetic fails, and nobody waits that long.
+const MAX_SPAN_MS: i64 = 100 * 366 * 24 * 3600 * 1000;
+
 /// Milliseconds of a span, for SQL.
 pub(crate) fn to_ms(span: Duration) -> i64 {
-    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+    i64::try_from(span.as_millis()).unwrap_or(MAX_SPAN_MS).min(MAX_SPAN_MS)
 }
 
 /// A span out of a column of milliseconds.

@@ -57,16 +57,25 @@ impl Store {
     }
 
     pub(crate) async fn settle_in(unit: &mut Unit, mut ends: Vec<AttemptEnd>) -> Result<Vec<Settled>, StoreError> {
+        Self::heed_cancel_requests(unit, &mut ends).await?;
+        Self::end_attempts(unit, ends, true).await
+    }
+
+    /// Ends attempts whose handler was never called: they leave no trace but the job's outcome.
+    pub(crate) async fn settle_unbegun(unit: &mut Unit, ends: Vec<AttemptEnd>) -> Result<(), StoreError> {
+        Self::end_attempts(unit, ends, false).await.map(|_| ())
+    }
+
+    async fn end_attempts(unit: &mut Unit, ends: Vec<AttemptEnd>, begun: bool) -> Result<Vec<Settled>, StoreError> {
         if ends.is_empty() {
             return Ok(vec![]);
         }
-        Self::heed_cancel_requests(unit, &mut ends).await?;
         // leases are locked in one order everywhere
         let mut order: Vec<usize> = (0..ends.len()).collect();
         order.sort_by_key(|at| (ends[*at].lease.epoch(), ends[*at].lease.ordinal()));
         let mut seen = HashSet::new();
         order.retain(|at| seen.insert((ends[*at].lease.epoch(), ends[*at].lease.ordinal())));
-        let mut columns = Columns::default();
+        let mut columns = Columns { begun, ..Columns::default() };
         for at in &order {
             columns.push(&ends[*at]);
         }
@@ -148,13 +157,13 @@ fn ended(settlement: &Settlement) -> Option<&'static str> {
 /// The columns of the ends of one statement.
 #[derive(Default)]
 struct Columns<'a> {
+    begun: bool,
     epochs: Vec<i64>,
     tokens: Vec<Uuid>,
     ordinals: Vec<i16>,
     jobs: Vec<Uuid>,
     statuses: Vec<i16>,
-    attempts: Vec<i16>,
-    attempts_after: Vec<i16>,
+    given_back: Vec<i16>,
     delays: Vec<i64>,
     rans: Vec<Option<i64>>,
     results: Vec<Option<&'a str>>,
@@ -165,15 +174,13 @@ struct Columns<'a> {
 impl<'a> Columns<'a> {
     fn push(&mut self, end: &'a AttemptEnd) {
         let lease = &end.lease;
-        let attempt = i16::try_from(lease.attempt()).unwrap_or(i16::MAX);
         self.epochs.push(lease.epoch());
         self.tokens.push(lease.token());
         self.ordinals.push(i16::from(lease.ordinal()));
         self.jobs.push(lease.job_id().as_uuid());
         self.statuses.push(status_number(status_after(&end.settlement)));
-        self.attempts.push(attempt);
-        let given_back = matches!(end.settlement, Settlement::Snooze { .. } | Settlement::Requeue { failure: None });
-        self.attempts_after.push(if given_back { attempt.saturating_sub(1) } else { attempt });
+        let free = matches!(end.settlement, Settlement::Snooze { .. } | Settlement::Requeue { failure: None });
+        self.given_back.push(i16::from(free || !self.begun));
         let (delay, failure) = match &end.settlement {
             Settlement::RetryAfter { delay, failure } => (Some(*delay), Some(failure)),
             Settlement::Snooze { delay } => (Some(*delay), None),
@@ -189,26 +196,27 @@ impl<'a> Columns<'a> {
         };
         self.results.push(result);
         self.errors.push(failure.and_then(failure_text));
-        self.endeds.push(ended(&end.settlement));
+        self.endeds.push(ended(&end.settlement).filter(|_| self.begun));
     }
 
     /// Applies what its lease still covers. Answers those as (epoch, ordinal).
     async fn settle(&self, unit: &mut Unit) -> Result<HashSet<(i64, i16)>, StoreError> {
-        // scalar sub-selects, not joins, where the other side is a big table: the plan must stay a look-up by key
+        // the attempt's number is taken from the grant: what a lease's text says of it is for readers
         let rows = sqlx::query!(
             r#"-- store.settle
             WITH held AS MATERIALIZED (
                 SELECT i.*, l.open, l.worker_id, l.queue_id, l.leased_at
-                FROM unnest($1::bigint[], $2::uuid[], $3::smallint[], $4::uuid[], $5::smallint[], $6::smallint[], $7::smallint[],
-                            $8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::text[])
-                  AS i (epoch, token, ordinal, job_id, status, attempt, attempt_after, delay_ms, ran_ms, result, error, ended)
+                FROM unnest($1::bigint[], $2::uuid[], $3::smallint[], $4::uuid[], $5::smallint[], $6::smallint[],
+                            $7::bigint[], $8::bigint[], $9::text[], $10::text[], $11::text[])
+                  AS i (epoch, token, ordinal, job_id, status, given_back, delay_ms, ran_ms, result, error, ended)
                 JOIN jobqueue.lease l ON l.epoch = i.epoch AND l.token = i.token
                 FOR UPDATE OF l),
             applied AS MATERIALIZED (
-                SELECT h.*, coalesce(jobqueue.now() - h.ran_ms * interval '1 ms', h.leased_at) AS started_at
-                FROM held h
-                WHERE (h.open >> h.ordinal::int) & 1 = 1
-                  AND (SELECT j.job_ids[h.ordinal + 1] FROM jobqueue.lease_jobs j WHERE j.epoch = h.epoch) = h.job_id),
+                SELECT h.*, j.attempts[h.ordinal + 1] AS attempt, (j.attempts[h.ordinal + 1] - h.given_back)::smallint AS attempt_after,
+                       j.lanes[h.ordinal + 1] AS lane, j.kinds[h.ordinal + 1] AS kind,
+                       CASE WHEN $12 THEN greatest(h.leased_at, jobqueue.now() - h.ran_ms * interval '1 ms') END AS started_at
+                FROM held h JOIN jobqueue.lease_jobs j ON j.epoch = h.epoch
+                WHERE (h.open >> h.ordinal::int) & 1 = 1 AND j.job_ids[h.ordinal + 1] = h.job_id),
             rest AS MATERIALIZED (
                 SELECT epoch, open & ~bit_or(1::bigint << ordinal::int) AS open FROM applied GROUP BY epoch, open),
             kept AS (UPDATE jobqueue.lease l SET open = r.open FROM rest r WHERE l.epoch = r.epoch AND r.open <> 0),
@@ -216,19 +224,15 @@ impl<'a> Columns<'a> {
             gone_jobs AS (DELETE FROM jobqueue.lease_jobs WHERE epoch = ANY (ARRAY(SELECT epoch FROM rest WHERE open = 0))),
             outcome AS (
                 INSERT INTO jobqueue.outcome (job_id, status, attempt, started_at, finished_at, worker_id, epoch, result, error)
-                SELECT job_id, status, attempt, started_at, jobqueue.now(), worker_id, epoch, result::json, error::json
+                SELECT job_id, status, attempt_after, started_at, jobqueue.now(), worker_id, epoch, result::json, error::json
                 FROM applied WHERE status >= 5),
             later AS (
                 INSERT INTO jobqueue.scheduled (job_id, run_at, lane, kind, attempt)
-                SELECT job_id, jobqueue.now() + delay_ms * interval '1 ms',
-                       (SELECT b.lane FROM jobqueue.body b WHERE b.id = job_id),
-                       (SELECT b.kind FROM jobqueue.body b WHERE b.id = job_id), attempt_after
+                SELECT job_id, jobqueue.now() + delay_ms * interval '1 ms', lane, kind, attempt_after
                 FROM applied WHERE status = 2),
             ready AS (
                 INSERT INTO jobqueue.ready (job_id, lane, kind, attempt)
-                SELECT job_id, (SELECT b.lane FROM jobqueue.body b WHERE b.id = job_id),
-                       (SELECT b.kind FROM jobqueue.body b WHERE b.id = job_id), attempt_after
-                FROM applied WHERE status = 3),
+                SELECT job_id, lane, kind, attempt_after FROM applied WHERE status = 3),
             history AS (
                 INSERT INTO jobqueue.attempt (job_id, epoch, attempt, ended, worker_id, started_at, finished_at, error)
                 SELECT job_id, epoch, attempt, ended, worker_id, started_at, jobqueue.now(), error::json
@@ -245,13 +249,13 @@ impl<'a> Columns<'a> {
             &self.ordinals,
             &self.jobs,
             &self.statuses,
-            &self.attempts,
-            &self.attempts_after,
+            &self.given_back,
             &self.delays,
             &self.rans as _,
             &self.results as _,
             &self.errors as _,
             &self.endeds as _,
+            self.begun,
         )
         .fetch_all(&mut **unit)
         .await?;

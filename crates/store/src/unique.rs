@@ -33,8 +33,8 @@ pub(crate) struct Wish<'a> {
 }
 
 /// Claims what is free, in one order everywhere. Answers who holds each key of `wishes` afterwards.
-pub(crate) async fn claim(unit: &mut Unit, wishes: &[Wish<'_>]) -> Result<HashMap<Uuid, JobId>, StoreError> {
-    let mut sorted: Vec<&Wish<'_>> = wishes.iter().collect();
+pub(crate) async fn claim(unit: &mut Unit, wishes: &[&Wish<'_>]) -> Result<HashMap<Uuid, JobId>, StoreError> {
+    let mut sorted: Vec<&Wish<'_>> = wishes.to_vec();
     sorted.sort_by_key(|wish| wish.digest);
     let mut holders: HashMap<Uuid, JobId> = HashMap::new();
     // a key can be given free between the failed insert and the look at its holder: then insert again
@@ -69,18 +69,19 @@ fn distinct(sorted: &[&Wish<'_>]) -> usize {
     sorted.chunk_by(|a, b| a.digest == b.digest).count()
 }
 
-/// Hands a key from its holder to the wish's job.
-pub(crate) async fn take_over(unit: &mut Unit, wish: &Wish<'_>) -> Result<(), StoreError> {
-    sqlx::query!(
+/// Hands a key from its holder to the wish's job; false if the holder has lost it meanwhile.
+pub(crate) async fn take_over(unit: &mut Unit, wish: &Wish<'_>, holder: JobId) -> Result<bool, StoreError> {
+    let taken = sqlx::query!(
         "-- store.unique.take_over
-        UPDATE jobqueue.unique_claim SET job_id = $2, kept = $3 WHERE digest = $1",
+        UPDATE jobqueue.unique_claim SET job_id = $2, kept = $3 WHERE digest = $1 AND job_id = $4",
         wish.digest,
         wish.job_id.as_uuid(),
         kept_bits(wish.unique),
+        holder.as_uuid(),
     )
     .execute(&mut **unit)
     .await?;
-    Ok(())
+    Ok(taken.rows_affected() == 1)
 }
 
 /// Gives free what these jobs hold, whatever it is kept for.

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jobqueue_core::QueueName;
-use sqlx::postgres::PgListener;
+use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::sync::mpsc;
 
-use crate::connect::Store;
+use crate::connect::{Pooler, Store};
 use crate::error::StoreError;
 
 /// The channel; its payload is a comma-separated list of queues, or empty for "any".
@@ -60,24 +60,34 @@ impl Store {
         unit.commit().await
     }
 
-    /// Listens for wake-ups on a connection of its own. Through a pooler in transaction mode none will come.
+    /// Listens for wake-ups on a connection of its own. Through a pooler in transaction mode none will come: there a LISTEN
+    /// would stick to a connection that others use next, who would then get notifications as answers to their statements.
     pub async fn listen(&self) -> Result<Listener, StoreError> {
-        let mut listener = PgListener::connect_with(&self.pool).await?;
-        listener.ignore_pool_close_event(true);
+        if self.pooler == Pooler::Transaction {
+            return Ok(Listener(None));
+        }
+        let side = PgPoolOptions::new()
+            .max_connections(1)
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .acquire_timeout(self.pool.options().get_acquire_timeout())
+            .connect_lazy_with(self.pool.connect_options().as_ref().clone());
+        let mut listener = PgListener::connect_with(&side).await?;
         listener.listen(CHANNEL).await?;
-        Ok(Listener(listener))
+        Ok(Listener(Some(listener)))
     }
 }
 
-/// Hears wake-ups.
+/// Hears wake-ups; without a connection never any.
 #[derive(Debug)]
-pub struct Listener(PgListener);
+pub struct Listener(Option<PgListener>);
 
 impl Listener {
     /// The queues of the next wake-up; empty means any. After a lost connection it reconnects by itself and answers "any",
     /// because something may have been missed. Cancel-safe.
     pub async fn heard(&mut self) -> Result<Vec<QueueName>, StoreError> {
-        let Some(notification) = self.0.try_recv().await? else { return Ok(vec![]) };
+        let Some(listener) = &mut self.0 else { return std::future::pending().await };
+        let Some(notification) = listener.try_recv().await? else { return Ok(vec![]) };
         Ok(notification.payload().split(',').filter_map(|name| name.parse().ok()).collect())
     }
 }

@@ -42,7 +42,7 @@ impl<'a> Checker<'a> {
         if timeout.zip(soft_timeout).is_some_and(|(hard, soft)| soft >= hard) {
             self.note("/soft_timeout_seconds", "out_of_range", "must be below timeout_seconds");
         }
-        let unique = draft.unique.and_then(|unique| self.unique(unique));
+        let unique = draft.unique.map(|unique| self.unique(unique));
         let tags = self.tags(draft.tags);
         if let Some(metadata) = &draft.metadata {
             self.metadata(metadata);
@@ -143,7 +143,7 @@ impl<'a> Checker<'a> {
         Some(timeout)
     }
 
-    fn unique(&mut self, draft: UniqueDraft) -> Option<Unique> {
+    fn unique(&mut self, draft: UniqueDraft) -> Unique {
         self.text("/unique/key", &draft.key, self.limits.key_bytes);
         let statuses = draft.statuses.unwrap_or_else(|| live().collect());
         if !live().all(|status| statuses.contains(&status)) {
@@ -151,7 +151,7 @@ impl<'a> Checker<'a> {
             self.note("/unique/statuses", "invalid", message);
         }
         let also_final = statuses.into_iter().filter(|s| s.is_final()).collect();
-        Some(Unique { key: draft.key, scope: draft.scope, also_final, on_conflict: draft.on_conflict })
+        Unique { key: draft.key, scope: draft.scope, also_final, on_conflict: draft.on_conflict }
     }
 
     fn tags(&mut self, tags: Vec<String>) -> Vec<String> {

@@ -73,6 +73,7 @@ impl Store {
         let fresh: Vec<Vec<Fresh<'a>>> =
             open.iter().map(|s| s.jobs.iter().map(|job| self.fresh(job)).collect()).collect();
         let wishes: Vec<Wish<'_>> = fresh.iter().flatten().filter_map(Fresh::wish).collect();
+        let wishes: Vec<&Wish<'_>> = wishes.iter().collect();
         let holders = if wishes.is_empty() { HashMap::new() } else { unique::claim(unit, &wishes).await? };
         let mut plans = Vec::with_capacity(open.len());
         for (submission, jobs) in open.iter().zip(fresh) {
@@ -107,19 +108,26 @@ impl Store {
         match on_conflict {
             OnConflict::Reject => Ok(Plan::Answered(Accepted::Rejected(holder))),
             OnConflict::Return => Ok(Plan::Answered(Accepted::Existing(holder))),
-            OnConflict::Replace => {
-                let reason = Failure::new("replaced", format!("replaced by job {}", fresh.id));
-                let gone = Self::withdraw(unit, &[holder], &reason, false).await?.contains(&holder)
-                    || Self::is_final(unit, holder).await?;
-                if !gone {
-                    return Ok(Plan::Answered(Accepted::Existing(holder)));
-                }
-                if let Some(wish) = fresh.wish() {
-                    unique::take_over(unit, &wish).await?;
-                }
-                Ok(Plan::Insert(fresh))
-            }
+            OnConflict::Replace => Self::replace(unit, fresh, holder).await,
         }
+    }
+
+    /// Takes the place of the holder, and of whoever else takes it at the same moment.
+    async fn replace<'a>(unit: &mut Unit, fresh: Fresh<'a>, mut holder: JobId) -> Result<Plan<'a>, StoreError> {
+        let Some(wish) = fresh.wish() else { return Ok(Plan::Insert(fresh)) };
+        let reason = Failure::new("replaced", format!("replaced by job {}", fresh.id));
+        while holder != fresh.id {
+            let gone = Self::withdraw(unit, &[holder], &reason, false).await?.contains(&holder)
+                || Self::is_final(unit, holder).await?;
+            if !gone {
+                return Ok(Plan::Answered(Accepted::Existing(holder)));
+            }
+            if unique::take_over(unit, &wish, holder).await? {
+                break;
+            }
+            holder = unique::claim(unit, &[&wish]).await?.remove(&wish.digest).unwrap_or(holder);
+        }
+        Ok(Plan::Insert(fresh))
     }
 
     /// Remembers answers under their keys. A request of which nothing was stored gives its key free: it may be mended and sent again.

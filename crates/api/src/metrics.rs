@@ -1,0 +1,93 @@
+//! What this process tells about itself on its admin port. Owns names, labels and buckets; the numbers of the queues, which
+//! are the same from every replica, come from `census`.
+
+use std::time::Duration;
+
+use jobqueue_store::Store;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+
+/// From the in-memory answer to the longest poll.
+const SECONDS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+const BATCHES: [f64; 8] = [1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1000.0];
+
+/// The metrics of one API process. Clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    requests: HistogramVec,
+    rejected: IntCounterVec,
+    flushed: Histogram,
+}
+
+impl Metrics {
+    /// Registers everything.
+    pub(crate) fn register(registry: &Registry, store: &Store) -> prometheus::Result<Self> {
+        let requests = HistogramVec::new(
+            HistogramOpts::new("http_request_duration_seconds", "Time from a request's header to its answer")
+                .buckets(SECONDS.to_vec()),
+            &["route", "method", "status"],
+        )?;
+        let rejected = IntCounterVec::new(
+            Opts::new("api_rejected_total", "Requests answered with 429, by the bound that was reached"),
+            &["bound"],
+        )?;
+        for bound in ["pending_jobs", "long_polls", "body_memory"] {
+            rejected.with_label_values(&[bound]);
+        }
+        let flushed = Histogram::with_opts(
+            HistogramOpts::new("api_submissions_per_commit", "Single submissions that shared a transaction")
+                .buckets(BATCHES.to_vec()),
+        )?;
+        registry.register(Box::new(requests.clone()))?;
+        registry.register(Box::new(rejected.clone()))?;
+        registry.register(Box::new(flushed.clone()))?;
+        registry.register(Box::new(Connections::new(store)?))?;
+        Ok(Self { requests, rejected, flushed })
+    }
+
+    /// A request was answered.
+    pub(crate) fn answered(&self, route: &str, method: &str, status: u16, after: Duration) {
+        let status = status.to_string();
+        self.requests.with_label_values(&[route, method, &status]).observe(after.as_secs_f64());
+    }
+
+    /// A request was refused because a bound was reached.
+    pub(crate) fn rejected(&self, bound: &str) {
+        self.rejected.with_label_values(&[bound]).inc();
+    }
+
+    /// A transaction took this many single submissions.
+    pub(crate) fn flushed(&self, count: usize) {
+        self.flushed.observe(u32::try_from(count).map_or(f64::INFINITY, f64::from));
+    }
+}
+
+/// Reads the pool at each scrape.
+struct Connections {
+    store: Store,
+    gauge: IntGaugeVec,
+}
+
+impl Connections {
+    fn new(store: &Store) -> prometheus::Result<Self> {
+        let options =
+            Opts::new("api_database_connections", "Connections of this process to Postgres, by use");
+        Ok(Self { store: store.clone(), gauge: IntGaugeVec::new(options, &["state"])? })
+    }
+}
+
+impl Collector for Connections {
+    fn desc(&self) -> Vec<&Desc> {
+        self.gauge.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let (busy, open) = self.store.connections();
+        let busy = i64::try_from(busy).unwrap_or(i64::MAX);
+        self.gauge.with_label_values(&["busy"]).set(busy);
+        self.gauge.with_label_values(&["idle"]).set(i64::from(open).saturating_sub(busy));
+        self.gauge.collect()
+    }
+}

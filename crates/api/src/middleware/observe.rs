@@ -1,0 +1,52 @@
+//! Around every request: span, id, duration, and the last word on the shape of an error.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use futures_util::FutureExt as _;
+use jobqueue_runtime::trace::set_parent;
+use tracing::Instrument as _;
+
+use super::request_id::{self, X_REQUEST_ID};
+use crate::problem::{self, Problem};
+use crate::state::ApiState;
+
+/// Serves a request under its id. A panic of a route is a 500 with a problem body, not a broken connection.
+pub(crate) async fn observe(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let id = request_id::of(request.headers());
+    let id_text = id.to_str().unwrap_or("unknown").to_owned();
+    let route =
+        request.extensions().get::<MatchedPath>().map_or("unmatched", |path| path.as_str()).to_owned();
+    let method = known_method(request.method().as_str());
+    let span = tracing::info_span!("request", request_id = id_text, http.route = route, http.method = method);
+    if let Some(Ok(parent)) = request.headers().get("traceparent").map(|value| value.to_str()) {
+        set_parent(&span, parent);
+    }
+    let served = AssertUnwindSafe(next.run(request).instrument(span.clone())).catch_unwind().await;
+    let response = served.unwrap_or_else(|_| Problem::internal().into_response());
+    let mut response = problem::finish(response, &id_text);
+    response.headers_mut().insert(X_REQUEST_ID, id);
+    let (status, took) = (response.status(), began.elapsed());
+    state.metrics.answered(&route, method, status.as_u16(), took);
+    span.in_scope(|| {
+        let (status_code, seconds) = (status.as_u16(), took.as_secs_f64());
+        if status.is_server_error() {
+            tracing::warn!(http.status = status_code, duration_seconds = seconds, "request failed");
+        } else {
+            tracing::debug!(http.status = status_code, duration_seconds = seconds, "request answered");
+        }
+    });
+    response
+}
+
+/// Clients choose the method's text; a label must not be theirs to choose.
+fn known_method(method: &str) -> &'static str {
+    ["GET", "POST", "PATCH", "HEAD", "PUT", "DELETE", "OPTIONS"]
+        .into_iter()
+        .find(|known| *known == method)
+        .unwrap_or("OTHER")
+}

@@ -1,0 +1,21 @@
+//! Ids of requests: the client's own if it is sane, otherwise a random one.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use uuid::Uuid;
+
+/// The header, in both directions.
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Longest id that is taken over.
+const MAX_CHARS: usize = 128;
+
+/// The id of a request. A client's own must be plain, because it is echoed in headers, bodies and logs.
+pub(super) fn of(headers: &HeaderMap) -> HeaderValue {
+    let plain = |text: &&str| {
+        (1..=MAX_CHARS).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+    };
+    let own = headers.get(X_REQUEST_ID).and_then(|value| value.to_str().ok()).filter(plain);
+    let text = own.map_or_else(|| Uuid::new_v4().to_string(), ToOwned::to_owned);
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("unknown"))
+}

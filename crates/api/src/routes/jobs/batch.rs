@@ -1,0 +1,138 @@
+//! POST /v1/jobs/batch: many jobs in one transaction.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
+use jobqueue_core::limits::MAX_BATCH;
+use jobqueue_core::{FieldError, JobId, NewJob};
+use jobqueue_store::{Accepted, Submission};
+use serde_json::{Value, json};
+
+use super::enqueue::{mark_replayed, served, traceparent};
+use super::{accepted_view, records_of};
+use crate::extract::{IdempotencyKey, JsonBody};
+use crate::middleware::auth::Caller;
+use crate::problem::{Kind, Problem};
+use crate::state::ApiState;
+use crate::submitter::runnable;
+use crate::wire::batch::{BatchBody, BatchItem, BatchView};
+use crate::wire::job::{EnqueueBody, JobView};
+
+type Checked = Result<NewJob, Vec<FieldError>>;
+
+/// Submit up to 1000 jobs.
+///
+/// Atomic by default: if one job is wrong (422) or rejected for its unique key (409), nothing is stored, and `errors`
+/// names each of them. With `"atomic": false` each job is for itself, and `items` tells what became of it.
+#[utoipa::path(post, path = "/v1/jobs/batch", operation_id = "enqueue_jobs", tag = "jobs", request_body = BatchBody,
+    responses(
+        (status = 201, description = "Atomic: all are stored", body = BatchView),
+        (status = 200, description = "Not atomic, or all of them existed: see each item", body = BatchView),
+        (status = 409, description = "Atomic: a job was rejected; nothing was stored"),
+        (status = 422, description = "Atomic: a job is wrong; nothing was stored"),
+    ))]
+pub(crate) async fn batch(
+    State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    key: IdempotencyKey,
+    body: JsonBody<BatchBody>,
+) -> Result<Response, Problem> {
+    let idempotency = key.of("POST /v1/jobs/batch", caller.name, &body.text);
+    let checked = check(&state, &body.value, traceparent(&headers).as_deref())?;
+    let jobs: Vec<NewJob> = checked.iter().filter_map(|item| item.as_ref().ok().cloned()).collect();
+    let submission = Submission { jobs, atomic: body.value.atomic, idempotency };
+    let (accepted, replayed) = store(&state, submission).await?;
+    if body.value.atomic {
+        refuse_rejected(&accepted)?;
+    }
+    let mut response = respond(&state, checked, accepted, body.value.atomic).await?;
+    mark_replayed(&mut response, replayed);
+    Ok(response)
+}
+
+/// Checks every job; an atomic batch fails with the errors of all of them.
+fn check(state: &ApiState, body: &BatchBody, traceparent: Option<&str>) -> Result<Vec<Checked>, Problem> {
+    if !(1..=MAX_BATCH).contains(&body.jobs.len()) {
+        return Err(Problem::field("/jobs", "out_of_range", format!("must have 1 to {MAX_BATCH} entries")));
+    }
+    let one = |(at, text): (usize, &str)| {
+        let prefix = format!("/jobs/{at}");
+        let body = EnqueueBody::item(text, &prefix).map_err(|error| vec![error])?;
+        let parsed = NewJob::parse(body.into_draft(traceparent), &state.limits);
+        parsed.map_err(|errors| errors.into_iter().map(|error| error.below(&prefix)).collect())
+    };
+    let checked: Vec<Checked> = body.jobs.iter().map(|raw| raw.get()).enumerate().map(one).collect();
+    if body.atomic {
+        let errors: Vec<FieldError> =
+            checked.iter().filter_map(|item| item.as_ref().err()).flatten().cloned().collect();
+        if !errors.is_empty() {
+            return Err(Problem::fields(&errors));
+        }
+    }
+    Ok(checked)
+}
+
+async fn store(state: &ApiState, submission: Submission) -> Result<(Vec<Accepted>, bool), Problem> {
+    if submission.jobs.is_empty() {
+        return Ok((vec![], false));
+    }
+    let (answer, submission) = state
+        .store(|store| async move {
+            let mut answers = store.enqueue(std::slice::from_ref(&submission)).await?;
+            Ok((answers.pop(), submission))
+        })
+        .await?;
+    let answer = answer.ok_or_else(Problem::internal)?;
+    state.wake(runnable(&submission, &answer));
+    served(answer)
+}
+
+fn refuse_rejected(accepted: &[Accepted]) -> Result<(), Problem> {
+    let rejected: Vec<(usize, JobId)> = accepted
+        .iter()
+        .enumerate()
+        .filter_map(|(at, one)| if let Accepted::Rejected(holder) = one { Some((at, *holder)) } else { None })
+        .collect();
+    if rejected.is_empty() {
+        return Ok(());
+    }
+    let errors: Vec<FieldError> = rejected
+        .iter()
+        .map(|(at, _)| FieldError::new(format!("/jobs/{at}/unique/key"), "conflict", "another job holds it"))
+        .collect();
+    let holders: Vec<Value> =
+        rejected.iter().map(|(at, id)| json!({ "index": at, "job_id": id.to_string() })).collect();
+    let problem = Problem::new(Kind::UniqueConflict, "nothing was stored; `holders` are the jobs in the way");
+    Err(problem.with("holders", holders).with_errors(&errors))
+}
+
+async fn respond(
+    state: &ApiState,
+    checked: Vec<Checked>,
+    accepted: Vec<Accepted>,
+    atomic: bool,
+) -> Result<Response, Problem> {
+    let jobs: Vec<NewJob> = checked.iter().filter_map(|item| item.as_ref().ok().cloned()).collect();
+    let records = records_of(state, &accepted, &jobs).await?;
+    let mut stored = accepted.into_iter().zip(jobs).map(|(one, job)| accepted_view(one, job, &records));
+    let item = |item: Checked| match item.map_err(|errors| Problem::fields(&errors)) {
+        Ok(_) => answer(stored.next().unwrap_or_else(|| Err(Problem::internal()))),
+        Err(problem) => answer(Err(problem)),
+    };
+    let items: Vec<BatchItem> = checked.into_iter().map(item).collect();
+    let created = items.iter().any(|item| item.status == StatusCode::CREATED.as_u16());
+    let code = if atomic && created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((code, Json(BatchView { items })).into_response())
+}
+
+fn answer(outcome: Result<(StatusCode, JobView), Problem>) -> BatchItem {
+    match outcome {
+        Ok((code, view)) => BatchItem { status: code.as_u16(), job: Some(view), problem: None },
+        Err(problem) => {
+            let status = problem.kind().status().as_u16();
+            BatchItem { status, job: None, problem: Some(problem.to_json(None)) }
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! What every route shares. Owns the parts and the one door to the store; never a decision.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jobqueue_core::{Limits, QueueName};
+use jobqueue_runtime::Shutdown;
+use jobqueue_runtime::admin::{Check, Readiness};
+use jobqueue_store::{Notifier, Store, StoreError};
+use prometheus::Registry;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::Instrument as _;
+
+use crate::census::CensusReader;
+use crate::cursor::Cursors;
+use crate::long_poll::{Hints, Watch};
+use crate::metrics::Metrics;
+use crate::middleware::auth::RootKey;
+use crate::problem::{Kind, Problem};
+use crate::submitter::Submitter;
+
+/// The longest that a request waits for the store; below the 30 s within which every request is answered.
+const CALL_LIMIT: Duration = Duration::from_secs(25);
+
+/// What the API grants and demands; see [`args::ApiArgs`](crate::args::ApiArgs) for the meanings.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The root key; `None` serves without any.
+    pub key: Option<SecretString>,
+    /// Bounds of a job.
+    pub limits: Limits,
+    /// Single submissions that may wait for their commit.
+    pub max_pending_jobs: usize,
+    /// Requests that may wait in a long poll.
+    pub max_long_polls: usize,
+    /// Bytes of request bodies that may be in memory.
+    pub body_memory_bytes: usize,
+}
+
+impl Settings {
+    /// The defaults, with or without a key.
+    pub fn new(key: Option<SecretString>) -> Self {
+        Self {
+            key,
+            limits: Limits::default(),
+            max_pending_jobs: 10_000,
+            max_long_polls: 2_000,
+            body_memory_bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// The running API without its socket. Clones share it; when the last one is gone its queue of submissions is drained.
+#[derive(Clone, Debug)]
+pub struct ApiState(Arc<Parts>);
+
+/// The parts; nameless outside of this crate.
+#[derive(Debug)]
+pub struct Parts {
+    store: Store,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) limits: Limits,
+    pub(crate) root_key: RootKey,
+    pub(crate) cursors: Cursors,
+    pub(crate) submitter: Submitter,
+    pub(crate) watch: Watch,
+    pub(crate) hints: Hints,
+    pub(crate) census: CensusReader,
+    pub(crate) metrics: Metrics,
+    pub(crate) bodies: Arc<Semaphore>,
+    notifier: Notifier,
+    long_polls: Arc<Semaphore>,
+    readiness: Readiness,
+}
+
+impl Deref for ApiState {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl ApiState {
+    /// Starts the tasks behind the routes on `shutdown`, and exports the metrics of this process in `registry`.
+    pub fn start(
+        store: Store,
+        settings: &Settings,
+        shutdown: &Shutdown,
+        registry: &Registry,
+    ) -> prometheus::Result<Self> {
+        let metrics = Metrics::register(registry, &store)?;
+        let (notifier, send_wake_ups) = Notifier::new(&store);
+        shutdown.spawn(send_wake_ups);
+        let secret = settings.key.as_ref().map_or("", |key| key.expose_secret());
+        let parts = Parts {
+            shutdown: shutdown.clone(),
+            limits: settings.limits,
+            root_key: RootKey::new(settings.key.as_ref()),
+            cursors: Cursors::new(secret),
+            submitter: Submitter::start(
+                &store,
+                notifier.clone(),
+                settings.max_pending_jobs,
+                shutdown,
+                &metrics,
+            ),
+            watch: Watch::start(&store, shutdown),
+            hints: Hints::start(&store, shutdown),
+            census: CensusReader::default(),
+            metrics,
+            bodies: Arc::new(Semaphore::new(settings.body_memory_bytes.min(Semaphore::MAX_PERMITS))),
+            notifier,
+            long_polls: Arc::new(Semaphore::new(settings.max_long_polls.min(Semaphore::MAX_PERMITS))),
+            readiness: readiness(&store),
+            store,
+        };
+        Ok(Self(Arc::new(parts)))
+    }
+
+    /// Decides `/ready`: the database answers and has a schema that this build knows.
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
+    /// The one door to the store. The call runs in a task of its own, because a client that disconnects drops the
+    /// request's future, and a transaction must not be dropped half-way.
+    pub(crate) async fn store<T, F, Fut>(&self, call: F) -> Result<T, Problem>
+    where
+        F: FnOnce(Store) -> Fut,
+        Fut: Future<Output = Result<T, StoreError>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let running = self.shutdown.spawn_contained(call(self.store.clone()).in_current_span());
+        match tokio::time::timeout(CALL_LIMIT, running).await {
+            Ok(Ok(answer)) => answer.map_err(Problem::from),
+            Ok(Err(_panicked)) => Err(Problem::internal()),
+            Err(_) => Err(Problem::new(Kind::Unavailable, "the database did not answer in time")),
+        }
+    }
+
+    /// The store itself, for tasks that nobody can cancel.
+    pub(crate) fn bare_store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Hints to workers that these queues have work.
+    pub(crate) fn wake<'a>(&self, queues: impl IntoIterator<Item = &'a QueueName>) {
+        for queue in queues {
+            self.notifier.wake(queue);
+        }
+    }
+
+    /// A place among the requests that wait.
+    pub(crate) fn long_poll_place(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        self.long_polls.clone().try_acquire_owned().map_err(|_| {
+            self.metrics.rejected("long_polls");
+            Problem::new(Kind::TooBusy, "too many requests wait already; ask again without `wait`, or later")
+        })
+    }
+}
+
+fn readiness(store: &Store) -> Readiness {
+    let store = store.clone();
+    Readiness::new(move || {
+        let store = store.clone();
+        async move {
+            match store.check_schema().await {
+                Ok(()) => vec![Check::pass("database"), Check::pass("schema")],
+                Err(StoreError::Schema(sentence)) => {
+                    vec![Check::pass("database"), Check::fail("schema", sentence)]
+                }
+                Err(error) => {
+                    let reason = format!("the database does not answer (class {})", error.class());
+                    vec![Check::fail("database", reason)]
+                }
+            }
+        }
+    })
+}

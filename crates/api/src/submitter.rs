@@ -1,0 +1,169 @@
+//! Many clients that submit one job each share transactions: what queued up while the last commit ran goes with the next.
+//! Owns the queue of submissions between their check and their commit, and its bound; an answer means committed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jobqueue_core::limits::MAX_BATCH;
+use jobqueue_core::{QueueName, Status};
+use jobqueue_runtime::Shutdown;
+use jobqueue_store::{Accepted, Answer, Notifier, Store, StoreError, Submission};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::extract::Room;
+use crate::metrics::Metrics;
+use crate::problem::{Kind, Problem};
+
+/// Commits under way at once: one is with the disk while the next is being filled.
+const FLUSHERS: usize = 2;
+/// The longest that a request waits for its commit.
+const ANSWER_WITHIN: Duration = Duration::from_secs(25);
+
+/// Takes single submissions.
+#[derive(Debug)]
+pub(crate) struct Submitter {
+    sender: mpsc::Sender<Ticket>,
+    metrics: Metrics,
+}
+
+#[derive(Debug)]
+struct Ticket {
+    submission: Submission,
+    reply: oneshot::Sender<Result<Answer, Problem>>,
+    /// Held until the body is no longer in memory.
+    room: Room,
+}
+
+/// What both flushers use.
+struct Flusher {
+    store: Store,
+    notifier: Notifier,
+    metrics: Metrics,
+    tickets: Mutex<mpsc::Receiver<Ticket>>,
+}
+
+impl Submitter {
+    /// Starts the flushers, which end when the submitter is gone and its queue is empty.
+    pub(crate) fn start(
+        store: &Store,
+        notifier: Notifier,
+        capacity: usize,
+        shutdown: &Shutdown,
+        metrics: &Metrics,
+    ) -> Self {
+        let (sender, receiver) = mpsc::channel(capacity.max(1));
+        let (store, metrics) = (store.clone(), metrics.clone());
+        let flusher =
+            Arc::new(Flusher { store, notifier, metrics: metrics.clone(), tickets: Mutex::new(receiver) });
+        for _ in 0..FLUSHERS {
+            let flusher = flusher.clone();
+            shutdown.spawn(async move { flusher.run().await });
+        }
+        Self { sender, metrics }
+    }
+
+    /// Stores one request, together with those that came at the same time.
+    pub(crate) async fn submit(&self, submission: Submission, room: Room) -> Result<Answer, Problem> {
+        let (reply, answer) = oneshot::channel();
+        match self.sender.try_send(Ticket { submission, reply, room }) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                self.metrics.rejected("pending_jobs");
+                return Err(Problem::new(
+                    Kind::TooBusy,
+                    "too many submissions wait for their commit; send it again",
+                ));
+            }
+            Err(TrySendError::Closed(_)) => return Err(Problem::shutting_down()),
+        }
+        match timeout(ANSWER_WITHIN, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(Problem::internal()),
+            Err(_) => Err(Problem::new(
+                Kind::Unavailable,
+                "the database did not answer in time; whether the job was stored is unknown, so send it again with its \
+                 Idempotency-Key",
+            )),
+        }
+    }
+
+    /// Submissions that wait.
+    pub(crate) fn depth(&self) -> usize {
+        self.sender.max_capacity() - self.sender.capacity()
+    }
+}
+
+impl Flusher {
+    async fn run(&self) {
+        let mut tickets = Vec::with_capacity(MAX_BATCH);
+        loop {
+            // Whoever holds the lock waits for the first; the other one is busy with its commit.
+            let count = self.tickets.lock().await.recv_many(&mut tickets, MAX_BATCH).await;
+            if count == 0 {
+                return;
+            }
+            self.metrics.flushed(count);
+            self.flush(std::mem::take(&mut tickets)).await;
+        }
+    }
+
+    async fn flush(&self, tickets: Vec<Ticket>) {
+        let mut submissions = Vec::with_capacity(tickets.len());
+        let mut replies = Vec::with_capacity(tickets.len());
+        let mut rooms = Vec::with_capacity(tickets.len());
+        for Ticket { submission, reply, room } in tickets {
+            submissions.push(submission);
+            replies.push(reply);
+            rooms.push(room);
+        }
+        let answers = self.store_all(&submissions).await;
+        self.wake(&submissions, &answers);
+        for (reply, answer) in replies.into_iter().zip(answers) {
+            // The client went away; its job is stored all the same.
+            let _gone = reply.send(answer);
+        }
+    }
+
+    /// One transaction for all. If Postgres refuses it for what one of them holds, each goes alone, so that a neighbour
+    /// does not suffer.
+    async fn store_all(&self, submissions: &[Submission]) -> Vec<Result<Answer, Problem>> {
+        match self.store.enqueue(submissions).await {
+            Ok(answers) => answers.into_iter().map(Ok).collect(),
+            Err(StoreError::Refused(_)) if submissions.len() > 1 => {
+                let mut answers = Vec::with_capacity(submissions.len());
+                for submission in submissions {
+                    let alone = self.store.enqueue(std::slice::from_ref(submission)).await;
+                    let answer = alone.map_err(Problem::from);
+                    answers.push(answer.and_then(|mut one| one.pop().ok_or_else(Problem::internal)));
+                }
+                answers
+            }
+            Err(error) => {
+                let problem = Problem::from(error);
+                submissions.iter().map(|_| Err(problem.clone())).collect()
+            }
+        }
+    }
+
+    fn wake(&self, submissions: &[Submission], answers: &[Result<Answer, Problem>]) {
+        let mut queues = BTreeSet::new();
+        for (submission, answer) in submissions.iter().zip(answers) {
+            if let Ok(answer) = answer {
+                queues.extend(runnable(submission, answer));
+            }
+        }
+        for queue in queues {
+            self.notifier.wake(queue);
+        }
+    }
+}
+
+/// The queues in which the answer put work that can start at once.
+pub(crate) fn runnable<'a>(submission: &'a Submission, answer: &Answer) -> BTreeSet<&'a QueueName> {
+    let Answer::Served { jobs, replayed: false } = answer else { return BTreeSet::new() };
+    let queued = |accepted: &Accepted| matches!(accepted, Accepted::Created { status: Status::Queued, .. });
+    submission.jobs.iter().zip(jobs).filter(|(_, a)| queued(a)).map(|(job, _)| &job.queue).collect()
+}

@@ -1,0 +1,89 @@
+//! Clients that go away at any moment: no transaction stays open, no task dies, nothing is half-stored.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::iter;
+use jobqueue_testkit::eventually;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::bench::{Api, KEY};
+
+const REQUESTS: u64 = 2000;
+const AT_ONCE: usize = 64;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_transaction_outlives_its_client() {
+    let api = Api::start().await;
+    let id = api.enqueue_in("other").await;
+    iter(0..REQUESTS).for_each_concurrent(AT_ONCE, |n| abort(&api, n, &id)).await;
+
+    let look = async || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                   AND state LIKE 'idle in transaction%' AND now() - state_change > interval '1 s'";
+        match ask(api.db.url(), sql).as_str() {
+            "0" => Ok(()),
+            open => Err(open.to_owned()),
+        }
+    };
+    // longer than the second that an honest transaction could have been idle
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    eventually(Duration::from_secs(1), "no transaction is left open", look).await;
+    assert_eq!(api.get(&format!("/v1/jobs/{id}")).await.status, 200);
+    assert!(api.shutdown.failure().is_none());
+    let created = ask(api.db.url(), "SELECT count(*) FROM jobs WHERE kind = 'aborted'");
+    let readable = ask(
+        api.db.url(),
+        "SELECT count(*) FROM jobs WHERE kind = 'aborted' AND status IN ('queued', 'running')",
+    );
+    assert_eq!(created, readable);
+    assert_ne!(created, "0", "some were fast enough");
+}
+
+/// Sends a request and goes away: before its end, right after it, or a little later.
+async fn abort(api: &Api, n: u64, id: &str) {
+    let body = match n % 3 {
+        0 => r#"{"kind":"aborted"}"#.to_owned(),
+        1 => format!(r#"{{"kind":"aborted","unique":{{"key":"k{n}"}}}}"#),
+        _ => r#"{"jobs":[{"kind":"aborted"},{"kind":"aborted"}]}"#.to_owned(),
+    };
+    let (method, path, body) = match n % 7 {
+        5 => ("POST", "/v1/leases".to_owned(), r#"{"queues":["default"],"lease_seconds":3600}"#.to_owned()),
+        6 => ("GET", format!("/v1/jobs/{id}?wait=1"), String::new()),
+        _ if n % 3 == 2 => ("POST", "/v1/jobs/batch".to_owned(), body),
+        _ => ("POST", "/v1/jobs".to_owned(), body),
+    };
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer {KEY}\r\nContent-Type: application/json\r\n\
+         Idempotency-Key: {n}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(api.addr).await.unwrap();
+    let dice: u64 = rand::random::<u64>();
+    let sent = if dice.is_multiple_of(5) {
+        &head.as_bytes()[..head.len() - 1 - usize::from(body.is_empty())]
+    } else {
+        head.as_bytes()
+    };
+    stream.write_all(sent).await.unwrap();
+    let mut some = [0; 16];
+    // at most as long as a busy commit takes
+    let _answered = tokio::time::timeout(Duration::from_micros(dice % 8000), stream.read(&mut some)).await;
+}
+
+/// Asks the database from outside of everything that is tested here.
+fn ask(url: &str, sql: &str) -> String {
+    let said = Command::new(psql()).args([url, "-XAtc", sql]).output().expect("run psql");
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    String::from_utf8(said.stdout).unwrap().trim().to_owned()
+}
+
+/// On the PATH, or beside the server's binaries.
+fn psql() -> PathBuf {
+    let beside = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let found = beside.map(|version| version.path().join("bin/psql")).find(|path| path.exists());
+    found.unwrap_or_else(|| PathBuf::from("psql"))
+}

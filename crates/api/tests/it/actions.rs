@@ -1,0 +1,132 @@
+//! Verbs of operators: on one job, on many, on queues.
+
+use jobqueue_core::{Failure, Outcome};
+use serde_json::{Value, json};
+
+use crate::bench::Api;
+
+#[tokio::test]
+async fn a_waiting_job_is_cancelled_and_retried_and_both_may_be_repeated() {
+    let api = Api::start().await;
+    let id = api.enqueue_in("q").await;
+    for _ in 0..2 {
+        assert_eq!(api.act(&format!("/v1/jobs/{id}/cancel")).await.expect(200)["status"], "cancelled");
+    }
+    assert!(api.lease("q").await.is_none(), "a cancelled job never starts");
+    for _ in 0..2 {
+        assert_eq!(api.act(&format!("/v1/jobs/{id}/retry")).await.expect(200)["status"], "queued");
+    }
+    assert_eq!(api.lease("q").await.unwrap()["job"]["id"], id);
+}
+
+#[tokio::test]
+async fn a_scheduled_job_is_promoted() {
+    let api = Api::start().await;
+    let id = api.enqueue(json!({ "kind": "k", "queue": "q", "delay_seconds": 3600 })).await;
+    assert!(api.lease("q").await.is_none());
+    for _ in 0..2 {
+        assert_eq!(api.act(&format!("/v1/jobs/{id}/promote")).await.expect(200)["status"], "queued");
+    }
+    assert_eq!(api.lease("q").await.unwrap()["job"]["id"], id);
+}
+
+#[tokio::test]
+async fn a_retry_whose_unique_key_is_taken_is_refused() {
+    let api = Api::start().await;
+    let body = json!({ "kind": "k", "unique": { "key": "u" } });
+    let first = api.enqueue(body.clone()).await;
+    api.act(&format!("/v1/jobs/{first}/cancel")).await.expect(200);
+    api.enqueue(body).await;
+    assert_eq!(api.act(&format!("/v1/jobs/{first}/retry")).await.problem(409), "unique-conflict");
+}
+
+#[tokio::test]
+async fn many_jobs_at_once() {
+    let api = Api::start().await;
+    let mut waiting = Vec::new();
+    for n in 0..3 {
+        waiting.push(api.enqueue(json!({ "kind": "k", "queue": "w", "tags": ["t", format!("n{n}")] })).await);
+    }
+    let other = api.enqueue_in("other").await;
+    let failed = api.ended(Outcome::Discarded(Failure::new("x", "y"))).await;
+
+    let filter = json!({ "queue": ["w"] });
+    let dry = api.post("/v1/jobs/cancel", &json!({ "filter": filter, "dry_run": true })).await.expect(200);
+    assert_eq!((&dry["matched"], &dry["changed"], &dry["dry_run"]), (&json!(3), &json!(0), &json!(true)));
+    assert_eq!(ids(&dry["ids"]), sorted(&waiting));
+    assert_eq!(api.status(&waiting[0]).await, "queued", "a dry run changes nothing");
+
+    let two = api.post("/v1/jobs/cancel", &json!({ "filter": filter, "limit": 2 })).await.expect(200);
+    assert_eq!((&two["changed"], &two["more"]), (&json!(2), &json!(true)));
+    let rest = api.post("/v1/jobs/cancel", &json!({ "filter": filter })).await.expect(200);
+    assert_eq!((&rest["changed"], &rest["more"]), (&json!(1), &json!(false)));
+    assert_eq!(api.status(&other).await, "queued");
+
+    let all = json!({ "filter": { "status": ["failed", "queued"] } });
+    let retried = api.post("/v1/jobs/retry", &all).await.expect(200);
+    assert_eq!(ids(&retried["ids"]), [failed]);
+    assert_eq!(retried["failures"], json!([{ "id": other, "status": 409, "code": "wrong-status" }]));
+    let tagged = api.post("/v1/jobs/retry", &json!({ "filter": { "tag": ["t", "n1"] } })).await.expect(200);
+    assert_eq!(ids(&tagged["ids"]), [waiting[1].clone()]);
+
+    let later = api.enqueue(json!({ "kind": "later", "delay_seconds": 60 })).await;
+    let promoted =
+        api.post("/v1/jobs/promote", &json!({ "filter": { "kind": ["later"] } })).await.expect(200);
+    assert_eq!((ids(&promoted["ids"]), api.status(&later).await), (vec![later], "queued".to_owned()));
+}
+
+#[tokio::test]
+async fn queues_pause_resume_purge_and_keep_settings() {
+    let api = Api::start().await;
+    api.enqueue_in("q").await;
+    api.enqueue(json!({ "kind": "k", "queue": "q", "delay_seconds": 60 })).await;
+    let queue = api.get("/v1/queues/q").await.expect(200);
+    assert_eq!(
+        (&queue["queued"], &queue["scheduled"], &queue["paused"]),
+        (&json!(1), &json!(1), &json!(false))
+    );
+
+    assert_eq!(api.act("/v1/queues/q/pause").await.expect(200)["paused"], true);
+    assert_eq!(api.act("/v1/queues/q/pause").await.expect(200)["paused"], true);
+    assert!(api.lease("q").await.is_none(), "a paused queue gives nothing");
+    assert_eq!(api.act("/v1/queues/q/resume").await.expect(200)["paused"], false);
+    let lease = api.lease("q").await.unwrap();
+    assert_eq!(api.get("/v1/queues/q").await.expect(200)["running"], 1);
+
+    let patch = |body: Value| {
+        let api = &api;
+        async move {
+            let text = body.to_string();
+            api.send("PATCH", "/v1/queues/q", &["Content-Type: application/json"], text.as_bytes())
+                .await
+                .expect(200)
+        }
+    };
+    assert_eq!(patch(json!({ "failed_retention_seconds": 60 })).await["failed_retention_seconds"], 60.0);
+    let both = patch(json!({ "completed_retention_seconds": 5 })).await;
+    assert_eq!(
+        (&both["completed_retention_seconds"], &both["failed_retention_seconds"]),
+        (&json!(5.0), &json!(60.0))
+    );
+    assert_eq!(
+        patch(json!({ "failed_retention_seconds": null })).await["failed_retention_seconds"],
+        Value::Null
+    );
+
+    let gone = api.act("/v1/queues/q/purge").await.expect(200);
+    assert_eq!(gone, json!({ "purged": 1, "more": false }));
+    api.settle(json!({ "outcome": "completed" }), &lease).await.expect(200);
+    let names = api.get("/v1/queues").await.expect(200);
+    assert_eq!(names["queues"][0]["name"], "q");
+}
+
+fn ids(ids: &Value) -> Vec<String> {
+    let ids: Vec<String> = serde_json::from_value(ids.clone()).unwrap();
+    sorted(&ids)
+}
+
+fn sorted(ids: &[String]) -> Vec<String> {
+    let mut ids = ids.to_vec();
+    ids.sort();
+    ids
+}

@@ -1,0 +1,97 @@
+//! Requests that wait: they end with the event, with their time, or with the process.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use jobqueue_api::Settings;
+use jobqueue_testkit::eventually;
+use serde_json::json;
+
+use crate::bench::{Api, settings};
+use crate::client::HANG;
+
+#[tokio::test]
+async fn a_waiting_reader_hears_of_the_end() {
+    let api = Api::start().await;
+    let id = api.enqueue_in("q").await;
+    let lease = api.lease("q").await.unwrap();
+    let path = format!("/v1/jobs/{id}?wait=60");
+    let end = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        api.settle(json!({ "outcome": "completed", "result": 1 }), &lease).await.expect(200);
+    };
+    // many wait for the same job, and hold no connection meanwhile
+    let (readers, ()) = tokio::join!(join_all((0..30).map(|_| api.get(&path))), end);
+    for job in readers {
+        assert_eq!(job.expect(200)["status"], "completed");
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_does_not_end_is_answered_as_it_is() {
+    let api = Api::start().await;
+    let id = api.enqueue_in("q").await;
+    assert_eq!(api.get(&format!("/v1/jobs/{id}?wait=1")).await.expect(200)["status"], "queued");
+    let unknown = "0198c1a2-3b4c-7d5e-8f60-718293a4b5c6";
+    assert_eq!(api.get(&format!("/v1/jobs/{unknown}?wait=60")).await.problem(404), "not-found");
+}
+
+#[tokio::test]
+async fn a_waiting_worker_gets_the_job_when_it_comes() {
+    let api = Api::start().await;
+    let body = json!({ "queues": ["q"], "wait": 30 });
+    let submit = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        api.enqueue_in("q").await
+    };
+    let (answer, id) = tokio::join!(api.post("/v1/leases", &body), submit);
+    assert_eq!(answer.expect(200)["leases"][0]["job"]["id"], id);
+    let none = api.post("/v1/leases", &json!({ "queues": ["q"], "wait": 0.2 })).await.expect(200);
+    assert_eq!(none, json!({ "leases": [] }));
+}
+
+#[tokio::test]
+async fn a_worker_that_went_away_while_it_waited_takes_no_job_along() {
+    let api = Api::start().await;
+    for _ in 0..5 {
+        let body = json!({ "queues": ["q"], "wait": 30 });
+        let gone = tokio::time::timeout(Duration::from_millis(100), api.post("/v1/leases", &body)).await;
+        assert!(gone.is_err(), "there is no job yet");
+    }
+    let id = api.enqueue_in("q").await;
+    let lease =
+        eventually(HANG, "the job is there for who comes next", async || api.lease("q").await.ok_or("none"))
+            .await;
+    assert_eq!((&lease["job"]["id"], &lease["job"]["attempt"]), (&json!(id), &json!(1)));
+}
+
+#[tokio::test]
+async fn those_who_wait_are_bounded() {
+    let api = Api::with(Settings { max_long_polls: 1, ..settings() }).await;
+    let id = api.enqueue_in("q").await;
+    let path = format!("/v1/jobs/{id}?wait=5");
+    let answers = join_all((0..3).map(|_| api.get(&path))).await;
+    let refused: Vec<_> = answers.iter().filter(|answer| answer.status != 200).collect();
+    assert_eq!(refused.len(), 2);
+    for answer in refused {
+        assert_eq!(answer.problem(429), "too-busy");
+    }
+}
+
+#[tokio::test]
+async fn the_shutdown_ends_the_waiting_early_and_finishes_what_is_in_flight() {
+    let api = Api::start().await;
+    let id = api.enqueue_in("q").await;
+    let (job, work) = (format!("/v1/jobs/{id}?wait=60"), json!({ "queues": ["none"], "wait": 30 }));
+    let down = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        api.shutdown.begin();
+    };
+    let (job, work, ()) = tokio::join!(api.get(&job), api.post("/v1/leases", &work), down);
+    assert_eq!(job.expect(200)["status"], "queued");
+    assert_eq!(work.expect(200), json!({ "leases": [] }));
+    for answer in [&job, &work] {
+        assert_eq!(answer.header("connection"), Some("close"));
+    }
+    tokio::time::timeout(HANG, api.shutdown.wait()).await.expect("every task ends");
+}

@@ -1,0 +1,103 @@
+//! Metrics, stats and probes.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use jobqueue_core::{Failure, Outcome};
+use serde_json::json;
+
+use crate::bench::Api;
+
+#[tokio::test]
+async fn metrics_tell_the_truth_of_the_cluster() {
+    let api = Api::start().await;
+    let names = [
+        "job_created_total",
+        "job_completed_total",
+        "job_failed_total",
+        "job_queue_depth",
+        "worker_lease_acquired_total",
+    ];
+    let empty = api.get("/metrics").await.text;
+    for name in names {
+        assert!(empty.contains(&format!("{name}{{queue=\"default\"}} 0\n")), "{name} in\n{empty}");
+    }
+    api.ended(Outcome::Completed(None)).await;
+    api.ended(Outcome::Discarded(Failure::new("x", "y"))).await;
+    api.enqueue_in("q").await;
+    assert!(api.store.take_census().await.unwrap());
+    let other = fresh_metrics(&api).await;
+    for line in [
+        "job_created_total{queue=\"q\"} 3",
+        "job_completed_total{queue=\"q\"} 1",
+        "job_failed_total{queue=\"q\"} 1",
+        "job_queue_depth{queue=\"q\"} 1",
+        "job_queue_jobs{queue=\"q\",status=\"queued\"} 1",
+        "worker_lease_acquired_total{queue=\"q\"} 2",
+    ] {
+        assert!(other.lines().any(|found| found == line), "{line} in\n{other}");
+    }
+    assert!(other.contains("job_queue_oldest_age_seconds{queue=\"q\"} "), "{other}");
+    promtool(&other);
+    promtool(&prometheus::TextEncoder::new().encode_to_string(&api.registry.gather()).unwrap());
+}
+
+/// Waits until the census of the first scrape is not fresh any more.
+async fn fresh_metrics(api: &Api) -> String {
+    let look = async || {
+        let text = api.get("/metrics").await.text;
+        if text.contains("{queue=\"q\"}") { Ok(text) } else { Err(text) }
+    };
+    jobqueue_testkit::eventually(crate::client::HANG, "the census is read again", look).await
+}
+
+/// Asks the checker of Prometheus, where there is one.
+fn promtool(metrics: &str) {
+    let child = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut child) = child else {
+        eprintln!("promtool is not installed: the metrics are not checked by it");
+        return;
+    };
+    child.stdin.take().unwrap().write_all(metrics.as_bytes()).unwrap();
+    let verdict = child.wait_with_output().unwrap();
+    assert!(verdict.status.success(), "{}\n{metrics}", String::from_utf8_lossy(&verdict.stderr));
+}
+
+#[tokio::test]
+async fn stats_suit_an_autoscaler() {
+    let api = Api::start().await;
+    let idle = api.get("/v1/stats").await.expect(200);
+    assert_eq!(
+        idle["total"],
+        json!({ "scheduled": 0, "queued": 0, "running": 0, "oldest_age_seconds": 0.0 })
+    );
+    api.enqueue_in("q").await;
+    assert!(api.store.take_census().await.unwrap());
+    let look = async || {
+        let stats = api.get("/v1/stats").await.expect(200);
+        if stats["total"]["queued"] == 1 { Ok(stats) } else { Err(stats) }
+    };
+    let stats = jobqueue_testkit::eventually(crate::client::HANG, "the census is read again", look).await;
+    assert_eq!((&stats["queues"][0]["queue"], &stats["queues"][0]["created"]), (&json!("q"), &json!(1)));
+}
+
+#[tokio::test]
+async fn probes_answer_under_every_name() {
+    let api = Api::start().await;
+    for path in ["/health", "/health/live", "/health/startup", "/ready", "/health/ready", "/health/detailed"]
+    {
+        for slash in ["", "/"] {
+            assert_eq!(
+                api.raw("GET", &format!("{path}{slash}"), &[], b"").await.status,
+                200,
+                "{path}{slash}"
+            );
+        }
+    }
+    let detailed = api.get("/health/detailed/").await.expect(200);
+    assert_eq!((&detailed["status"], &detailed["checks"][0]["name"]), (&json!("ready"), &json!("database")));
+}

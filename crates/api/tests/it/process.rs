@@ -1,0 +1,115 @@
+//! The real binary: start, signals, a database that is away.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use jobqueue_testkit::{Binary, Process, Signal, TestDb, TestServer, eventually};
+use serde_json::json;
+use tokio::sync::OnceCell;
+
+use crate::bench::KEY;
+use crate::client::{Answer, HANG, exchange};
+
+static BUILT: OnceCell<()> = OnceCell::const_new();
+
+async fn binary(url: &str) -> Binary {
+    let build = || async { tokio::task::spawn_blocking(|| Binary::build(&["jobqueue-api"])).await.unwrap() };
+    BUILT.get_or_init(build).await;
+    Binary::named("jobqueue-api")
+        .env("DATABASE_URL", url)
+        .env("API_SECRET_KEY", KEY)
+        .env("API_ADDR", "127.0.0.1:0")
+        .env("ADMIN_ADDR", "127.0.0.1:0")
+}
+
+async fn get(addr: SocketAddr, path: &str) -> Answer {
+    let head =
+        format!("GET {path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\nAuthorization: Bearer {KEY}\r\n\r\n");
+    exchange(addr, head.as_bytes()).await
+}
+
+async fn post(addr: SocketAddr, path: &str, body: &str) -> Answer {
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\nAuthorization: Bearer {KEY}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    exchange(addr, head.as_bytes()).await
+}
+
+async fn address(process: &Process) -> SocketAddr {
+    process.listening("API requests", HANG).await
+}
+
+#[tokio::test]
+async fn a_signal_ends_it_with_0_and_what_waits_is_answered() {
+    let db = TestDb::new().await;
+    let mut process = binary(db.url()).await.spawn();
+    let addr = address(&process).await;
+    let job = post(addr, "/v1/jobs", r#"{"kind":"k"}"#).await.expect(201);
+    let wait = format!("/v1/jobs/{}?wait=60", job["id"].as_str().unwrap());
+    let down = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        process.signal(Signal::TERM);
+    };
+    let (waiting, ()) = tokio::join!(get(addr, &wait), down);
+    assert_eq!(waiting.expect(200)["status"], "queued");
+    assert_eq!(process.wait_exit(HANG).await.code(), Some(0));
+    assert!(!process.lines().iter().any(|line| line.contains(KEY)), "the key is in the log");
+}
+
+#[tokio::test]
+async fn it_starts_without_its_database_and_recovers_without_a_restart() {
+    let server = TestServer::durable().await;
+    server.stop_immediate().await;
+    let mut process = binary(server.url()).await.env("DATABASE_CONNECT_TIMEOUT_SECONDS", "1").spawn();
+    let addr = address(&process).await;
+    assert_eq!(get(addr, "/health").await.status, 200);
+    let ready = get(addr, "/ready").await;
+    assert_eq!((ready.status, &ready.json()["checks"][0]["name"]), (503, &json!("database")), "{ready:?}");
+    assert_eq!(post(addr, "/v1/jobs", r#"{"kind":"k"}"#).await.problem(503), "unavailable");
+    for path in ["/v1/jobs", "/metrics", "/v1/stats"] {
+        assert_eq!(get(addr, path).await.problem(503), "unavailable", "{path}");
+    }
+    server.start().await;
+    let look = async || {
+        let answer = get(addr, "/ready").await;
+        if answer.status == 200 { Ok(()) } else { Err(answer.text) }
+    };
+    eventually(HANG, "ready again", look).await;
+    assert_eq!(post(addr, "/v1/jobs", r#"{"kind":"k"}"#).await.status, 201);
+    process.signal(Signal::TERM);
+    assert_eq!(process.wait_exit(HANG).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn an_unknown_schema_is_refused_with_a_sentence_and_migrate_mends_it() {
+    let db = TestDb::empty().await;
+    let mut refused = binary(db.url()).await.spawn();
+    assert_eq!(refused.wait_exit(HANG).await.code(), Some(1));
+    assert!(
+        refused.lines().iter().any(|line| line.contains("run `jobqueue migrate`")),
+        "{:?}",
+        refused.lines()
+    );
+    for now in ["applied now", "0 applied now"] {
+        let mut migrate = binary(db.url()).await.arg("migrate").spawn();
+        assert_eq!(migrate.wait_exit(HANG).await.code(), Some(0), "{:?}", migrate.lines());
+        assert!(migrate.lines().iter().any(|line| line.contains(now)), "{:?}", migrate.lines());
+    }
+    let process = binary(db.url()).await.spawn();
+    assert_eq!(get(address(&process).await, "/ready").await.status, 200);
+}
+
+#[tokio::test]
+async fn it_refuses_to_start_without_a_key() {
+    let build = binary("postgres://nobody@127.0.0.1:1/x").await;
+    for (name, value) in [("API_SECRET_KEY", ""), ("API_SECRET_KEY", "short")] {
+        let mut process = build.clone().env(name, value).spawn();
+        assert_eq!(process.wait_exit(HANG).await.code(), Some(64));
+        assert!(process.lines().iter().any(|line| line.contains("API_SECRET_KEY")), "{:?}", process.lines());
+    }
+    let mut open = build.env("API_SECRET_KEY", "").env("API_ADDR", "0.0.0.0:0").arg("--insecure").spawn();
+    assert_eq!(open.wait_exit(HANG).await.code(), Some(64));
+    assert!(open.lines().iter().any(|line| line.contains("loopback")), "{:?}", open.lines());
+}

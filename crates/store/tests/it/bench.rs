@@ -1,0 +1,198 @@
+//! The bench of the store's tests: one fresh database, a store on it, a hand on its clock, and short words for long calls.
+//! It asserts nothing but that calls succeed.
+
+use std::time::Duration;
+
+use jobqueue_core::{
+    Failure, JobDraft, JobId, JobRecord, Json, Lease, Limits, NewJob, Outcome, Status, WorkerId, settle,
+};
+use jobqueue_store::{
+    Accepted, Answer, AttemptEnd, LeaseRequest, Leased, Pooler, Settled, Store, StoreOptions, Submission, WorkerEntry,
+};
+use jobqueue_testkit::{Clock, TestDb};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+pub(crate) const MINUTE: Duration = Duration::from_mins(1);
+pub(crate) const DAY: Duration = Duration::from_hours(24);
+
+/// A database of one test.
+pub(crate) struct Bench {
+    pub(crate) db: TestDb,
+    pub(crate) clock: Clock,
+    pub(crate) store: Store,
+    /// In the time of the clock, like the store's.
+    pub(crate) pool: PgPool,
+    pub(crate) worker: WorkerId,
+}
+
+impl Bench {
+    pub(crate) async fn new() -> Self {
+        let (db, clock) = (TestDb::new().await, Clock::new());
+        let pool = db.pool_with_clock(&clock);
+        let store = Store::from_pool(pool.clone());
+        let worker = WorkerId::from_uuid(Uuid::from_u128(1));
+        let bench = Self { db, clock, store, pool, worker };
+        bench.register(worker).await;
+        bench
+    }
+
+    /// Lets time pass; whoever keeps time starts anew.
+    pub(crate) async fn pass(&mut self, time: Duration) {
+        self.clock.advance(time);
+        self.store = Store::from_pool(self.pool.clone());
+    }
+
+    pub(crate) async fn register(&self, worker: WorkerId) {
+        self.store.register_worker(&entry(worker)).await.unwrap();
+    }
+
+    pub(crate) async fn add(&self, draft: JobDraft) -> JobId {
+        created(self.submit(vec![draft]).await[0])
+    }
+
+    pub(crate) async fn add_many(&self, count: usize) -> Vec<JobId> {
+        self.submit(vec![draft(); count]).await.into_iter().map(created).collect()
+    }
+
+    /// One request, not atomic.
+    pub(crate) async fn submit(&self, drafts: Vec<JobDraft>) -> Vec<Accepted> {
+        let mut answers = self.store.enqueue(&[submission(drafts)]).await.unwrap();
+        served(answers.pop().unwrap())
+    }
+
+    /// Up to `limit` jobs of the queue `default`, for the bench's worker.
+    pub(crate) async fn lease(&self, limit: usize) -> Vec<Leased> {
+        self.store.lease(&self.request(limit)).await.unwrap()
+    }
+
+    pub(crate) async fn lease_one(&self) -> Leased {
+        let mut leased = self.lease(1).await;
+        leased.pop().expect("a job to lease")
+    }
+
+    pub(crate) fn request(&self, limit: usize) -> LeaseRequest {
+        request(Some(self.worker), &["default"], limit)
+    }
+
+    pub(crate) async fn end(&self, leased: Leased, outcome: Outcome) -> Settled {
+        self.store.settle(vec![end(leased, outcome)]).await.unwrap()[0]
+    }
+
+    /// Enqueues, leases and completes one job.
+    pub(crate) async fn done(&self, draft: JobDraft) -> JobId {
+        let id = self.add(draft).await;
+        let leased = self.lease_one().await;
+        assert_eq!(leased.job.id, id);
+        assert_eq!(self.end(leased, Outcome::Completed(None)).await, Settled::Applied(Status::Completed));
+        id
+    }
+
+    /// The same, but it fails for good.
+    pub(crate) async fn dead(&self, draft: JobDraft) -> JobId {
+        let id = self.add(draft).await;
+        let leased = self.lease_one().await;
+        assert_eq!(leased.job.id, id);
+        assert_eq!(self.end(leased, Outcome::Discarded(boom())).await, Settled::Applied(Status::Failed));
+        id
+    }
+
+    pub(crate) async fn record(&self, id: JobId) -> JobRecord {
+        self.store.job(id).await.unwrap().expect("the job is known")
+    }
+
+    pub(crate) async fn status(&self, id: JobId) -> Status {
+        self.record(id).await.status
+    }
+
+    pub(crate) async fn count(&self, sql: &str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap()
+    }
+
+    pub(crate) async fn execute(&self, sql: &str) {
+        sqlx::raw_sql(sql).execute(&self.pool).await.unwrap();
+    }
+}
+
+/// A store of its own, as production opens it.
+pub(crate) fn production(db: &TestDb, pooler: Pooler, max_connections: u32) -> Store {
+    Store::connect_lazy(&StoreOptions {
+        url: db.url().to_owned(),
+        application_name: "jobqueue-test".to_owned(),
+        max_connections,
+        connect_timeout: Duration::from_secs(20),
+        pooler,
+    })
+    .unwrap()
+}
+
+pub(crate) fn entry(id: WorkerId) -> WorkerEntry {
+    WorkerEntry { id, name: "bench".into(), queues: vec!["default".into()], slots: 4, version: "0".into() }
+}
+
+pub(crate) fn draft() -> JobDraft {
+    JobDraft { kind: "noop".into(), ..JobDraft::default() }
+}
+
+pub(crate) fn delayed(seconds: f64) -> JobDraft {
+    JobDraft { delay_seconds: Some(seconds), ..draft() }
+}
+
+pub(crate) fn parse(draft: JobDraft) -> NewJob {
+    NewJob::parse(draft, &Limits::default()).unwrap()
+}
+
+pub(crate) fn submission(drafts: Vec<JobDraft>) -> Submission {
+    Submission { jobs: drafts.into_iter().map(parse).collect(), atomic: false, idempotency: None }
+}
+
+pub(crate) fn served(answer: Answer) -> Vec<Accepted> {
+    match answer {
+        Answer::Served { jobs, .. } => jobs,
+        Answer::KeyReused => panic!("the key belongs to another request"),
+    }
+}
+
+pub(crate) fn created(accepted: Accepted) -> JobId {
+    match accepted {
+        Accepted::Created { id, .. } => id,
+        other => panic!("not created: {other:?}"),
+    }
+}
+
+pub(crate) fn request(worker_id: Option<WorkerId>, queues: &[&str], limit: usize) -> LeaseRequest {
+    let queues = queues.iter().map(|name| name.parse().unwrap()).collect();
+    LeaseRequest { worker_id, queues, kinds: vec![], limit, duration: 5 * MINUTE }
+}
+
+pub(crate) fn end(leased: Leased, outcome: Outcome) -> AttemptEnd {
+    let settlement = settle(&leased.job, outcome, 0.5);
+    AttemptEnd { lease: leased.lease, settlement, ran: None, holds_key: leased.job.unique_key.is_some() }
+}
+
+/// A second copy of a lease, as a zombie holds it.
+pub(crate) fn copy(lease: &Lease) -> Lease {
+    lease.to_string().parse().unwrap()
+}
+
+pub(crate) fn twin(leased: &Leased) -> Leased {
+    Leased { job: leased.job.clone(), lease: copy(&leased.lease), waited: leased.waited }
+}
+
+pub(crate) fn boom() -> Failure {
+    Failure::new("boom", "it broke")
+}
+
+pub(crate) fn failed() -> Outcome {
+    Outcome::Failed { failure: boom(), retry_after: None }
+}
+
+pub(crate) fn json(text: &str) -> Json {
+    Json::parse(text.to_owned()).unwrap()
+}
+
+/// Runs it on another thread, to make things happen at once; the test awaits it.
+#[expect(clippy::disallowed_methods, reason = "a test awaits what it starts")]
+pub(crate) fn start<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> tokio::task::JoinHandle<T> {
+    tokio::spawn(work)
+}

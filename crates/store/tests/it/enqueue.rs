@@ -1,0 +1,151 @@
+//! enqueue: what is stored is what was sent, once, and all or nothing.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use jobqueue_core::{JobDraft, Limits, RetryPolicy, Status};
+use jobqueue_store::{Accepted, Pooler, Store};
+use jobqueue_testkit::TestDb;
+
+use crate::bench::{Bench, DAY, created, delayed, draft, json, parse, production, served, submission};
+
+#[tokio::test]
+async fn every_field_comes_back_exactly() {
+    let bench = Bench::new().await;
+    let payload = r#"{ "z":1 , "a" : [18446744073709551616, 0.10, 1E5, -0, "é\u00e9😀\ud83d\ude00"], "": null}"#;
+    let tags = ["plain", "quo\"te", "back\\slash", "{curly}", "com,ma", "NULL", "😀 é", " padded ", "'", "\\\""];
+    let full = JobDraft {
+        queue: Some("q.1:x_y-z".into()),
+        kind: "mail:send".into(),
+        payload: Some(json(payload)),
+        priority: Some(-100),
+        run_at: Some("2027-01-31T09:00:00.123456+02:00".into()),
+        expires_at: Some("9999-12-31T23:59:59Z".into()),
+        max_attempts: Some(1000),
+        retry: Some(RetryPolicy::List { delays_seconds: vec![0.5, 60.0] }),
+        timeout_seconds: Some(1.5),
+        soft_timeout_seconds: Some(0.001),
+        tags: tags.map(str::to_owned).to_vec(),
+        metadata: Some(json(r#"{"b":2,"a":1.0}"#)),
+        traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()),
+        ..JobDraft::default()
+    };
+    let asked = parse(full.clone());
+    let id = bench.add(full).await;
+    let record = bench.record(id).await;
+    let job = &record.job;
+    assert_eq!(record.status, Status::Scheduled);
+    assert_eq!(record.run_at, Some("2027-01-31T07:00:00.123456Z".parse::<DateTime<Utc>>().unwrap()));
+    assert_eq!(Some(record.created_at), id.created_at());
+    assert_eq!((&job.queue, &job.kind, job.payload.as_str()), (&asked.queue, &asked.kind, payload));
+    assert_eq!((job.priority, job.attempt, job.max_attempts), (-100, 0, 1000));
+    assert_eq!((&job.retry, job.timeout, job.soft_timeout), (&asked.retry, asked.timeout, asked.soft_timeout));
+    assert_eq!((job.expires_at, &job.tags, &job.metadata), (asked.expires_at, &asked.tags, &asked.metadata));
+    assert_eq!(job.traceparent, asked.traceparent);
+    // what a worker gets is the same
+    bench.store.promote(&[id]).await.unwrap();
+    let request = crate::bench::request(Some(bench.worker), &["q.1:x_y-z"], 1);
+    let leased = bench.store.lease(&request).await.unwrap().pop().unwrap();
+    let mut expected = record.job;
+    expected.attempt = 1;
+    assert_eq!(leased.job, expected);
+}
+
+#[tokio::test]
+async fn a_plain_job_has_no_more_than_it_was_given() {
+    let bench = Bench::new().await;
+    let record = {
+        let id = bench.add(draft()).await;
+        bench.record(id).await
+    };
+    let job = record.job;
+    assert_eq!((job.payload.as_str(), job.queue.as_str(), job.priority, job.max_attempts), ("{}", "default", 0, 10));
+    assert_eq!((job.retry, job.timeout, job.expires_at, job.unique_key), (None, None, None, None));
+    assert_eq!((job.tags.len(), job.metadata, job.traceparent), (0, None, None));
+    assert_eq!((record.status, record.run_at, record.started_at, record.finished_at), (Status::Queued, None, None, None));
+    assert_eq!((record.worker_id, record.result, record.error, record.cancel_requested), (None, None, None, false));
+}
+
+#[tokio::test]
+async fn answers_come_in_the_order_of_requests_and_jobs() {
+    let bench = Bench::new().await;
+    let sizes = [3, 0, 1, 5];
+    let submissions: Vec<_> = sizes.iter().map(|n| submission((0..*n).map(|i| delayed(f64::from(i % 2) * 60.0)).collect())).collect();
+    let answers: Vec<Vec<Accepted>> = bench.store.enqueue(&submissions).await.unwrap().into_iter().map(served).collect();
+    assert_eq!(answers.iter().map(Vec::len).collect::<Vec<_>>(), [3, 0, 1, 5]);
+    let ids: Vec<_> = answers.iter().flatten().copied().map(created).collect();
+    assert!(ids.is_sorted() && ids.windows(2).all(|pair| pair[0] != pair[1]));
+    for (submission, answers) in submissions.iter().zip(&answers) {
+        for (job, answer) in submission.jobs.iter().zip(answers) {
+            let Accepted::Created { id, status } = answer else { panic!("{answer:?}") };
+            assert_eq!(bench.record(*id).await.status, *status);
+            let waits = job.start == jobqueue_core::Start::After(Duration::from_secs(60));
+            assert_eq!(*status, if waits { Status::Scheduled } else { Status::Queued });
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_past_start_is_now_and_a_delay_counts_by_the_databases_clock() {
+    let mut bench = Bench::new().await;
+    bench.pass(3 * DAY).await;
+    let past = JobDraft { run_at: Some("2020-01-01T00:00:00Z".into()), ..draft() };
+    let past = bench.add(past).await;
+    assert_eq!(bench.status(past).await, Status::Queued);
+    let later = bench.add(delayed(90.0)).await;
+    let record = bench.record(later).await;
+    let wait = record.run_at.unwrap() - record.created_at;
+    assert!((89_000..=91_000).contains(&wait.num_milliseconds()), "{wait}");
+    let ahead = bench.count("SELECT (extract(epoch FROM (SELECT max(created_at) FROM jobs) - now()) / 3600)::bigint").await;
+    assert_eq!(ahead, 72, "ids tell the database's time");
+}
+
+#[tokio::test]
+async fn a_thousand_jobs_of_many_names_are_one_call() {
+    let bench = Bench::new().await;
+    let drafts = (0..1000).map(|i| JobDraft {
+        queue: Some(format!("q{}", i % 7)),
+        kind: format!("k{}", i % 5),
+        priority: Some(i % 3),
+        ..draft()
+    });
+    assert_eq!(bench.submit(drafts.collect()).await.len(), 1000);
+    assert_eq!(bench.count("SELECT count(*) FROM jobs WHERE status = 'queued'").await, 1000);
+    assert_eq!(bench.count("SELECT sum(created) FROM jobqueue.tally").await, 1000);
+    let odd = bench.count("SELECT count(*) FROM jobs WHERE queue = 'q3' AND kind = 'k1' AND priority = 2").await;
+    assert_eq!(odd, 9, "101, 206, … 941");
+}
+
+#[tokio::test]
+async fn many_writers_that_meet_new_names_do_not_starve_each_other() {
+    let db = TestDb::new().await;
+    // fewer connections than writers: whoever held one while waiting for a second would wait for all
+    let store = production(&db, Pooler::None, 2);
+    let writers = (0..32).map(|i| {
+        let store: Store = store.clone();
+        let draft = JobDraft { queue: Some(format!("new{}", i % 4)), kind: format!("new{i}"), ..draft() };
+        async move { store.enqueue(&[submission(vec![draft])]).await }
+    });
+    let answers = futures_util::future::join_all(writers).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    assert_eq!(store.queues(None).await.unwrap().iter().map(|q| q.queued).sum::<u64>(), 32);
+}
+
+#[tokio::test]
+async fn payloads_of_the_largest_size_fit() {
+    let bench = Bench::new().await;
+    let limit = Limits::default().payload_bytes;
+    let text = format!("\"{}\"", "é".repeat((limit - 2) / 2));
+    let id = bench.add(JobDraft { payload: Some(json(&text)), ..draft() }).await;
+    assert_eq!(bench.record(id).await.job.payload.as_str(), text);
+}
+
+#[tokio::test]
+async fn a_note_of_expiry_is_kept_for_jobs_that_expire_alone() {
+    let bench = Bench::new().await;
+    let expires_at = Some("2100-01-01T00:00:00Z".into());
+    bench.add(JobDraft { expires_at, ..draft() }).await;
+    bench.add(draft()).await;
+    assert_eq!(bench.count("SELECT count(*) FROM jobqueue.expiry").await, 1);
+    assert_eq!(bench.store.expire_due(10).await.unwrap(), 0);
+}

@@ -1,0 +1,94 @@
+//! Idempotency keys: the same request is answered again, another one is refused, and what had no effect leaves no key.
+
+use jobqueue_core::job::UniqueDraft;
+use jobqueue_core::{JobDraft, OnConflict};
+use jobqueue_store::{Accepted, Answer, Idempotency, Submission};
+
+use crate::bench::{Bench, created, draft, served, start, submission};
+
+fn with_key(key: &str, body: &str, drafts: Vec<JobDraft>) -> Submission {
+    Submission { idempotency: Some(Idempotency::new("test", key, body)), ..submission(drafts) }
+}
+
+async fn one(bench: &Bench, submission: Submission) -> Answer {
+    bench.store.enqueue(&[submission]).await.unwrap().pop().unwrap()
+}
+
+#[tokio::test]
+async fn the_same_request_is_answered_again_and_another_is_refused() {
+    let bench = Bench::new().await;
+    let first = one(&bench, with_key("a", "body", vec![draft(), draft()])).await;
+    let Answer::Served { jobs, replayed: false } = first else { panic!("{first:?}") };
+    let again = one(&bench, with_key("a", "body", vec![draft(), draft()])).await;
+    assert_eq!(again, Answer::Served { jobs, replayed: true });
+    assert_eq!(one(&bench, with_key("a", "other", vec![draft()])).await, Answer::KeyReused);
+    let elsewhere = Submission { idempotency: Some(Idempotency::new("other", "a", "other")), ..submission(vec![draft()]) };
+    created(served(one(&bench, elsewhere).await)[0]);
+    assert_eq!(bench.count("SELECT count(*) FROM jobs").await, 3);
+}
+
+#[tokio::test]
+async fn one_key_twice_in_a_call_is_one_request() {
+    let bench = Bench::new().await;
+    let requests = [
+        with_key("a", "body", vec![draft()]),
+        submission(vec![draft()]),
+        with_key("a", "body", vec![draft()]),
+        with_key("a", "else", vec![draft()]),
+    ];
+    let answers = bench.store.enqueue(&requests).await.unwrap();
+    let Answer::Served { jobs, replayed: false } = &answers[0] else { panic!("{answers:?}") };
+    assert_eq!(answers[2], Answer::Served { jobs: jobs.clone(), replayed: true });
+    assert_eq!(answers[3], Answer::KeyReused);
+    assert_eq!(bench.count("SELECT count(*) FROM jobs").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_at_once_make_one_job() {
+    let bench = Bench::new().await;
+    let calls: Vec<_> = (0..32)
+        .map(|i| {
+            let store = bench.store.clone();
+            let keys = if i % 2 == 0 { ["a", "b"] } else { ["b", "a"] };
+            let requests = keys.map(|key| with_key(key, "body", vec![draft()]));
+            start(async move { store.enqueue(&requests).await.unwrap() })
+        })
+        .collect();
+    let (mut fresh, mut ids) = (0, std::collections::BTreeSet::new());
+    for call in calls {
+        for answer in call.await.unwrap() {
+            let Answer::Served { jobs, replayed } = answer else { panic!("{answer:?}") };
+            fresh += usize::from(!replayed);
+            ids.insert(created(jobs[0]));
+        }
+    }
+    assert_eq!((fresh, ids.len()), (2, 2));
+    assert_eq!(bench.count("SELECT count(*) FROM jobs").await, 2);
+}
+
+#[tokio::test]
+async fn a_request_without_effect_gives_its_key_free() {
+    let bench = Bench::new().await;
+    let unique = UniqueDraft { key: "k".into(), on_conflict: OnConflict::Reject, ..UniqueDraft::default() };
+    let reject = JobDraft { unique: Some(unique), ..draft() };
+    let holder = bench.add(reject.clone()).await;
+    let refused = one(&bench, with_key("a", "body", vec![reject])).await;
+    assert_eq!(refused, Answer::Served { jobs: vec![Accepted::Rejected(holder)], replayed: false });
+    created(served(one(&bench, with_key("a", "mended", vec![draft()])).await)[0]);
+}
+
+#[tokio::test]
+async fn an_answer_of_existing_jobs_is_kept_too() {
+    let bench = Bench::new().await;
+    let unique = UniqueDraft { key: "k".into(), ..UniqueDraft::default() };
+    let keyed = JobDraft { unique: Some(unique), ..draft() };
+    let holder = bench.done(keyed.clone()).await;
+    let holder_now = bench.add(keyed.clone()).await;
+    assert_ne!(holder, holder_now);
+    let first = one(&bench, with_key("a", "body", vec![keyed.clone()])).await;
+    assert_eq!(first, Answer::Served { jobs: vec![Accepted::Existing(holder_now)], replayed: false });
+    let leased = bench.lease_one().await;
+    bench.end(leased, jobqueue_core::Outcome::Completed(None)).await;
+    let again = one(&bench, with_key("a", "body", vec![keyed])).await;
+    assert_eq!(again, Answer::Served { jobs: vec![Accepted::Existing(holder_now)], replayed: true });
+}

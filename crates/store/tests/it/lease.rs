@@ -1,0 +1,156 @@
+//! lease: the right jobs in the right order, each to one worker.
+
+use std::collections::{BTreeSet, HashSet};
+
+use jobqueue_core::{JobDraft, JobId, Outcome, QueueName, Status};
+use jobqueue_store::{LeaseRequest, Leased};
+
+use crate::bench::{Bench, MINUTE, delayed, draft, failed, request, start};
+
+fn at(queue: &str, priority: i64) -> JobDraft {
+    JobDraft { queue: Some(queue.into()), priority: Some(priority), ..draft() }
+}
+
+fn ids(leased: &[Leased]) -> Vec<JobId> {
+    leased.iter().map(|leased| leased.job.id).collect()
+}
+
+#[tokio::test]
+async fn queues_in_the_order_asked_then_priority_then_age() {
+    let bench = Bench::new().await;
+    let mut expected = Vec::new();
+    for (queue, priority) in [("b", 0), ("a", -5), ("b", 9), ("a", 100), ("a", -5), ("b", 9), ("c", 100)] {
+        expected.push((queue, priority, bench.add(at(queue, priority)).await));
+    }
+    expected.retain(|(queue, ..)| *queue != "c");
+    expected.sort_by_key(|(queue, priority, id)| (std::cmp::Reverse(*queue), std::cmp::Reverse(*priority), *id));
+    let asked = request(Some(bench.worker), &["b", "none", "a", "b"], 100);
+    let leased = bench.store.lease(&asked).await.unwrap();
+    assert_eq!(ids(&leased), expected.iter().map(|(.., id)| *id).collect::<Vec<_>>());
+    let in_both: BTreeSet<i64> = leased.iter().map(|leased| leased.lease.epoch()).collect();
+    assert_eq!(in_both.len(), 2, "a grant holds jobs of one queue");
+}
+
+#[tokio::test]
+async fn more_than_a_grant_holds_become_several_in_order() {
+    let bench = Bench::new().await;
+    let added = bench.add_many(150).await;
+    let leased = bench.lease(140).await;
+    assert_eq!(ids(&leased), added[..140]);
+    let epochs: Vec<i64> = leased.iter().map(|leased| leased.lease.epoch()).collect();
+    for (epoch, size) in [(epochs[0], 64), (epochs[64], 64), (epochs[139], 12)] {
+        assert_eq!(epochs.iter().filter(|e| **e == epoch).count(), size);
+    }
+    assert_eq!(bench.count("SELECT count(*) FROM jobs WHERE status = 'running'").await, 140);
+    assert_eq!(bench.count("SELECT sum(leased) FROM jobqueue.tally").await, 140);
+    // every place of a grant can be settled
+    let ends = leased.into_iter().map(|leased| crate::bench::end(leased, Outcome::Completed(None))).collect();
+    let settled = bench.store.settle(ends).await.unwrap();
+    assert!(settled.iter().all(|s| *s == jobqueue_store::Settled::Applied(Status::Completed)));
+    assert_eq!(bench.count("SELECT count(*) FROM jobqueue.lease").await, 0);
+    assert_eq!(bench.count("SELECT count(*) FROM jobqueue.lease_jobs").await, 0);
+}
+
+#[tokio::test]
+async fn only_the_kinds_asked_for() {
+    let bench = Bench::new().await;
+    let kind = |kind: &str| JobDraft { kind: kind.into(), ..draft() };
+    let (a, _, c) = (bench.add(kind("a")).await, bench.add(kind("b")).await, bench.add(kind("c")).await);
+    let asked = |kinds: &[&str]| LeaseRequest { kinds: kinds.iter().map(|k| k.parse().unwrap()).collect(), ..bench.request(10) };
+    assert_eq!(bench.store.lease(&asked(&["unknown"])).await.unwrap().len(), 0);
+    assert_eq!(ids(&bench.store.lease(&asked(&["c", "a", "unknown"])).await.unwrap()), [a, c]);
+}
+
+#[tokio::test]
+async fn a_paused_queue_gives_nothing_until_it_flows() {
+    let bench = Bench::new().await;
+    let id = bench.add(draft()).await;
+    bench.store.pause_queue(&QueueName::default(), true).await.unwrap();
+    assert_eq!(bench.lease(10).await.len(), 0);
+    assert_eq!(bench.status(id).await, Status::Queued);
+    bench.store.pause_queue(&QueueName::default(), false).await.unwrap();
+    assert_eq!(ids(&bench.lease(10).await), [id]);
+}
+
+#[tokio::test]
+async fn nothing_is_written_for_an_empty_hand() {
+    let bench = Bench::new().await;
+    bench.add(delayed(60.0)).await;
+    let before = bench.count("SELECT coalesce(last_value, 0) FROM jobqueue.lease_epoch").await;
+    for queues in [&[][..], &["default"], &["never", "heard"]] {
+        assert_eq!(bench.store.lease(&request(Some(bench.worker), queues, 10)).await.unwrap().len(), 0);
+    }
+    assert_eq!(bench.lease(0).await.len(), 0);
+    assert_eq!(bench.count("SELECT last_value FROM jobqueue.lease_epoch").await, before);
+    assert_eq!(bench.count("SELECT count(*) FROM jobqueue.queue").await, 1, "a question makes no queue");
+}
+
+#[tokio::test]
+async fn an_expired_job_is_cancelled_on_the_way_and_leaves_no_attempt() {
+    let mut bench = Bench::new().await;
+    let expiring = JobDraft { expires_at: Some("2100-01-01T00:00:00Z".into()), ..draft() };
+    let late = bench.add(expiring.clone()).await;
+    let fine = bench.add(draft()).await;
+    bench.pass(MINUTE * 60 * 24 * 366 * 80).await;
+    assert_eq!(ids(&bench.lease(10).await), [fine]);
+    let record = bench.record(late).await;
+    assert_eq!((record.status, record.error.unwrap().kind.as_str()), (Status::Cancelled, "expired"));
+    assert_eq!((record.job.attempt, record.started_at), (0, None), "its handler was never called");
+    assert_eq!(bench.store.attempts(late).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn the_wait_of_a_first_attempt_counts_from_its_start() {
+    let mut bench = Bench::new().await;
+    bench.add(draft()).await;
+    bench.add(delayed(60.0)).await;
+    bench.pass(3 * MINUTE).await;
+    assert_eq!(bench.store.promote_due(10).await.unwrap().jobs, 1);
+    let mut leased = bench.lease(10).await;
+    let waits: Vec<u64> = leased.iter().map(|leased| leased.waited.unwrap().as_secs() / 60).collect();
+    assert_eq!(waits, [3, 2]);
+    bench.end(leased.remove(0), failed()).await;
+    bench.pass(MINUTE).await;
+    bench.store.promote_due(10).await.unwrap();
+    assert_eq!(bench.lease_one().await.waited, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_at_once_never_share_a_job() {
+    let bench = Bench::new().await;
+    let added: HashSet<JobId> = bench.add_many(1000).await.into_iter().collect();
+    let workers: Vec<_> = (0..6)
+        .map(|_| {
+            let (store, request) = (bench.store.clone(), bench.request(17));
+            start(async move {
+                let mut mine = Vec::new();
+                loop {
+                    let leased = store.lease(&request).await.unwrap();
+                    if leased.is_empty() {
+                        return mine;
+                    }
+                    mine.extend(ids(&leased));
+                }
+            })
+        })
+        .collect();
+    let (mut leased, mut busy) = (Vec::new(), 0);
+    for worker in workers {
+        let mine = worker.await.unwrap();
+        busy += usize::from(!mine.is_empty());
+        leased.extend(mine);
+    }
+    assert!(busy > 1, "they worked at the same time");
+    assert_eq!(leased.len(), 1000, "no job twice");
+    assert_eq!(leased.into_iter().collect::<HashSet<_>>(), added);
+}
+
+#[tokio::test]
+async fn a_row_that_makes_no_sense_becomes_a_dead_letter_and_stops_nobody() {
+    let bench = Bench::new().await;
+    let (bad, gone, good) = (bench.add(draft()).await, bench.add(draft()).await, bench.add(draft()).await);
+    bench.execute(&format!("UPDATE jobqueue.body SET retry = '{{\"strategy\":\"nonsense\"}}' WHERE id = '{bad}'")).await;
+    bench.execute(&format!("DELETE FROM jobqueue.body WHERE id = '{gone}'")).await;
+    assert_eq!(ids(&bench.lease(10).await), [good]);
+    assert_eq!(bench.count("SELECT count(*) FROM jobqueue.outcome WHERE status = 6 AND error->>'type' = 'corrupt'").await, 2);
+}

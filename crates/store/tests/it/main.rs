@@ -1,0 +1,12 @@
+//! The store on a real Postgres, a module a verb. What a verb must do is said by `jobqueue_core`; that Postgres does it is
+//! shown here.
+
+mod bench;
+mod enqueue;
+mod heartbeat;
+mod idempotency;
+mod lease;
+mod reclaim;
+mod settle;
+mod smoke;
+mod unique;

@@ -1,0 +1,145 @@
+//! reclaim: what a dead worker held runs again, what a living one holds never does.
+
+use std::time::Duration;
+
+use jobqueue_core::job::UniqueDraft;
+use jobqueue_core::{JobDraft, JobId, Outcome, Status};
+use jobqueue_store::{LeaseRequest, Reclaimed, Settled};
+
+use crate::bench::{Bench, MINUTE, boom, draft, request, start, twin};
+
+const STALE: Duration = Duration::from_secs(30);
+
+async fn reclaim(bench: &Bench) -> Vec<JobId> {
+    bench.store.reclaim(STALE, Duration::ZERO, 100).await.unwrap().jobs
+}
+
+#[tokio::test]
+async fn a_dead_workers_jobs_run_again_and_cost_the_attempt() {
+    let mut bench = Bench::new().await;
+    let ids = bench.add_many(70).await;
+    let mut leased = bench.lease(70).await;
+    bench.end(leased.remove(3), Outcome::Completed(None)).await;
+    assert_eq!(reclaim(&bench).await, []);
+    bench.pass(Duration::from_secs(31)).await;
+    let reclaimed: Reclaimed = bench.store.reclaim(STALE, Duration::ZERO, 100).await.unwrap();
+    assert_eq!((reclaimed.jobs.len(), reclaimed.queues), (69, vec!["default".parse().unwrap()]));
+    assert_eq!(bench.status(ids[3]).await, Status::Completed);
+    let record = bench.record(ids[0]).await;
+    assert_eq!((record.status, record.job.attempt), (Status::Queued, 1));
+    let attempts = bench.store.attempts(ids[0]).await.unwrap();
+    assert_eq!((attempts[0].ended.as_str(), attempts[0].error.as_ref().unwrap().kind.as_str()), ("lost", "lease_lost"));
+    assert_eq!(bench.end(leased.remove(0), Outcome::Completed(None)).await, Settled::Stale);
+    assert_eq!(bench.lease_one().await.job.attempt, 2);
+    assert_eq!(reclaim(&bench).await.len(), 1, "the worker is still dead");
+}
+
+#[tokio::test]
+async fn a_worker_that_beats_keeps_what_it_holds() {
+    let mut bench = Bench::new().await;
+    bench.add(draft()).await;
+    let leased = bench.lease_one().await;
+    for _ in 0..40 {
+        bench.pass(Duration::from_secs(20)).await;
+        bench.store.heartbeat(bench.worker, MINUTE, false).await.unwrap();
+        assert_eq!(reclaim(&bench).await, []);
+    }
+    assert_eq!(bench.end(leased, Outcome::Completed(None)).await, Settled::Applied(Status::Completed));
+}
+
+#[tokio::test]
+async fn a_lease_ends_by_its_own_time_too() {
+    let mut bench = Bench::new().await;
+    let id = bench.add(draft()).await;
+    let short = LeaseRequest { duration: MINUTE, ..request(None, &["default"], 1) };
+    let leased = bench.store.lease(&short).await.unwrap().pop().unwrap();
+    bench.pass(Duration::from_secs(59)).await;
+    assert_eq!(reclaim(&bench).await, [], "a remote worker has no beat, only its time");
+    bench.store.extend(&[crate::bench::copy(&leased.lease)], MINUTE).await.unwrap();
+    bench.pass(Duration::from_secs(59)).await;
+    assert_eq!(reclaim(&bench).await, []);
+    bench.pass(Duration::from_secs(2)).await;
+    assert_eq!(reclaim(&bench).await, [id]);
+}
+
+#[tokio::test]
+async fn a_worker_that_left_is_dead() {
+    let bench = Bench::new().await;
+    let id = bench.add(draft()).await;
+    bench.lease_one().await;
+    bench.store.unregister_worker(bench.worker).await.unwrap();
+    assert_eq!(reclaim(&bench).await, [id]);
+}
+
+#[tokio::test]
+async fn nothing_is_reclaimed_soon_after_an_outage() {
+    let mut bench = Bench::new().await;
+    let id = bench.add(draft()).await;
+    bench.lease_one().await;
+    bench.pass(MINUTE).await;
+    let day = Duration::from_hours(24);
+    assert_eq!(bench.store.reclaim(STALE, day, 100).await.unwrap(), Reclaimed::default());
+    assert_eq!(reclaim(&bench).await, [id]);
+}
+
+#[tokio::test]
+async fn a_crash_too_many_is_a_dead_letter_and_frees_the_key() {
+    let mut bench = Bench::new().await;
+    let unique = Some(UniqueDraft { key: "k".into(), ..UniqueDraft::default() });
+    let id = bench.add(JobDraft { max_attempts: Some(2), unique, ..draft() }).await;
+    for status in [Status::Queued, Status::Failed] {
+        bench.register(bench.worker).await;
+        bench.lease_one().await;
+        bench.pass(MINUTE).await;
+        assert_eq!(reclaim(&bench).await, [id]);
+        assert_eq!(bench.status(id).await, status);
+        let freed = status == Status::Failed;
+        assert_eq!(bench.count("SELECT count(*) FROM jobqueue.unique_claim").await, i64::from(!freed));
+    }
+    assert_eq!(bench.record(id).await.error.unwrap().kind, "lease_lost");
+}
+
+#[tokio::test]
+async fn a_wish_to_cancel_is_heeded_when_the_worker_dies() {
+    let mut bench = Bench::new().await;
+    let id = bench.add(draft()).await;
+    bench.lease_one().await;
+    bench.store.cancel(&[id], &boom()).await.unwrap();
+    bench.pass(MINUTE).await;
+    assert_eq!(reclaim(&bench).await, [id]);
+    assert_eq!(bench.status(id).await, Status::Cancelled);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reapers_and_zombies_at_once_end_each_attempt_once() {
+    let mut bench = Bench::new().await;
+    bench.add_many(100).await;
+    let mut zombies = Vec::new();
+    for _ in 0..25 {
+        zombies.extend(bench.lease(4).await);
+    }
+    bench.pass(MINUTE).await;
+    let mut reapers = Vec::new();
+    for _ in 0..3 {
+        let store = bench.store.clone();
+        reapers.push(start(async move { store.reclaim(STALE, Duration::ZERO, 10).await.unwrap().jobs.len() }));
+    }
+    let settles: Vec<_> = zombies
+        .iter()
+        .map(|zombie| {
+            let (store, end) = (bench.store.clone(), crate::bench::end(twin(zombie), Outcome::Completed(None)));
+            start(async move { store.settle(vec![end]).await.unwrap()[0] != Settled::Stale })
+        })
+        .collect();
+    let (mut lost, mut completed) = (0, 0);
+    for reaper in reapers {
+        lost += reaper.await.unwrap();
+    }
+    for settle in settles {
+        completed += usize::from(settle.await.unwrap());
+    }
+    lost += reclaim(&bench).await.len();
+    assert_eq!(lost + completed, 100);
+    assert_eq!(bench.count("SELECT count(*) FROM jobs WHERE status = 'completed'").await, i64::try_from(completed).unwrap());
+    assert_eq!(bench.count("SELECT count(*) FROM jobs WHERE status = 'queued'").await, i64::try_from(lost).unwrap());
+}

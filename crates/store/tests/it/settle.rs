@@ -1,0 +1,220 @@
+//! settle: each ending does what it says, once, and only for whoever holds the lease.
+
+use std::time::Duration;
+
+use jobqueue_core::{JobDraft, Json, Lease, Outcome, RetryPolicy, Status};
+use jobqueue_store::{AttemptEnd, Cancelled, Settled};
+use uuid::Uuid;
+
+use crate::bench::{Bench, MINUTE, boom, copy, draft, end, failed, json, start, twin};
+
+#[tokio::test]
+async fn each_ending_leads_where_it_says() {
+    let bench = Bench::new().await;
+    let cases: [(Outcome, Status, u16, &str); 7] = [
+        (Outcome::Completed(Some(json(r#"{"b":1, "a":18446744073709551616}"#))), Status::Completed, 1, "completed"),
+        (failed(), Status::Scheduled, 1, "retried"),
+        (Outcome::Discarded(boom()), Status::Failed, 1, "failed"),
+        (Outcome::Snoozed(Duration::from_secs(7)), Status::Scheduled, 0, "snoozed"),
+        (Outcome::Cancelled, Status::Cancelled, 1, "cancelled"),
+        (Outcome::Released, Status::Queued, 0, "released"),
+        (Outcome::LeaseLost, Status::Queued, 1, "lost"),
+    ];
+    for (outcome, status, attempt, ended) in cases {
+        let id = bench.add(JobDraft { priority: Some(50), ..draft() }).await;
+        let leased = bench.lease_one().await;
+        assert_eq!(bench.end(leased, outcome.clone()).await, Settled::Applied(status), "{ended}");
+        let record = bench.record(id).await;
+        assert_eq!((record.status, record.job.attempt), (status, attempt), "{ended}");
+        assert_eq!(record.finished_at.is_some(), status.is_final());
+        assert_eq!(record.started_at.is_some(), status.is_final());
+        let attempts = bench.store.attempts(id).await.unwrap();
+        assert_eq!(attempts.len(), 1);
+        assert_eq!((attempts[0].ended.as_str(), attempts[0].attempt), (ended, 1));
+        let has_error = matches!(outcome, Outcome::Failed { .. } | Outcome::Discarded(_) | Outcome::Cancelled | Outcome::LeaseLost);
+        assert_eq!(attempts[0].error.is_some(), has_error, "{ended}");
+        if let Outcome::Completed(result) = outcome {
+            assert_eq!(record.result, result);
+        }
+        bench.store.cancel(&[id], &boom()).await.unwrap();
+    }
+    let sums = bench.count("SELECT sum(completed * 1000 + failed * 100 + retried * 10 + lost) FROM jobqueue.tally").await;
+    assert_eq!(sums, 1111);
+}
+
+#[tokio::test]
+async fn attempts_end_with_the_last_one() {
+    let mut bench = Bench::new().await;
+    let retry = Some(RetryPolicy::Fixed { delay_seconds: 60.0 });
+    let id = bench.add(JobDraft { max_attempts: Some(3), retry, ..draft() }).await;
+    for (attempt, status) in [(1, Status::Scheduled), (2, Status::Scheduled), (3, Status::Failed)] {
+        let leased = bench.lease_one().await;
+        assert_eq!(leased.job.attempt, attempt);
+        assert_eq!(bench.end(leased, failed()).await, Settled::Applied(status));
+        assert_eq!(bench.store.promote_due(10).await.unwrap().jobs, 0, "not before its time");
+        bench.pass(MINUTE + Duration::from_secs(1)).await;
+        bench.store.promote_due(10).await.unwrap();
+    }
+    let record = bench.record(id).await;
+    assert_eq!((record.status, record.error), (Status::Failed, Some(boom())));
+    assert_eq!(bench.store.attempts(id).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_lease_is_used_up_by_its_settle() {
+    let bench = Bench::new().await;
+    let id = bench.add(draft()).await;
+    let leased = bench.lease_one().await;
+    let zombie = twin(&leased);
+    let same = twin(&leased);
+    let both = bench.store.settle(vec![end(leased, Outcome::Completed(None)), end(same, failed())]).await.unwrap();
+    assert_eq!(both, [Settled::Applied(Status::Completed), Settled::Stale], "the first of two in one call wins");
+    assert_eq!(bench.end(zombie, failed()).await, Settled::Stale);
+    assert_eq!(bench.status(id).await, Status::Completed);
+    assert_eq!(bench.store.attempts(id).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_zombie_changes_nothing_after_its_job_went_on() {
+    let bench = Bench::new().await;
+    let id = bench.add(draft()).await;
+    let first = bench.lease_one().await;
+    let zombie = twin(&first);
+    bench.end(first, Outcome::Released).await;
+    let second = bench.lease_one().await;
+    assert!(second.lease.epoch() > zombie.lease.epoch());
+    assert_eq!(second.job.attempt, zombie.job.attempt, "a release costs no attempt, so the number is no fence");
+    assert_eq!(bench.end(twin(&zombie), Outcome::Completed(Some(json("\"zombie\"")))).await, Settled::Stale);
+    assert_eq!(bench.status(id).await, Status::Running);
+    assert_eq!(bench.end(second, Outcome::Completed(Some(json("\"winner\"")))).await, Settled::Applied(Status::Completed));
+    assert_eq!(bench.end(zombie, failed()).await, Settled::Stale);
+    assert_eq!(bench.record(id).await.result.as_ref().map(Json::as_str), Some("\"winner\""));
+}
+
+#[tokio::test]
+async fn a_forged_lease_is_stale_in_every_part() {
+    let bench = Bench::new().await;
+    let ids = bench.add_many(3).await;
+    let stranger = { let id = bench.add(JobDraft { queue: Some("else".into()), ..draft() }).await; id };
+    let leased = bench.lease(3).await;
+    let good = &leased[1].lease;
+    let forge = |epoch, token, job, ordinal| Lease::grant(epoch, token, job, ordinal, 1).unwrap();
+    let forged = [
+        forge(good.epoch(), Uuid::new_v4(), ids[1], 1),
+        forge(good.epoch() + 1, good.token(), ids[1], 1),
+        forge(-1, good.token(), ids[1], 1),
+        forge(good.epoch(), good.token(), ids[0], 1),
+        forge(good.epoch(), good.token(), stranger, 1),
+        forge(good.epoch(), good.token(), ids[1], 2),
+        forge(good.epoch(), good.token(), ids[1], 3),
+        forge(good.epoch(), good.token(), ids[1], 63),
+    ];
+    assert!(bench.store.leased_jobs(&forged).await.unwrap().iter().all(Option::is_none));
+    for lease in forged {
+        let settlement = jobqueue_core::settle(&leased[1].job, failed(), 0.5);
+        let end = AttemptEnd { lease, settlement, ran: None, holds_key: true };
+        assert_eq!(bench.store.settle(vec![end]).await.unwrap(), [Settled::Stale]);
+    }
+    assert_eq!(bench.count("SELECT count(*) FROM jobs WHERE status = 'running'").await, 3);
+    assert_eq!(bench.count("SELECT count(*) FROM jobqueue.outcome").await, 0);
+    assert_eq!(bench.count("SELECT count(*) FROM jobqueue.attempt").await, 0);
+}
+
+#[tokio::test]
+async fn the_number_of_the_attempt_is_not_taken_from_the_lease() {
+    let bench = Bench::new().await;
+    let id = bench.add(JobDraft { max_attempts: Some(1), ..draft() }).await;
+    let leased = bench.lease_one().await;
+    let good = &leased.lease;
+    let young = Lease::grant(good.epoch(), good.token(), good.job_id(), good.ordinal(), 0).unwrap();
+    let job = bench.store.leased_jobs(&[copy(&young)]).await.unwrap().pop().unwrap().unwrap();
+    assert_eq!(job.attempt, 1);
+    let settlement = jobqueue_core::settle(&job, failed(), 0.5);
+    bench.store.settle(vec![AttemptEnd { lease: young, settlement, ran: None, holds_key: false }]).await.unwrap();
+    let record = bench.record(id).await;
+    assert_eq!((record.status, record.job.attempt), (Status::Failed, 1));
+}
+
+#[tokio::test]
+async fn jobs_of_one_grant_end_one_by_one() {
+    let bench = Bench::new().await;
+    let ids = bench.add_many(5).await;
+    let mut leased = bench.lease(5).await;
+    for (left, at) in [(4, 2), (3, 0), (2, 2), (1, 1), (0, 0)] {
+        let one = leased.remove(at);
+        assert_eq!(bench.end(twin(&one), Outcome::Completed(None)).await, Settled::Applied(Status::Completed));
+        assert_eq!(bench.end(one, failed()).await, Settled::Stale);
+        assert_eq!(bench.count("SELECT count(*) FROM jobs WHERE status = 'running'").await, left);
+    }
+    assert_eq!(bench.count("SELECT count(*) FROM jobqueue.lease").await, 0);
+    assert_eq!(bench.store.jobs_by_id(&ids).await.unwrap().iter().filter(|r| r.status == Status::Completed).count(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_of_one_grant_end_at_once() {
+    let bench = Bench::new().await;
+    bench.add_many(60).await;
+    // two zombies for each job, all at the same time
+    let ends: Vec<_> = bench.lease(60).await.into_iter().flat_map(|one| [twin(&one), one]).collect();
+    let calls: Vec<_> = ends
+        .into_iter()
+        .enumerate()
+        .map(|(at, leased)| {
+            let store = bench.store.clone();
+            let outcome = if at % 3 == 0 { Outcome::Completed(None) } else { failed() };
+            start(async move { store.settle(vec![end(leased, outcome)]).await.unwrap()[0] })
+        })
+        .collect();
+    let mut applied = 0;
+    for call in calls {
+        applied += usize::from(call.await.unwrap() != Settled::Stale);
+    }
+    assert_eq!(applied, 60);
+    let places = "SELECT (SELECT count(*) FROM jobqueue.outcome) + (SELECT count(*) FROM jobqueue.scheduled)";
+    assert_eq!(bench.count(places).await, 60);
+    assert_eq!(bench.count("SELECT count(*) FROM jobqueue.lease").await, 0);
+}
+
+#[tokio::test]
+async fn a_wish_to_cancel_overrides_what_would_run_again() {
+    let bench = Bench::new().await;
+    for (outcome, status) in [
+        (failed(), Status::Cancelled),
+        (Outcome::Snoozed(MINUTE), Status::Cancelled),
+        (Outcome::Released, Status::Cancelled),
+        (Outcome::LeaseLost, Status::Cancelled),
+        (Outcome::Completed(None), Status::Completed),
+        (Outcome::Discarded(boom()), Status::Failed),
+    ] {
+        let id = bench.add(draft()).await;
+        let leased = bench.lease_one().await;
+        assert_eq!(bench.store.cancel(&[id], &boom()).await.unwrap(), [Cancelled::Asked]);
+        assert!(bench.record(id).await.cancel_requested);
+        assert_eq!(bench.end(leased, outcome).await, Settled::Applied(status));
+        assert_eq!(bench.status(id).await, status);
+    }
+}
+
+#[tokio::test]
+async fn the_start_is_told_by_the_handlers_run_time_and_never_before_the_lease() {
+    let mut bench = Bench::new().await;
+    for (ran, expected) in [(Some(MINUTE), 60), (None, 600), (Some(MINUTE * 60), 600), (Some(Duration::MAX), 600)] {
+        let id = bench.add(draft()).await;
+        let leased = bench.lease_one().await;
+        bench.pass(10 * MINUTE).await;
+        let end = AttemptEnd { ran, ..end(leased, Outcome::Completed(None)) };
+        bench.store.settle(vec![end]).await.unwrap();
+        let record = bench.record(id).await;
+        let took = (record.finished_at.unwrap() - record.started_at.unwrap()).num_seconds();
+        assert!((expected - 2..=expected + 2).contains(&took), "{took}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_to_settle_is_nothing() {
+    let bench = Bench::new().await;
+    assert_eq!(bench.store.settle(vec![]).await.unwrap(), []);
+    bench.add(draft()).await;
+    let (settled, leased) = bench.store.settle_and_lease(vec![], &bench.request(3)).await.unwrap();
+    assert_eq!((settled.len(), leased.len()), (0, 1));
+}

@@ -1,0 +1,115 @@
+//! Every verb once, on a store as production opens it: directly, and in the mode for poolers that share sessions.
+
+use jobqueue_core::{JobId, Outcome, QueueName, Status, WorkerId};
+use jobqueue_store::{
+    AttemptReport, Cancelled, Extended, Idempotency, JobFilter, Notifier, Pooler, QueueSettings, Retention, Retried, Settled,
+    Store, Submission,
+};
+use jobqueue_testkit::TestDb;
+use std::time::Duration;
+use uuid::Uuid;
+
+use crate::bench::{DAY, MINUTE, boom, copy, created, delayed, draft, end, entry, failed, parse, production, request, served};
+
+#[tokio::test]
+async fn every_verb_works_directly() {
+    let db = TestDb::new().await;
+    every_verb(&production(&db, Pooler::None, 4)).await;
+}
+
+#[tokio::test]
+async fn every_verb_works_behind_a_pooler_that_shares_sessions() {
+    let db = TestDb::new().await;
+    // a second round on the same sessions: nothing that the first one left behind may be in the way
+    for _ in 0..2 {
+        every_verb(&production(&db, Pooler::Transaction, 2)).await;
+    }
+}
+
+#[tokio::test]
+async fn one_connection_is_enough() {
+    let db = TestDb::new().await;
+    every_verb(&production(&db, Pooler::None, 1)).await;
+}
+
+async fn every_verb(store: &Store) {
+    store.ping().await.unwrap();
+    store.check_schema().await.unwrap();
+    let worker = WorkerId::from_uuid(Uuid::new_v4());
+    store.register_worker(&entry(worker)).await.unwrap();
+    let ids = enqueue(store).await;
+    walk(store, worker, &ids).await;
+    read(store, &ids).await;
+    duties(store).await;
+    store.unregister_worker(worker).await.unwrap();
+}
+
+async fn enqueue(store: &Store) -> Vec<JobId> {
+    let key = Uuid::new_v4().to_string();
+    let plain = Submission { jobs: vec![parse(draft()); 4], atomic: true, idempotency: None };
+    let keyed = Submission {
+        jobs: vec![parse(delayed(600.0))],
+        atomic: true,
+        idempotency: Some(Idempotency::new("smoke", &key, "body")),
+    };
+    let answers = store.enqueue(&[plain, keyed]).await.unwrap();
+    answers.into_iter().flat_map(served).map(created).collect()
+}
+
+async fn walk(store: &Store, worker: WorkerId, ids: &[JobId]) {
+    assert_eq!(store.promote(&ids[4..]).await.unwrap(), ids[4..]);
+    let mut leased = store.lease(&request(Some(worker), &["default"], 4)).await.unwrap();
+    assert_eq!(leased.len(), 4);
+    let report = AttemptReport { progress: None, log: "line\n".into() };
+    assert_eq!(store.report(&[(&leased[0].lease, report)]).await.unwrap(), [true]);
+    let beat = store.heartbeat(worker, MINUTE, false).await.unwrap();
+    assert!(beat.known && beat.held == [leased[0].lease.epoch()]);
+    let extended = store.extend(&[copy(&leased[0].lease)], MINUTE).await.unwrap();
+    assert!(matches!(extended[..], [Extended::Until { .. }]));
+    assert!(store.leased_jobs(&[copy(&leased[0].lease)]).await.unwrap()[0].is_some());
+    assert_eq!(store.cancel(&[ids[3], ids[4]], &boom()).await.unwrap(), [Cancelled::Asked, Cancelled::Now]);
+    let last = leased.pop().unwrap();
+    let ends = vec![
+        end(leased.remove(0), Outcome::Completed(None)),
+        end(leased.remove(0), failed()),
+        end(leased.remove(0), Outcome::Discarded(boom())),
+    ];
+    let (settled, more) = store.settle_and_lease(ends, &request(Some(worker), &["default"], 4)).await.unwrap();
+    let applied = [Status::Completed, Status::Scheduled, Status::Failed].map(Settled::Applied);
+    assert_eq!((settled.as_slice(), more.len()), (&applied[..], 0));
+    let stopped = store.settle(vec![end(last, Outcome::Cancelled)]).await.unwrap();
+    assert_eq!(stopped, [Settled::Applied(Status::Cancelled)]);
+    assert_eq!(store.retry(&ids[2..3]).await.unwrap(), [Retried::Now]);
+    assert_eq!(store.cancel(&ids[1..3], &boom()).await.unwrap(), [Cancelled::Now; 2]);
+}
+
+async fn read(store: &Store, ids: &[JobId]) {
+    assert_eq!(store.job(ids[0]).await.unwrap().unwrap().status, Status::Completed);
+    assert_eq!(store.jobs_by_id(ids).await.unwrap().len(), 5);
+    assert_eq!(store.attempts(ids[0]).await.unwrap()[0].log, "line\n");
+    assert!(store.events(ids[0]).await.unwrap().unwrap().len() >= 3);
+    let page = store.list(&JobFilter::default(), None, 3).await.unwrap();
+    assert_eq!((page.jobs.len(), page.next), (3, Some(page.jobs[2].job.id)));
+    assert!(store.find(&JobFilter::default(), page.next, 100).await.unwrap().len() >= 2);
+}
+
+async fn duties(store: &Store) {
+    store.promote_due(10).await.unwrap();
+    store.expire_due(10).await.unwrap();
+    store.reclaim(MINUTE, Duration::ZERO, 10).await.unwrap();
+    store.prune(Retention { completed: 7 * DAY, failed: 30 * DAY }).await.unwrap();
+    assert!(store.take_census().await.unwrap());
+    assert_eq!(store.census().await.unwrap().queues[0].queue, "default");
+    let queue = QueueName::default();
+    store.pause_queue(&queue, true).await.unwrap();
+    store.configure_queue(&queue, QueueSettings { completed_retention: Some(Some(DAY)), failed_retention: None }).await.unwrap();
+    store.pause_queue(&queue, false).await.unwrap();
+    assert_eq!(store.queues(Some(&queue)).await.unwrap()[0].completed_retention, Some(DAY));
+    assert_eq!(store.purge_queue(&queue, 10).await.unwrap(), 0);
+    let mut listener = store.listen().await.unwrap();
+    let (notifier, sending) = Notifier::new(store);
+    notifier.wake(&queue);
+    drop(notifier);
+    sending.await;
+    assert_eq!(listener.heard().await.unwrap(), [queue]);
+}

@@ -1,0 +1,190 @@
+//! Unique keys: at most one live job a key, whatever happens at once.
+
+use std::collections::HashMap;
+
+use jobqueue_core::job::UniqueDraft;
+use jobqueue_core::{JobDraft, JobId, OnConflict, Outcome, Status, UniqueScope};
+use jobqueue_store::{Accepted, Cancelled, Retried, Submission};
+
+use crate::bench::{Bench, boom, created, draft, failed, served, submission};
+
+fn keyed(key: &str, on_conflict: OnConflict) -> JobDraft {
+    let unique = UniqueDraft { key: key.into(), on_conflict, ..UniqueDraft::default() };
+    JobDraft { unique: Some(unique), ..draft() }
+}
+
+fn keeping(key: &str, finals: &[Status]) -> JobDraft {
+    let live = Status::ALL.into_iter().filter(|status| !status.is_final());
+    let statuses = Some(live.chain(finals.iter().copied()).collect());
+    let unique = UniqueDraft { key: key.into(), statuses, ..UniqueDraft::default() };
+    JobDraft { unique: Some(unique), ..draft() }
+}
+
+#[tokio::test]
+async fn a_conflict_returns_the_holder_or_is_rejected() {
+    let bench = Bench::new().await;
+    let holder = bench.add(keyed("k", OnConflict::Return)).await;
+    let again = bench.submit(vec![keyed("k", OnConflict::Return), keyed("other", OnConflict::Return)]).await;
+    assert_eq!(again[0], Accepted::Existing(holder));
+    created(again[1]);
+    assert_eq!(bench.submit(vec![keyed("k", OnConflict::Reject)]).await, [Accepted::Rejected(holder)]);
+    assert_eq!(bench.count("SELECT count(*) FROM jobs").await, 2);
+    assert_eq!(bench.record(holder).await.job.unique_key.as_deref(), Some("k"));
+}
+
+#[tokio::test]
+async fn replace_takes_the_place_of_a_waiting_job_and_leaves_a_running_one() {
+    let bench = Bench::new().await;
+    let first = bench.add(keyed("k", OnConflict::Replace)).await;
+    let second = created(bench.submit(vec![keyed("k", OnConflict::Replace)]).await[0]);
+    let replaced = bench.record(first).await;
+    assert_eq!((replaced.status, replaced.error.unwrap().kind.as_str()), (Status::Cancelled, "replaced"));
+    let leased = bench.lease_one().await;
+    assert_eq!(leased.job.id, second);
+    assert_eq!(bench.submit(vec![keyed("k", OnConflict::Replace)]).await, [Accepted::Existing(second)]);
+    bench.end(leased, Outcome::Completed(None)).await;
+    let third = created(bench.submit(vec![keyed("k", OnConflict::Replace)]).await[0]);
+    assert_eq!(bench.submit(vec![keyed("k", OnConflict::Return)]).await, [Accepted::Existing(third)]);
+    let later = JobDraft { delay_seconds: Some(60.0), ..keyed("k", OnConflict::Replace) };
+    let fourth = created(bench.submit(vec![later]).await[0]);
+    created(bench.submit(vec![keyed("k", OnConflict::Replace)]).await[0]);
+    assert_eq!((bench.status(third).await, bench.status(fourth).await), (Status::Cancelled, Status::Cancelled));
+}
+
+#[tokio::test]
+async fn scopes_keep_keys_apart() {
+    let bench = Bench::new().await;
+    let job = |queue: &str, kind: &str, scope| JobDraft {
+        queue: Some(queue.into()),
+        kind: kind.into(),
+        unique: Some(UniqueDraft { key: "k".into(), scope, ..UniqueDraft::default() }),
+        ..JobDraft::default()
+    };
+    let a = bench.add(job("a", "x", UniqueScope::Kind)).await;
+    assert_eq!(bench.submit(vec![job("b", "x", UniqueScope::Kind)]).await, [Accepted::Existing(a)]);
+    bench.add(job("a", "y", UniqueScope::Kind)).await;
+    let b = bench.add(job("a", "x", UniqueScope::Queue)).await;
+    assert_eq!(bench.submit(vec![job("a", "z", UniqueScope::Queue)]).await, [Accepted::Existing(b)]);
+    bench.add(job("b", "x", UniqueScope::Queue)).await;
+    let c = bench.add(job("a", "x", UniqueScope::Global)).await;
+    assert_eq!(bench.submit(vec![job("z", "z", UniqueScope::Global)]).await, [Accepted::Existing(c)]);
+}
+
+#[tokio::test]
+async fn every_end_frees_the_key_unless_its_status_keeps_it() {
+    for finals in [&[][..], &[Status::Completed], &[Status::Failed, Status::Cancelled], &[Status::Completed, Status::Failed, Status::Cancelled]] {
+        let bench = Bench::new().await;
+        for (key, outcome, ends) in [
+            ("done", Outcome::Completed(None), Status::Completed),
+            ("dead", Outcome::Discarded(boom()), Status::Failed),
+            ("stopped", Outcome::Cancelled, Status::Cancelled),
+        ] {
+            let id = bench.add(keeping(key, finals)).await;
+            let leased = bench.lease_one().await;
+            bench.end(leased, outcome).await;
+            assert_eq!(bench.status(id).await, ends);
+            let again = bench.submit(vec![keeping(key, finals)]).await[0];
+            if finals.contains(&ends) {
+                assert_eq!(again, Accepted::Existing(id), "{ends} {finals:?}");
+            } else {
+                bench.store.cancel(&[created(again)], &boom()).await.unwrap();
+            }
+        }
+        let waiting = bench.add(keeping("waiting", finals)).await;
+        assert_eq!(bench.store.cancel(&[waiting], &boom()).await.unwrap(), [Cancelled::Now]);
+        let again = bench.submit(vec![keeping("waiting", finals)]).await[0];
+        assert_eq!(again == Accepted::Existing(waiting), finals.contains(&Status::Cancelled));
+    }
+}
+
+#[tokio::test]
+async fn a_retry_that_waits_keeps_the_key() {
+    let bench = Bench::new().await;
+    let id = bench.add(keyed("k", OnConflict::Return)).await;
+    let leased = bench.lease_one().await;
+    bench.end(leased, failed()).await;
+    assert_eq!(bench.submit(vec![keyed("k", OnConflict::Return)]).await, [Accepted::Existing(id)]);
+}
+
+#[tokio::test]
+async fn an_operators_retry_needs_the_key_again() {
+    let bench = Bench::new().await;
+    let id = bench.dead(keyed("k", OnConflict::Return)).await;
+    let other = bench.add(keyed("k", OnConflict::Return)).await;
+    assert_eq!(bench.store.retry(&[id]).await.unwrap(), [Retried::KeyTaken]);
+    bench.store.cancel(&[other], &boom()).await.unwrap();
+    assert_eq!(bench.store.retry(&[id]).await.unwrap(), [Retried::Now]);
+    assert_eq!(bench.submit(vec![keyed("k", OnConflict::Return)]).await, [Accepted::Existing(id)]);
+    // two dead letters of one key: one of them may live
+    let id = bench.lease_one().await;
+    bench.end(id, Outcome::Completed(None)).await;
+    let twins = [bench.dead(keyed("m", OnConflict::Return)).await, bench.dead(keyed("m", OnConflict::Return)).await];
+    let mut answers = bench.store.retry(&twins).await.unwrap();
+    answers.sort_by_key(|answer| *answer == Retried::KeyTaken);
+    assert_eq!(answers, [Retried::Now, Retried::KeyTaken]);
+}
+
+#[tokio::test]
+async fn an_atomic_request_that_is_rejected_leaves_nothing() {
+    let bench = Bench::new().await;
+    let holder = bench.add(keyed("taken", OnConflict::Return)).await;
+    let drafts = vec![draft(), keyed("free", OnConflict::Return), keyed("taken", OnConflict::Reject), keyed("taken", OnConflict::Replace)];
+    let request = Submission { atomic: true, ..submission(drafts) };
+    let other = submission(vec![keyed("mine", OnConflict::Return)]);
+    let answers = bench.store.enqueue(&[request, other]).await.unwrap();
+    let [refused, kept]: [Vec<Accepted>; 2] = answers.into_iter().map(served).collect::<Vec<_>>().try_into().unwrap();
+    assert_eq!(refused, [Accepted::NotTried, Accepted::NotTried, Accepted::Rejected(holder), Accepted::NotTried]);
+    created(kept[0]);
+    assert_eq!(bench.status(holder).await, Status::Queued, "nothing was replaced either");
+    assert_eq!(bench.count("SELECT count(*) FROM jobs").await, 2);
+    created(bench.submit(vec![keyed("free", OnConflict::Reject)]).await[0]);
+}
+
+#[tokio::test]
+async fn one_key_twice_in_a_call_is_one_job() {
+    let bench = Bench::new().await;
+    let same = bench.submit(vec![keyed("k", OnConflict::Return), keyed("k", OnConflict::Return), keyed("k", OnConflict::Reject)]).await;
+    let first = created(same[0]);
+    assert_eq!(same[1..], [Accepted::Existing(first), Accepted::Rejected(first)]);
+    let requests = vec![submission(vec![keyed("m", OnConflict::Return)]); 3];
+    let answers: Vec<Accepted> = bench.store.enqueue(&requests).await.unwrap().into_iter().flat_map(served).collect();
+    let first = created(answers[0]);
+    assert_eq!(answers[1..], [Accepted::Existing(first); 2]);
+    // in one request the first wins, whatever the second asks for; in another request it is replaced
+    let same = bench.submit(vec![keyed("r", OnConflict::Replace), keyed("r", OnConflict::Replace)]).await;
+    assert_eq!(same[1], Accepted::Existing(created(same[0])));
+    let requests = vec![submission(vec![keyed("s", OnConflict::Replace)]); 2];
+    let answers: Vec<Accepted> = bench.store.enqueue(&requests).await.unwrap().into_iter().flat_map(served).collect();
+    assert_eq!(bench.status(created(answers[0])).await, Status::Cancelled);
+    assert_eq!(bench.status(created(answers[1])).await, Status::Queued);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_at_once_over_few_keys_leave_one_live_job_a_key() {
+    let bench = Bench::new().await;
+    let policies = [OnConflict::Return, OnConflict::Replace, OnConflict::Reject];
+    let writers = (0..64).map(|i| {
+        let store = bench.store.clone();
+        let drafts = (0..4).map(|j| keyed(&format!("k{}", (i * 7 + j * 3) % 5), policies[(i + j) % 3])).collect();
+        let request = Submission { atomic: i % 4 == 0, ..submission(drafts) };
+        crate::bench::start(async move { store.enqueue(&[request]).await })
+    });
+    let mut stored: Vec<JobId> = Vec::new();
+    for writer in writers.collect::<Vec<_>>() {
+        for accepted in writer.await.unwrap().unwrap().into_iter().flat_map(served) {
+            if let Accepted::Created { id, .. } = accepted {
+                stored.push(id);
+            }
+        }
+    }
+    let mut live: HashMap<String, u32> = HashMap::new();
+    for record in bench.store.jobs_by_id(&stored).await.unwrap() {
+        if !record.status.is_final() {
+            *live.entry(record.job.unique_key.unwrap()).or_default() += 1;
+        }
+    }
+    assert_eq!(live.len(), 5, "{live:?}");
+    assert!(live.values().all(|count| *count == 1), "{live:?}");
+    assert_eq!(bench.count("SELECT count(*) FROM jobs").await, i64::try_from(stored.len()).unwrap(), "no job but those answered");
+    assert_eq!(bench.count("SELECT count(*) FROM jobqueue.unique_claim").await, 5);
+}

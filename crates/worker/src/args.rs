@@ -1,0 +1,185 @@
+//! What an operator can set, with the variables that deployments rely on. Owns names, defaults and help texts.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+use jobqueue_runtime::{AdminArgs, ConfigError, DatabaseArgs, Pooler as PoolerArg, Seconds, TelemetryArgs};
+use jobqueue_store::{Pooler, StoreOptions};
+
+use crate::config::Config;
+use crate::worker::{Worker, WorkerBuilder};
+
+/// Leases jobs, runs them by the handlers of one configuration file, and settles how they ended.
+///
+/// On SIGTERM it leases nothing more, lets running jobs finish within the grace and gives the rest back; a second signal
+/// gives them back at once.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "jobqueue-worker", version)]
+pub struct Args {
+    #[command(flatten)]
+    #[expect(
+        missing_docs,
+        reason = "documented where it is defined; a doc comment here would title the help section"
+    )]
+    pub worker: WorkerArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented where it is defined")]
+    pub database: DatabaseArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented where it is defined")]
+    pub admin: AdminArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented where it is defined")]
+    pub telemetry: TelemetryArgs,
+}
+
+/// How the worker works. All spans in seconds.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Worker")]
+pub struct WorkerArgs {
+    /// TOML file that binds kinds of jobs to handlers of type `command` or `http`. See docs/configuration.md.
+    #[arg(long = "config", env = "WORKER_CONFIG", value_name = "PATH")]
+    pub config: Option<PathBuf>,
+
+    /// Queues to lease from. `critical,default` empties them in this order; `critical=3,default=1` draws the order by weight
+    /// each time, so that no queue starves.
+    #[arg(long = "queues", env = "WORKER_QUEUES", default_value = "default", value_name = "QUEUES")]
+    pub queues: String,
+
+    /// Kinds to lease, separated by commas. Default: every kind that has a handler; others wait for a worker that knows them.
+    #[arg(long = "kinds", env = "WORKER_KINDS", value_name = "KINDS")]
+    pub kinds: Option<String>,
+
+    /// Jobs that run at once.
+    #[arg(long = "slots", env = "WORKER_SLOTS", default_value_t = 10, value_name = "JOBS")]
+    pub slots: usize,
+
+    /// Most jobs of one lease call, 1 to 1000.
+    #[arg(long = "batch-size", env = "WORKER_BATCH_SIZE", default_value_t = 10, value_name = "JOBS")]
+    pub batch_size: usize,
+
+    /// How often to look for work. Wake-ups come sooner; this is what works when they do not.
+    #[arg(long = "poll-interval-seconds", env = "WORKER_POLL_INTERVAL_SECONDS", default_value = "1.0", value_name = "SECONDS",
+          value_parser = Seconds::parse_duration)]
+    pub poll_interval: Duration,
+
+    /// How long a lease lasts unless a heartbeat renews it. At least two heartbeats.
+    #[arg(long = "lease-duration-seconds", env = "WORKER_LEASE_DURATION_SECONDS", default_value = "300", value_name = "SECONDS",
+          value_parser = Seconds::parse_duration)]
+    pub lease_duration: Duration,
+
+    /// Time between two heartbeats; a cancel of a running job is heard with the next one.
+    #[arg(long = "heartbeat-interval-seconds", env = "WORKER_HEARTBEAT_INTERVAL_SECONDS", default_value = "10",
+          value_name = "SECONDS", value_parser = Seconds::parse_duration)]
+    pub heartbeat_interval: Duration,
+
+    /// The silence after which the reaper takes a worker for dead: the same as REAPER_STALE_AFTER_SECONDS. A little sooner the
+    /// worker stops its jobs by itself.
+    #[arg(long = "stale-after-seconds", env = "WORKER_STALE_AFTER_SECONDS", default_value = "30", value_name = "SECONDS",
+          value_parser = Seconds::parse_duration)]
+    pub stale_after: Duration,
+
+    /// What running jobs get after SIGTERM. Below WORKER_POD_GRACE_SECONDS.
+    #[arg(long = "shutdown-grace-seconds", env = "WORKER_SHUTDOWN_GRACE_SECONDS", default_value = "50", value_name = "SECONDS",
+          value_parser = Seconds::parse_duration)]
+    pub shutdown_grace: Duration,
+
+    /// When the platform kills the process after SIGTERM: the pod's terminationGracePeriodSeconds.
+    #[arg(long = "pod-grace-seconds", env = "WORKER_POD_GRACE_SECONDS", default_value = "60", value_name = "SECONDS",
+          value_parser = Seconds::parse_duration)]
+    pub pod_grace: Duration,
+
+    /// Limit of an attempt whose job has no timeout of its own.
+    #[arg(long = "default-timeout-seconds", env = "WORKER_DEFAULT_TIMEOUT_SECONDS", default_value = "3600",
+          value_name = "SECONDS", value_parser = Seconds::parse_duration)]
+    pub default_timeout: Duration,
+
+    /// What a handler gets to stop by itself after its job was cancelled.
+    #[arg(long = "cancel-grace-seconds", env = "WORKER_CANCEL_GRACE_SECONDS", default_value = "5", value_name = "SECONDS",
+          value_parser = Seconds::parse_duration)]
+    pub cancel_grace: Duration,
+
+    /// Name for humans. Default: the host's name, which is the pod's.
+    #[arg(long = "name", env = "WORKER_NAME", value_name = "NAME")]
+    pub name: Option<String>,
+}
+
+impl WorkerArgs {
+    /// A worker with these settings and the handlers of the configuration file, if one is named.
+    ///
+    /// # Errors
+    /// A file that cannot be read or makes no sense.
+    pub fn builder(&self, database: &DatabaseArgs) -> Result<WorkerBuilder, ConfigError> {
+        let store = StoreOptions {
+            url: database.url(),
+            application_name: "jobqueue-worker".to_owned(),
+            max_connections: database.database_max_connections,
+            connect_timeout: database.database_connect_timeout,
+            pooler: match database.database_pooler {
+                PoolerArg::None => Pooler::None,
+                PoolerArg::Transaction => Pooler::Transaction,
+            },
+        };
+        let mut builder = Worker::builder(store)
+            .queues(self.queues.split(','))
+            .slots(self.slots)
+            .batch_size(self.batch_size)
+            .poll_interval(self.poll_interval)
+            .lease_duration(self.lease_duration)
+            .heartbeat_interval(self.heartbeat_interval)
+            .stale_after(self.stale_after)
+            .shutdown_grace(self.shutdown_grace)
+            .default_timeout(self.default_timeout)
+            .cancel_grace(self.cancel_grace);
+        builder.options.pod_grace = self.pod_grace;
+        if let Some(name) = &self.name {
+            builder = builder.name(name);
+        }
+        if let Some(kinds) = &self.kinds {
+            builder = builder.kinds(kinds.split(','));
+        }
+        if let Some(path) = &self.config {
+            for (kind, handler) in Config::read(path)?.handlers()? {
+                builder = builder.handler(&kind, handler);
+            }
+        }
+        Ok(builder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn build(more: &[&str]) -> Result<Worker, ConfigError> {
+        let base = ["jobqueue-worker", "--database-url", "postgresql://localhost/jobqueue"];
+        let args = Args::try_parse_from(base.iter().chain(more)).unwrap();
+        let handled = args.worker.builder(&args.database)?.handle("noop", async |_, (): ()| Ok(()));
+        handled.build()
+    }
+
+    #[tokio::test]
+    async fn the_command_line_is_sound_and_the_defaults_pass() {
+        Args::command().debug_assert();
+        assert!(build(&[]).is_ok());
+    }
+
+    #[tokio::test]
+    async fn nonsense_is_refused_with_a_sentence() {
+        for (wrong, named) in [
+            (["--lease-duration-seconds", "15"], "WORKER_LEASE_DURATION_SECONDS"),
+            (["--shutdown-grace-seconds", "60"], "WORKER_SHUTDOWN_GRACE_SECONDS"),
+            (["--batch-size", "0"], "WORKER_BATCH_SIZE"),
+            (["--slots", "0"], "WORKER_SLOTS"),
+            (["--queues", "a=0"], "weight"),
+            (["--kinds", "unbound"], "WORKER_KINDS"),
+            (["--config", "/nowhere.toml"], "/nowhere.toml"),
+        ] {
+            let refused = build(&wrong).err().unwrap_or_else(|| panic!("{wrong:?} passed"));
+            assert!(refused.0.contains(named), "{wrong:?}: {refused}");
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! One attempt from its start to its outcome: time limits, panics, wishes to stop, the span around it. Owns the handler's
+//! task; never settles, and never touches the store.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use jobqueue_core::{Failure, Job, Json, Outcome};
+use jobqueue_runtime::trace;
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{Instrument as _, Span};
+
+use crate::handler::{HandlerError, HandlerResult, JobContext, Slot, Stop, StopReason};
+use crate::running::Held;
+use crate::shared::Shared;
+
+/// What a handler gets to stop by itself when its worker ends.
+const DRAIN_GRACE: Duration = Duration::from_secs(2);
+/// What it gets when another worker may run the job already.
+const LOST_GRACE: Duration = Duration::from_secs(1);
+/// How long an aborted handler may take to let go before its attempt ends without it; it keeps its slot then.
+const ABORT_WAIT: Duration = Duration::from_secs(1);
+
+/// A leased job that has not ended.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub(crate) job: Arc<Job>,
+    pub(crate) held: Held,
+}
+
+/// An attempt that ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) attempt: Attempt,
+    pub(crate) outcome: Outcome,
+    /// How long the handler ran; `None` if it was not started.
+    pub(crate) ran: Option<Duration>,
+}
+
+/// Runs the attempt. Never panics and never takes much longer than the attempt's limit, whatever the handler does.
+pub(crate) async fn execute(shared: Arc<Shared>, attempt: Attempt, slot: Slot) -> Ended {
+    let Attempt { job, held } = &attempt;
+    let Some(handler) = shared.handlers.of(&job.kind) else {
+        // cannot happen: only kinds with a handler are leased
+        let failure = Failure::new("no_handler", format!("this worker has no handler for `{}`", job.kind));
+        let outcome = Outcome::Failed { failure, retry_after: None };
+        return Ended { attempt, outcome, ran: None };
+    };
+    let own = job.timeout.unwrap_or(shared.options.default_timeout);
+    let limit = handler.time_limit().map_or(own, |most| most.min(own));
+    let started = Instant::now();
+    let span = span(job, held);
+    let traceparent = span.in_scope(trace::current_traceparent);
+    let traceparent =
+        traceparent.or_else(|| job.traceparent.as_ref().map(|parent| parent.as_str().to_owned()));
+    let context = JobContext::new(
+        job.clone(),
+        started + limit,
+        held.stop.clone(),
+        held.report.clone(),
+        (traceparent, slot),
+    );
+    // the slot is taken as long as the handler runs, whether or not it keeps its context
+    let slot = context.clone();
+    let running = async move {
+        let outcome = handler.call(context).await;
+        drop(slot);
+        outcome
+    };
+    let task = shared.tasks.spawn(running.instrument(span.clone()));
+    let times = Times { limit, deadline: started + limit, soft: job.soft_timeout.map(|soft| started + soft) };
+    let outcome = Supervision { shared: &shared, stop: &held.stop, times }.watch(task).instrument(span).await;
+    Ended { outcome, ran: Some(started.elapsed()), attempt }
+}
+
+fn span(job: &Job, held: &Held) -> Span {
+    let span = tracing::info_span!(
+        "job",
+        job_id = %job.id,
+        worker_id = %held.worker_id,
+        attempt = job.attempt,
+        queue = %job.queue,
+        kind = %job.kind,
+    );
+    if let Some(parent) = &job.traceparent {
+        if job.attempt == 1 {
+            trace::set_parent(&span, parent.as_str());
+        } else {
+            trace::link_to(&span, parent.as_str());
+        }
+    }
+    span
+}
+
+/// The limits of one attempt.
+struct Times {
+    limit: Duration,
+    deadline: Instant,
+    soft: Option<Instant>,
+}
+
+/// Watches over one handler.
+struct Supervision<'a> {
+    shared: &'a Shared,
+    stop: &'a Stop,
+    times: Times,
+}
+
+impl Supervision<'_> {
+    async fn watch(mut self, mut task: JoinHandle<HandlerResult>) -> Outcome {
+        let mut wishes = self.stop.watch();
+        let mut abort_at = self.abort_at(&mut wishes);
+        loop {
+            let next = [Some(self.times.deadline), self.times.soft, abort_at].into_iter().flatten().min();
+            tokio::select! {
+                biased;
+                joined = &mut task => return self.outcome(joined),
+                // the sender lives in `self.stop`
+                _ = wishes.changed() => abort_at = self.abort_at(&mut wishes).or(abort_at),
+                () = sleep_until(next.unwrap_or(self.times.deadline)) => {
+                    let now = Instant::now();
+                    if now >= self.times.deadline {
+                        self.stop.ask(StopReason::Timeout);
+                        break;
+                    }
+                    if abort_at.is_some_and(|at| now >= at) {
+                        break;
+                    }
+                    self.times.soft = None;
+                    self.stop.ask(StopReason::SoftTimeout);
+                }
+            }
+        }
+        task.abort();
+        if let Ok(joined) = timeout(ABORT_WAIT, &mut task).await {
+            return self.outcome(joined);
+        }
+        tracing::warn!("the handler blocks and cannot be stopped; it keeps its slot until it returns");
+        self.outcome_of_stop()
+    }
+
+    /// When to stop waiting for the handler, by the wish that stands.
+    fn abort_at(&self, wishes: &mut watch::Receiver<Option<StopReason>>) -> Option<Instant> {
+        let grace = match (*wishes.borrow_and_update())? {
+            StopReason::SoftTimeout | StopReason::Timeout => return None,
+            StopReason::Drain if self.shared.forced.load(Ordering::Relaxed) => Duration::ZERO,
+            StopReason::Drain => DRAIN_GRACE,
+            StopReason::Cancel => self.shared.options.cancel_grace,
+            StopReason::LeaseLost => LOST_GRACE,
+        };
+        Some(Instant::now() + grace)
+    }
+
+    fn outcome(&self, joined: Result<HandlerResult, JoinError>) -> Outcome {
+        match joined {
+            Ok(Ok(result)) => self.completed(result),
+            Ok(Err(error)) => self.not_completed(error),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => Outcome::Failed { failure: panicked(&*panic), retry_after: None },
+                Err(_aborted) => self.outcome_of_stop(),
+            },
+        }
+    }
+
+    fn completed(&self, result: Option<Json>) -> Outcome {
+        let most = self.shared.limits.result_bytes;
+        match result.as_ref().map(Json::len) {
+            Some(bytes) if bytes > most => Outcome::Discarded(Failure::new(
+                "result_too_large",
+                format!(
+                    "the result has {bytes} bytes, at most {most} are stored: store it elsewhere and give back a reference"
+                ),
+            )),
+            _ => Outcome::Completed(result),
+        }
+    }
+
+    /// What a handler says counts, unless it was told to stop: then its error is the answer to that.
+    fn not_completed(&self, error: HandlerError) -> Outcome {
+        match (self.stop.reason(), error) {
+            (Some(StopReason::Cancel | StopReason::LeaseLost | StopReason::Timeout), _)
+            | (Some(StopReason::Drain), HandlerError::Retry { .. } | HandlerError::Cancelled) => {
+                self.outcome_of_stop()
+            }
+            (Some(StopReason::SoftTimeout), HandlerError::Cancelled) => self.timed_out(),
+            (_, error) => error.into_outcome(),
+        }
+    }
+
+    fn outcome_of_stop(&self) -> Outcome {
+        match self.stop.reason() {
+            Some(StopReason::Cancel) => Outcome::Cancelled,
+            Some(StopReason::LeaseLost) => Outcome::LeaseLost,
+            Some(StopReason::Timeout | StopReason::SoftTimeout) => self.timed_out(),
+            // none: the runtime ended under us
+            Some(StopReason::Drain) | None => Outcome::Released,
+        }
+    }
+
+    fn timed_out(&self) -> Outcome {
+        let seconds = self.times.limit.as_secs_f64();
+        let failure = Failure::new("timeout", format!("the attempt did not finish within its {seconds} s"));
+        Outcome::Failed { failure, retry_after: None }
+    }
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Failure {
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Failure::new("panic", text.unwrap_or("(not a text)"))
+}

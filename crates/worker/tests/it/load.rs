@@ -1,0 +1,149 @@
+//! Many jobs: each runs once, in few round trips, and no more are taken than can start.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jobqueue_core::{JobId, Status};
+use jobqueue_store::Notifier;
+use jobqueue_testkit::eventually;
+use jobqueue_worker::JobContext;
+use tokio::sync::watch;
+
+use crate::bench::{AtWork, Bench, SOON, draft, enqueue, fast, opened};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_of_many_jobs_runs_once_and_they_share_round_trips() {
+    const JOBS: usize = 2000;
+    let bench = Bench::new().await;
+    let runs: Arc<Mutex<HashMap<JobId, u32>>> = Arc::default();
+    let ids = enqueue(&bench.store, (0..JOBS).map(|_| draft("count", "null")).collect()).await;
+    let counting = |runs: Arc<Mutex<HashMap<JobId, u32>>>| {
+        move |context: JobContext, (): ()| {
+            *runs.lock().unwrap().entry(context.id()).or_default() += 1;
+            async { Ok(()) }
+        }
+    };
+    let one = bench.worker().batch_size(100).handle("count", counting(runs.clone())).build().unwrap();
+    let registry = one.registry().clone();
+    let workers = [
+        AtWork::run(one),
+        AtWork::start(bench.worker().batch_size(100).handle("count", counting(runs.clone()))),
+    ];
+    for id in &ids {
+        bench.reaches(*id, Status::Completed).await;
+    }
+    for worker in workers {
+        worker.drain().await;
+    }
+    let runs = runs.lock().unwrap();
+    assert_eq!(runs.len(), JOBS);
+    assert!(runs.values().all(|count| *count == 1));
+    let family = |name: &str| registry.gather().into_iter().find(|family| family.name() == name).unwrap();
+    let calls = family("worker_lease_seconds").get_metric()[0].get_histogram().get_sample_count();
+    let jobs = family("job_duration_seconds").get_metric()[0].get_histogram().get_sample_count();
+    // polls of the idle worker while we looked at the jobs count too
+    assert!(jobs == 0 || calls < jobs / 2 + 500, "{calls} calls for {jobs} jobs");
+}
+
+#[tokio::test]
+async fn slow_jobs_are_left_to_others_until_a_slot_is_free() {
+    let bench = Bench::new().await;
+    let (release, gate) = watch::channel(false);
+    let hold = move || {
+        let gate = gate.clone();
+        move |_: JobContext, (): ()| opened(gate.clone())
+    };
+    let ids = enqueue(&bench.store, (0..7).map(|_| draft("gate", "null")).collect()).await;
+    let running = async |many: usize| {
+        eventually(SOON, &format!("{many} run"), async || {
+            let records = bench.store.jobs_by_id(&ids).await.unwrap();
+            let count = records.iter().filter(|record| record.status == Status::Running).count();
+            if count == many { Ok(()) } else { Err(count) }
+        })
+        .await;
+    };
+    let first = AtWork::start(bench.worker().slots(2).batch_size(10).handle("gate", hold()));
+    running(2).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    running(2).await;
+    let second = AtWork::start(bench.worker().slots(3).batch_size(10).handle("gate", hold()));
+    running(5).await;
+    release.send(true).unwrap();
+    for id in &ids {
+        bench.reaches(*id, Status::Completed).await;
+    }
+    first.drain().await;
+    second.drain().await;
+}
+
+#[tokio::test]
+async fn a_wake_up_comes_before_the_next_poll() {
+    let bench = Bench::new().await;
+    let never = Duration::from_hours(1);
+    let worker = fast(bench.db.url()).poll_interval(never).handle("woken", async |_, (): ()| Ok(()));
+    let worker = AtWork::start(worker);
+    let (notifier, sending) = Notifier::new(&bench.store);
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(sending);
+    let id = bench.enqueue("woken", "null").await;
+    // only the first look could find it without one, so there are two
+    let again = bench.enqueue("woken", "null").await;
+    eventually(SOON, "both have run", async || {
+        notifier.wake(&"default".parse().unwrap());
+        let both = [bench.status(id).await, bench.status(again).await];
+        if both == [Status::Completed; 2] { Ok(()) } else { Err(both) }
+    })
+    .await;
+    let third = bench.enqueue("woken", "null").await;
+    notifier.wake(&"default".parse().unwrap());
+    bench.reaches(third, Status::Completed).await;
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn every_queue_gets_its_turn_when_orders_are_drawn_by_weight() {
+    let bench = Bench::new().await;
+    let mut drafts = Vec::new();
+    for queue in ["heavy", "light"] {
+        drafts.extend(
+            (0..200).map(|_| jobqueue_core::JobDraft { queue: Some(queue.into()), ..draft("note", "null") }),
+        );
+    }
+    enqueue(&bench.store, drafts).await;
+    let (sender, mut order) = tokio::sync::mpsc::unbounded_channel();
+    let worker = bench.worker().queues(["heavy=9", "light=1"]).slots(1).batch_size(1);
+    let worker = worker.handle("note", move |context: JobContext, (): ()| {
+        sender.send(context.queue().to_string()).unwrap();
+        async { Ok(()) }
+    });
+    let worker = AtWork::start(worker);
+    let mut seen = Vec::new();
+    for _ in 0..200 {
+        seen.push(tokio::time::timeout(SOON, order.recv()).await.unwrap().unwrap());
+    }
+    let light = seen.iter().filter(|queue| *queue == "light").count();
+    // 20 of 200 are expected; 1 and 60 are beyond seven standard deviations or mean that weights do nothing
+    assert!((1..60).contains(&light), "{light} of 200 came from the light queue");
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn an_idle_worker_asks_once_and_waits() {
+    let bench = Bench::new().await;
+    let worker =
+        bench.worker().poll_interval(Duration::from_hours(1)).handle("noop", async |_, (): ()| Ok(()));
+    let worker = worker.build().unwrap();
+    let registry = worker.registry().clone();
+    let calls = || {
+        let family =
+            registry.gather().into_iter().find(|family| family.name() == "worker_lease_seconds").unwrap();
+        family.get_metric()[0].get_histogram().get_sample_count()
+    };
+    let worker = AtWork::run(worker);
+    eventually(SOON, "the first look", async || if calls() > 0 { Ok(()) } else { Err(()) }).await;
+    // many heartbeats, one wake-up for the new listener, no poll
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(calls() <= 3, "{} calls", calls());
+    worker.drain().await;
+}

@@ -1,0 +1,18 @@
+//! The worker against a real Postgres: as a library in this process, and as a real process with real programs and servers.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failure of the test bench ends the test, with the place where it happened"
+)]
+
+mod bench;
+mod command;
+mod drain;
+mod http;
+mod leases;
+mod load;
+mod outage;
+mod outcomes;
+mod process;

@@ -1,0 +1,54 @@
+//! The database goes away and comes back; nothing of ours is restarted.
+
+use std::time::Duration;
+
+use jobqueue_core::Status;
+use jobqueue_runtime::admin::Status as Readiness;
+use jobqueue_store::Store;
+use jobqueue_testkit::{TestServer, eventually};
+use tokio::sync::watch;
+
+use crate::bench::{AtWork, SOON, draft, enqueue, fast, options, reaches};
+
+#[tokio::test]
+async fn results_are_kept_until_the_database_is_back_and_readiness_tells() {
+    let server = TestServer::durable().await;
+    let store = Store::connect_lazy(&options(server.url())).unwrap();
+    let (release, held) = watch::channel(false);
+    let worker = fast(server.url()).stale_after(Duration::from_mins(1)).handle("held", move |_, (): ()| {
+        let mut held = held.clone();
+        async move {
+            held.wait_for(|go| *go).await?;
+            Ok("kept")
+        }
+    });
+    let worker = worker.build().unwrap();
+    let readiness = worker.readiness();
+    let worker = AtWork::run(worker);
+    let ids = enqueue(&store, (0..3).map(|_| draft("held", "null")).collect()).await;
+    for id in &ids {
+        reaches(&store, *id, Status::Running).await;
+    }
+    assert_eq!(readiness.report(&worker.shutdown).await.status, Readiness::Ready);
+    server.stop_immediate().await;
+    release.send(true).unwrap();
+    eventually(SOON, "not ready", async || {
+        let report = readiness.report(&worker.shutdown).await;
+        let loop_fails = report.checks.iter().any(|check| check.name == "lease_loop" && !check.ok);
+        if loop_fails { Ok(()) } else { Err(report) }
+    })
+    .await;
+    server.start().await;
+    for id in &ids {
+        let record = reaches(&store, *id, Status::Completed).await;
+        assert_eq!((record.job.attempt, record.result.unwrap().as_str()), (1, "\"kept\""));
+    }
+    eventually(SOON, "ready again", async || {
+        let report = readiness.report(&worker.shutdown).await;
+        if report.status == Readiness::Ready { Ok(()) } else { Err(report) }
+    })
+    .await;
+    let after = enqueue(&store, vec![draft("held", "null")]).await[0];
+    reaches(&store, after, Status::Completed).await;
+    worker.drain().await;
+}
