@@ -15,7 +15,7 @@ DECLARE
     high uuid := jobqueue.id_floor((to_date(suffix, 'YYYYMMDD') + 1)::timestamp AT TIME ZONE 'UTC');
     bodies text := 'body_' || suffix;
     outcomes text := 'outcome_' || suffix;
-    total bigint; moved bigint; kept uuid[]; part text;
+    total bigint; moved bigint; stay uuid[]; part text;
 BEGIN
     -- The long looks, while everybody works on. Nobody adds a body to an old day; a purge of one waits for us.
     SET LOCAL enable_seqscan = on;
@@ -26,8 +26,8 @@ BEGIN
                      LEFT JOIN jobqueue.%I o ON o.job_id = b.id
                      WHERE o.job_id IS NULL OR o.finished_at >
                            jobqueue.kept_since(o.status, q.completed_retention, q.failed_retention, $1, $2) LIMIT $3)',
-        bodies, outcomes) INTO kept USING completed, failed, max_kept + 1;
-    IF cardinality(kept) > max_kept THEN RETURN NULL; END IF;
+        bodies, outcomes) INTO stay USING completed, failed, max_kept + 1;
+    IF cardinality(stay) > max_kept THEN RETURN NULL; END IF;
     EXECUTE format('INSERT INTO jobqueue.tally (queue_id, pruned) SELECT l.queue_id, count(*)::int FROM jobqueue.%I b
                     JOIN jobqueue.lane l ON l.id = b.lane GROUP BY l.queue_id', bodies);
     EXECUTE format('SELECT count(*) FROM jobqueue.%I', bodies) INTO total;
@@ -37,21 +37,21 @@ BEGIN
         EXECUTE format('ALTER TABLE jobqueue.%I DETACH PARTITION jobqueue.%I', part, part || '_' || suffix);
     END LOOP;
     -- an operator may have run an old job again while we looked: whatever is live stays
-    kept := ARRAY(
-        SELECT unnest(kept)
+    stay := ARRAY(
+        SELECT unnest(stay)
         UNION SELECT r.job_id FROM jobqueue.lane l JOIN jobqueue.ready r ON r.lane = l.id AND r.job_id >= low AND r.job_id < high
         UNION SELECT s.job_id FROM jobqueue.scheduled s WHERE s.job_id >= low AND s.job_id < high
         UNION SELECT j.id FROM jobqueue.lease_jobs h CROSS JOIN LATERAL unnest(h.job_ids) AS j (id) WHERE j.id >= low AND j.id < high);
     EXECUTE format('INSERT INTO jobqueue.tally (queue_id, pruned) SELECT l.queue_id, -count(*)::int FROM jobqueue.%I b
-                    JOIN jobqueue.lane l ON l.id = b.lane WHERE b.id = ANY ($1) GROUP BY l.queue_id', bodies) USING kept;
-    EXECUTE format('INSERT INTO jobqueue.body SELECT * FROM jobqueue.%I WHERE id = ANY ($1)', bodies) USING kept;
+                    JOIN jobqueue.lane l ON l.id = b.lane WHERE b.id = ANY ($1) GROUP BY l.queue_id', bodies) USING stay;
+    EXECUTE format('INSERT INTO jobqueue.body SELECT * FROM jobqueue.%I WHERE id = ANY ($1)', bodies) USING stay;
     GET DIAGNOSTICS moved = ROW_COUNT;
     FOREACH part IN ARRAY ARRAY['outcome', 'attempt', 'report'] LOOP
         EXECUTE format('INSERT INTO jobqueue.%I SELECT * FROM jobqueue.%I WHERE job_id = ANY ($1)', part, part || '_' || suffix)
-          USING kept;
+          USING stay;
     END LOOP;
-    DELETE FROM jobqueue.unique_claim WHERE job_id >= low AND job_id < high AND job_id <> ALL (kept);
-    DELETE FROM jobqueue.expiry WHERE job_id >= low AND job_id < high AND job_id <> ALL (kept);
+    DELETE FROM jobqueue.unique_claim WHERE job_id >= low AND job_id < high AND job_id <> ALL (stay);
+    DELETE FROM jobqueue.expiry WHERE job_id >= low AND job_id < high AND job_id <> ALL (stay);
     FOREACH part IN ARRAY ARRAY['body', 'outcome', 'attempt', 'report'] LOOP
         EXECUTE format('DROP TABLE jobqueue.%I', part || '_' || suffix);
     END LOOP;

@@ -45,8 +45,9 @@ impl Store {
                        jobqueue.tail(string_agg(log, '' ORDER BY place), $7), jobqueue.now()
                 FROM live GROUP BY job_id, epoch
                 ON CONFLICT (job_id, epoch) DO UPDATE
-                SET progress = coalesce(excluded.progress, r.progress), log = jobqueue.tail(r.log || excluded.log, $7),
-                    updated_at = excluded.updated_at)
+                SET progress = coalesce(excluded.progress, r.progress), updated_at = excluded.updated_at,
+                    log = CASE WHEN octet_length(excluded.log) > $7 - 4 THEN excluded.log
+                               ELSE jobqueue.tail(r.log || excluded.log, $7) END)
             SELECT place AS "place!" FROM live"#,
             &epochs,
             &tokens,

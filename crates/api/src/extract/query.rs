@@ -26,8 +26,8 @@ impl FromRequestParts<ApiState> for Query {
 impl Query {
     /// Every value of a repeatable parameter.
     pub(crate) fn all<T: FromStr<Err: Display>>(&mut self, name: &str) -> Result<Vec<T>, Problem> {
-        let (mine, rest) =
-            std::mem::take(&mut self.0).into_iter().partition::<Vec<_>, _>(|(key, _)| key == name);
+        let (mine, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.0).into_iter().partition(|(key, _)| key == name);
         self.0 = rest;
         let read = |(_, text): (String, String)| {
             text.parse::<T>().map_err(|error| Problem::parameter(name, error.to_string()))

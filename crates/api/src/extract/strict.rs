@@ -7,7 +7,7 @@ use jobqueue_core::FieldError;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde_json::error::Category;
-use serde_path_to_error::{Path, Segment};
+use serde_path_to_error::Path;
 
 use crate::problem::{Kind, Problem};
 
@@ -92,12 +92,12 @@ fn refusal(error: &serde_path_to_error::Error<serde_json::Error>) -> Refusal {
 }
 
 fn pointer(path: &Path) -> String {
-    let step = |segment: &Segment| match segment {
-        Segment::Seq { index } => Some(format!("/{index}")),
-        Segment::Map { key } => Some(format!("/{}", escape(key))),
-        Segment::Enum { .. } | Segment::Unknown => None,
+    let step = |text: String| {
+        let index = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        format!("/{}", index.map_or_else(|| escape(&text), ToOwned::to_owned))
     };
-    path.iter().filter_map(step).collect()
+    // `?` stands for what cannot be named
+    path.iter().map(ToString::to_string).filter(|text| text != "?").map(step).collect()
 }
 
 fn escape(key: &str) -> String {

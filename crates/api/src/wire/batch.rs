@@ -13,7 +13,8 @@ use crate::extract::json::BATCH_BYTES;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BatchBody {
-    /// 1 to 1000 jobs. Kept as text here, so that the errors of all of them are found.
+    // Kept as text here, so that the errors of all of them are found.
+    /// 1 to 1000 jobs.
     #[schema(value_type = Vec<EnqueueBody>, min_items = 1, max_items = 1000)]
     pub(crate) jobs: Vec<Box<RawValue>>,
     /// `true` (default): one wrong or rejected job, and nothing is stored. `false`: each for itself.

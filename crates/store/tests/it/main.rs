@@ -2,11 +2,21 @@
 //! shown here.
 
 mod bench;
+mod cancel;
+mod checker;
 mod enqueue;
 mod heartbeat;
 mod idempotency;
 mod lease;
+mod migrate;
+mod mutants;
+mod pair;
+mod plans;
+mod property;
+mod prune;
+mod read;
 mod reclaim;
 mod settle;
 mod smoke;
+mod sql;
 mod unique;

@@ -1,0 +1,103 @@
+//! The command line of the benchmark.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Measures jobqueue beside a yardstick, on a Postgres of its own with fsync on.
+#[derive(Debug, Parser)]
+#[command(name = "jobqueue-bench", version)]
+pub struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs scenarios and prints a table.
+    Run(RunArgs),
+    /// One worker process under test; started by `run`.
+    #[command(hide = true)]
+    Worker(WorkerArgs),
+    /// One API process under test; started by `run`.
+    #[command(hide = true)]
+    Api(ApiArgs),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct RunArgs {
+    /// Scenarios; all if none is named.
+    #[arg(value_enum)]
+    pub(crate) scenarios: Vec<Scenario>,
+
+    /// Small sizes, for a check in under two minutes. Its figures mean nothing; lost or doubled jobs still fail it.
+    #[arg(long)]
+    pub(crate) quick: bool,
+
+    /// How often each measurement is repeated, interleaved with its control.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) repeats: usize,
+
+    /// Seconds of the steady scenarios (saturate, pinned, count, mixed).
+    #[arg(long, default_value_t = 600)]
+    pub(crate) seconds: u64,
+
+    /// Jobs of the burn-down.
+    #[arg(long, default_value_t = 1_000_000)]
+    pub(crate) jobs: usize,
+
+    /// Where the figures go, as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scenario {
+    /// Drain waiting no-op jobs with one worker process.
+    BurnDown,
+    /// Enqueue, lease and settle at once; the worst minute is printed.
+    Saturate,
+    /// Single POSTs over keep-alive HTTP beside a control with one commit a request.
+    Rest,
+    /// Submission to handler start, open loop.
+    Latency,
+    /// CPU while nothing or little happens.
+    Idle,
+    /// Drain rate with a deep backlog.
+    Backlog,
+    /// Saturate while another session holds a snapshot.
+    Pinned,
+    /// Retries, delays, priorities, unique keys, cancels and payload sizes mixed.
+    Mixed,
+    /// Saturate while an operator counts every second.
+    Count,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct WorkerArgs {
+    /// Database.
+    #[arg(long)]
+    pub(crate) url: String,
+    /// Jobs at once.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) slots: usize,
+    /// Most jobs of one lease call.
+    #[arg(long, default_value_t = 500)]
+    pub(crate) batch: usize,
+    /// Where executions are written at the end.
+    #[arg(long)]
+    pub(crate) ledger: PathBuf,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ApiArgs {
+    /// Database.
+    #[arg(long)]
+    pub(crate) url: String,
+    /// Port on the loopback.
+    #[arg(long)]
+    pub(crate) port: u16,
+    /// With a connection for each client, as the control needs it.
+    #[arg(long)]
+    pub(crate) control: bool,
+}

@@ -1,0 +1,127 @@
+//! The ground that everything stands on: a fresh durable Postgres, and what it says about itself.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use jobqueue_embedded::{Server, ServerOptions, find_binaries};
+use jobqueue_store::{Pooler, Store, StoreOptions};
+use sqlx::{Connection as _, PgConnection};
+
+/// Name of the database under test.
+const NAME: &str = "bench";
+
+/// A server of its own, for one run.
+pub(crate) struct Ground {
+    server: Server,
+    url: String,
+}
+
+/// What Postgres has done so far.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Meter {
+    wal_bytes: i64,
+    commits: i64,
+    cpu: Duration,
+    at: Instant,
+}
+
+/// What Postgres did between two readings.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+pub(crate) struct Cost {
+    pub(crate) wal_bytes_per_job: f64,
+    pub(crate) commits_per_job: f64,
+    pub(crate) postgres_cpu_seconds_per_1000: f64,
+}
+
+impl Ground {
+    /// Starts the server with fsync, synchronous_commit and full_page_writes on.
+    pub(crate) async fn new() -> anyhow::Result<Self> {
+        let bin = find_binaries()?;
+        let mut options = ServerOptions::throw_away(bin);
+        options.durable = true;
+        for (name, value) in [
+            ("shared_buffers", "2GB"),
+            ("max_wal_size", "8GB"),
+            ("checkpoint_timeout", "5min"),
+            ("max_connections", "300"),
+            ("fsync", "on"),
+            ("synchronous_commit", "on"),
+            ("full_page_writes", "on"),
+        ] {
+            options = options.set(name, value);
+        }
+        let server = tokio::task::spawn_blocking(move || Server::start(options)).await??;
+        server.create_database(NAME)?;
+        let url = server.database_url(NAME);
+        Store::migrate(&url).await?;
+        Ok(Self { server, url })
+    }
+
+    /// An empty schema again; between measurements.
+    pub(crate) async fn fresh(&self) -> anyhow::Result<()> {
+        self.server.drop_database(NAME)?;
+        self.server.create_database(NAME)?;
+        Store::migrate(&self.url).await?;
+        self.checkpoint().await
+    }
+
+    /// Where to connect.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A store as the product opens it.
+    pub(crate) fn store(&self) -> anyhow::Result<Store> {
+        Ok(Store::connect_lazy(&StoreOptions {
+            url: self.url.clone(),
+            application_name: "jobqueue-bench".to_owned(),
+            max_connections: 16,
+            connect_timeout: Duration::from_secs(10),
+            pooler: Pooler::None,
+        })?)
+    }
+
+    /// A bare connection.
+    pub(crate) async fn connection(&self) -> anyhow::Result<PgConnection> {
+        Ok(PgConnection::connect(&self.url).await?)
+    }
+
+    /// Flushes dirty pages, so that a measurement does not pay for the one before.
+    pub(crate) async fn checkpoint(&self) -> anyhow::Result<()> {
+        sqlx::raw_sql("CHECKPOINT").execute(&mut self.connection().await?).await?;
+        Ok(())
+    }
+
+    /// Counts final jobs; cheap only after the measurement.
+    pub(crate) async fn count(&self, status: &str) -> anyhow::Result<u64> {
+        let query = "SELECT count(*) FROM jobs WHERE status = $1";
+        let n: i64 = sqlx::query_scalar(query).bind(status).fetch_one(&mut self.connection().await?).await?;
+        Ok(u64::try_from(n)?)
+    }
+
+    /// Reads what Postgres has done so far.
+    pub(crate) async fn meter(&self) -> anyhow::Result<Meter> {
+        let query = "SELECT (pg_current_wal_lsn() - '0/0')::bigint, xact_commit FROM pg_stat_database WHERE datname = current_database()";
+        let (wal_bytes, commits) = sqlx::query_as(query).fetch_one(&mut self.connection().await?).await?;
+        let postmaster = self.server.pid().context("the server is gone")?;
+        Ok(Meter { wal_bytes, commits, cpu: crate::process::cpu_of_family(postmaster), at: Instant::now() })
+    }
+}
+
+impl Meter {
+    /// What `jobs` jobs cost since.
+    pub(crate) fn cost(&self, now: &Self, jobs: u64) -> Cost {
+        let jobs = crate::stats::float(jobs.max(1));
+        let float = |n: i64| crate::stats::float(u64::try_from(n).unwrap_or(0));
+        Cost {
+            wal_bytes_per_job: float(now.wal_bytes - self.wal_bytes) / jobs,
+            commits_per_job: float(now.commits - self.commits) / jobs,
+            postgres_cpu_seconds_per_1000: (now.cpu.saturating_sub(self.cpu)).as_secs_f64() / jobs * 1000.0,
+        }
+    }
+
+    /// Seconds since the reading `from`.
+    pub(crate) fn seconds_since(&self, from: &Self) -> f64 {
+        (self.at - from.at).as_secs_f64()
+    }
+}

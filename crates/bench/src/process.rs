@@ -1,0 +1,134 @@
+//! Child processes under test and what they cost, read from `/proc`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use jobqueue_runtime::Shutdown;
+use tokio::process::{Child, Command};
+
+use crate::args::ApiArgs;
+use crate::stats::float;
+
+/// Clock ticks per second in `/proc/*/stat`; 100 on every Linux that we run on.
+const TICKS_PER_SECOND: u64 = 100;
+/// The key of the API under test.
+pub(crate) const KEY: &str = "benchmark-key-of-at-least-32-characters";
+
+/// A child that is stopped by SIGTERM.
+pub(crate) struct Process {
+    child: Child,
+    /// Its ledger, if it is a worker.
+    pub(crate) ledger: PathBuf,
+}
+
+impl Process {
+    fn spawn(args: &[String], ledger: PathBuf) -> anyhow::Result<Self> {
+        let child = Command::new(std::env::current_exe()?)
+            .args(args)
+            .env("LOG_LEVEL", "ERROR")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()?;
+        Ok(Self { child, ledger })
+    }
+
+    /// A worker with `slots` slots.
+    pub(crate) fn worker(url: &str, slots: usize, number: usize) -> anyhow::Result<Self> {
+        let ledger = std::env::temp_dir().join(format!("jobqueue-bench-{}-{number}.ledger", std::process::id()));
+        let args = ["worker", "--url", url, "--slots", &slots.to_string(), "--ledger", &ledger.display().to_string()];
+        Self::spawn(&args.map(ToOwned::to_owned), ledger)
+    }
+
+    /// An API on a free port.
+    pub(crate) async fn api(url: &str, control: bool) -> anyhow::Result<(Self, SocketAddr)> {
+        let address = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let mut args = vec!["api".to_owned(), "--url".to_owned(), url.to_owned()];
+        args.extend(["--port".to_owned(), address.port().to_string()]);
+        args.extend(control.then(|| "--control".to_owned()));
+        let process = Self::spawn(&args, PathBuf::new())?;
+        let up = async {
+            while tokio::net::TcpStream::connect(address).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), up).await.context("the API does not start")?;
+        Ok((process, address))
+    }
+
+    fn pid(&self) -> anyhow::Result<u32> {
+        self.child.id().context("the process has ended")
+    }
+
+    /// Processor time so far.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+        cpu_of(self.pid()?).context("no /proc")
+    }
+
+    /// Resident memory, in megabytes.
+    pub(crate) fn rss_mb(&self) -> anyhow::Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
+        let kb: u64 = line.split_whitespace().nth(1).context("no VmRSS")?.parse()?;
+        Ok(float(kb) / 1024.0)
+    }
+
+    /// Asks it to stop and waits; a worker has written its ledger then.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<PathBuf> {
+        let pid = i32::try_from(self.pid()?)?;
+        let pid = rustix::process::Pid::from_raw(pid).context("no process id")?;
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        let status = tokio::time::timeout(Duration::from_secs(90), self.child.wait()).await??;
+        anyhow::ensure!(status.success(), "a process under test ended with {status}");
+        Ok(std::mem::take(&mut self.ledger))
+    }
+}
+
+/// Runs the API as its binary does. As the control it gets a connection per client: a batch of one job is one INSERT and one commit.
+pub(crate) async fn api(args: ApiArgs) -> anyhow::Result<()> {
+    let shutdown = Shutdown::new();
+    shutdown.listen_for_signals()?;
+    let address = format!("127.0.0.1:{}", args.port);
+    let mut line = vec!["api", "--database-url", &args.url, "--api-addr", &address, "--admin-addr", "127.0.0.1:0"];
+    line.extend(["--api-secret-key", KEY, "--log-level", "ERROR"]);
+    if args.control {
+        line.extend(["--database-max-connections", "64"]);
+    }
+    let cli = jobqueue_api::args::Cli::try_parse_from(line)?;
+    jobqueue_api::run(cli.serve, shutdown.clone()).await?;
+    shutdown.wait().await;
+    Ok(())
+}
+
+/// Processor time of a process and its children, living and reaped.
+pub(crate) fn cpu_of_family(parent: u32) -> Duration {
+    let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+    let living = children.split_whitespace().filter_map(|pid| cpu_of(pid.parse().ok()?));
+    living.chain(cpu_of(parent)).chain(reaped(parent)).sum()
+}
+
+fn cpu_of(pid: u32) -> Option<Duration> {
+    ticks(pid, [11, 12])
+}
+
+fn reaped(pid: u32) -> Option<Duration> {
+    ticks(pid, [13, 14])
+}
+
+/// Sum of two fields of `/proc/pid/stat`, counted after the command's closing parenthesis.
+fn ticks(pid: u32, fields: [usize; 2]) -> Option<Duration> {
+    let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
+    let words: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let sum = words.get(fields[0])?.parse::<u64>().ok()? + words.get(fields[1])?.parse::<u64>().ok()?;
+    Some(Duration::from_millis(sum * 1000 / TICKS_PER_SECOND))
+}
+
+/// Microseconds of the clock that all processes of this machine share.
+pub(crate) fn monotonic_micros() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1000
+}

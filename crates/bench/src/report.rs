@@ -1,0 +1,69 @@
+//! What a run says: a table for people, JSON for machines.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::ground::Cost;
+use crate::stats::Spread;
+
+/// One line of the table.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Figure {
+    pub(crate) scenario: &'static str,
+    pub(crate) what: String,
+    pub(crate) unit: &'static str,
+    pub(crate) value: Spread,
+    /// The control of the same run and what it is, if there is one.
+    pub(crate) control: Option<(String, Spread)>,
+    /// Value over control, pair by pair.
+    pub(crate) ratio: Option<Spread>,
+    pub(crate) cost: Option<Cost>,
+}
+
+impl Figure {
+    /// A figure without a control.
+    pub(crate) fn plain(scenario: &'static str, what: impl Into<String>, unit: &'static str, values: &[f64]) -> Self {
+        Self { scenario, what: what.into(), unit, value: Spread::of(values), control: None, ratio: None, cost: None }
+    }
+
+    /// A figure with its control, measured in pairs.
+    pub(crate) fn beside(mut self, control: impl Into<String>, pairs: &[(f64, f64)]) -> Self {
+        let controls: Vec<f64> = pairs.iter().map(|(_, control)| *control).collect();
+        let ratios: Vec<f64> = pairs.iter().map(|(value, control)| value / control).collect();
+        self.control = Some((control.into(), Spread::of(&controls)));
+        self.ratio = Some(Spread::of(&ratios));
+        self
+    }
+
+    /// The same with what it cost.
+    pub(crate) fn costing(mut self, cost: Cost) -> Self {
+        self.cost = Some(cost);
+        self
+    }
+
+    /// Prints the line.
+    pub(crate) fn print(&self) {
+        let spread = |s: &Spread, digits: usize| {
+            format!("{:.digits$} ({:.digits$}–{:.digits$})", s.median, s.min, s.max, digits = digits)
+        };
+        let digits = if self.value.median < 100.0 { 2 } else { 0 };
+        let mut line = format!("{:<10} {:<44} {} {}", self.scenario, self.what, spread(&self.value, digits), self.unit);
+        if let (Some((name, control)), Some(ratio)) = (&self.control, &self.ratio) {
+            line += &format!(" · {} × {name} {}", spread(ratio, 2), spread(control, digits));
+        }
+        if let Some(cost) = &self.cost {
+            line += &format!(
+                " · {:.0} B WAL, {:.3} commits a job, {:.3} CPU-s/1000 in Postgres",
+                cost.wal_bytes_per_job, cost.commits_per_job, cost.postgres_cpu_seconds_per_1000
+            );
+        }
+        println!("{line}");
+    }
+}
+
+/// Writes all figures.
+pub(crate) fn write_json(path: &Path, figures: &[Figure]) -> anyhow::Result<()> {
+    std::fs::write(path, serde_json::to_string_pretty(figures)?)?;
+    Ok(())
+}

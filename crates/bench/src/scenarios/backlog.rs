@@ -1,0 +1,40 @@
+//! backlog: does a deep queue drain as fast as a shallow one, and what does counting it take?
+
+use std::time::Instant;
+
+use super::{Sizes, fill, progress, wait_for_completed};
+use crate::ground::Ground;
+use crate::process::Process;
+use crate::report::Figure;
+use crate::stats::float_len;
+
+/// Jobs that are drained on top of each backlog.
+const DRAINED: u64 = 200_000;
+
+/// See the module.
+pub(crate) async fn run(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Figure>> {
+    let mut rates = Vec::new();
+    let mut count_seconds = 0.0;
+    let drained = DRAINED.min(u64::try_from(sizes.deep)? / 2);
+    for depth in [usize::try_from(drained)?, sizes.deep] {
+        ground.fresh().await?;
+        let store = ground.store()?;
+        fill(&store, depth).await?;
+        ground.checkpoint().await?;
+        let asked = Instant::now();
+        ground.count("queued").await?;
+        count_seconds = asked.elapsed().as_secs_f64();
+        let began = Instant::now();
+        let worker = Process::worker(ground.url(), 100, 0)?;
+        wait_for_completed(&store, drained, &progress("backlog", usize::try_from(drained)?)).await?;
+        rates.push(float_len(usize::try_from(drained)?) / began.elapsed().as_secs_f64());
+        std::fs::remove_file(worker.stop().await?)?;
+        store.close().await;
+    }
+    let (shallow, deep) = (rates.first().copied().unwrap_or_default(), rates.last().copied().unwrap_or_default());
+    Ok(vec![
+        Figure::plain("backlog", format!("{} waiting, first {drained}", sizes.deep), "jobs/s", &[deep])
+            .beside("shallow", &[(deep, shallow)]),
+        Figure::plain("backlog", format!("count(*) of {} queued", sizes.deep), "s", &[count_seconds]),
+    ])
+}

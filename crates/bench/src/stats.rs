@@ -1,0 +1,72 @@
+//! Numbers out of measurements.
+
+use serde::Serialize;
+
+/// Median, least and most of repeated measurements.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+}
+
+impl Spread {
+    /// Of at least one value; of none it is zero.
+    pub(crate) fn of(values: &[f64]) -> Self {
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let pick = |at: usize| sorted.get(at).copied().unwrap_or_default();
+        Self { median: pick(sorted.len() / 2), min: pick(0), max: pick(sorted.len().saturating_sub(1)) }
+    }
+}
+
+/// A count as a float; exact below 2^53, which no count here reaches.
+pub(crate) fn float(n: u64) -> f64 {
+    let (high, low) = (u32::try_from(n >> 32).unwrap_or(u32::MAX), u32::try_from(n & 0xFFFF_FFFF).unwrap_or(u32::MAX));
+    f64::from(high) * 4_294_967_296.0 + f64::from(low)
+}
+
+/// A length as a float.
+pub(crate) fn float_len(n: usize) -> f64 {
+    float(u64::try_from(n).unwrap_or(u64::MAX))
+}
+
+/// Percentiles of latencies, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Latency {
+    pub(crate) p50: f64,
+    pub(crate) p95: f64,
+    pub(crate) p99: f64,
+    pub(crate) p999: f64,
+    pub(crate) max: f64,
+}
+
+impl Latency {
+    /// Of latencies in microseconds.
+    pub(crate) fn of_micros(micros: impl IntoIterator<Item = u64>) -> anyhow::Result<Self> {
+        let mut histogram = hdrhistogram::Histogram::<u64>::new(3)?;
+        for value in micros {
+            histogram.record(value.max(1))?;
+        }
+        let ms = |quantile: f64| float(histogram.value_at_quantile(quantile)) / 1000.0;
+        Ok(Self { p50: ms(0.5), p95: ms(0.95), p99: ms(0.99), p999: ms(0.999), max: float(histogram.max()) / 1000.0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_is_median_min_and_max() {
+        let spread = Spread::of(&[3.0, 1.0, 2.0]);
+        assert!((spread.median - 2.0).abs() < 1e-9 && (spread.min - 1.0).abs() < 1e-9 && (spread.max - 3.0).abs() < 1e-9);
+        assert!((float(1 << 40) - 1_099_511_627_776.0).abs() < 1e-3);
+    }
+
+    #[test]
+    fn percentiles_come_in_milliseconds() {
+        let latency = Latency::of_micros((1..=1000).map(|n| n * 1000)).unwrap();
+        assert!((latency.p50 - 500.0).abs() < 2.0 && (latency.p99 - 990.0).abs() < 3.0, "{latency:?}");
+    }
+}

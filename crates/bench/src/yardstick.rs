@@ -1,0 +1,53 @@
+//! The yardstick: what raw SQL from a lean client does, with nothing of a queue but its three statements. Insert, lease, delete, in
+//! batches of 100 from four connections, on the same server in the same run. It keeps no history.
+
+use std::time::{Duration, Instant};
+
+use sqlx::{Connection as _, PgConnection};
+use tokio::task::JoinSet;
+
+use crate::stats::float;
+
+const BATCH: usize = 100;
+const CONNECTIONS: usize = 4;
+
+const TABLE: &str = "DROP TABLE IF EXISTS yardstick;
+    CREATE TABLE yardstick (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, queue text NOT NULL, priority smallint NOT NULL,
+                            payload jsonb NOT NULL, state smallint NOT NULL DEFAULT 0);
+    CREATE INDEX ON yardstick (queue, priority, id) WHERE state = 0";
+const INSERT: &str =
+    "INSERT INTO yardstick (queue, priority, payload) SELECT 'default', 0, p::jsonb FROM unnest($1::text[]) AS i (p)";
+const LEASE: &str = "UPDATE yardstick SET state = 1 WHERE id IN (SELECT id FROM yardstick WHERE queue = 'default' AND state = 0
+    ORDER BY priority, id LIMIT 100 FOR UPDATE SKIP LOCKED) RETURNING id";
+const DELETE: &str = "DELETE FROM yardstick WHERE id = ANY ($1)";
+
+/// Jobs per second through the whole raw lifecycle.
+pub(crate) async fn measure(url: &str, span: Duration) -> anyhow::Result<f64> {
+    let mut connection = PgConnection::connect(url).await?;
+    sqlx::raw_sql(TABLE).execute(&mut connection).await?;
+    let began = Instant::now();
+    let mut clients = JoinSet::new();
+    for _ in 0..CONNECTIONS {
+        clients.spawn(client(url.to_owned(), began + span));
+    }
+    let mut jobs = 0;
+    while let Some(done) = clients.join_next().await {
+        jobs += done??;
+    }
+    let rate = float(jobs) / began.elapsed().as_secs_f64();
+    sqlx::raw_sql("DROP TABLE yardstick; CHECKPOINT").execute(&mut connection).await?;
+    Ok(rate)
+}
+
+async fn client(url: String, until: Instant) -> anyhow::Result<u64> {
+    let mut connection = PgConnection::connect(&url).await?;
+    let payloads = vec![crate::submissions::body(); BATCH];
+    let mut jobs = 0;
+    while Instant::now() < until {
+        sqlx::query(INSERT).bind(&payloads).execute(&mut connection).await?;
+        let ids: Vec<i64> = sqlx::query_scalar(LEASE).fetch_all(&mut connection).await?;
+        sqlx::query(DELETE).bind(&ids).execute(&mut connection).await?;
+        jobs += u64::try_from(ids.len())?;
+    }
+    Ok(jobs)
+}

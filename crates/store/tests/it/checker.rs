@@ -1,0 +1,196 @@
+//! The checker: what must hold in every snapshot of the database, and in the history that the actors tell.
+//! `property` shows that the store passes it, `mutants` that a broken store does not.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use jobqueue_core::JobId;
+use jobqueue_store::Leased;
+use sqlx::PgPool;
+
+/// Invariants of one moment, by their number in `reliability.md`; each statement gives the jobs that break it.
+const SNAPSHOT: [(&str, &str); 9] = [
+    ("I13 a job is in exactly one place", "SELECT b.id FROM jobqueue.body b LEFT JOIN place p ON p.id = b.id GROUP BY b.id HAVING count(p.id) <> 1"),
+    ("I2 a place without a job", "SELECT p.id FROM place p WHERE NOT EXISTS (SELECT FROM jobqueue.body b WHERE b.id = p.id)"),
+    (
+        "I10 one live job a unique key",
+        "SELECT unnest((array_agg(b.id))[2:]) FROM jobqueue.body b JOIN place p ON p.id = b.id
+         WHERE p.place <> 'final' AND b.unique_digest IS NOT NULL GROUP BY b.unique_digest HAVING count(*) > 1",
+    ),
+    (
+        "I10 a live job holds its key",
+        "SELECT b.id FROM jobqueue.body b JOIN place p ON p.id = b.id LEFT JOIN jobqueue.unique_claim c ON c.digest = b.unique_digest
+         WHERE p.place <> 'final' AND b.unique_digest IS NOT NULL AND c.job_id IS DISTINCT FROM b.id",
+    ),
+    (
+        "I10 a final job keeps no key that it should free",
+        "SELECT c.job_id FROM jobqueue.unique_claim c JOIN jobqueue.outcome o ON o.job_id = c.job_id
+         WHERE c.kept & (CASE o.status WHEN 5 THEN 1 WHEN 6 THEN 2 ELSE 4 END) = 0",
+    ),
+    (
+        "I6 attempts are at most max_attempts",
+        "SELECT b.id FROM jobqueue.body b JOIN place p ON p.id = b.id
+         WHERE p.attempt > b.max_attempts OR p.place = 'waits' AND p.attempt >= b.max_attempts",
+    ),
+    (
+        "I5 no start before its time",
+        "SELECT b.id FROM jobqueue.body b JOIN place p ON p.id = b.id WHERE p.place = 'runs' AND b.run_at > clock_timestamp()",
+    ),
+    ("I3 a grant has jobs and jobs a grant", "SELECT gen_random_uuid() FROM jobqueue.lease l FULL JOIN jobqueue.lease_jobs j USING (epoch) WHERE l.open IS NULL OR j.job_ids IS NULL OR l.open = 0"),
+    (
+        "I13 created = all that is + pruned",
+        "SELECT gen_random_uuid() FROM (SELECT sum(created - pruned) AS n FROM (SELECT created, pruned FROM jobqueue.tally
+           UNION ALL SELECT created, pruned FROM jobqueue.counter) t) t WHERE t.n <> (SELECT count(*) FROM jobqueue.body)",
+    ),
+];
+
+const PLACES: &str = "WITH place AS MATERIALIZED (
+    SELECT job_id AS id, 'waits' AS place, attempt FROM jobqueue.ready
+    UNION ALL SELECT job_id, 'waits', attempt FROM jobqueue.scheduled
+    UNION ALL SELECT j.id, 'runs', j.attempt FROM jobqueue.lease l JOIN jobqueue.lease_jobs h ON h.epoch = l.epoch
+      CROSS JOIN LATERAL unnest(h.job_ids, h.attempts) WITH ORDINALITY AS j (id, attempt, nth) WHERE (l.open >> (j.nth - 1)::int) & 1 = 1
+    UNION ALL SELECT job_id, 'final', attempt FROM jobqueue.outcome)";
+
+/// Looks at one moment; answers what is broken in it.
+pub(crate) async fn look(pool: &PgPool) -> Vec<String> {
+    let mut moment = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await.unwrap();
+    let mut broken = Vec::new();
+    for (law, sql) in SNAPSHOT {
+        let culprits: Vec<uuid::Uuid> = sqlx::query_scalar(&format!("{PLACES} {sql}")).fetch_all(&mut *moment).await.unwrap();
+        if let Some(one) = culprits.first() {
+            broken.push(format!("{law}: {} jobs, for instance {one}", culprits.len()));
+        }
+    }
+    broken
+}
+
+/// A grant, between two readings of the history's own clock.
+struct Grant {
+    job: JobId,
+    epoch: i64,
+    asked: u64,
+    told: u64,
+}
+
+/// How a lease ended, as its holder was told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// For good.
+    Final,
+    /// It will run again and the attempt counts.
+    Again,
+    /// It will run again and the attempt does not count.
+    GivenBack,
+}
+
+/// What the actors did and were told.
+#[derive(Default)]
+pub(crate) struct History {
+    clock: AtomicU64,
+    told: Mutex<Told>,
+}
+
+#[derive(Default)]
+struct Told {
+    submitted: Vec<(JobId, u16)>,
+    grants: Vec<Grant>,
+    ends: HashMap<(JobId, i64), Vec<Ended>>,
+    cancelled: HashMap<JobId, u64>,
+    retried: HashMap<JobId, u64>,
+    broken: Vec<String>,
+}
+
+impl History {
+    pub(crate) fn tick(&self) -> u64 {
+        self.clock.fetch_add(1, Ordering::SeqCst)
+    }
+
+    pub(crate) fn submitted(&self, id: JobId, max_attempts: u16) {
+        self.told.lock().unwrap().submitted.push((id, max_attempts));
+    }
+
+    /// Any job that was submitted.
+    pub(crate) fn any(&self, dice: usize) -> Option<JobId> {
+        let told = self.told.lock().unwrap();
+        (!told.submitted.is_empty()).then(|| told.submitted[dice % told.submitted.len()].0)
+    }
+
+    pub(crate) fn granted(&self, leased: &[Leased], asked: u64) {
+        let now = self.tick();
+        let grants = leased.iter().map(|one| Grant { job: one.job.id, epoch: one.lease.epoch(), asked, told: now });
+        self.told.lock().unwrap().grants.extend(grants);
+    }
+
+    pub(crate) fn ended(&self, job: JobId, epoch: i64, ended: Ended) {
+        self.told.lock().unwrap().ends.entry((job, epoch)).or_default().push(ended);
+    }
+
+    pub(crate) fn cancelled(&self, job: JobId) {
+        *self.told.lock().unwrap().cancelled.entry(job).or_default() += 1;
+    }
+
+    pub(crate) fn retried(&self, job: JobId) {
+        *self.told.lock().unwrap().retried.entry(job).or_default() += 1;
+    }
+
+    pub(crate) fn broken(&self, what: Vec<String>) {
+        self.told.lock().unwrap().broken.extend(what);
+    }
+
+    /// Everything that is wrong with what was told, and what was seen broken on the way.
+    pub(crate) async fn verdict(&self, pool: &PgPool) -> Vec<String> {
+        let stored: Vec<uuid::Uuid> = sqlx::query_scalar("SELECT id FROM jobqueue.body").fetch_all(pool).await.unwrap();
+        let told = self.told.lock().unwrap();
+        let mut broken = told.broken.clone();
+        let submitted: HashMap<JobId, u16> = told.submitted.iter().copied().collect();
+        let stored: std::collections::HashSet<JobId> = stored.into_iter().map(JobId::from_uuid).collect();
+        broken.extend(submitted.keys().filter(|id| !stored.contains(id)).map(|id| format!("I1 lost: {id}")));
+        broken.extend(stored.iter().filter(|id| !submitted.contains_key(id)).map(|id| format!("I2 nobody submitted {id}")));
+        broken.extend(told.ends.iter().filter(|(_, ends)| ends.len() > 1).map(|(one, _)| format!("I4 ended twice: {one:?}")));
+        broken.extend(told.epochs());
+        broken.extend(told.lives(&submitted));
+        broken
+    }
+}
+
+impl Told {
+    fn epochs(&self) -> Vec<String> {
+        let mut by_job: HashMap<JobId, Vec<&Grant>> = HashMap::new();
+        for grant in &self.grants {
+            by_job.entry(grant.job).or_default().push(grant);
+        }
+        let mut broken = Vec::new();
+        for (job, grants) in &mut by_job {
+            grants.sort_by_key(|grant| grant.epoch);
+            for pair in grants.windows(2) {
+                if pair[0].epoch == pair[1].epoch {
+                    broken.push(format!("I3 granted twice: {job} epoch {}", pair[0].epoch));
+                } else if pair[1].told < pair[0].asked {
+                    broken.push(format!("I3 epochs of {job} went back to {}", pair[0].epoch));
+                }
+            }
+        }
+        broken
+    }
+
+    fn lives(&self, submitted: &HashMap<JobId, u16>) -> Vec<String> {
+        let mut broken = Vec::new();
+        for (job, max_attempts) in submitted {
+            let lives = 1 + self.retried.get(job).copied().unwrap_or(0);
+            let ends: Vec<Ended> = self.ends.iter().filter(|((id, _), _)| id == job).flat_map(|(_, ends)| ends.clone()).collect();
+            let finals = ends.iter().filter(|end| **end == Ended::Final).count();
+            let finals = u64::try_from(finals).unwrap() + self.cancelled.get(job).copied().unwrap_or(0);
+            if finals > lives {
+                broken.push(format!("I5 {job} became final {finals} times in {lives} lives"));
+            }
+            let starts = self.grants.iter().filter(|grant| grant.job == *job).count();
+            let free = ends.iter().filter(|end| **end == Ended::GivenBack).count();
+            let paid = u64::try_from(starts.saturating_sub(free)).unwrap();
+            if paid > lives * u64::from(*max_attempts) {
+                broken.push(format!("I6 {job} had {paid} attempts of {max_attempts} in {lives} lives"));
+            }
+        }
+        broken
+    }
+}

@@ -1,0 +1,140 @@
+//! The store against the table of `core::status`: every status, every verb, the same move or the same refusal.
+
+use std::time::Duration;
+
+use jobqueue_core::status::Move;
+use jobqueue_core::{JobDraft, JobId, Lease, Outcome, Status, Verb};
+use jobqueue_store::{Cancelled, Retention, Retried, Settled};
+
+use crate::bench::{Bench, DAY, MINUTE, boom, delayed, draft, failed, twin};
+
+/// A job in a status, with the lease that it has or had.
+struct Subject {
+    bench: Bench,
+    id: JobId,
+    lease: Option<jobqueue_store::Leased>,
+}
+
+/// `expires_at` lies in a future that the expiry cases go to.
+async fn subject(status: Status) -> Subject {
+    let bench = Bench::new().await;
+    let draft = JobDraft { expires_at: Some("2100-01-01T00:00:00Z".into()), ..draft() };
+    let mut lease = None;
+    let id = match status {
+        Status::Blocked => unreachable!("nothing blocks yet"),
+        Status::Scheduled => bench.add(JobDraft { delay_seconds: delayed(1e6).delay_seconds, ..draft }).await,
+        Status::Queued | Status::Running => bench.add(draft).await,
+        Status::Completed => bench.done(draft).await,
+        Status::Failed => bench.dead(draft).await,
+        Status::Cancelled => {
+            let id = bench.add(draft).await;
+            bench.store.cancel(&[id], &boom()).await.unwrap();
+            id
+        }
+    };
+    if status == Status::Running {
+        lease = Some(bench.lease_one().await);
+    }
+    assert_eq!(bench.status(id).await, status);
+    Subject { bench, id, lease }
+}
+
+impl Subject {
+    /// Does it; answers whether the store says that it moved something.
+    async fn act(&mut self, verb: Verb) -> Result<bool, String> {
+        let store = &self.bench.store;
+        let ids = [self.id];
+        Ok(match verb {
+            Verb::Promote => store.promote(&ids).await.unwrap() == ids,
+            Verb::Lease => !self.bench.lease(10).await.is_empty(),
+            Verb::Complete => self.end(Outcome::Completed(None)).await,
+            Verb::Postpone => self.end(failed()).await,
+            Verb::Fail => self.end(Outcome::Discarded(boom())).await,
+            Verb::Requeue => self.end(Outcome::LeaseLost).await,
+            Verb::Cancel => match store.cancel(&ids, &boom()).await.unwrap()[0] {
+                Cancelled::Now | Cancelled::Asked => true,
+                Cancelled::Already(_) => false,
+                Cancelled::Unknown => return Err("unknown".to_owned()),
+            },
+            Verb::Expire => {
+                let before = self.bench.status(self.id).await;
+                self.bench.pass(DAY * 366 * 90).await;
+                self.bench.store.expire_due(10).await.unwrap();
+                self.bench.status(self.id).await != before
+            }
+            Verb::Retry => match store.retry(&ids).await.unwrap()[0] {
+                Retried::Now => true,
+                Retried::Refused(_) => false,
+                other => return Err(format!("{other:?}")),
+            },
+            Verb::Prune => {
+                self.bench.pass(40 * DAY).await;
+                let retention = Retention { completed: DAY, failed: DAY };
+                self.bench.store.prune(retention).await.unwrap().jobs > 0
+            }
+        })
+    }
+
+    async fn end(&self, outcome: Outcome) -> bool {
+        let leased = match &self.lease {
+            Some(leased) => twin(leased),
+            None => self.forged(),
+        };
+        self.bench.end(leased, outcome).await != Settled::Stale
+    }
+
+    /// Whoever does not run the job has at most a lease of the past.
+    fn forged(&self) -> jobqueue_store::Leased {
+        let lease = Lease::grant(1, uuid::Uuid::nil(), self.id, 0, 1).unwrap();
+        let job = jobqueue_core::Job {
+            id: self.id,
+            queue: jobqueue_core::QueueName::default(),
+            kind: "noop".parse().unwrap(),
+            payload: jobqueue_core::Json::default(),
+            priority: 0,
+            attempt: 1,
+            max_attempts: 10,
+            retry: None,
+            timeout: None,
+            soft_timeout: None,
+            expires_at: None,
+            unique_key: None,
+            tags: vec![],
+            metadata: None,
+            traceparent: None,
+        };
+        jobqueue_store::Leased { job, lease, waited: None }
+    }
+
+    async fn stands(&self) -> Option<Status> {
+        self.bench.store.job(self.id).await.unwrap().map(|record| record.status)
+    }
+}
+
+#[tokio::test]
+async fn every_status_on_every_verb_is_as_the_table_says() {
+    for status in Status::ALL.into_iter().filter(|status| *status != Status::Blocked) {
+        for verb in Verb::ALL {
+            let mut subject = subject(status).await;
+            let said = subject.act(verb).await.unwrap_or_else(|odd| panic!("{status} {verb:?}: {odd}"));
+            let expected = match status.on(verb) {
+                Move::To(next) => (true, Some(next)),
+                Move::Asked => (true, Some(status)),
+                Move::Gone => (true, None),
+                Move::Refused => (false, Some(status)),
+            };
+            assert_eq!((said, subject.stands().await), expected, "{status} {verb:?}");
+            let conserved = "SELECT (SELECT sum(created - pruned) FROM jobqueue.tally) - (SELECT count(*) FROM jobs)";
+            assert_eq!(subject.bench.count(conserved).await, 0, "{status} {verb:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lost_lease_requeues_as_the_reaper_does_it() {
+    let mut subject = subject(Status::Running).await;
+    subject.bench.pass(MINUTE).await;
+    let reclaimed = subject.bench.store.reclaim(Duration::from_secs(30), Duration::ZERO, 10).await.unwrap();
+    assert_eq!(reclaimed.jobs, [subject.id]);
+    assert_eq!(Move::To(subject.stands().await.unwrap()), Status::Running.on(Verb::Requeue));
+}

@@ -1,0 +1,256 @@
+//! Random interleavings of all verbs by several actors at once against one database, and the checker over what comes of it.
+//! The seed is printed; it fixes what each actor does, not how they meet.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jobqueue_core::job::UniqueDraft;
+use jobqueue_core::{JobDraft, OnConflict, Outcome, RetryPolicy, WorkerId, settle};
+use jobqueue_store::{Accepted, AttemptEnd, Cancelled, LeaseRequest, Leased, Pooler, Retried, Settled, Store, StoreError};
+use jobqueue_testkit::TestDb;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use sqlx::PgPool;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use crate::bench::{boom, draft, entry, production, request, served, start, submission, twin};
+use crate::checker::{Ended, History, look};
+
+/// How long the actors are at it.
+const AT_IT: Duration = Duration::from_secs(8);
+
+/// What all actors share.
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) store: Store,
+    pub(crate) pool: PgPool,
+    pub(crate) history: Arc<History>,
+    pub(crate) until: Instant,
+    /// Every zombie settles under the token of the lease that is good now: what a store without a token test would allow.
+    pub(crate) tokens_leak: bool,
+}
+
+impl World {
+    pub(crate) fn new(db: &TestDb, at_it: Duration) -> Self {
+        Self {
+            store: production(db, Pooler::None, 8),
+            pool: db.pool().clone(),
+            history: Arc::default(),
+            until: Instant::now() + at_it,
+            tokens_leak: false,
+        }
+    }
+
+    pub(crate) fn goes_on(&self) -> bool {
+        Instant::now() < self.until
+    }
+
+    /// An error is a verdict too: nothing that the actors do may fail.
+    fn heard<T: Default>(&self, verb: &str, answer: Result<T, StoreError>) -> T {
+        answer.unwrap_or_else(|error| {
+            self.history.broken(vec![format!("{verb} failed: {error}")]);
+            T::default()
+        })
+    }
+
+    /// Everybody at once until the time is up; then the verdict.
+    pub(crate) async fn run(self, seed: u64) -> Vec<String> {
+        eprintln!("seed {seed}");
+        let mut actors: Vec<JoinHandle<()>> = Vec::new();
+        for n in 0..3 {
+            let dice = |actor: u64| StdRng::seed_from_u64(seed ^ (actor << 32) ^ n);
+            actors.push(start(submitter(self.clone(), dice(1))));
+            actors.push(start(worker(self.clone(), dice(2))));
+            if n < 2 {
+                actors.push(start(operator(self.clone(), dice(3))));
+                actors.push(start(reaper(self.clone())));
+            }
+        }
+        actors.push(start(witness(self.clone())));
+        for actor in actors {
+            actor.await.unwrap();
+        }
+        self.history.broken(look(&self.pool).await);
+        self.history.verdict(&self.pool).await
+    }
+}
+
+fn random_draft(dice: &mut StdRng) -> JobDraft {
+    let unique = dice.random_bool(0.4).then(|| UniqueDraft {
+        key: format!("k{}", dice.random_range(0..6)),
+        on_conflict: [OnConflict::Return, OnConflict::Replace, OnConflict::Reject][dice.random_range(0..3)],
+        statuses: dice.random_bool(0.2).then(|| jobqueue_core::Status::ALL.to_vec()),
+        ..UniqueDraft::default()
+    });
+    JobDraft {
+        queue: Some(["a", "b"][dice.random_range(0..2)].to_owned()),
+        priority: Some(dice.random_range(0..2)),
+        max_attempts: Some(dice.random_range(1..4)),
+        delay_seconds: dice.random_bool(0.3).then(|| dice.random_range(0.0..0.2)),
+        retry: Some(RetryPolicy::Fixed { delay_seconds: dice.random_range(0.0..0.05) }),
+        unique,
+        ..draft()
+    }
+}
+
+async fn submitter(world: World, mut dice: StdRng) {
+    while world.goes_on() {
+        let mut requests = Vec::new();
+        for _ in 0..dice.random_range(1..4) {
+            let drafts = (0..dice.random_range(1..6)).map(|_| random_draft(&mut dice)).collect();
+            requests.push(jobqueue_store::Submission { atomic: dice.random_bool(0.3), ..submission(drafts) });
+        }
+        let answers = world.heard("enqueue", world.store.enqueue(&requests).await);
+        for (request, answer) in requests.iter().zip(answers) {
+            for (job, accepted) in request.jobs.iter().zip(served(answer)) {
+                if let Accepted::Created { id, .. } = accepted {
+                    world.history.submitted(id, job.max_attempts);
+                }
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(dice.random_range(0..20))).await;
+    }
+}
+
+async fn worker(world: World, mut dice: StdRng) {
+    let me = WorkerId::from_uuid(Uuid::from_u128(dice.random()));
+    world.store.register_worker(&entry(me)).await.unwrap();
+    let mut zombies: Vec<Leased> = Vec::new();
+    while world.goes_on() {
+        let remote = dice.random_bool(0.3);
+        let duration = if remote { Duration::from_millis(dice.random_range(1..60)) } else { Duration::from_mins(1) };
+        let wish = LeaseRequest { duration, ..request((!remote).then_some(me), &["a", "b", "a"], dice.random_range(1..100)) };
+        let asked = world.history.tick();
+        let leased = world.heard("lease", world.store.lease(&wish).await);
+        world.history.granted(&leased, asked);
+        world.heard("heartbeat", world.store.heartbeat(me, Duration::from_mins(1), false).await);
+        let mut ends = Vec::new();
+        for one in leased {
+            if dice.random_bool(0.2) {
+                zombies.push(twin(&one));
+            }
+            if !remote || dice.random_bool(0.7) {
+                ends.push((one, random_outcome(&mut dice)));
+            }
+        }
+        while ends.len() > 3 && dice.random_bool(0.5) {
+            let rest = ends.split_off(ends.len() / 2);
+            end_all(&world, rest).await;
+        }
+        end_all(&world, ends).await;
+        if dice.random_bool(0.5) {
+            let late = zombies.drain(..).map(|zombie| (zombie, random_outcome(&mut dice))).collect();
+            end_all(&world, late).await;
+        }
+    }
+}
+
+fn random_outcome(dice: &mut StdRng) -> Outcome {
+    match dice.random_range(0..10) {
+        0..4 => Outcome::Completed(None),
+        4..7 => Outcome::Failed { failure: boom(), retry_after: None },
+        7 => Outcome::Discarded(boom()),
+        8 => Outcome::Snoozed(Duration::from_millis(5)),
+        _ => Outcome::Released,
+    }
+}
+
+async fn end_all(world: &World, ends: Vec<(Leased, Outcome)>) {
+    let mut told = Vec::new();
+    let mut calls = Vec::new();
+    for (leased, outcome) in ends {
+        let (job, epoch) = (leased.job.id, leased.lease.epoch());
+        let given_back = matches!(outcome, Outcome::Snoozed(_) | Outcome::Released);
+        let settlement = settle(&leased.job, outcome, 0.5);
+        let lease = if world.tokens_leak { crate::mutants::leaked(world, &leased.lease).await } else { leased.lease };
+        told.push((job, epoch, given_back));
+        calls.push(AttemptEnd { lease, settlement, ran: None, holds_key: leased.job.unique_key.is_some() });
+    }
+    let settled = world.heard("settle", world.store.settle(calls).await);
+    for ((job, epoch, given_back), settled) in told.into_iter().zip(settled) {
+        match settled {
+            Settled::Applied(status) if status.is_final() => world.history.ended(job, epoch, Ended::Final),
+            Settled::Applied(_) if given_back => world.history.ended(job, epoch, Ended::GivenBack),
+            Settled::Applied(_) => world.history.ended(job, epoch, Ended::Again),
+            Settled::Stale => {}
+        }
+    }
+}
+
+async fn operator(world: World, mut dice: StdRng) {
+    while world.goes_on() {
+        let count = dice.random_range(1..8);
+        let some: Vec<_> = (0..count).filter_map(|_| world.history.any(dice.random_range(0..1_000_000))).collect();
+        if dice.random_bool(0.5) {
+            let mut told = std::collections::HashSet::new();
+            for (id, answer) in some.iter().zip(world.heard("cancel", world.store.cancel(&some, &boom()).await)) {
+                match answer {
+                    Cancelled::Now if told.insert(*id) => world.history.cancelled(*id),
+                    Cancelled::Unknown => world.history.broken(vec![format!("I1 cancel does not know {id}")]),
+                    _ => {}
+                }
+            }
+        } else {
+            let mut once = some.clone();
+            once.sort_unstable();
+            once.dedup();
+            // a life is counted before it can begin
+            once.iter().for_each(|id| world.history.retried(*id));
+            let answers = world.heard("retry", world.store.retry(&once).await);
+            if answers.contains(&Retried::Unknown) {
+                world.history.broken(vec!["I1 retry does not know a job".to_owned()]);
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(dice.random_range(0..30))).await;
+    }
+}
+
+async fn reaper(world: World) {
+    while world.goes_on() {
+        world.heard("promote", world.store.promote_due(20).await);
+        world.heard("reclaim", world.store.reclaim(Duration::from_secs(30), Duration::ZERO, 5).await);
+        world.heard("expire", world.store.expire_due(10).await);
+        world.heard("census", world.store.take_census().await);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Looks at moments while everything moves.
+async fn witness(world: World) {
+    while world.goes_on() {
+        world.history.broken(look(&world.pool).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Once nobody disturbs, everything comes to an end.
+async fn drain(world: &World) {
+    let deadline = Instant::now() + Duration::from_mins(1);
+    let worker = WorkerId::from_uuid(Uuid::from_u128(7));
+    world.store.register_worker(&entry(worker)).await.unwrap();
+    let live = "SELECT count(*) FROM jobs WHERE status IN ('queued', 'scheduled', 'running')";
+    while sqlx::query_scalar::<_, i64>(live).fetch_one(&world.pool).await.unwrap() > 0 {
+        assert!(Instant::now() < deadline, "I6 what is left comes to an end");
+        world.store.promote_due(1000).await.unwrap();
+        // all workers of the past are dead by now
+        world.store.reclaim(Duration::ZERO, Duration::ZERO, 1000).await.unwrap();
+        let asked = world.history.tick();
+        let leased = world.store.lease(&request(Some(worker), &["a", "b"], 1000)).await.unwrap();
+        world.history.granted(&leased, asked);
+        end_all(world, leased.into_iter().map(|one| (one, Outcome::Completed(None))).collect()).await;
+    }
+    world.history.broken(look(&world.pool).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_interleaving_keeps_the_laws() {
+    let db = TestDb::new().await;
+    let world = World::new(&db, AT_IT);
+    let broken = world.clone().run(rand::random()).await;
+    assert_eq!(broken, Vec::<String>::new());
+    drain(&world).await;
+    assert_eq!(world.history.verdict(&world.pool).await, Vec::<String>::new());
+    let ran: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs WHERE status = 'completed'").fetch_one(&world.pool).await.unwrap();
+    assert!(ran > 20, "they did something: {ran}");
+}

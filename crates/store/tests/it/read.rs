@@ -1,0 +1,220 @@
+//! The readers: one job, its attempts and events, many jobs by filter, the census, queues.
+
+use std::collections::HashSet;
+
+use jobqueue_core::{JobDraft, JobId, Outcome, QueueName, Status};
+use jobqueue_store::{JobFilter, QueueSettings, Store};
+
+use crate::bench::{Bench, DAY, MINUTE, boom, copy, delayed, draft, failed, request};
+
+/// Two jobs in each status, of different queues, kinds and tags.
+async fn zoo(bench: &Bench) -> Vec<(JobId, Status, JobDraft)> {
+    let mut zoo = Vec::new();
+    for (queue, kind, tags) in [("a", "x", vec!["red".to_owned()]), ("b", "y", vec!["red".to_owned(), "blue".to_owned()])] {
+        let draft = |priority| JobDraft { queue: Some(queue.into()), kind: kind.into(), tags: tags.clone(), priority: Some(priority), ..JobDraft::default() };
+        for (outcome, status) in [(Outcome::Completed(None), Status::Completed), (Outcome::Discarded(boom()), Status::Failed), (Outcome::Cancelled, Status::Cancelled)] {
+            let id = bench.add(draft(100)).await;
+            let leased = bench.store.lease(&request(Some(bench.worker), &[queue], 1)).await.unwrap().pop().unwrap();
+            bench.end(leased, outcome).await;
+            zoo.push((id, status, draft(100)));
+        }
+        zoo.push((bench.add(draft(9)).await, Status::Running, draft(9)));
+        assert_eq!(bench.store.lease(&request(Some(bench.worker), &[queue], 1)).await.unwrap().len(), 1);
+        zoo.push((bench.add(draft(0)).await, Status::Queued, draft(0)));
+        let later = JobDraft { delay_seconds: Some(60.0), ..draft(0) };
+        zoo.push((bench.add(later).await, Status::Scheduled, draft(0)));
+    }
+    zoo
+}
+
+async fn found(store: &Store, filter: &JobFilter) -> HashSet<JobId> {
+    store.find(filter, None, 100).await.unwrap().into_iter().collect()
+}
+
+#[tokio::test]
+async fn each_filter_finds_what_it_says() {
+    let bench = Bench::new().await;
+    let zoo = zoo(&bench).await;
+    let all = JobFilter::default();
+    let of = |keep: &dyn Fn(&(JobId, Status, JobDraft)) -> bool| zoo.iter().filter(|one| keep(one)).map(|one| one.0).collect::<HashSet<_>>();
+    assert_eq!(found(&bench.store, &all).await, of(&|_| true));
+    for status in Status::ALL {
+        let filter = JobFilter { statuses: vec![status], ..all.clone() };
+        assert_eq!(found(&bench.store, &filter).await, of(&|one| one.1 == status), "{status}");
+        let page = bench.store.list(&filter, None, 100).await.unwrap();
+        assert!(page.jobs.iter().all(|record| record.status == status), "{status}");
+        let both = JobFilter { queues: vec!["b".parse().unwrap()], tags: vec!["blue".into(), "red".into()], ..filter };
+        assert_eq!(found(&bench.store, &both).await, of(&|one| one.1 == status && one.2.kind == "y"), "{status}");
+    }
+    let some = JobFilter { statuses: vec![Status::Failed, Status::Queued, Status::Running], ..all.clone() };
+    assert_eq!(found(&bench.store, &some).await, of(&|one| some.statuses.contains(&one.1)));
+    let queues = JobFilter { queues: vec!["a".parse().unwrap(), "none".parse().unwrap()], ..all.clone() };
+    assert_eq!(found(&bench.store, &queues).await, of(&|one| one.2.kind == "x"));
+    let kinds = JobFilter { kinds: vec!["y".parse().unwrap()], ..all.clone() };
+    assert_eq!(found(&bench.store, &kinds).await, of(&|one| one.2.kind == "y"));
+    let tags = JobFilter { tags: vec!["blue".into()], ..all.clone() };
+    assert_eq!(found(&bench.store, &tags).await, of(&|one| one.2.kind == "y"));
+    for filter in [JobFilter { tags: vec!["green".into()], ..all.clone() }, JobFilter { kinds: vec!["none".parse().unwrap()], ..all.clone() }] {
+        assert_eq!(found(&bench.store, &filter).await, HashSet::new());
+    }
+}
+
+#[tokio::test]
+async fn moments_narrow_by_submission() {
+    let mut bench = Bench::new().await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(bench.add(draft()).await);
+        bench.pass(DAY).await;
+    }
+    let middle = ids[1].created_at();
+    let after = JobFilter { created_after: middle, ..JobFilter::default() };
+    assert_eq!(bench.store.find(&after, None, 9).await.unwrap(), [ids[2], ids[1]]);
+    let before = JobFilter { created_before: middle, statuses: vec![Status::Queued], ..JobFilter::default() };
+    assert_eq!(bench.store.find(&before, None, 9).await.unwrap(), ids[..1]);
+}
+
+#[tokio::test]
+async fn paging_leaves_no_gap_and_repeats_nothing() {
+    let bench = Bench::new().await;
+    for _ in 0..3 {
+        zoo(&bench).await;
+        bench.lease(1000).await;
+    }
+    for statuses in [vec![], vec![Status::Queued, Status::Failed, Status::Running, Status::Scheduled]] {
+        let filter = JobFilter { statuses, ..JobFilter::default() };
+        let whole = bench.store.find(&filter, None, 1000).await.unwrap();
+        assert!(whole.len() > 20 && whole.is_sorted_by(|a, b| a > b), "newest first");
+        for size in [1, 4, 7, 1000] {
+            let (mut paged, mut after) = (Vec::new(), None);
+            loop {
+                let page = bench.store.list(&filter, after, size).await.unwrap();
+                paged.extend(page.jobs.into_iter().map(|record| record.job.id));
+                after = page.next;
+                if after.is_none() { break; }
+            }
+            assert_eq!(paged, whole, "{size}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn many_are_read_in_the_order_asked_and_unknown_ones_left_out() {
+    let bench = Bench::new().await;
+    let ids = bench.add_many(3).await;
+    let asked = [ids[2], JobId::from_ticks(1 << 50, 0), ids[0]];
+    let read: Vec<JobId> = bench.store.jobs_by_id(&asked).await.unwrap().into_iter().map(|record| record.job.id).collect();
+    assert_eq!(read, [ids[2], ids[0]]);
+    assert_eq!(bench.store.job(JobId::from_ticks(1 << 50, 0)).await.unwrap(), None);
+    assert_eq!(bench.store.events(JobId::from_ticks(1 << 50, 0)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_running_job_tells_who_runs_it() {
+    let bench = Bench::new().await;
+    let ids = bench.add_many(2).await;
+    let leased = bench.lease(2).await;
+    let record = bench.record(ids[1]).await;
+    assert_eq!((record.status, record.worker_id, record.job.attempt), (Status::Running, Some(bench.worker), 1));
+    let lasts = record.lease_expires_at.unwrap() - record.started_at.unwrap();
+    assert_eq!(lasts.to_std().unwrap(), 5 * MINUTE);
+    let twice = [copy(&leased[1].lease), copy(&leased[0].lease)];
+    let jobs = bench.store.leased_jobs(&twice).await.unwrap();
+    assert_eq!(jobs, [Some(leased[1].job.clone()), Some(leased[0].job.clone())]);
+}
+
+#[tokio::test]
+async fn events_tell_the_whole_life() {
+    let mut bench = Bench::new().await;
+    let id = bench.add(delayed(60.0)).await;
+    for (at, outcome) in [failed(), Outcome::Released, Outcome::Discarded(boom())].into_iter().enumerate() {
+        bench.pass(2 * MINUTE).await;
+        bench.store.promote_due(10).await.unwrap();
+        let leased = bench.lease_one().await;
+        assert_eq!(leased.job.attempt, [1, 2, 2][at]);
+        bench.end(leased, outcome).await;
+    }
+    bench.store.retry(&[id]).await.unwrap();
+    bench.store.cancel(&[id], &boom()).await.unwrap();
+    let events = bench.store.events(id).await.unwrap().unwrap();
+    let told: Vec<(&str, Option<u16>)> = events.iter().map(|event| (event.event.as_str(), event.attempt)).collect();
+    let expected = [
+        ("created", None), ("started", Some(1)), ("retried", Some(1)), ("started", Some(2)), ("released", Some(2)),
+        ("started", Some(2)), ("failed", Some(2)), ("cancelled", None),
+    ];
+    assert_eq!(told, expected);
+    assert!(events.is_sorted_by_key(|event| event.at));
+    assert_eq!(events[2].error, Some(boom()));
+    let done = bench.done(draft()).await;
+    let told: Vec<String> = bench.store.events(done).await.unwrap().unwrap().into_iter().map(|event| event.event).collect();
+    assert_eq!(told, ["created", "started", "completed"]);
+}
+
+#[tokio::test]
+async fn the_census_counts_and_the_tallies_fold() {
+    let bench = Bench::new().await;
+    let zoo = zoo(&bench).await;
+    bench.store.purge_queue(&"b".parse().unwrap(), 1).await.unwrap();
+    let before = bench.store.census().await.unwrap();
+    assert_eq!((before.queues.len(), before.workers, before.queues[0].taken_at), (2, 1, None));
+    for folded in [false, true] {
+        if folded {
+            assert!(bench.store.take_census().await.unwrap());
+            assert_eq!(bench.count("SELECT count(*) FROM jobqueue.tally").await, 0);
+        }
+        let census = bench.store.census().await.unwrap();
+        for (queue, pruned) in census.queues.iter().zip([0, 1]) {
+            assert_eq!((queue.created, queue.completed, queue.failed, queue.cancelled), (6, 1, 1, 1), "{queue:?}");
+            assert_eq!((queue.leased, queue.retried, queue.lost, queue.pruned), (4, 0, 0, pruned), "{queue:?}");
+            if folded {
+                assert_eq!((queue.scheduled, queue.queued + pruned, queue.running), (1, 1, 1), "{queue:?}");
+                assert_eq!(queue.taken_at, Some(queue.taken_at.unwrap().min(queue.now)));
+                assert_eq!(queue.oldest_at.is_some(), queue.queued > 0);
+            }
+        }
+    }
+    let oldest = zoo.iter().find(|one| one.1 == Status::Queued).unwrap().0.created_at();
+    assert_eq!(bench.store.census().await.unwrap().queues[0].oldest_at, oldest);
+    bench.add(JobDraft { queue: Some("a".into()), ..draft() }).await;
+    bench.store.take_census().await.unwrap();
+    assert_eq!(bench.store.census().await.unwrap().queues[0].created, 7);
+}
+
+#[tokio::test]
+async fn one_of_two_censuses_counts() {
+    let bench = Bench::new().await;
+    let mut other = bench.pool.begin().await.unwrap();
+    sqlx::raw_sql("SELECT pg_advisory_xact_lock(x'6a710002'::bigint)").execute(&mut *other).await.unwrap();
+    assert!(!bench.store.take_census().await.unwrap());
+    other.rollback().await.unwrap();
+    assert!(bench.store.take_census().await.unwrap());
+}
+
+#[tokio::test]
+async fn queues_are_paused_configured_and_purged() {
+    let bench = Bench::new().await;
+    let zoo = zoo(&bench).await;
+    let (a, new): (QueueName, QueueName) = ("a".parse().unwrap(), "new".parse().unwrap());
+    bench.store.pause_queue(&a, true).await.unwrap();
+    let since = bench.store.queues(Some(&a)).await.unwrap()[0].paused_at;
+    bench.store.pause_queue(&a, true).await.unwrap();
+    assert_eq!(bench.store.queues(Some(&a)).await.unwrap()[0].paused_at, since);
+    let set = |completed, failed| QueueSettings { completed_retention: completed, failed_retention: failed };
+    bench.store.configure_queue(&new, set(Some(Some(DAY)), Some(Some(2 * DAY)))).await.unwrap();
+    bench.store.configure_queue(&new, set(None, Some(None))).await.unwrap();
+    let queues = bench.store.queues(None).await.unwrap();
+    assert_eq!(queues.iter().map(|queue| queue.name.as_str()).collect::<Vec<_>>(), ["a", "b", "new"]);
+    assert_eq!((queues[0].scheduled, queues[0].queued, queues[0].running), (1, 1, 1));
+    assert_eq!((queues[2].completed_retention, queues[2].failed_retention), (Some(DAY), None));
+    assert_eq!(bench.store.queues(Some(&"none".parse().unwrap())).await.unwrap(), []);
+    assert_eq!(bench.store.purge_queue(&a, 1).await.unwrap(), 1);
+    assert_eq!(bench.store.purge_queue(&a, 100).await.unwrap(), 1);
+    assert_eq!(bench.store.purge_queue(&a, 100).await.unwrap(), 0);
+    for (id, status, draft) in zoo {
+        let waits = matches!(status, Status::Queued | Status::Scheduled);
+        let gone = draft.queue.as_deref() == Some("a") && waits;
+        assert_eq!(bench.store.job(id).await.unwrap().is_none(), gone, "{status}");
+    }
+    let lost = "SELECT (SELECT sum(created - pruned) FROM jobqueue.tally) - (SELECT count(*) FROM jobqueue.body)";
+    assert_eq!(bench.count(lost).await, 0);
+}
