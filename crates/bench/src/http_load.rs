@@ -46,7 +46,8 @@ impl Connection {
         self.stream.write_all(request).await?;
         let mut filled = 0;
         loop {
-            let read = self.stream.read(self.buffer.get_mut(filled..).context("the answer is too long")?).await?;
+            let read =
+                self.stream.read(self.buffer.get_mut(filled..).context("the answer is too long")?).await?;
             anyhow::ensure!(read > 0, "the connection was closed");
             filled += read;
             if let Some(status) = complete(self.buffer.get(..filled).unwrap_or_default())? {

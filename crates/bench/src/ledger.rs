@@ -22,7 +22,8 @@ impl Ledger {
             let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
             for line in text.lines() {
                 let mut words = line.split(' ');
-                let (Some(id), Some(_attempt), Some(micros)) = (words.next(), words.next(), words.next()) else {
+                let (Some(id), Some(_attempt), Some(micros)) = (words.next(), words.next(), words.next())
+                else {
                     anyhow::bail!("{}: a broken line", path.display());
                 };
                 *ledger.runs.entry(id.to_owned()).or_default() += 1;

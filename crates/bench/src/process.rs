@@ -39,8 +39,17 @@ impl Process {
 
     /// A worker with `slots` slots.
     pub(crate) fn worker(url: &str, slots: usize, number: usize) -> anyhow::Result<Self> {
-        let ledger = std::env::temp_dir().join(format!("jobqueue-bench-{}-{number}.ledger", std::process::id()));
-        let args = ["worker", "--url", url, "--slots", &slots.to_string(), "--ledger", &ledger.display().to_string()];
+        let ledger =
+            std::env::temp_dir().join(format!("jobqueue-bench-{}-{number}.ledger", std::process::id()));
+        let args = [
+            "worker",
+            "--url",
+            url,
+            "--slots",
+            &slots.to_string(),
+            "--ledger",
+            &ledger.display().to_string(),
+        ];
         Self::spawn(&args.map(ToOwned::to_owned), ledger)
     }
 
@@ -93,7 +102,8 @@ pub(crate) async fn api(args: ApiArgs) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
     shutdown.listen_for_signals()?;
     let address = format!("127.0.0.1:{}", args.port);
-    let mut line = vec!["api", "--database-url", &args.url, "--api-addr", &address, "--admin-addr", "127.0.0.1:0"];
+    let mut line =
+        vec!["api", "--database-url", &args.url, "--api-addr", &address, "--admin-addr", "127.0.0.1:0"];
     line.extend(["--api-secret-key", KEY, "--log-level", "ERROR"]);
     if args.control {
         line.extend(["--database-max-connections", "64"]);
@@ -106,7 +116,8 @@ pub(crate) async fn api(args: ApiArgs) -> anyhow::Result<()> {
 
 /// Processor time of a process and its children, living and reaped.
 pub(crate) fn cpu_of_family(parent: u32) -> Duration {
-    let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+    let children =
+        std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
     let living = children.split_whitespace().filter_map(|pid| cpu_of(pid.parse().ok()?));
     living.chain(cpu_of(parent)).chain(reaped(parent)).sum()
 }

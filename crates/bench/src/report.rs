@@ -23,8 +23,21 @@ pub(crate) struct Figure {
 
 impl Figure {
     /// A figure without a control.
-    pub(crate) fn plain(scenario: &'static str, what: impl Into<String>, unit: &'static str, values: &[f64]) -> Self {
-        Self { scenario, what: what.into(), unit, value: Spread::of(values), control: None, ratio: None, cost: None }
+    pub(crate) fn plain(
+        scenario: &'static str,
+        what: impl Into<String>,
+        unit: &'static str,
+        values: &[f64],
+    ) -> Self {
+        Self {
+            scenario,
+            what: what.into(),
+            unit,
+            value: Spread::of(values),
+            control: None,
+            ratio: None,
+            cost: None,
+        }
     }
 
     /// A figure with its control, measured in pairs.
@@ -48,7 +61,8 @@ impl Figure {
             format!("{:.digits$} ({:.digits$}–{:.digits$})", s.median, s.min, s.max, digits = digits)
         };
         let digits = if self.value.median < 100.0 { 2 } else { 0 };
-        let mut line = format!("{:<10} {:<44} {} {}", self.scenario, self.what, spread(&self.value, digits), self.unit);
+        let mut line =
+            format!("{:<10} {:<44} {} {}", self.scenario, self.what, spread(&self.value, digits), self.unit);
         if let (Some((name, control)), Some(ratio)) = (&self.control, &self.ratio) {
             line += &format!(" · {} × {name} {}", spread(ratio, 2), spread(control, digits));
         }

@@ -37,8 +37,13 @@ impl Sizes {
             return Self { repeats: 1, jobs: 20_000, steady: second * 5, short: second * 2, deep: 50_000 };
         }
         let second = Duration::from_secs(1);
-        Self { repeats: args.repeats, jobs: args.jobs, steady: second * u32::try_from(args.seconds).unwrap_or(600),
-               short: second * 10, deep: 10_000_000 }
+        Self {
+            repeats: args.repeats,
+            jobs: args.jobs,
+            steady: second * u32::try_from(args.seconds).unwrap_or(600),
+            short: second * 10,
+            deep: 10_000_000,
+        }
     }
 }
 
@@ -118,6 +123,7 @@ pub(crate) async fn wait_for_completed(store: &Store, jobs: u64, bar: &ProgressB
 
 /// A progress bar on stderr.
 pub(crate) fn progress(what: &str, length: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg:>12} {bar:40} {pos}/{len} {elapsed}").unwrap_or(ProgressStyle::default_bar());
+    let style = ProgressStyle::with_template("{msg:>12} {bar:40} {pos}/{len} {elapsed}")
+        .unwrap_or(ProgressStyle::default_bar());
     ProgressBar::new(u64::try_from(length).unwrap_or(0)).with_style(style).with_message(what.to_owned())
 }

@@ -22,7 +22,8 @@ impl Spread {
 
 /// A count as a float; exact below 2^53, which no count here reaches.
 pub(crate) fn float(n: u64) -> f64 {
-    let (high, low) = (u32::try_from(n >> 32).unwrap_or(u32::MAX), u32::try_from(n & 0xFFFF_FFFF).unwrap_or(u32::MAX));
+    let (high, low) =
+        (u32::try_from(n >> 32).unwrap_or(u32::MAX), u32::try_from(n & 0xFFFF_FFFF).unwrap_or(u32::MAX));
     f64::from(high) * 4_294_967_296.0 + f64::from(low)
 }
 
@@ -49,7 +50,13 @@ impl Latency {
             histogram.record(value.max(1))?;
         }
         let ms = |quantile: f64| float(histogram.value_at_quantile(quantile)) / 1000.0;
-        Ok(Self { p50: ms(0.5), p95: ms(0.95), p99: ms(0.99), p999: ms(0.999), max: float(histogram.max()) / 1000.0 })
+        Ok(Self {
+            p50: ms(0.5),
+            p95: ms(0.95),
+            p99: ms(0.99),
+            p999: ms(0.999),
+            max: float(histogram.max()) / 1000.0,
+        })
     }
 }
 
@@ -60,7 +67,11 @@ mod tests {
     #[test]
     fn a_spread_is_median_min_and_max() {
         let spread = Spread::of(&[3.0, 1.0, 2.0]);
-        assert!((spread.median - 2.0).abs() < 1e-9 && (spread.min - 1.0).abs() < 1e-9 && (spread.max - 3.0).abs() < 1e-9);
+        assert!(
+            (spread.median - 2.0).abs() < 1e-9
+                && (spread.min - 1.0).abs() < 1e-9
+                && (spread.max - 3.0).abs() < 1e-9
+        );
         assert!((float(1 << 40) - 1_099_511_627_776.0).abs() < 1e-3);
     }
 

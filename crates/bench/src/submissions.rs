@@ -4,19 +4,29 @@ use jobqueue_core::{JobDraft, Json, Limits, NewJob};
 use jobqueue_store::Submission;
 
 /// About a hundred bytes, as a usual payload.
-const PAYLOAD: &str = r#"{"to":"someone@example.com","subject":"hello","body":"a hundred bytes of text, more or less"}"#;
+const PAYLOAD: &str =
+    r#"{"to":"someone@example.com","subject":"hello","body":"a hundred bytes of text, more or less"}"#;
 /// Kind of the job that does nothing.
 pub(crate) const KIND: &str = "noop";
 
 /// A draft of the plain job.
 pub(crate) fn draft() -> anyhow::Result<JobDraft> {
-    Ok(JobDraft { kind: KIND.to_owned(), payload: Some(Json::parse(PAYLOAD.to_owned())?), ..JobDraft::default() })
+    Ok(JobDraft {
+        kind: KIND.to_owned(),
+        payload: Some(Json::parse(PAYLOAD.to_owned())?),
+        ..JobDraft::default()
+    })
 }
 
 /// One request with these jobs.
 pub(crate) fn submission(drafts: Vec<JobDraft>) -> anyhow::Result<Submission> {
-    let parse = |draft| NewJob::parse(draft, &Limits::default()).map_err(|errors| anyhow::anyhow!("{errors:?}"));
-    Ok(Submission { jobs: drafts.into_iter().map(parse).collect::<anyhow::Result<_>>()?, atomic: true, idempotency: None })
+    let parse =
+        |draft| NewJob::parse(draft, &Limits::default()).map_err(|errors| anyhow::anyhow!("{errors:?}"));
+    Ok(Submission {
+        jobs: drafts.into_iter().map(parse).collect::<anyhow::Result<_>>()?,
+        atomic: true,
+        idempotency: None,
+    })
 }
 
 /// One request with `n` plain jobs.

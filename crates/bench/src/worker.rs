@@ -31,7 +31,11 @@ pub(crate) async fn run(args: WorkerArgs) -> anyhow::Result<()> {
         .handle(KIND, move |context: JobContext, sent: Sent| {
             let notes = notes.clone();
             async move {
-                let micros = if sent.sent_micros > 0 { monotonic_micros().saturating_sub(sent.sent_micros).max(1) } else { 0 };
+                let micros = if sent.sent_micros > 0 {
+                    monotonic_micros().saturating_sub(sent.sent_micros).max(1)
+                } else {
+                    0
+                };
                 if let Ok(mut notes) = notes.lock() {
                     // writing to a String cannot fail
                     let _ = writeln!(notes, "{} {} {micros}", context.id(), context.attempt());

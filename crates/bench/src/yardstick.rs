@@ -15,8 +15,7 @@ const TABLE: &str = "DROP TABLE IF EXISTS yardstick;
     CREATE TABLE yardstick (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, queue text NOT NULL, priority smallint NOT NULL,
                             payload jsonb NOT NULL, state smallint NOT NULL DEFAULT 0);
     CREATE INDEX ON yardstick (queue, priority, id) WHERE state = 0";
-const INSERT: &str =
-    "INSERT INTO yardstick (queue, priority, payload) SELECT 'default', 0, p::jsonb FROM unnest($1::text[]) AS i (p)";
+const INSERT: &str = "INSERT INTO yardstick (queue, priority, payload) SELECT 'default', 0, p::jsonb FROM unnest($1::text[]) AS i (p)";
 const LEASE: &str = "UPDATE yardstick SET state = 1 WHERE id IN (SELECT id FROM yardstick WHERE queue = 'default' AND state = 0
     ORDER BY priority, id LIMIT 100 FOR UPDATE SKIP LOCKED) RETURNING id";
 const DELETE: &str = "DELETE FROM yardstick WHERE id = ANY ($1)";

@@ -31,7 +31,8 @@ pub(crate) async fn run(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Fig
         std::fs::remove_file(worker.stop().await?)?;
         store.close().await;
     }
-    let (shallow, deep) = (rates.first().copied().unwrap_or_default(), rates.last().copied().unwrap_or_default());
+    let (shallow, deep) =
+        (rates.first().copied().unwrap_or_default(), rates.last().copied().unwrap_or_default());
     Ok(vec![
         Figure::plain("backlog", format!("{} waiting, first {drained}", sizes.deep), "jobs/s", &[deep])
             .beside("shallow", &[(deep, shallow)]),

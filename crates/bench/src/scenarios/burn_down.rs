@@ -38,8 +38,9 @@ pub(crate) async fn run(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Fig
         eprintln!("burn-down {round}: {:.0} jobs/s, yardstick {control:.0}", float_len(sizes.jobs) / seconds);
     }
     let rates: Vec<f64> = pairs.iter().map(|(rate, _)| *rate).collect();
-    let figure = Figure::plain("burn-down", format!("{} jobs, one worker process", sizes.jobs), "jobs/s", &rates)
-        .beside("yardstick", &pairs);
+    let figure =
+        Figure::plain("burn-down", format!("{} jobs, one worker process", sizes.jobs), "jobs/s", &rates)
+            .beside("yardstick", &pairs);
     Ok(vec![
         costs.pop().map_or(figure.clone(), |cost| figure.costing(cost)),
         Figure::plain("burn-down", "worker, CPU-seconds per 1000 jobs", "s", &cpu),

@@ -16,7 +16,9 @@ pub(crate) async fn run(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Fig
     let (began, api_cpu, worker_cpu) = (Instant::now(), api.cpu()?, worker.cpu()?);
     tokio::time::sleep(sizes.short * 3).await;
     let seconds = began.elapsed().as_secs_f64();
-    let share = |now: std::time::Duration, before: std::time::Duration| (now - before).as_secs_f64() / seconds * 100.0;
+    let share = |now: std::time::Duration, before: std::time::Duration| {
+        (now - before).as_secs_f64() / seconds * 100.0
+    };
     let figures = vec![
         Figure::plain("idle", "worker with 100 slots", "% of a core", &[share(worker.cpu()?, worker_cpu)]),
         Figure::plain("idle", "API", "% of a core", &[share(api.cpu()?, api_cpu)]),

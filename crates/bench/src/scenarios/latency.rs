@@ -42,7 +42,12 @@ pub(crate) async fn run(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Fig
             ("p99.9", latency.p999),
             ("max", latency.max),
         ] {
-            figures.push(Figure::plain("latency", format!("REST to start, {per_second}/s, {name}"), "ms", &[value]));
+            figures.push(Figure::plain(
+                "latency",
+                format!("REST to start, {per_second}/s, {name}"),
+                "ms",
+                &[value],
+            ));
         }
         eprintln!("latency {per_second}/s ({:.0} jobs): {latency:?}", float(jobs));
     }
@@ -63,7 +68,10 @@ async fn send(address: SocketAddr, per_second: u32, span: Duration) -> anyhow::R
                 let late = u64::try_from(due.elapsed().as_micros())?;
                 let due_micros = monotonic_micros() - late;
                 let body = format!(r#"{{"kind":"{KIND}","payload":{{"sent_micros":{due_micros}}}}}"#);
-                anyhow::ensure!(connection.send(&post("/v1/jobs", &body)).await? == 201, "a submission was refused");
+                anyhow::ensure!(
+                    connection.send(&post("/v1/jobs", &body)).await? == 201,
+                    "a submission was refused"
+                );
                 sent += 1;
                 due += pause;
             }

@@ -19,14 +19,20 @@ pub(crate) async fn run(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Fig
             ground.fresh().await?;
             let (api, address) = Process::api(ground.url(), false).await?;
             let ours = single(address, connections, sizes).await?;
-            anyhow::ensure!(ground.count("queued").await? == u64::try_from(ours.answered)?, "acknowledged is not what is stored");
-            health.push(closed_loop(address, &get("/health"), 200, connections, sizes.short / 4).await?.per_second);
+            anyhow::ensure!(
+                ground.count("queued").await? == u64::try_from(ours.answered)?,
+                "acknowledged is not what is stored"
+            );
+            health.push(
+                closed_loop(address, &get("/health"), 200, connections, sizes.short / 4).await?.per_second,
+            );
             rss.push(api.rss_mb()?);
             api.stop().await?;
             ground.fresh().await?;
             let (api, address) = Process::api(ground.url(), true).await?;
             let body = format!(r#"{{"jobs":[{}]}}"#, submissions::body());
-            let control = closed_loop(address, &post("/v1/jobs/batch", &body), 201, connections, sizes.short).await?;
+            let control =
+                closed_loop(address, &post("/v1/jobs/batch", &body), 201, connections, sizes.short).await?;
             api.stop().await?;
             eprintln!("rest {connections}: {:.0}/s, control {:.0}/s", ours.per_second, control.per_second);
             pairs.push((ours.per_second, control.per_second));
@@ -34,7 +40,9 @@ pub(crate) async fn run(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Fig
         }
         let firsts = |pairs: &[(f64, f64)]| pairs.iter().map(|(first, _)| *first).collect::<Vec<_>>();
         let what = |text: &str| format!("{connections} connections, {text}");
-        figures.push(Figure::plain("rest", what("single POST"), "req/s", &firsts(&pairs)).beside("control", &pairs));
+        figures.push(
+            Figure::plain("rest", what("single POST"), "req/s", &firsts(&pairs)).beside("control", &pairs),
+        );
         figures.push(Figure::plain("rest", what("p99"), "ms", &firsts(&tails)).beside("control's", &tails));
         figures.push(Figure::plain("rest", what("/health"), "req/s", &health));
         figures.push(Figure::plain("rest", what("API, resident memory"), "MB", &rss));

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use jobqueue_core::{JobDraft, RetryPolicy};
 use jobqueue_core::job::UniqueDraft;
+use jobqueue_core::{JobDraft, RetryPolicy};
 use jobqueue_store::{Store, Submission};
 use sqlx::Connection as _;
 use tokio::task::JoinSet;
@@ -66,7 +66,9 @@ pub(crate) async fn run(ground: &Ground, sizes: Sizes, load: Load) -> anyhow::Re
     }
     let mut pin = ground.connection().await?;
     if load == Load::Pinned {
-        sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM jobs").execute(&mut pin).await?;
+        sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM jobs")
+            .execute(&mut pin)
+            .await?;
     }
     let before = ground.meter().await?;
     let windows = watch(&store, sizes.steady, load.name()).await?;
@@ -88,9 +90,14 @@ pub(crate) async fn run(ground: &Ground, sizes: Sizes, load: Load) -> anyhow::Re
     let last = rates.last().copied().unwrap_or_default();
     let counted = u64::try_from(format!("{jobs:.0}").parse::<i64>()?)?;
     Ok(vec![
-        Figure::plain(load.name(), format!("{:.0} s, one worker process", before_to(&before, &after)), "jobs/s", &[jobs / seconds])
-            .beside("yardstick", &[(jobs / seconds, control)])
-            .costing(before.cost(&after, counted)),
+        Figure::plain(
+            load.name(),
+            format!("{:.0} s, one worker process", before_to(&before, &after)),
+            "jobs/s",
+            &[jobs / seconds],
+        )
+        .beside("yardstick", &[(jobs / seconds, control)])
+        .costing(before.cost(&after, counted)),
         Figure::plain(load.name(), "by window: median (worst–best)", "jobs/s", &rates),
         Figure::plain(load.name(), "last window over first", "×", &[last / first]),
     ])

@@ -7,7 +7,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use crate::tree::root;
 
 /// Who may know whom among ours, without the `jobqueue-`. Tests of a crate may know [`TESTKIT`] besides.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("core", &[]),
     ("store", &["core"]),
     ("runtime", &[]),
@@ -16,14 +16,16 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("worker", &["core", "store", "runtime"]),
     ("reaper", &["core", "store", "runtime"]),
     ("cli", &["core", "store", "runtime", "embedded", "api", "worker", "reaper"]),
+    ("bench", &["core", "store", "runtime", "embedded", "api", "worker"]),
     (TESTKIT, &["core", "store", "embedded"]),
+    ("k8s-tests", &[]),
     ("e2e", &["core", "store", "runtime", "api", "worker", "reaper", "cli"]),
 ];
 const TESTKIT: &str = "testkit";
 /// Tests are where nothing else may lead to.
 const TESTS_ONLY: [&str; 2] = [TESTKIT, "e2e"];
-/// One crate knows SQL; the crates of the tests look behind it.
-const MAY_KNOW_SQLX: [&str; 3] = ["store", TESTKIT, "e2e"];
+/// One crate knows SQL; the crates of the tests look behind it, and the benchmark measures raw SQL beside us.
+const MAY_KNOW_SQLX: [&str; 4] = ["store", TESTKIT, "e2e", "bench"];
 /// What would bring IO, a runtime or a clock into the core.
 const NOT_IN_CORE: [&str; 6] = ["axum", "hyper", "reqwest", "rustix", "sqlx", "tokio"];
 
