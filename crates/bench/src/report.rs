@@ -64,11 +64,11 @@ impl Figure {
         let mut line =
             format!("{:<10} {:<44} {} {}", self.scenario, self.what, spread(&self.value, digits), self.unit);
         if let (Some((name, control)), Some(ratio)) = (&self.control, &self.ratio) {
-            line += &format!(" · {} × {name} {}", spread(ratio, 2), spread(control, digits));
+            line = format!("{line} · {} × {name} {}", spread(ratio, 2), spread(control, digits));
         }
         if let Some(cost) = &self.cost {
-            line += &format!(
-                " · {:.0} B WAL, {:.3} commits a job, {:.3} CPU-s/1000 in Postgres",
+            line = format!(
+                "{line} · {:.0} B WAL, {:.3} commits a job, {:.3} CPU-s/1000 in Postgres",
                 cost.wal_bytes_per_job, cost.commits_per_job, cost.postgres_cpu_seconds_per_1000
             );
         }

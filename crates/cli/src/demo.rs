@@ -16,7 +16,7 @@ use crate::client::Client;
 use database::Database;
 
 /// How long the services may take to become ready.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// Runs it until the work is done (`--exit`) or the shutdown begins.
 pub(crate) async fn run(args: DemoArgs, shutdown: Shutdown) -> anyhow::Result<()> {

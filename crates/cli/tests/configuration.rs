@@ -1,6 +1,8 @@
 //! `docs/configuration.md` is written from the command lines themselves: what `--help` says and what the page says are one text.
 //! `JOBQUEUE_UPDATE_DOCS=1 cargo test -p jobqueue-cli --test configuration` writes it anew.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fmt::Write as _;
 use std::path::Path;
 

@@ -248,14 +248,31 @@ pub(crate) mod tests {
             traceparent: Some("00-x".into()),
             ..JobDraft::default()
         };
-        let all = ["/queue", "/kind", "/priority", "/run_at", "/delay_seconds", "/max_attempts", "/tags/0", "/tags/1",
-            "/metadata", "/traceparent"];
+        let all = [
+            "/queue",
+            "/kind",
+            "/priority",
+            "/run_at",
+            "/delay_seconds",
+            "/max_attempts",
+            "/tags/0",
+            "/tags/1",
+            "/metadata",
+            "/traceparent",
+        ];
         assert_eq!(pointers(draft), all);
     }
 
     #[test]
     fn moments_need_an_offset_and_must_exist() {
-        for bad in ["2027-02-30T00:00:00Z", "2027-01-01T00:00:00", "10000-01-01T00:00:00Z", "2026-12-31T23:59:60Z", "now", "1e9"] {
+        for bad in [
+            "2027-02-30T00:00:00Z",
+            "2027-01-01T00:00:00",
+            "10000-01-01T00:00:00Z",
+            "2026-12-31T23:59:60Z",
+            "now",
+            "1e9",
+        ] {
             assert_eq!(pointers(JobDraft { run_at: Some(bad.into()), ..draft() }), ["/run_at"], "{bad}");
         }
         let good = JobDraft { run_at: Some("2027-02-28T12:00:00.5+05:30".into()), ..draft() };
@@ -264,7 +281,8 @@ pub(crate) mod tests {
 
     #[test]
     fn contradictions_are_refused() {
-        let both = JobDraft { run_at: Some("2027-01-01T00:00:00Z".into()), delay_seconds: Some(1.0), ..draft() };
+        let both =
+            JobDraft { run_at: Some("2027-01-01T00:00:00Z".into()), delay_seconds: Some(1.0), ..draft() };
         assert_eq!(pointers(both), ["/delay_seconds"]);
         let late = JobDraft {
             run_at: Some("2027-01-02T00:00:00Z".into()),
@@ -274,7 +292,8 @@ pub(crate) mod tests {
         assert_eq!(pointers(late), ["/expires_at"]);
         let soft = JobDraft { timeout_seconds: Some(1.0), soft_timeout_seconds: Some(2.0), ..draft() };
         assert_eq!(pointers(soft), ["/soft_timeout_seconds"]);
-        let statuses = UniqueDraft { key: "k".into(), statuses: Some(vec![Status::Queued]), ..UniqueDraft::default() };
+        let statuses =
+            UniqueDraft { key: "k".into(), statuses: Some(vec![Status::Queued]), ..UniqueDraft::default() };
         assert_eq!(pointers(JobDraft { unique: Some(statuses), ..draft() }), ["/unique/statuses"]);
     }
 }

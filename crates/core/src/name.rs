@@ -112,7 +112,9 @@ mod tests {
         for good in ["default", "a", "0", "app.tasks.send_email", "tenant:42", &"q".repeat(64)] {
             assert!(good.parse::<QueueName>().is_ok(), "{good}");
         }
-        for bad in ["", " ", "a b", "a/b", "a'b", "a\"b", "ü", "a\0", "-a", ".", "a\u{202e}b", &"q".repeat(65)] {
+        for bad in
+            ["", " ", "a b", "a/b", "a'b", "a\"b", "ü", "a\0", "-a", ".", "a\u{202e}b", &"q".repeat(65)]
+        {
             assert!(bad.parse::<QueueName>().is_err(), "{bad:?}");
         }
         assert!("k".repeat(128).parse::<KindName>().is_ok());

@@ -140,10 +140,14 @@ mod tests {
 
     #[test]
     fn each_strategy_gives_its_series() {
-        let series = |policy: &RetryPolicy| (1..=4).map(|n| policy.delay(n, 0.0).as_secs_f64()).collect::<Vec<_>>();
+        let series =
+            |policy: &RetryPolicy| (1..=4).map(|n| policy.delay(n, 0.0).as_secs_f64()).collect::<Vec<_>>();
         assert_eq!(series(&RetryPolicy::default()), [5.0, 10.0, 20.0, 40.0]);
         assert_eq!(series(&RetryPolicy::Fixed { delay_seconds: 0.5 }), [0.5; 4]);
-        assert_eq!(series(&RetryPolicy::Linear { step_seconds: 3.0, max_seconds: 8.0 }), [3.0, 6.0, 8.0, 8.0]);
+        assert_eq!(
+            series(&RetryPolicy::Linear { step_seconds: 3.0, max_seconds: 8.0 }),
+            [3.0, 6.0, 8.0, 8.0]
+        );
         assert_eq!(series(&RetryPolicy::List { delays_seconds: vec![1.0, 60.0] }), [1.0, 60.0, 60.0, 60.0]);
     }
 
@@ -161,7 +165,10 @@ mod tests {
     fn nonsense_is_named_field_by_field() {
         let text = r#"{"strategy":"exponential","factor":0.5,"jitter":2}"#;
         let errors = serde_json::from_str::<RetryPolicy>(text).unwrap().check();
-        assert_eq!(errors.iter().map(|e| e.pointer.as_str()).collect::<Vec<_>>(), ["/retry/factor", "/retry/jitter"]);
+        assert_eq!(
+            errors.iter().map(|e| e.pointer.as_str()).collect::<Vec<_>>(),
+            ["/retry/factor", "/retry/jitter"]
+        );
         assert!(serde_json::from_str::<RetryPolicy>(r#"{"strategy":"fixed","delay":1}"#).is_err());
     }
 }

@@ -97,7 +97,9 @@ impl Status {
     pub const fn on(self, verb: Verb) -> Move {
         use Status::{Blocked, Cancelled, Completed, Failed, Queued, Running, Scheduled};
         match (self, verb) {
-            (Scheduled, Verb::Promote) | (Running, Verb::Requeue) | (Failed | Cancelled, Verb::Retry) => Move::To(Queued),
+            (Scheduled, Verb::Promote) | (Running, Verb::Requeue) | (Failed | Cancelled, Verb::Retry) => {
+                Move::To(Queued)
+            }
             (Queued, Verb::Lease) => Move::To(Running),
             (Running, Verb::Complete) => Move::To(Completed),
             (Running, Verb::Postpone) => Move::To(Scheduled),

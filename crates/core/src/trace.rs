@@ -52,7 +52,14 @@ mod tests {
     fn only_a_real_traceparent_passes() {
         let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         assert!(TraceParent::try_from(good.to_owned()).is_ok());
-        for bad in ["", "00", &good.to_uppercase(), &good.replace("00-4", "01-4"), &good[..54], &good.replace('f', "0x")] {
+        for bad in [
+            "",
+            "00",
+            &good.to_uppercase(),
+            &good.replace("00-4", "01-4"),
+            &good[..54],
+            &good.replace('f', "0x"),
+        ] {
             assert!(TraceParent::try_from(bad.to_owned()).is_err(), "{bad}");
         }
         assert!(TraceParent::try_from(format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32))).is_err());

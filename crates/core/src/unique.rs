@@ -80,7 +80,8 @@ mod tests {
 
     #[test]
     fn keys_meet_only_inside_their_scope() {
-        let unique = |scope| Unique { key: "k".into(), scope, also_final: vec![], on_conflict: OnConflict::Return };
+        let unique =
+            |scope| Unique { key: "k".into(), scope, also_final: vec![], on_conflict: OnConflict::Return };
         let (a, b): (QueueName, QueueName) = ("a".parse().unwrap(), "b".parse().unwrap());
         let (x, y): (KindName, KindName) = ("x".parse().unwrap(), "y".parse().unwrap());
         let by = |scope, q: &QueueName, k: &KindName| unique(scope).digest(q, k);

@@ -45,7 +45,11 @@ impl Store {
     }
 
     /// Cancels those of them that stand still meanwhile.
-    async fn cancel_once(&self, ids: &[JobId], reason: &Failure) -> Result<Vec<(JobId, Cancelled)>, StoreError> {
+    async fn cancel_once(
+        &self,
+        ids: &[JobId],
+        reason: &Failure,
+    ) -> Result<Vec<(JobId, Cancelled)>, StoreError> {
         let mut unit = self.begin().await?;
         let withdrawn = Self::withdraw(&mut unit, ids, reason, true).await?;
         let open: Vec<JobId> = ids.iter().copied().filter(|id| !withdrawn.contains(id)).collect();

@@ -72,7 +72,7 @@ impl Store {
         let pool = PgPoolOptions::new()
             .max_connections(options.max_connections)
             .acquire_timeout(options.connect_timeout)
-            .idle_timeout(Duration::from_secs(300))
+            .idle_timeout(Duration::from_mins(5))
             .after_connect(move |connection, _| {
                 Box::pin(async move {
                     if pooler == Pooler::None {

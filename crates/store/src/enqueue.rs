@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use jobqueue_core::{JobId, NewJob, Start, Status};
+use jobqueue_core::{JobId, Json, NewJob, Start, Status, TraceParent};
 use serde::{Deserialize, Serialize};
 
 use crate::connect::{Store, Unit};
@@ -74,16 +74,21 @@ impl Store {
     pub async fn enqueue(&self, submissions: &[Submission]) -> Result<Vec<Answer>, StoreError> {
         self.tell_time().await?;
         self.learn_names(submissions.iter().flat_map(|s| &s.jobs)).await?;
-        let keyed = submissions.iter().any(|s| s.idempotency.is_some() || s.jobs.iter().any(|job| !job.is_plain()));
+        let keyed =
+            submissions.iter().any(|s| s.idempotency.is_some() || s.jobs.iter().any(|job| !job.is_plain()));
         if keyed {
             return self.enqueue_keyed(submissions).await;
         }
-        let fresh: Vec<Fresh<'_>> = submissions.iter().flat_map(|s| &s.jobs).map(|job| self.fresh(job)).collect();
+        let fresh: Vec<Fresh<'_>> =
+            submissions.iter().flat_map(|s| &s.jobs).map(|job| self.fresh(job)).collect();
         let mut unit = self.one().await?;
         let later = self.insert(&mut unit, &fresh).await?;
         unit.commit().await?;
         let mut created = fresh.iter().map(|fresh| fresh.accepted(&later));
-        let answer = |s: &Submission| Answer::Served { jobs: created.by_ref().take(s.jobs.len()).collect(), replayed: false };
+        let answer = |s: &Submission| Answer::Served {
+            jobs: created.by_ref().take(s.jobs.len()).collect(),
+            replayed: false,
+        };
         Ok(submissions.iter().map(answer).collect())
     }
 
@@ -106,17 +111,20 @@ impl Store {
 
     /// Inserts bodies and places in one statement; the names of the jobs are known by now.
     /// Answers which of the jobs have to wait for their time.
-    pub(crate) async fn insert(&self, unit: &mut Unit, fresh: &[Fresh<'_>]) -> Result<Vec<JobId>, StoreError> {
+    pub(crate) async fn insert(
+        &self,
+        unit: &mut Unit,
+        fresh: &[Fresh<'_>],
+    ) -> Result<Vec<JobId>, StoreError> {
         let mut rows = Columns::default();
         for new in fresh {
             let lane = self.lane(&new.job.queue, new.job.priority).await?;
             rows.push(new, lane.id, self.kind(&new.job.kind).await?);
-            match rows.queues.iter().position(|queue| *queue == lane.queue_id) {
-                Some(at) => rows.created[at] += 1,
-                None => {
-                    rows.queues.push(lane.queue_id);
-                    rows.created.push(1);
-                }
+            if let Some(at) = rows.queues.iter().position(|queue| *queue == lane.queue_id) {
+                rows.created[at] += 1;
+            } else {
+                rows.queues.push(lane.queue_id);
+                rows.created.push(1);
             }
         }
         let asked = Instant::now();
@@ -227,8 +235,8 @@ impl<'a> Columns<'a> {
         self.unique_digests.push(job.unique.as_ref().map(|unique| unique.digest(&job.queue, &job.kind)));
         self.unique_kepts.push(job.unique.as_ref().map(kept_bits));
         self.tags.push((!job.tags.is_empty()).then(|| array_literal(&job.tags)));
-        self.metadata.push(job.metadata.as_ref().map(|json| json.as_str()));
-        self.traceparents.push(job.traceparent.as_ref().map(|parent| parent.as_str()));
+        self.metadata.push(job.metadata.as_ref().map(Json::as_str));
+        self.traceparents.push(job.traceparent.as_ref().map(TraceParent::as_str));
     }
 }
 

@@ -72,7 +72,12 @@ impl Store {
     }
 
     /// Renews everything that the worker holds: its beat, and leases that have less than two thirds of `duration` left.
-    pub async fn heartbeat(&self, worker: WorkerId, duration: Duration, draining: bool) -> Result<Beat, StoreError> {
+    pub async fn heartbeat(
+        &self,
+        worker: WorkerId,
+        duration: Duration,
+        draining: bool,
+    ) -> Result<Beat, StoreError> {
         let mut unit = self.one().await?;
         let row = sqlx::query!(
             r#"-- store.heartbeat

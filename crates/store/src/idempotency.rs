@@ -86,8 +86,10 @@ pub(crate) async fn claim<A: DeserializeOwned>(
 /// Stores what a fresh key's request is answered with.
 pub(crate) async fn record<A: Serialize>(unit: &mut Unit, answers: &[(Uuid, A)]) -> Result<(), StoreError> {
     let keys: Vec<Uuid> = answers.iter().map(|(key, _)| *key).collect();
-    let texts: Vec<String> =
-        answers.iter().map(|(_, answer)| serde_json::to_string(answer).unwrap_or_else(|_| "null".to_owned())).collect();
+    let texts: Vec<String> = answers
+        .iter()
+        .map(|(_, answer)| serde_json::to_string(answer).unwrap_or_else(|_| "null".to_owned()))
+        .collect();
     sqlx::query!(
         "-- store.idempotency.record
         UPDATE jobqueue.idempotency i SET answer = a.answer::json

@@ -207,18 +207,29 @@ impl Store {
 
 /// The history as it can be told from what is stored.
 fn events(record: &JobRecord, attempts: &[AttemptRecord]) -> Vec<Event> {
-    let mut events = vec![Event { at: record.created_at, event: "created".into(), attempt: None, error: None }];
+    let mut events =
+        vec![Event { at: record.created_at, event: "created".into(), attempt: None, error: None }];
     for attempt in attempts {
         let number = Some(attempt.attempt);
         events.push(Event { at: attempt.started_at, event: "started".into(), attempt: number, error: None });
         if let Some(at) = attempt.finished_at {
-            events.push(Event { at, event: attempt.ended.clone(), attempt: number, error: attempt.error.clone() });
+            events.push(Event {
+                at,
+                event: attempt.ended.clone(),
+                attempt: number,
+                error: attempt.error.clone(),
+            });
         }
     }
     // an attempt that ended the job did so at the same moment
     let told = |at| attempts.last().is_some_and(|last| last.finished_at == Some(at));
     if let Some(at) = record.finished_at.filter(|at| !told(*at)) {
-        events.push(Event { at, event: record.status.to_string(), attempt: None, error: record.error.clone() });
+        events.push(Event {
+            at,
+            event: record.status.to_string(),
+            attempt: None,
+            error: record.error.clone(),
+        });
     }
     events
 }
@@ -231,13 +242,14 @@ impl Place {
         first_run_at: Option<DateTime<Utc>>,
     ) -> Result<JobRecord, StoreError> {
         let id = JobId::from_uuid(self.id);
-        let (status, attempt) = match (self.final_status, self.queued_attempt, self.scheduled_attempt, self.running_attempt) {
-            (Some(status), ..) => (final_status(id, status)?, self.final_attempt.unwrap_or(0)),
-            (_, Some(attempt), ..) => (Status::Queued, attempt),
-            (_, _, Some(attempt), _) => (Status::Scheduled, attempt),
-            (.., Some(attempt)) => (Status::Running, attempt),
-            _ => return Err(corrupt(id, "place", "the job is nowhere")),
-        };
+        let (status, attempt) =
+            match (self.final_status, self.queued_attempt, self.scheduled_attempt, self.running_attempt) {
+                (Some(status), ..) => (final_status(id, status)?, self.final_attempt.unwrap_or(0)),
+                (_, Some(attempt), ..) => (Status::Queued, attempt),
+                (_, _, Some(attempt), _) => (Status::Scheduled, attempt),
+                (.., Some(attempt)) => (Status::Running, attempt),
+                _ => return Err(corrupt(id, "place", "the job is nowhere")),
+            };
         Ok(JobRecord {
             job: job(attempt)?,
             status,

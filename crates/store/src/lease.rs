@@ -4,7 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use jobqueue_core::limits::MAX_BATCH;
-use jobqueue_core::{Failure, Job, JobId, KindName, Lease, Outcome, QueueName, Settlement, Status, WorkerId, settle};
+use jobqueue_core::{
+    Failure, Job, JobId, KindName, Lease, Outcome, QueueName, Settlement, Status, WorkerId, settle,
+};
 use uuid::Uuid;
 
 use crate::connect::{Store, Unit};
@@ -58,20 +60,26 @@ impl Store {
 
     /// The same inside a transaction of the caller.
     pub(crate) async fn lease_in(unit: &mut Unit, request: &LeaseRequest) -> Result<Vec<Leased>, StoreError> {
-        let kinds = if request.kinds.is_empty() { None } else { Some(Self::kinds(unit, &request.kinds).await?) };
+        let kinds =
+            if request.kinds.is_empty() { None } else { Some(Self::kinds(unit, &request.kinds).await?) };
         let grants = Self::grant(unit, request, kinds.as_deref()).await?;
         if grants.is_empty() {
             return Ok(vec![]);
         }
-        let (leased, unfit) = Self::bodies(unit, grants).await?;
-        Self::settle_unbegun(unit, unfit).await?;
+        let (leased, stillborn) = Self::bodies(unit, grants).await?;
+        Self::settle_unbegun(unit, stillborn).await?;
         Ok(leased)
     }
 
-    async fn grant(unit: &mut Unit, request: &LeaseRequest, kinds: Option<&[i32]>) -> Result<Vec<Grant>, StoreError> {
+    async fn grant(
+        unit: &mut Unit,
+        request: &LeaseRequest,
+        kinds: Option<&[i32]>,
+    ) -> Result<Vec<Grant>, StoreError> {
         // a queue named twice would be walked twice, and our own locks do not keep us from a row
         let mut seen = HashSet::new();
-        let queues: Vec<String> = request.queues.iter().filter(|q| seen.insert(*q)).map(ToString::to_string).collect();
+        let queues: Vec<String> =
+            request.queues.iter().filter(|q| seen.insert(*q)).map(ToString::to_string).collect();
         let limit = i64::try_from(request.limit.min(MAX_BATCH)).unwrap_or(1);
         // lanes come in order and a nested loop keeps it; an outer ORDER BY would lock every candidate before the limit.
         // `at` is the row's address: locked by us, so it cannot move before the delete.
@@ -120,16 +128,20 @@ impl Store {
 
     /// The granted jobs in the order of the grants, and the ends of those that must not start: expired while they waited, or
     /// unreadable because somebody wrote to the tables by hand. One bad row must not stop a queue.
-    async fn bodies(unit: &mut Unit, grants: Vec<Grant>) -> Result<(Vec<Leased>, Vec<AttemptEnd>), StoreError> {
+    async fn bodies(
+        unit: &mut Unit,
+        grants: Vec<Grant>,
+    ) -> Result<(Vec<Leased>, Vec<AttemptEnd>), StoreError> {
         let ids: Vec<Uuid> = grants.iter().flat_map(|grant| grant.job_ids.iter().copied()).collect();
         let mut bodies = Self::body_rows(unit, &ids).await?;
-        let (mut leased, mut unfit) = (Vec::with_capacity(ids.len()), Vec::new());
+        let (mut leased, mut stillborn) = (Vec::with_capacity(ids.len()), Vec::new());
         for grant in grants {
             for (place, (id, attempt)) in grant.job_ids.into_iter().zip(grant.attempts).enumerate() {
                 let lease = granted(grant.epoch, grant.token, id, place, attempt)?;
                 let body = bodies.remove(&id);
                 let holds_key = body.as_ref().is_some_and(|body| body.unique_key.is_some());
-                let (overdue, waited) = body.as_ref().map_or((false, None), |body| (body.overdue, body.waited()));
+                let (overdue, waited) =
+                    body.as_ref().map_or((false, None), |body| (body.overdue, body.waited()));
                 let settlement = match readable(lease.job_id(), body, attempt) {
                     Ok(job) if !overdue => {
                         let waited = waited.filter(|_| job.attempt == 1);
@@ -139,14 +151,17 @@ impl Store {
                     Ok(job) => settle(&job, Outcome::Expired, 0.0),
                     Err(unreadable) => unreadable,
                 };
-                unfit.push(AttemptEnd { lease, settlement, ran: None, holds_key });
+                stillborn.push(AttemptEnd { lease, settlement, ran: None, holds_key });
             }
         }
-        Ok((leased, unfit))
+        Ok((leased, stillborn))
     }
 
     /// Bodies with their names, by id.
-    pub(crate) async fn body_rows(unit: &mut Unit, ids: &[Uuid]) -> Result<HashMap<Uuid, BodyRow>, StoreError> {
+    pub(crate) async fn body_rows(
+        unit: &mut Unit,
+        ids: &[Uuid],
+    ) -> Result<HashMap<Uuid, BodyRow>, StoreError> {
         let rows = sqlx::query_as!(
             BodyRow,
             r#"-- store.bodies
@@ -167,16 +182,24 @@ impl Store {
 }
 
 /// The right to the job at a place of a grant.
-pub(crate) fn granted(epoch: i64, token: Uuid, id: Uuid, place: usize, attempt: i16) -> Result<Lease, StoreError> {
+pub(crate) fn granted(
+    epoch: i64,
+    token: Uuid,
+    id: Uuid,
+    place: usize,
+    attempt: i16,
+) -> Result<Lease, StoreError> {
     let job_id = JobId::from_uuid(id);
     let ordinal = u8::try_from(place).map_err(|e| corrupt(job_id, "lease.place", e))?;
     let attempt = u16::try_from(attempt).map_err(|e| corrupt(job_id, "lease.attempt", e))?;
-    Lease::grant(epoch, token, job_id, ordinal, attempt).ok_or_else(|| corrupt(job_id, "lease.place", Status::Running))
+    Lease::grant(epoch, token, job_id, ordinal, attempt)
+        .ok_or_else(|| corrupt(job_id, "lease.place", Status::Running))
 }
 
 /// The job, or its end as a dead letter if its body makes no sense.
 pub(crate) fn readable(job_id: JobId, body: Option<BodyRow>, attempt: i16) -> Result<Job, Settlement> {
-    let job = body.ok_or_else(|| corrupt(job_id, "body", "there is none")).and_then(|body| body.into_job(attempt));
+    let job =
+        body.ok_or_else(|| corrupt(job_id, "body", "there is none")).and_then(|body| body.into_job(attempt));
     job.map_err(|error| {
         tracing::error!(job_id = %job_id, %error, "a job cannot be read: it becomes a dead letter");
         Settlement::Fail { failure: Failure::new("corrupt", error.to_string()) }

@@ -27,7 +27,8 @@ impl Store {
     /// Applies what is missing. Safe to run twice and from several places at once: it holds an advisory lock, so it needs a
     /// direct connection, not one through a pooler in transaction mode.
     pub async fn migrate(url: &str) -> Result<Applied, StoreError> {
-        let mut connection = PgConnectOptions::from_str(url)?.application_name("jobqueue-migrate").connect().await?;
+        let mut connection =
+            PgConnectOptions::from_str(url)?.application_name("jobqueue-migrate").connect().await?;
         sqlx::raw_sql("SET lock_timeout = '10min'").execute(&mut connection).await?;
         connection.lock().await.map_err(schema)?;
         // a queue behind our DDL must not wait for ever on a long reader in front of it
@@ -36,7 +37,11 @@ impl Store {
         MIGRATOR.run(&mut connection).await.map_err(schema)?;
         connection.unlock().await.map_err(schema)?;
         connection.close().await?;
-        let now = MIGRATOR.iter().filter(|m| !before.contains(&m.version)).map(|m| m.description.to_string()).collect();
+        let now = MIGRATOR
+            .iter()
+            .filter(|m| !before.contains(&m.version))
+            .map(|m| m.description.to_string())
+            .collect();
         Ok(Applied { now, total: MIGRATOR.iter().count() })
     }
 
@@ -49,7 +54,9 @@ impl Store {
     /// Refuses a schema that this binary does not know, with a sentence that says what to do.
     pub async fn check_schema(&self) -> Result<(), StoreError> {
         let mut unit = self.one().await?;
-        let row = sqlx::query!("SELECT version, oldest_binary FROM jobqueue.schema_version").fetch_one(&mut *unit).await;
+        let row = sqlx::query!("SELECT version, oldest_binary FROM jobqueue.schema_version")
+            .fetch_one(&mut *unit)
+            .await;
         let (version, oldest) = match row {
             Ok(row) => (row.version, row.oldest_binary),
             // 3F000, 42P01: no schema, no table

@@ -12,7 +12,7 @@ const DAYS_AHEAD: i32 = 4;
 /// waits itself.
 const MAX_KEPT: i32 = 20_000;
 /// Idempotency keys are honoured for a day.
-const KEYS_KEPT: Duration = Duration::from_secs(24 * 3600);
+const KEYS_KEPT: Duration = Duration::from_hours(24);
 /// Stragglers that one call forgets.
 const STRAGGLERS: i64 = 5_000;
 /// How many such calls one prune makes at most.

@@ -70,7 +70,10 @@ impl Store {
             .into_iter()
             .filter_map(|r| {
                 let name = r.name.parse().ok()?;
-                Some(record(name, (r.paused_at, r.completed_ms, r.failed_ms, r.scheduled, r.queued, r.running)))
+                Some(record(
+                    name,
+                    (r.paused_at, r.completed_ms, r.failed_ms, r.scheduled, r.queued, r.running),
+                ))
             })
             .collect())
     }
@@ -91,7 +94,11 @@ impl Store {
     }
 
     /// Changes settings of a queue, known or new.
-    pub async fn configure_queue(&self, queue: &QueueName, settings: QueueSettings) -> Result<(), StoreError> {
+    pub async fn configure_queue(
+        &self,
+        queue: &QueueName,
+        settings: QueueSettings,
+    ) -> Result<(), StoreError> {
         let ms = |setting: Option<Option<Duration>>| setting.flatten().map(to_ms);
         let mut unit = self.one().await?;
         sqlx::query!(

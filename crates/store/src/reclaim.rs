@@ -35,7 +35,12 @@ impl Store {
     ///
     /// Does nothing until the database has been up for `hold_off`: after an outage every worker looks dead, and all that was
     /// running would run twice. Safe in many processes at once.
-    pub async fn reclaim(&self, stale_after: Duration, hold_off: Duration, limit: u32) -> Result<Reclaimed, StoreError> {
+    pub async fn reclaim(
+        &self,
+        stale_after: Duration,
+        hold_off: Duration,
+        limit: u32,
+    ) -> Result<Reclaimed, StoreError> {
         let mut unit = self.begin().await?;
         let lost = Self::lost(&mut unit, stale_after, hold_off, limit).await?;
         let mut reclaimed = Reclaimed::default();
@@ -46,8 +51,12 @@ impl Store {
         let ids: Vec<JobId> = ends.iter().map(|end| end.lease.job_id()).collect();
         let settled = Self::settle_in(&mut unit, ends).await?;
         unit.commit().await?;
-        reclaimed.jobs =
-            ids.into_iter().zip(settled).filter(|(_, settled)| *settled != Settled::Stale).map(|(id, _)| id).collect();
+        reclaimed.jobs = ids
+            .into_iter()
+            .zip(settled)
+            .filter(|(_, settled)| *settled != Settled::Stale)
+            .map(|(id, _)| id)
+            .collect();
         reclaimed.queues = queues.into_iter().collect();
         Ok(reclaimed)
     }

@@ -28,7 +28,8 @@ impl Store {
         let jobs: Vec<Uuid> = reports.iter().map(|(lease, _)| lease.job_id().as_uuid()).collect();
         let progress: Vec<Option<&str>> =
             reports.iter().map(|(_, report)| report.progress.as_ref().map(Json::as_str)).collect();
-        let logs: Vec<String> = reports.iter().map(|(_, report)| report.log.replace('\0', "\u{fffd}")).collect();
+        let logs: Vec<String> =
+            reports.iter().map(|(_, report)| report.log.replace('\0', "\u{fffd}")).collect();
         let mut unit = self.one().await?;
         let stored = sqlx::query_scalar!(
             r#"-- store.report

@@ -44,7 +44,9 @@ impl Store {
             let status = candidate.status.map(|number| final_status(id, number)).transpose()?;
             let answer = match status {
                 Some(Status::Failed | Status::Cancelled) if candidate.expired => Retried::Expired,
-                Some(Status::Failed | Status::Cancelled) if Self::claim_again(&mut unit, &candidate).await? => {
+                Some(Status::Failed | Status::Cancelled)
+                    if Self::claim_again(&mut unit, &candidate).await? =>
+                {
                     again.push(candidate.id);
                     Retried::Now
                 }
@@ -110,7 +112,8 @@ impl Store {
             )
             .execute(&mut **unit)
             .await?;
-            let holder = sqlx::query_scalar!("SELECT job_id FROM jobqueue.unique_claim WHERE digest = $1", digest);
+            let holder =
+                sqlx::query_scalar!("SELECT job_id FROM jobqueue.unique_claim WHERE digest = $1", digest);
             if let Some(holder) = holder.fetch_optional(&mut **unit).await? {
                 return Ok(holder == candidate.id);
             }

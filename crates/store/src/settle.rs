@@ -19,7 +19,7 @@ pub struct AttemptEnd {
     pub lease: Lease,
     /// What `core::settle` decided.
     pub settlement: Settlement,
-    /// How long the handler ran, by the worker's monotonic clock; `None` counts from the lease.
+    /// How long ago the handler was started, by the worker's monotonic clock; `None` counts from the lease.
     pub ran: Option<Duration>,
     /// The job has a unique key, which its end may give free.
     pub holds_key: bool,
@@ -56,7 +56,10 @@ impl Store {
         Ok((settled, leased))
     }
 
-    pub(crate) async fn settle_in(unit: &mut Unit, mut ends: Vec<AttemptEnd>) -> Result<Vec<Settled>, StoreError> {
+    pub(crate) async fn settle_in(
+        unit: &mut Unit,
+        mut ends: Vec<AttemptEnd>,
+    ) -> Result<Vec<Settled>, StoreError> {
         Self::heed_cancel_requests(unit, &mut ends).await?;
         Self::end_attempts(unit, ends, true).await
     }
@@ -66,7 +69,11 @@ impl Store {
         Self::end_attempts(unit, ends, false).await.map(|_| ())
     }
 
-    async fn end_attempts(unit: &mut Unit, ends: Vec<AttemptEnd>, begun: bool) -> Result<Vec<Settled>, StoreError> {
+    async fn end_attempts(
+        unit: &mut Unit,
+        ends: Vec<AttemptEnd>,
+        begun: bool,
+    ) -> Result<Vec<Settled>, StoreError> {
         if ends.is_empty() {
             return Ok(vec![]);
         }
@@ -179,7 +186,8 @@ impl<'a> Columns<'a> {
         self.ordinals.push(i16::from(lease.ordinal()));
         self.jobs.push(lease.job_id().as_uuid());
         self.statuses.push(status_number(status_after(&end.settlement)));
-        let free = matches!(end.settlement, Settlement::Snooze { .. } | Settlement::Requeue { failure: None });
+        let free =
+            matches!(end.settlement, Settlement::Snooze { .. } | Settlement::Requeue { failure: None });
         self.given_back.push(i16::from(free || !self.begun));
         let (delay, failure) = match &end.settlement {
             Settlement::RetryAfter { delay, failure } => (Some(*delay), Some(failure)),

@@ -39,7 +39,8 @@ pub(crate) async fn claim(unit: &mut Unit, wishes: &[&Wish<'_>]) -> Result<HashM
     let mut holders: HashMap<Uuid, JobId> = HashMap::new();
     // a key can be given free between the failed insert and the look at its holder: then insert again
     while holders.len() < distinct(&sorted) {
-        let open: Vec<&&Wish<'_>> = sorted.iter().filter(|wish| !holders.contains_key(&wish.digest)).collect();
+        let open: Vec<&&Wish<'_>> =
+            sorted.iter().filter(|wish| !holders.contains_key(&wish.digest)).collect();
         let digests: Vec<Uuid> = open.iter().map(|wish| wish.digest).collect();
         let jobs: Vec<Uuid> = open.iter().map(|wish| wish.job_id.as_uuid()).collect();
         let kept: Vec<i16> = open.iter().map(|wish| kept_bits(wish.unique)).collect();
@@ -86,7 +87,9 @@ pub(crate) async fn take_over(unit: &mut Unit, wish: &Wish<'_>, holder: JobId) -
 
 /// Gives free what these jobs hold, whatever it is kept for.
 pub(crate) async fn forget(unit: &mut Unit, jobs: &[Uuid]) -> Result<(), StoreError> {
-    sqlx::query!("DELETE FROM jobqueue.unique_claim WHERE job_id = ANY ($1)", jobs).execute(&mut **unit).await?;
+    sqlx::query!("DELETE FROM jobqueue.unique_claim WHERE job_id = ANY ($1)", jobs)
+        .execute(&mut **unit)
+        .await?;
     Ok(())
 }
 

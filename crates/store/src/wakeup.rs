@@ -56,7 +56,9 @@ impl Store {
         let names = names.join(",");
         let payload = if names.len() > MAX_PAYLOAD_BYTES { "" } else { &names };
         let mut unit = self.one().await?;
-        sqlx::query!("-- store.notify\nSELECT pg_notify($1, $2)", CHANNEL, payload).execute(&mut *unit).await?;
+        sqlx::query!("-- store.notify\nSELECT pg_notify($1, $2)", CHANNEL, payload)
+            .execute(&mut *unit)
+            .await?;
         unit.commit().await
     }
 

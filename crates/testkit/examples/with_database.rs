@@ -16,7 +16,9 @@ async fn main() -> ExitCode {
     };
     let db = TestDb::new().await;
     match Command::new(program).args(words).env("DATABASE_URL", db.url()).status().await {
-        Ok(status) => status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from),
+        Ok(status) => {
+            status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
+        }
         Err(error) => {
             eprintln!("cannot run the command: {error}");
             ExitCode::FAILURE

@@ -17,7 +17,7 @@ pub(crate) async fn run(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Fig
     tokio::time::sleep(sizes.short * 3).await;
     let seconds = began.elapsed().as_secs_f64();
     let share = |now: std::time::Duration, before: std::time::Duration| {
-        (now - before).as_secs_f64() / seconds * 100.0
+        now.saturating_sub(before).as_secs_f64() / seconds * 100.0
     };
     let figures = vec![
         Figure::plain("idle", "worker with 100 slots", "% of a core", &[share(worker.cpu()?, worker_cpu)]),

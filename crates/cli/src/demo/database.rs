@@ -1,6 +1,6 @@
 //! The demo's Postgres: a private server, or the one that the user named.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use jobqueue_embedded::{Server, ServerOptions, StopMode};
@@ -26,10 +26,10 @@ impl Database {
             return Ok(Self { url: DatabaseArgs::for_url(url).url(), server: None });
         }
         let home = args.data_dir.clone().unwrap_or_else(default_home);
-        tokio::task::spawn_blocking(move || Self::start(home)).await?
+        tokio::task::spawn_blocking(move || Self::start(&home)).await?
     }
 
-    fn start(home: PathBuf) -> anyhow::Result<Self> {
+    fn start(home: &Path) -> anyhow::Result<Self> {
         let bin = match jobqueue_embedded::find_binaries() {
             Ok(bin) => bin,
             Err(missing) => {
@@ -37,7 +37,7 @@ impl Database {
                 jobqueue_embedded::install(|line| println!("  {line}"))?
             }
         };
-        let server = Server::start(ServerOptions::named(bin, &home)).with_context(|| {
+        let server = Server::start(ServerOptions::named(bin, home)).with_context(|| {
             format!("Postgres does not start in {}; try another --data-dir", home.display())
         })?;
         server.create_database(NAME)?;

@@ -112,7 +112,11 @@ impl<'a> Checker<'a> {
         let parsed = DateTime::parse_from_rfc3339(text).ok().map(|moment| moment.to_utc());
         let usable = parsed.filter(|m| (1970..=9999).contains(&m.year()) && m.nanosecond() < 1_000_000_000);
         if usable.is_none() {
-            self.note(pointer, "invalid", "must be an existing RFC 3339 moment with an offset, such as 2027-01-31T09:00:00Z");
+            self.note(
+                pointer,
+                "invalid",
+                "must be an existing RFC 3339 moment with an offset, such as 2027-01-31T09:00:00Z",
+            );
         }
         usable
     }
@@ -179,7 +183,10 @@ impl<'a> Checker<'a> {
 
     /// Short human text: present, bounded, without control or direction-changing characters.
     fn text(&mut self, pointer: &str, text: &str, max: usize) {
-        let hidden = |c: char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let hidden = |c: char| {
+            c.is_control()
+                || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        };
         if text.is_empty() {
             self.note(pointer, "required", "must not be empty");
         } else if text.len() > max {

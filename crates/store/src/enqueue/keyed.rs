@@ -50,8 +50,10 @@ impl Store {
         let mut unit = self.begin().await?;
         let wanted: Vec<_> = submissions.iter().filter_map(|s| s.idempotency).collect();
         let mut claimed = idempotency::claim::<Vec<Accepted>>(&mut unit, &wanted).await?;
-        let mut answers: Vec<Option<Answer>> =
-            submissions.iter().map(|s| s.idempotency.and_then(|i| known_answer(claimed.remove(&i.key)))).collect();
+        let mut answers: Vec<Option<Answer>> = submissions
+            .iter()
+            .map(|s| s.idempotency.and_then(|i| known_answer(claimed.remove(&i.key))))
+            .collect();
         let open: Vec<&Submission> =
             submissions.iter().zip(&answers).filter(|(_, known)| known.is_none()).map(|(s, _)| *s).collect();
         let plans = self.plan(&mut unit, &open).await?;
@@ -69,7 +71,11 @@ impl Store {
     }
 
     /// Claims unique keys and decides, request by request.
-    async fn plan<'a>(&self, unit: &mut Unit, open: &[&'a Submission]) -> Result<Vec<Vec<Plan<'a>>>, StoreError> {
+    async fn plan<'a>(
+        &self,
+        unit: &mut Unit,
+        open: &[&'a Submission],
+    ) -> Result<Vec<Vec<Plan<'a>>>, StoreError> {
         let fresh: Vec<Vec<Fresh<'a>>> =
             open.iter().map(|s| s.jobs.iter().map(|job| self.fresh(job)).collect()).collect();
         let wishes: Vec<Wish<'_>> = fresh.iter().flatten().filter_map(Fresh::wish).collect();
@@ -78,7 +84,9 @@ impl Store {
         let mut plans = Vec::with_capacity(open.len());
         for (submission, jobs) in open.iter().zip(fresh) {
             let refused = |fresh: &Fresh<'_>| {
-                fresh.foreign_holder(&holders).is_some_and(|(_, on_conflict)| on_conflict == OnConflict::Reject)
+                fresh
+                    .foreign_holder(&holders)
+                    .is_some_and(|(_, on_conflict)| on_conflict == OnConflict::Reject)
             };
             if submission.atomic && jobs.iter().any(refused) {
                 unique::forget(unit, &jobs.iter().map(|f| f.id.as_uuid()).collect::<Vec<_>>()).await?;
@@ -104,7 +112,9 @@ impl Store {
         fresh: Fresh<'a>,
         holders: &HashMap<Uuid, JobId>,
     ) -> Result<Plan<'a>, StoreError> {
-        let Some((holder, on_conflict)) = fresh.foreign_holder(holders) else { return Ok(Plan::Insert(fresh)) };
+        let Some((holder, on_conflict)) = fresh.foreign_holder(holders) else {
+            return Ok(Plan::Insert(fresh));
+        };
         match on_conflict {
             OnConflict::Reject => Ok(Plan::Answered(Accepted::Rejected(holder))),
             OnConflict::Return => Ok(Plan::Answered(Accepted::Existing(holder))),
@@ -113,7 +123,11 @@ impl Store {
     }
 
     /// Takes the place of the holder, and of whoever else takes it at the same moment.
-    async fn replace<'a>(unit: &mut Unit, fresh: Fresh<'a>, mut holder: JobId) -> Result<Plan<'a>, StoreError> {
+    async fn replace<'a>(
+        unit: &mut Unit,
+        fresh: Fresh<'a>,
+        mut holder: JobId,
+    ) -> Result<Plan<'a>, StoreError> {
         let Some(wish) = fresh.wish() else { return Ok(Plan::Insert(fresh)) };
         let reason = Failure::new("replaced", format!("replaced by job {}", fresh.id));
         while holder != fresh.id {
@@ -131,7 +145,11 @@ impl Store {
     }
 
     /// Remembers answers under their keys. A request of which nothing was stored gives its key free: it may be mended and sent again.
-    async fn keep_answers(unit: &mut Unit, open: &[&Submission], served: &[Vec<Accepted>]) -> Result<(), StoreError> {
+    async fn keep_answers(
+        unit: &mut Unit,
+        open: &[&Submission],
+        served: &[Vec<Accepted>],
+    ) -> Result<(), StoreError> {
         let keyed = open.iter().zip(served).filter_map(|(s, jobs)| s.idempotency.map(|i| (i.key, jobs)));
         let (kept, void): (Vec<_>, Vec<_>) = keyed.partition(|(_, jobs)| jobs.iter().any(has_job));
         if !kept.is_empty() {

@@ -7,7 +7,8 @@ use jobqueue_core::{
     Failure, JobDraft, JobId, JobRecord, Json, Lease, Limits, NewJob, Outcome, Status, WorkerId, settle,
 };
 use jobqueue_store::{
-    Accepted, Answer, AttemptEnd, LeaseRequest, Leased, Pooler, Settled, Store, StoreOptions, Submission, WorkerEntry,
+    Accepted, Answer, AttemptEnd, LeaseRequest, Leased, Pooler, Settled, Store, StoreOptions, Submission,
+    WorkerEntry,
 };
 use jobqueue_testkit::{Clock, TestDb};
 use sqlx::PgPool;
@@ -38,7 +39,7 @@ impl Bench {
     }
 
     /// Lets time pass; whoever keeps time starts anew.
-    pub(crate) async fn pass(&mut self, time: Duration) {
+    pub(crate) fn pass(&mut self, time: Duration) {
         self.clock.advance(time);
         self.store = Store::from_pool(self.pool.clone());
     }
@@ -193,6 +194,8 @@ pub(crate) fn json(text: &str) -> Json {
 
 /// Runs it on another thread, to make things happen at once; the test awaits it.
 #[expect(clippy::disallowed_methods, reason = "a test awaits what it starts")]
-pub(crate) fn start<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> tokio::task::JoinHandle<T> {
+pub(crate) fn start<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> tokio::task::JoinHandle<T> {
     tokio::spawn(work)
 }

@@ -57,7 +57,8 @@ pub(crate) async fn look(pool: &PgPool) -> Vec<String> {
     let mut moment = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await.unwrap();
     let mut broken = Vec::new();
     for (law, sql) in SNAPSHOT {
-        let culprits: Vec<uuid::Uuid> = sqlx::query_scalar(&format!("{PLACES} {sql}")).fetch_all(&mut *moment).await.unwrap();
+        let culprits: Vec<uuid::Uuid> =
+            sqlx::query_scalar(&format!("{PLACES} {sql}")).fetch_all(&mut *moment).await.unwrap();
         if let Some(one) = culprits.first() {
             broken.push(format!("{law}: {} jobs, for instance {one}", culprits.len()));
         }
@@ -118,7 +119,8 @@ impl History {
 
     pub(crate) fn granted(&self, leased: &[Leased], asked: u64) {
         let now = self.tick();
-        let grants = leased.iter().map(|one| Grant { job: one.job.id, epoch: one.lease.epoch(), asked, told: now });
+        let grants =
+            leased.iter().map(|one| Grant { job: one.job.id, epoch: one.lease.epoch(), asked, told: now });
         self.told.lock().unwrap().grants.extend(grants);
     }
 
@@ -140,14 +142,25 @@ impl History {
 
     /// Everything that is wrong with what was told, and what was seen broken on the way.
     pub(crate) async fn verdict(&self, pool: &PgPool) -> Vec<String> {
-        let stored: Vec<uuid::Uuid> = sqlx::query_scalar("SELECT id FROM jobqueue.body").fetch_all(pool).await.unwrap();
+        let stored: Vec<uuid::Uuid> =
+            sqlx::query_scalar("SELECT id FROM jobqueue.body").fetch_all(pool).await.unwrap();
         let told = self.told.lock().unwrap();
         let mut broken = told.broken.clone();
         let submitted: HashMap<JobId, u16> = told.submitted.iter().copied().collect();
         let stored: std::collections::HashSet<JobId> = stored.into_iter().map(JobId::from_uuid).collect();
         broken.extend(submitted.keys().filter(|id| !stored.contains(id)).map(|id| format!("I1 lost: {id}")));
-        broken.extend(stored.iter().filter(|id| !submitted.contains_key(id)).map(|id| format!("I2 nobody submitted {id}")));
-        broken.extend(told.ends.iter().filter(|(_, ends)| ends.len() > 1).map(|(one, _)| format!("I4 ended twice: {one:?}")));
+        broken.extend(
+            stored
+                .iter()
+                .filter(|id| !submitted.contains_key(id))
+                .map(|id| format!("I2 nobody submitted {id}")),
+        );
+        broken.extend(
+            told.ends
+                .iter()
+                .filter(|(_, ends)| ends.len() > 1)
+                .map(|(one, _)| format!("I4 ended twice: {one:?}")),
+        );
         broken.extend(told.epochs());
         broken.extend(told.lives(&submitted));
         broken
@@ -178,7 +191,12 @@ impl Told {
         let mut broken = Vec::new();
         for (job, max_attempts) in submitted {
             let lives = 1 + self.retried.get(job).copied().unwrap_or(0);
-            let ends: Vec<Ended> = self.ends.iter().filter(|((id, _), _)| id == job).flat_map(|(_, ends)| ends.clone()).collect();
+            let ends: Vec<Ended> = self
+                .ends
+                .iter()
+                .filter(|((id, _), _)| id == job)
+                .flat_map(|(_, ends)| ends.clone())
+                .collect();
             let finals = ends.iter().filter(|end| **end == Ended::Final).count();
             let finals = u64::try_from(finals).unwrap() + self.cancelled.get(job).copied().unwrap_or(0);
             if finals > lives {

@@ -12,8 +12,10 @@ use crate::bench::{Bench, DAY, created, delayed, draft, json, parse, production,
 #[tokio::test]
 async fn every_field_comes_back_exactly() {
     let bench = Bench::new().await;
-    let payload = r#"{ "z":1 , "a" : [18446744073709551616, 0.10, 1E5, -0, "é\u00e9😀\ud83d\ude00"], "": null}"#;
-    let tags = ["plain", "quo\"te", "back\\slash", "{curly}", "com,ma", "NULL", "😀 é", " padded ", "'", "\\\""];
+    let payload =
+        r#"{ "z":1 , "a" : [18446744073709551616, 0.10, 1E5, -0, "é\u00e9😀\ud83d\ude00"], "": null}"#;
+    let tags =
+        ["plain", "quo\"te", "back\\slash", "{curly}", "com,ma", "NULL", "😀 é", " padded ", "'", "\\\""];
     let full = JobDraft {
         queue: Some("q.1:x_y-z".into()),
         kind: "mail:send".into(),
@@ -39,7 +41,10 @@ async fn every_field_comes_back_exactly() {
     assert_eq!(Some(record.created_at), id.created_at());
     assert_eq!((&job.queue, &job.kind, job.payload.as_str()), (&asked.queue, &asked.kind, payload));
     assert_eq!((job.priority, job.attempt, job.max_attempts), (-100, 0, 1000));
-    assert_eq!((&job.retry, job.timeout, job.soft_timeout), (&asked.retry, asked.timeout, asked.soft_timeout));
+    assert_eq!(
+        (&job.retry, job.timeout, job.soft_timeout),
+        (&asked.retry, asked.timeout, asked.soft_timeout)
+    );
     assert_eq!((job.expires_at, &job.tags, &job.metadata), (asked.expires_at, &asked.tags, &asked.metadata));
     assert_eq!(job.traceparent, asked.traceparent);
     // what a worker gets is the same
@@ -59,19 +64,32 @@ async fn a_plain_job_has_no_more_than_it_was_given() {
         bench.record(id).await
     };
     let job = record.job;
-    assert_eq!((job.payload.as_str(), job.queue.as_str(), job.priority, job.max_attempts), ("{}", "default", 0, 10));
+    assert_eq!(
+        (job.payload.as_str(), job.queue.as_str(), job.priority, job.max_attempts),
+        ("{}", "default", 0, 10)
+    );
     assert_eq!((job.retry, job.timeout, job.expires_at, job.unique_key), (None, None, None, None));
     assert_eq!((job.tags.len(), job.metadata, job.traceparent), (0, None, None));
-    assert_eq!((record.status, record.run_at, record.started_at, record.finished_at), (Status::Queued, None, None, None));
-    assert_eq!((record.worker_id, record.result, record.error, record.cancel_requested), (None, None, None, false));
+    assert_eq!(
+        (record.status, record.run_at, record.started_at, record.finished_at),
+        (Status::Queued, None, None, None)
+    );
+    assert_eq!(
+        (record.worker_id, record.result, record.error, record.cancel_requested),
+        (None, None, None, false)
+    );
 }
 
 #[tokio::test]
 async fn answers_come_in_the_order_of_requests_and_jobs() {
     let bench = Bench::new().await;
     let sizes = [3, 0, 1, 5];
-    let submissions: Vec<_> = sizes.iter().map(|n| submission((0..*n).map(|i| delayed(f64::from(i % 2) * 60.0)).collect())).collect();
-    let answers: Vec<Vec<Accepted>> = bench.store.enqueue(&submissions).await.unwrap().into_iter().map(served).collect();
+    let submissions: Vec<_> = sizes
+        .iter()
+        .map(|n| submission((0..*n).map(|i| delayed(f64::from(i % 2) * 60.0)).collect()))
+        .collect();
+    let answers: Vec<Vec<Accepted>> =
+        bench.store.enqueue(&submissions).await.unwrap().into_iter().map(served).collect();
     assert_eq!(answers.iter().map(Vec::len).collect::<Vec<_>>(), [3, 0, 1, 5]);
     let ids: Vec<_> = answers.iter().flatten().copied().map(created).collect();
     assert!(ids.is_sorted() && ids.windows(2).all(|pair| pair[0] != pair[1]));
@@ -79,7 +97,7 @@ async fn answers_come_in_the_order_of_requests_and_jobs() {
         for (job, answer) in submission.jobs.iter().zip(answers) {
             let Accepted::Created { id, status } = answer else { panic!("{answer:?}") };
             assert_eq!(bench.record(*id).await.status, *status);
-            let waits = job.start == jobqueue_core::Start::After(Duration::from_secs(60));
+            let waits = job.start == jobqueue_core::Start::After(Duration::from_mins(1));
             assert_eq!(*status, if waits { Status::Scheduled } else { Status::Queued });
         }
     }
@@ -88,7 +106,7 @@ async fn answers_come_in_the_order_of_requests_and_jobs() {
 #[tokio::test]
 async fn a_past_start_is_now_and_a_delay_counts_by_the_databases_clock() {
     let mut bench = Bench::new().await;
-    bench.pass(3 * DAY).await;
+    bench.pass(3 * DAY);
     let past = JobDraft { run_at: Some("2020-01-01T00:00:00Z".into()), ..draft() };
     let past = bench.add(past).await;
     assert_eq!(bench.status(past).await, Status::Queued);
@@ -96,7 +114,9 @@ async fn a_past_start_is_now_and_a_delay_counts_by_the_databases_clock() {
     let record = bench.record(later).await;
     let wait = record.run_at.unwrap() - record.created_at;
     assert!((89_000..=91_000).contains(&wait.num_milliseconds()), "{wait}");
-    let ahead = bench.count("SELECT (extract(epoch FROM (SELECT max(created_at) FROM jobs) - now()) / 3600)::bigint").await;
+    let ahead = bench
+        .count("SELECT (extract(epoch FROM (SELECT max(created_at) FROM jobs) - now()) / 3600)::bigint")
+        .await;
     assert_eq!(ahead, 72, "ids tell the database's time");
 }
 
@@ -112,7 +132,8 @@ async fn a_thousand_jobs_of_many_names_are_one_call() {
     assert_eq!(bench.submit(drafts.collect()).await.len(), 1000);
     assert_eq!(bench.count("SELECT count(*) FROM jobs WHERE status = 'queued'").await, 1000);
     assert_eq!(bench.count("SELECT sum(created) FROM jobqueue.tally").await, 1000);
-    let odd = bench.count("SELECT count(*) FROM jobs WHERE queue = 'q3' AND kind = 'k1' AND priority = 2").await;
+    let odd =
+        bench.count("SELECT count(*) FROM jobs WHERE queue = 'q3' AND kind = 'k1' AND priority = 2").await;
     assert_eq!(odd, 9, "101, 206, … 941");
 }
 

@@ -25,7 +25,7 @@ async fn a_beat_renews_leases_that_run_low_and_tells_what_is_held() {
     let beat = bench.store.heartbeat(bench.worker, 5 * MINUTE, false).await.unwrap();
     assert_eq!((beat.known, beat.cancelled.len(), beat.held), (true, 0, vec![leased.lease.epoch()]));
     assert_eq!(expires(bench.record(id).await), first, "plenty left: nothing is written");
-    bench.pass(2 * MINUTE).await;
+    bench.pass(2 * MINUTE);
     bench.store.heartbeat(bench.worker, 5 * MINUTE, true).await.unwrap();
     let gained = (expires(bench.record(id).await) - first).num_seconds();
     assert!((119..=125).contains(&gained), "{gained}");
@@ -62,12 +62,15 @@ async fn a_remote_lease_is_extended_by_its_holder_alone() {
     let mut leased = bench.store.lease(&request(None, &["default"], 2)).await.unwrap();
     let good = copy(&leased[0].lease);
     let forged = Lease::grant(good.epoch(), Uuid::new_v4(), good.job_id(), good.ordinal(), 1).unwrap();
-    bench.pass(MINUTE).await;
+    bench.pass(MINUTE);
     bench.store.cancel(&ids[1..], &boom()).await.unwrap();
     let used = copy(&leased[1].lease);
     let answers = bench.store.extend(&[good, forged, copy(&used)], 9 * MINUTE).await.unwrap();
-    let [Extended::Until { expires_at, cancel_requested: false }, Extended::Stale, Extended::Until { cancel_requested: true, .. }] =
-        answers[..]
+    let [
+        Extended::Until { expires_at, cancel_requested: false },
+        Extended::Stale,
+        Extended::Until { cancel_requested: true, .. },
+    ] = answers[..]
     else {
         panic!("{answers:?}")
     };
@@ -87,7 +90,13 @@ async fn reports_are_fenced_and_appended() {
     let (a, b) = (copy(&leased[0].lease), copy(&leased[1].lease));
     let forged = Lease::grant(a.epoch(), a.token(), ids[1], a.ordinal(), 1).unwrap();
     let progress = |text| AttemptReport { progress: Some(json(text)), log: String::new() };
-    let reports = [(&a, log("one\n")), (&forged, log("forged\n")), (&b, progress("0.5")), (&a, progress("{\"n\":1}")), (&a, log("two\n"))];
+    let reports = [
+        (&a, log("one\n")),
+        (&forged, log("forged\n")),
+        (&b, progress("0.5")),
+        (&a, progress("{\"n\":1}")),
+        (&a, log("two\n")),
+    ];
     assert_eq!(bench.store.report(&reports).await.unwrap(), [true, false, true, true, true]);
     assert_eq!(bench.store.report(&[(&a, log("three\n"))]).await.unwrap(), [true]);
     let attempt = bench.store.attempts(ids[0]).await.unwrap().pop().unwrap();
@@ -105,7 +114,9 @@ async fn the_log_keeps_its_last_bytes_and_loses_its_nul() {
     let bench = Bench::new().await;
     let id = bench.add(draft()).await;
     let leased = bench.lease_one().await;
-    let report = async |text: &str| assert_eq!(bench.store.report(&[(&leased.lease, log(text))]).await.unwrap(), [true]);
+    let report = async |text: &str| {
+        assert_eq!(bench.store.report(&[(&leased.lease, log(text))]).await.unwrap(), [true]);
+    };
     report("a\0b").await;
     assert_eq!(stored_log(&bench, id).await, "a\u{fffd}b");
     report(&"x".repeat(MAX_LOG_BYTES)).await;

@@ -22,7 +22,10 @@ async fn the_same_request_is_answered_again_and_another_is_refused() {
     let again = one(&bench, with_key("a", "body", vec![draft(), draft()])).await;
     assert_eq!(again, Answer::Served { jobs, replayed: true });
     assert_eq!(one(&bench, with_key("a", "other", vec![draft()])).await, Answer::KeyReused);
-    let elsewhere = Submission { idempotency: Some(Idempotency::new("other", "a", "other")), ..submission(vec![draft()]) };
+    let elsewhere = Submission {
+        idempotency: Some(Idempotency::new("other", "a", "other")),
+        ..submission(vec![draft()])
+    };
     created(served(one(&bench, elsewhere).await)[0]);
     assert_eq!(bench.count("SELECT count(*) FROM jobs").await, 3);
 }

@@ -23,7 +23,8 @@ async fn queues_in_the_order_asked_then_priority_then_age() {
         expected.push((queue, priority, bench.add(at(queue, priority)).await));
     }
     expected.retain(|(queue, ..)| *queue != "c");
-    expected.sort_by_key(|(queue, priority, id)| (std::cmp::Reverse(*queue), std::cmp::Reverse(*priority), *id));
+    expected
+        .sort_by_key(|(queue, priority, id)| (std::cmp::Reverse(*queue), std::cmp::Reverse(*priority), *id));
     let asked = request(Some(bench.worker), &["b", "none", "a", "b"], 100);
     let leased = bench.store.lease(&asked).await.unwrap();
     assert_eq!(ids(&leased), expected.iter().map(|(.., id)| *id).collect::<Vec<_>>());
@@ -56,7 +57,10 @@ async fn only_the_kinds_asked_for() {
     let bench = Bench::new().await;
     let kind = |kind: &str| JobDraft { kind: kind.into(), ..draft() };
     let (a, _, c) = (bench.add(kind("a")).await, bench.add(kind("b")).await, bench.add(kind("c")).await);
-    let asked = |kinds: &[&str]| LeaseRequest { kinds: kinds.iter().map(|k| k.parse().unwrap()).collect(), ..bench.request(10) };
+    let asked = |kinds: &[&str]| LeaseRequest {
+        kinds: kinds.iter().map(|k| k.parse().unwrap()).collect(),
+        ..bench.request(10)
+    };
     assert_eq!(bench.store.lease(&asked(&["unknown"])).await.unwrap().len(), 0);
     assert_eq!(ids(&bench.store.lease(&asked(&["c", "a", "unknown"])).await.unwrap()), [a, c]);
 }
@@ -91,7 +95,7 @@ async fn an_expired_job_is_cancelled_on_the_way_and_leaves_no_attempt() {
     let expiring = JobDraft { expires_at: Some("2100-01-01T00:00:00Z".into()), ..draft() };
     let late = bench.add(expiring.clone()).await;
     let fine = bench.add(draft()).await;
-    bench.pass(MINUTE * 60 * 24 * 366 * 80).await;
+    bench.pass(MINUTE * 60 * 24 * 366 * 80);
     assert_eq!(ids(&bench.lease(10).await), [fine]);
     let record = bench.record(late).await;
     assert_eq!((record.status, record.error.unwrap().kind.as_str()), (Status::Cancelled, "expired"));
@@ -104,13 +108,13 @@ async fn the_wait_of_a_first_attempt_counts_from_its_start() {
     let mut bench = Bench::new().await;
     bench.add(draft()).await;
     bench.add(delayed(60.0)).await;
-    bench.pass(3 * MINUTE).await;
+    bench.pass(3 * MINUTE);
     assert_eq!(bench.store.promote_due(10).await.unwrap().jobs, 1);
     let mut leased = bench.lease(10).await;
     let waits: Vec<u64> = leased.iter().map(|leased| leased.waited.unwrap().as_secs() / 60).collect();
     assert_eq!(waits, [3, 2]);
     bench.end(leased.remove(0), failed()).await;
-    bench.pass(MINUTE).await;
+    bench.pass(MINUTE);
     bench.store.promote_due(10).await.unwrap();
     assert_eq!(bench.lease_one().await.waited, None);
 }
@@ -149,8 +153,17 @@ async fn workers_at_once_never_share_a_job() {
 async fn a_row_that_makes_no_sense_becomes_a_dead_letter_and_stops_nobody() {
     let bench = Bench::new().await;
     let (bad, gone, good) = (bench.add(draft()).await, bench.add(draft()).await, bench.add(draft()).await);
-    bench.execute(&format!("UPDATE jobqueue.body SET retry = '{{\"strategy\":\"nonsense\"}}' WHERE id = '{bad}'")).await;
+    bench
+        .execute(&format!(
+            "UPDATE jobqueue.body SET retry = '{{\"strategy\":\"nonsense\"}}' WHERE id = '{bad}'"
+        ))
+        .await;
     bench.execute(&format!("DELETE FROM jobqueue.body WHERE id = '{gone}'")).await;
     assert_eq!(ids(&bench.lease(10).await), [good]);
-    assert_eq!(bench.count("SELECT count(*) FROM jobqueue.outcome WHERE status = 6 AND error->>'type' = 'corrupt'").await, 2);
+    assert_eq!(
+        bench
+            .count("SELECT count(*) FROM jobqueue.outcome WHERE status = 6 AND error->>'type' = 'corrupt'")
+            .await,
+        2
+    );
 }

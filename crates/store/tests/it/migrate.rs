@@ -9,7 +9,9 @@ use crate::bench::{Bench, draft, production, submission};
 async fn it_is_applied_once_and_works() {
     let db = TestDb::empty().await;
     let store = production(&db, Pooler::None, 2);
-    let Err(StoreError::Schema(sentence)) = store.check_schema().await else { panic!("an empty database passed") };
+    let Err(StoreError::Schema(sentence)) = store.check_schema().await else {
+        panic!("an empty database passed")
+    };
     assert!(sentence.contains("jobqueue migrate"), "{sentence}");
     let first = Store::migrate(db.url()).await.unwrap();
     assert_eq!(first.now.len(), first.total);
@@ -24,7 +26,8 @@ async fn it_is_applied_once_and_works() {
 async fn several_places_at_once_are_one_after_the_other() {
     let db = TestDb::empty().await;
     let runs = futures_util::future::join_all((0..4).map(|_| Store::migrate(db.url()))).await;
-    let applied: Vec<usize> = runs.into_iter().map(|run| run.unwrap().now.len()).filter(|now| *now > 0).collect();
+    let applied: Vec<usize> =
+        runs.into_iter().map(|run| run.unwrap().now.len()).filter(|now| *now > 0).collect();
     assert_eq!(applied.len(), 1, "one of them did it all");
 }
 
@@ -37,10 +40,16 @@ async fn a_schema_of_another_time_is_refused_both_ways() {
         (SCHEMA_VERSION + 1, SCHEMA_VERSION, true, ""),
         (SCHEMA_VERSION + 5, SCHEMA_VERSION + 1, false, "upgrade it"),
     ] {
-        bench.execute(&format!("UPDATE jobqueue.schema_version SET version = {version}, oldest_binary = {oldest}")).await;
+        bench
+            .execute(&format!(
+                "UPDATE jobqueue.schema_version SET version = {version}, oldest_binary = {oldest}"
+            ))
+            .await;
         match bench.store.check_schema().await {
             Ok(()) => assert!(accepted, "{version}"),
-            Err(StoreError::Schema(sentence)) => assert!(!accepted && sentence.contains(advice), "{sentence}"),
+            Err(StoreError::Schema(sentence)) => {
+                assert!(!accepted && sentence.contains(advice), "{sentence}");
+            }
             Err(other) => panic!("{other}"),
         }
     }

@@ -30,7 +30,11 @@ async fn caught(sabotage: &'static str, law: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_loses_a_job_is_caught() {
-    caught("DELETE FROM jobqueue.scheduled WHERE job_id = (SELECT job_id FROM jobqueue.scheduled LIMIT 1)", "I13").await;
+    caught(
+        "DELETE FROM jobqueue.scheduled WHERE job_id = (SELECT job_id FROM jobqueue.scheduled LIMIT 1)",
+        "I13",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -58,7 +58,7 @@ impl Subject {
             },
             Verb::Expire => {
                 let before = self.bench.status(self.id).await;
-                self.bench.pass(DAY * 366 * 90).await;
+                self.bench.pass(DAY * 366 * 90);
                 self.bench.store.expire_due(10).await.unwrap();
                 self.bench.status(self.id).await != before
             }
@@ -68,7 +68,7 @@ impl Subject {
                 other => return Err(format!("{other:?}")),
             },
             Verb::Prune => {
-                self.bench.pass(40 * DAY).await;
+                self.bench.pass(40 * DAY);
                 let retention = Retention { completed: DAY, failed: DAY };
                 self.bench.store.prune(retention).await.unwrap().jobs > 0
             }
@@ -124,7 +124,8 @@ async fn every_status_on_every_verb_is_as_the_table_says() {
                 Move::Refused => (false, Some(status)),
             };
             assert_eq!((said, subject.stands().await), expected, "{status} {verb:?}");
-            let conserved = "SELECT (SELECT sum(created - pruned) FROM jobqueue.tally) - (SELECT count(*) FROM jobs)";
+            let conserved =
+                "SELECT (SELECT sum(created - pruned) FROM jobqueue.tally) - (SELECT count(*) FROM jobs)";
             assert_eq!(subject.bench.count(conserved).await, 0, "{status} {verb:?}");
         }
     }
@@ -133,7 +134,7 @@ async fn every_status_on_every_verb_is_as_the_table_says() {
 #[tokio::test]
 async fn a_lost_lease_requeues_as_the_reaper_does_it() {
     let mut subject = subject(Status::Running).await;
-    subject.bench.pass(MINUTE).await;
+    subject.bench.pass(MINUTE);
     let reclaimed = subject.bench.store.reclaim(Duration::from_secs(30), Duration::ZERO, 10).await.unwrap();
     assert_eq!(reclaimed.jobs, [subject.id]);
     assert_eq!(Move::To(subject.stands().await.unwrap()), Status::Running.on(Verb::Requeue));

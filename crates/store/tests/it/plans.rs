@@ -21,9 +21,20 @@ const FILL: &str = "
 
 /// Nobody knows what plan a statement got but the server's log, so statements are run as the store runs them and asked again here.
 async fn big(analyzed: bool) -> (TestServer, Store, PgPool) {
-    let settings = [("shared_preload_libraries", "auto_explain"), ("auto_explain.log_min_duration", "0"), ("auto_explain.log_format", "text"),
-        ("autovacuum", "off"), ("fsync", "off"), ("auto_explain.log_analyze", "on"), ("auto_explain.log_timing", "off"), ("log_destination", "csvlog"),
-        ("logging_collector", "on"), ("log_directory", "log"), ("log_filename", "all.log"), ("log_truncate_on_rotation", "off")];
+    let settings = [
+        ("shared_preload_libraries", "auto_explain"),
+        ("auto_explain.log_min_duration", "0"),
+        ("auto_explain.log_format", "text"),
+        ("autovacuum", "off"),
+        ("fsync", "off"),
+        ("auto_explain.log_analyze", "on"),
+        ("auto_explain.log_timing", "off"),
+        ("log_destination", "csvlog"),
+        ("logging_collector", "on"),
+        ("log_directory", "log"),
+        ("log_filename", "all.log"),
+        ("log_truncate_on_rotation", "off"),
+    ];
     let server = TestServer::with_settings(&settings).await;
     let pool = server.pool();
     sqlx::raw_sql(FILL).execute(&pool).await.unwrap();
@@ -44,14 +55,23 @@ async fn big(analyzed: bool) -> (TestServer, Store, PgPool) {
 async fn plans(pool: &PgPool, name: &str) -> Vec<Vec<String>> {
     let log: String = sqlx::query_scalar("SELECT pg_read_file('log/all.csv')").fetch_one(pool).await.unwrap();
     let start = format!("Query Text: -- {name}\n");
-    log.split("duration: ").filter(|entry| entry.contains(&start)).map(|entry| entry.lines().map(str::to_owned).collect()).collect()
+    log.split("duration: ")
+        .filter(|entry| entry.contains(&start))
+        .map(|entry| entry.lines().map(str::to_owned).collect())
+        .collect()
 }
 
 /// A line of a plan that reads a table from end to end, if it read more than a handful of rows.
 fn walks(plan: &[String]) -> Option<&String> {
     plan.iter().find(|line| {
-        let rows = line.split("actual rows=").nth(1).and_then(|rest| rest.split([' ', '.']).next()).and_then(|n| n.parse::<f64>().ok());
-        let big = ["body", "outcome", "ready", "scheduled", "attempt"].iter().any(|table| line.contains(&format!(" on {table}")));
+        let rows = line
+            .split("actual rows=")
+            .nth(1)
+            .and_then(|rest| rest.split([' ', '.']).next())
+            .and_then(|n| n.parse::<f64>().ok());
+        let big = ["body", "outcome", "ready", "scheduled", "attempt"]
+            .iter()
+            .any(|table| line.contains(&format!(" on {table}")));
         line.contains("Seq Scan") && big || rows.is_some_and(|rows| rows > 2500.0)
     })
 }
@@ -64,13 +84,25 @@ async fn cycles(store: &Store) -> Vec<JobId> {
         assert_eq!(leased.len(), 100);
         ids.extend(leased.iter().map(|leased| leased.job.id));
         let mut ends: Vec<_> = leased.into_iter().map(|one| end(one, Outcome::Completed(None))).collect();
-        ends.extend(store.lease(&request(None, &["default"], 3)).await.unwrap().into_iter().map(|one| end(one, crate::bench::failed())));
+        ends.extend(
+            store
+                .lease(&request(None, &["default"], 3))
+                .await
+                .unwrap()
+                .into_iter()
+                .map(|one| end(one, crate::bench::failed())),
+        );
         store.settle(ends).await.unwrap();
         store.jobs_by_id(&ids[..20]).await.unwrap();
         store.job(ids[0]).await.unwrap();
         store.cancel(&ids[..5], &crate::bench::boom()).await.unwrap();
         store.promote_due(100).await.unwrap();
-        for statuses in [vec![], vec![jobqueue_core::Status::Completed], vec![jobqueue_core::Status::Failed], vec![jobqueue_core::Status::Queued]] {
+        for statuses in [
+            vec![],
+            vec![jobqueue_core::Status::Completed],
+            vec![jobqueue_core::Status::Failed],
+            vec![jobqueue_core::Status::Queued],
+        ] {
             let filter = JobFilter { statuses, ..JobFilter::default() };
             assert_eq!(store.list(&filter, None, 50).await.unwrap().jobs.len(), 50);
         }
@@ -81,12 +113,20 @@ async fn cycles(store: &Store) -> Vec<JobId> {
 async fn hot_statements_look_up(analyzed: bool) {
     let (_server, store, pool) = big(analyzed).await;
     cycles(&store).await;
-    let all: i64 = sqlx::query("SELECT count(*) FROM jobqueue.outcome").fetch_one(&pool).await.unwrap().get(0);
+    let all: i64 =
+        sqlx::query("SELECT count(*) FROM jobqueue.outcome").fetch_one(&pool).await.unwrap().get(0);
     assert_eq!(all, 201_200);
-    for name in ["store.lease", "store.bodies", "store.settle", "store.places", "store.withdraw", "store.promote", "store.list"] {
+    for name in [
+        "store.lease",
+        "store.bodies",
+        "store.settle",
+        "store.places",
+        "store.withdraw",
+        "store.promote",
+        "store.list",
+    ] {
         let plans = plans(&pool, name).await;
         assert!(plans.len() >= 12, "{name}: {} plans were logged", plans.len());
-        eprintln!("#### {name} {analyzed} {}\n{}", plans.len(), plans.last().unwrap().join("\n"));
         for plan in plans {
             assert_eq!(walks(&plan), None, "{name}, analyzed: {analyzed}\n{}", plan.join("\n"));
         }

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use jobqueue_core::job::UniqueDraft;
 use jobqueue_core::{JobDraft, OnConflict, Outcome, RetryPolicy, WorkerId, settle};
-use jobqueue_store::{Accepted, AttemptEnd, Cancelled, LeaseRequest, Leased, Pooler, Retried, Settled, Store, StoreError};
+use jobqueue_store::{
+    Accepted, AttemptEnd, Cancelled, LeaseRequest, Leased, Pooler, Retried, Settled, Store, StoreError,
+};
 use jobqueue_testkit::TestDb;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -119,8 +121,12 @@ async fn worker(world: World, mut dice: StdRng) {
     let mut zombies: Vec<Leased> = Vec::new();
     while world.goes_on() {
         let remote = dice.random_bool(0.3);
-        let duration = if remote { Duration::from_millis(dice.random_range(1..60)) } else { Duration::from_mins(1) };
-        let wish = LeaseRequest { duration, ..request((!remote).then_some(me), &["a", "b", "a"], dice.random_range(1..100)) };
+        let duration =
+            if remote { Duration::from_millis(dice.random_range(1..60)) } else { Duration::from_mins(1) };
+        let wish = LeaseRequest {
+            duration,
+            ..request((!remote).then_some(me), &["a", "b", "a"], dice.random_range(1..100))
+        };
         let asked = world.history.tick();
         let leased = world.heard("lease", world.store.lease(&wish).await);
         world.history.granted(&leased, asked);
@@ -163,7 +169,8 @@ async fn end_all(world: &World, ends: Vec<(Leased, Outcome)>) {
         let (job, epoch) = (leased.job.id, leased.lease.epoch());
         let given_back = matches!(outcome, Outcome::Snoozed(_) | Outcome::Released);
         let settlement = settle(&leased.job, outcome, 0.5);
-        let lease = if world.tokens_leak { crate::mutants::leaked(world, &leased.lease).await } else { leased.lease };
+        let lease =
+            if world.tokens_leak { crate::mutants::leaked(world, &leased.lease).await } else { leased.lease };
         told.push((job, epoch, given_back));
         calls.push(AttemptEnd { lease, settlement, ran: None, holds_key: leased.job.unique_key.is_some() });
     }
@@ -181,10 +188,13 @@ async fn end_all(world: &World, ends: Vec<(Leased, Outcome)>) {
 async fn operator(world: World, mut dice: StdRng) {
     while world.goes_on() {
         let count = dice.random_range(1..8);
-        let some: Vec<_> = (0..count).filter_map(|_| world.history.any(dice.random_range(0..1_000_000))).collect();
+        let some: Vec<_> =
+            (0..count).filter_map(|_| world.history.any(dice.random_range(0..1_000_000))).collect();
         if dice.random_bool(0.5) {
             let mut told = std::collections::HashSet::new();
-            for (id, answer) in some.iter().zip(world.heard("cancel", world.store.cancel(&some, &boom()).await)) {
+            for (id, answer) in
+                some.iter().zip(world.heard("cancel", world.store.cancel(&some, &boom()).await))
+            {
                 match answer {
                     Cancelled::Now if told.insert(*id) => world.history.cancelled(*id),
                     Cancelled::Unknown => world.history.broken(vec![format!("I1 cancel does not know {id}")]),
@@ -196,7 +206,9 @@ async fn operator(world: World, mut dice: StdRng) {
             once.sort_unstable();
             once.dedup();
             // a life is counted before it can begin
-            once.iter().for_each(|id| world.history.retried(*id));
+            for id in &once {
+                world.history.retried(*id);
+            }
             let answers = world.heard("retry", world.store.retry(&once).await);
             if answers.contains(&Retried::Unknown) {
                 world.history.broken(vec!["I1 retry does not know a job".to_owned()]);
@@ -251,6 +263,9 @@ async fn every_interleaving_keeps_the_laws() {
     assert_eq!(broken, Vec::<String>::new());
     drain(&world).await;
     assert_eq!(world.history.verdict(&world.pool).await, Vec::<String>::new());
-    let ran: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs WHERE status = 'completed'").fetch_one(&world.pool).await.unwrap();
+    let ran: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs WHERE status = 'completed'")
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
     assert!(ran > 20, "they did something: {ran}");
 }

@@ -10,11 +10,24 @@ use crate::bench::{Bench, DAY, MINUTE, boom, copy, delayed, draft, failed, reque
 /// Two jobs in each status, of different queues, kinds and tags.
 async fn zoo(bench: &Bench) -> Vec<(JobId, Status, JobDraft)> {
     let mut zoo = Vec::new();
-    for (queue, kind, tags) in [("a", "x", vec!["red".to_owned()]), ("b", "y", vec!["red".to_owned(), "blue".to_owned()])] {
-        let draft = |priority| JobDraft { queue: Some(queue.into()), kind: kind.into(), tags: tags.clone(), priority: Some(priority), ..JobDraft::default() };
-        for (outcome, status) in [(Outcome::Completed(None), Status::Completed), (Outcome::Discarded(boom()), Status::Failed), (Outcome::Cancelled, Status::Cancelled)] {
+    for (queue, kind, tags) in
+        [("a", "x", vec!["red".to_owned()]), ("b", "y", vec!["red".to_owned(), "blue".to_owned()])]
+    {
+        let draft = |priority| JobDraft {
+            queue: Some(queue.into()),
+            kind: kind.into(),
+            tags: tags.clone(),
+            priority: Some(priority),
+            ..JobDraft::default()
+        };
+        for (outcome, status) in [
+            (Outcome::Completed(None), Status::Completed),
+            (Outcome::Discarded(boom()), Status::Failed),
+            (Outcome::Cancelled, Status::Cancelled),
+        ] {
             let id = bench.add(draft(100)).await;
-            let leased = bench.store.lease(&request(Some(bench.worker), &[queue], 1)).await.unwrap().pop().unwrap();
+            let leased =
+                bench.store.lease(&request(Some(bench.worker), &[queue], 1)).await.unwrap().pop().unwrap();
             bench.end(leased, outcome).await;
             zoo.push((id, status, draft(100)));
         }
@@ -36,15 +49,25 @@ async fn each_filter_finds_what_it_says() {
     let bench = Bench::new().await;
     let zoo = zoo(&bench).await;
     let all = JobFilter::default();
-    let of = |keep: &dyn Fn(&(JobId, Status, JobDraft)) -> bool| zoo.iter().filter(|one| keep(one)).map(|one| one.0).collect::<HashSet<_>>();
+    let of = |keep: &dyn Fn(&(JobId, Status, JobDraft)) -> bool| {
+        zoo.iter().filter(|one| keep(one)).map(|one| one.0).collect::<HashSet<_>>()
+    };
     assert_eq!(found(&bench.store, &all).await, of(&|_| true));
     for status in Status::ALL {
         let filter = JobFilter { statuses: vec![status], ..all.clone() };
         assert_eq!(found(&bench.store, &filter).await, of(&|one| one.1 == status), "{status}");
         let page = bench.store.list(&filter, None, 100).await.unwrap();
         assert!(page.jobs.iter().all(|record| record.status == status), "{status}");
-        let both = JobFilter { queues: vec!["b".parse().unwrap()], tags: vec!["blue".into(), "red".into()], ..filter };
-        assert_eq!(found(&bench.store, &both).await, of(&|one| one.1 == status && one.2.kind == "y"), "{status}");
+        let both = JobFilter {
+            queues: vec!["b".parse().unwrap()],
+            tags: vec!["blue".into(), "red".into()],
+            ..filter
+        };
+        assert_eq!(
+            found(&bench.store, &both).await,
+            of(&|one| one.1 == status && one.2.kind == "y"),
+            "{status}"
+        );
     }
     let some = JobFilter { statuses: vec![Status::Failed, Status::Queued, Status::Running], ..all.clone() };
     assert_eq!(found(&bench.store, &some).await, of(&|one| some.statuses.contains(&one.1)));
@@ -54,7 +77,10 @@ async fn each_filter_finds_what_it_says() {
     assert_eq!(found(&bench.store, &kinds).await, of(&|one| one.2.kind == "y"));
     let tags = JobFilter { tags: vec!["blue".into()], ..all.clone() };
     assert_eq!(found(&bench.store, &tags).await, of(&|one| one.2.kind == "y"));
-    for filter in [JobFilter { tags: vec!["green".into()], ..all.clone() }, JobFilter { kinds: vec!["none".parse().unwrap()], ..all.clone() }] {
+    for filter in [
+        JobFilter { tags: vec!["green".into()], ..all.clone() },
+        JobFilter { kinds: vec!["none".parse().unwrap()], ..all.clone() },
+    ] {
         assert_eq!(found(&bench.store, &filter).await, HashSet::new());
     }
 }
@@ -65,7 +91,7 @@ async fn moments_narrow_by_submission() {
     let mut ids = Vec::new();
     for _ in 0..3 {
         ids.push(bench.add(draft()).await);
-        bench.pass(DAY).await;
+        bench.pass(DAY);
     }
     let middle = ids[1].created_at();
     let after = JobFilter { created_after: middle, ..JobFilter::default() };
@@ -91,7 +117,9 @@ async fn paging_leaves_no_gap_and_repeats_nothing() {
                 let page = bench.store.list(&filter, after, size).await.unwrap();
                 paged.extend(page.jobs.into_iter().map(|record| record.job.id));
                 after = page.next;
-                if after.is_none() { break; }
+                if after.is_none() {
+                    break;
+                }
             }
             assert_eq!(paged, whole, "{size}");
         }
@@ -103,7 +131,8 @@ async fn many_are_read_in_the_order_asked_and_unknown_ones_left_out() {
     let bench = Bench::new().await;
     let ids = bench.add_many(3).await;
     let asked = [ids[2], JobId::from_ticks(1 << 50, 0), ids[0]];
-    let read: Vec<JobId> = bench.store.jobs_by_id(&asked).await.unwrap().into_iter().map(|record| record.job.id).collect();
+    let read: Vec<JobId> =
+        bench.store.jobs_by_id(&asked).await.unwrap().into_iter().map(|record| record.job.id).collect();
     assert_eq!(read, [ids[2], ids[0]]);
     assert_eq!(bench.store.job(JobId::from_ticks(1 << 50, 0)).await.unwrap(), None);
     assert_eq!(bench.store.events(JobId::from_ticks(1 << 50, 0)).await.unwrap(), None);
@@ -115,7 +144,10 @@ async fn a_running_job_tells_who_runs_it() {
     let ids = bench.add_many(2).await;
     let leased = bench.lease(2).await;
     let record = bench.record(ids[1]).await;
-    assert_eq!((record.status, record.worker_id, record.job.attempt), (Status::Running, Some(bench.worker), 1));
+    assert_eq!(
+        (record.status, record.worker_id, record.job.attempt),
+        (Status::Running, Some(bench.worker), 1)
+    );
     let lasts = record.lease_expires_at.unwrap() - record.started_at.unwrap();
     assert_eq!(lasts.to_std().unwrap(), 5 * MINUTE);
     let twice = [copy(&leased[1].lease), copy(&leased[0].lease)];
@@ -128,7 +160,7 @@ async fn events_tell_the_whole_life() {
     let mut bench = Bench::new().await;
     let id = bench.add(delayed(60.0)).await;
     for (at, outcome) in [failed(), Outcome::Released, Outcome::Discarded(boom())].into_iter().enumerate() {
-        bench.pass(2 * MINUTE).await;
+        bench.pass(2 * MINUTE);
         bench.store.promote_due(10).await.unwrap();
         let leased = bench.lease_one().await;
         assert_eq!(leased.job.attempt, [1, 2, 2][at]);
@@ -137,16 +169,24 @@ async fn events_tell_the_whole_life() {
     bench.store.retry(&[id]).await.unwrap();
     bench.store.cancel(&[id], &boom()).await.unwrap();
     let events = bench.store.events(id).await.unwrap().unwrap();
-    let told: Vec<(&str, Option<u16>)> = events.iter().map(|event| (event.event.as_str(), event.attempt)).collect();
+    let told: Vec<(&str, Option<u16>)> =
+        events.iter().map(|event| (event.event.as_str(), event.attempt)).collect();
     let expected = [
-        ("created", None), ("started", Some(1)), ("retried", Some(1)), ("started", Some(2)), ("released", Some(2)),
-        ("started", Some(2)), ("failed", Some(2)), ("cancelled", None),
+        ("created", None),
+        ("started", Some(1)),
+        ("retried", Some(1)),
+        ("started", Some(2)),
+        ("released", Some(2)),
+        ("started", Some(2)),
+        ("failed", Some(2)),
+        ("cancelled", None),
     ];
     assert_eq!(told, expected);
     assert!(events.is_sorted_by_key(|event| event.at));
     assert_eq!(events[2].error, Some(boom()));
     let done = bench.done(draft()).await;
-    let told: Vec<String> = bench.store.events(done).await.unwrap().unwrap().into_iter().map(|event| event.event).collect();
+    let told: Vec<String> =
+        bench.store.events(done).await.unwrap().unwrap().into_iter().map(|event| event.event).collect();
     assert_eq!(told, ["created", "started", "completed"]);
 }
 
@@ -164,8 +204,16 @@ async fn the_census_counts_and_the_tallies_fold() {
         }
         let census = bench.store.census().await.unwrap();
         for (queue, pruned) in census.queues.iter().zip([0, 1]) {
-            assert_eq!((queue.created, queue.completed, queue.failed, queue.cancelled), (6, 1, 1, 1), "{queue:?}");
-            assert_eq!((queue.leased, queue.retried, queue.lost, queue.pruned), (4, 0, 0, pruned), "{queue:?}");
+            assert_eq!(
+                (queue.created, queue.completed, queue.failed, queue.cancelled),
+                (6, 1, 1, 1),
+                "{queue:?}"
+            );
+            assert_eq!(
+                (queue.leased, queue.retried, queue.lost, queue.pruned),
+                (4, 0, 0, pruned),
+                "{queue:?}"
+            );
             if folded {
                 assert_eq!((queue.scheduled, queue.queued + pruned, queue.running), (1, 1, 1), "{queue:?}");
                 assert_eq!(queue.taken_at, Some(queue.taken_at.unwrap().min(queue.now)));
@@ -215,6 +263,7 @@ async fn queues_are_paused_configured_and_purged() {
         let gone = draft.queue.as_deref() == Some("a") && waits;
         assert_eq!(bench.store.job(id).await.unwrap().is_none(), gone, "{status}");
     }
-    let lost = "SELECT (SELECT sum(created - pruned) FROM jobqueue.tally) - (SELECT count(*) FROM jobqueue.body)";
+    let lost =
+        "SELECT (SELECT sum(created - pruned) FROM jobqueue.tally) - (SELECT count(*) FROM jobqueue.body)";
     assert_eq!(bench.count(lost).await, 0);
 }

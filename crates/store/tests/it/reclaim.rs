@@ -21,14 +21,17 @@ async fn a_dead_workers_jobs_run_again_and_cost_the_attempt() {
     let mut leased = bench.lease(70).await;
     bench.end(leased.remove(3), Outcome::Completed(None)).await;
     assert_eq!(reclaim(&bench).await, []);
-    bench.pass(Duration::from_secs(31)).await;
+    bench.pass(Duration::from_secs(31));
     let reclaimed: Reclaimed = bench.store.reclaim(STALE, Duration::ZERO, 100).await.unwrap();
     assert_eq!((reclaimed.jobs.len(), reclaimed.queues), (69, vec!["default".parse().unwrap()]));
     assert_eq!(bench.status(ids[3]).await, Status::Completed);
     let record = bench.record(ids[0]).await;
     assert_eq!((record.status, record.job.attempt), (Status::Queued, 1));
     let attempts = bench.store.attempts(ids[0]).await.unwrap();
-    assert_eq!((attempts[0].ended.as_str(), attempts[0].error.as_ref().unwrap().kind.as_str()), ("lost", "lease_lost"));
+    assert_eq!(
+        (attempts[0].ended.as_str(), attempts[0].error.as_ref().unwrap().kind.as_str()),
+        ("lost", "lease_lost")
+    );
     assert_eq!(bench.end(leased.remove(0), Outcome::Completed(None)).await, Settled::Stale);
     assert_eq!(bench.lease_one().await.job.attempt, 2);
     assert_eq!(reclaim(&bench).await.len(), 1, "the worker is still dead");
@@ -40,7 +43,7 @@ async fn a_worker_that_beats_keeps_what_it_holds() {
     bench.add(draft()).await;
     let leased = bench.lease_one().await;
     for _ in 0..40 {
-        bench.pass(Duration::from_secs(20)).await;
+        bench.pass(Duration::from_secs(20));
         bench.store.heartbeat(bench.worker, MINUTE, false).await.unwrap();
         assert_eq!(reclaim(&bench).await, []);
     }
@@ -53,12 +56,12 @@ async fn a_lease_ends_by_its_own_time_too() {
     let id = bench.add(draft()).await;
     let short = LeaseRequest { duration: MINUTE, ..request(None, &["default"], 1) };
     let leased = bench.store.lease(&short).await.unwrap().pop().unwrap();
-    bench.pass(Duration::from_secs(59)).await;
+    bench.pass(Duration::from_secs(59));
     assert_eq!(reclaim(&bench).await, [], "a remote worker has no beat, only its time");
     bench.store.extend(&[crate::bench::copy(&leased.lease)], MINUTE).await.unwrap();
-    bench.pass(Duration::from_secs(59)).await;
+    bench.pass(Duration::from_secs(59));
     assert_eq!(reclaim(&bench).await, []);
-    bench.pass(Duration::from_secs(2)).await;
+    bench.pass(Duration::from_secs(2));
     assert_eq!(reclaim(&bench).await, [id]);
 }
 
@@ -76,7 +79,7 @@ async fn nothing_is_reclaimed_soon_after_an_outage() {
     let mut bench = Bench::new().await;
     let id = bench.add(draft()).await;
     bench.lease_one().await;
-    bench.pass(MINUTE).await;
+    bench.pass(MINUTE);
     let day = Duration::from_hours(24);
     assert_eq!(bench.store.reclaim(STALE, day, 100).await.unwrap(), Reclaimed::default());
     assert_eq!(reclaim(&bench).await, [id]);
@@ -90,7 +93,7 @@ async fn a_crash_too_many_is_a_dead_letter_and_frees_the_key() {
     for status in [Status::Queued, Status::Failed] {
         bench.register(bench.worker).await;
         bench.lease_one().await;
-        bench.pass(MINUTE).await;
+        bench.pass(MINUTE);
         assert_eq!(reclaim(&bench).await, [id]);
         assert_eq!(bench.status(id).await, status);
         let freed = status == Status::Failed;
@@ -105,7 +108,7 @@ async fn a_wish_to_cancel_is_heeded_when_the_worker_dies() {
     let id = bench.add(draft()).await;
     bench.lease_one().await;
     bench.store.cancel(&[id], &boom()).await.unwrap();
-    bench.pass(MINUTE).await;
+    bench.pass(MINUTE);
     assert_eq!(reclaim(&bench).await, [id]);
     assert_eq!(bench.status(id).await, Status::Cancelled);
 }
@@ -118,16 +121,18 @@ async fn reapers_and_zombies_at_once_end_each_attempt_once() {
     for _ in 0..25 {
         zombies.extend(bench.lease(4).await);
     }
-    bench.pass(MINUTE).await;
+    bench.pass(MINUTE);
     let mut reapers = Vec::new();
     for _ in 0..3 {
         let store = bench.store.clone();
-        reapers.push(start(async move { store.reclaim(STALE, Duration::ZERO, 10).await.unwrap().jobs.len() }));
+        reapers
+            .push(start(async move { store.reclaim(STALE, Duration::ZERO, 10).await.unwrap().jobs.len() }));
     }
     let settles: Vec<_> = zombies
         .iter()
         .map(|zombie| {
-            let (store, end) = (bench.store.clone(), crate::bench::end(twin(zombie), Outcome::Completed(None)));
+            let (store, end) =
+                (bench.store.clone(), crate::bench::end(twin(zombie), Outcome::Completed(None)));
             start(async move { store.settle(vec![end]).await.unwrap()[0] != Settled::Stale })
         })
         .collect();
@@ -140,6 +145,12 @@ async fn reapers_and_zombies_at_once_end_each_attempt_once() {
     }
     lost += reclaim(&bench).await.len();
     assert_eq!(lost + completed, 100);
-    assert_eq!(bench.count("SELECT count(*) FROM jobs WHERE status = 'completed'").await, i64::try_from(completed).unwrap());
-    assert_eq!(bench.count("SELECT count(*) FROM jobs WHERE status = 'queued'").await, i64::try_from(lost).unwrap());
+    assert_eq!(
+        bench.count("SELECT count(*) FROM jobs WHERE status = 'completed'").await,
+        i64::try_from(completed).unwrap()
+    );
+    assert_eq!(
+        bench.count("SELECT count(*) FROM jobs WHERE status = 'queued'").await,
+        i64::try_from(lost).unwrap()
+    );
 }

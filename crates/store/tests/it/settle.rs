@@ -12,7 +12,12 @@ use crate::bench::{Bench, MINUTE, boom, copy, draft, end, failed, json, start, t
 async fn each_ending_leads_where_it_says() {
     let bench = Bench::new().await;
     let cases: [(Outcome, Status, u16, &str); 7] = [
-        (Outcome::Completed(Some(json(r#"{"b":1, "a":18446744073709551616}"#))), Status::Completed, 1, "completed"),
+        (
+            Outcome::Completed(Some(json(r#"{"b":1, "a":18446744073709551616}"#))),
+            Status::Completed,
+            1,
+            "completed",
+        ),
         (failed(), Status::Scheduled, 1, "retried"),
         (Outcome::Discarded(boom()), Status::Failed, 1, "failed"),
         (Outcome::Snoozed(Duration::from_secs(7)), Status::Scheduled, 0, "snoozed"),
@@ -31,14 +36,19 @@ async fn each_ending_leads_where_it_says() {
         let attempts = bench.store.attempts(id).await.unwrap();
         assert_eq!(attempts.len(), 1);
         assert_eq!((attempts[0].ended.as_str(), attempts[0].attempt), (ended, 1));
-        let has_error = matches!(outcome, Outcome::Failed { .. } | Outcome::Discarded(_) | Outcome::Cancelled | Outcome::LeaseLost);
+        let has_error = matches!(
+            outcome,
+            Outcome::Failed { .. } | Outcome::Discarded(_) | Outcome::Cancelled | Outcome::LeaseLost
+        );
         assert_eq!(attempts[0].error.is_some(), has_error, "{ended}");
         if let Outcome::Completed(result) = outcome {
             assert_eq!(record.result, result);
         }
         bench.store.cancel(&[id], &boom()).await.unwrap();
     }
-    let sums = bench.count("SELECT sum(completed * 1000 + failed * 100 + retried * 10 + lost) FROM jobqueue.tally").await;
+    let sums = bench
+        .count("SELECT sum(completed * 1000 + failed * 100 + retried * 10 + lost) FROM jobqueue.tally")
+        .await;
     assert_eq!(sums, 1111);
 }
 
@@ -52,7 +62,7 @@ async fn attempts_end_with_the_last_one() {
         assert_eq!(leased.job.attempt, attempt);
         assert_eq!(bench.end(leased, failed()).await, Settled::Applied(status));
         assert_eq!(bench.store.promote_due(10).await.unwrap().jobs, 0, "not before its time");
-        bench.pass(MINUTE + Duration::from_secs(1)).await;
+        bench.pass(MINUTE + Duration::from_secs(1));
         bench.store.promote_due(10).await.unwrap();
     }
     let record = bench.record(id).await;
@@ -67,8 +77,13 @@ async fn a_lease_is_used_up_by_its_settle() {
     let leased = bench.lease_one().await;
     let zombie = twin(&leased);
     let same = twin(&leased);
-    let both = bench.store.settle(vec![end(leased, Outcome::Completed(None)), end(same, failed())]).await.unwrap();
-    assert_eq!(both, [Settled::Applied(Status::Completed), Settled::Stale], "the first of two in one call wins");
+    let both =
+        bench.store.settle(vec![end(leased, Outcome::Completed(None)), end(same, failed())]).await.unwrap();
+    assert_eq!(
+        both,
+        [Settled::Applied(Status::Completed), Settled::Stale],
+        "the first of two in one call wins"
+    );
     assert_eq!(bench.end(zombie, failed()).await, Settled::Stale);
     assert_eq!(bench.status(id).await, Status::Completed);
     assert_eq!(bench.store.attempts(id).await.unwrap().len(), 1);
@@ -83,10 +98,16 @@ async fn a_zombie_changes_nothing_after_its_job_went_on() {
     bench.end(first, Outcome::Released).await;
     let second = bench.lease_one().await;
     assert!(second.lease.epoch() > zombie.lease.epoch());
-    assert_eq!(second.job.attempt, zombie.job.attempt, "a release costs no attempt, so the number is no fence");
+    assert_eq!(
+        second.job.attempt, zombie.job.attempt,
+        "a release costs no attempt, so the number is no fence"
+    );
     assert_eq!(bench.end(twin(&zombie), Outcome::Completed(Some(json("\"zombie\"")))).await, Settled::Stale);
     assert_eq!(bench.status(id).await, Status::Running);
-    assert_eq!(bench.end(second, Outcome::Completed(Some(json("\"winner\"")))).await, Settled::Applied(Status::Completed));
+    assert_eq!(
+        bench.end(second, Outcome::Completed(Some(json("\"winner\"")))).await,
+        Settled::Applied(Status::Completed)
+    );
     assert_eq!(bench.end(zombie, failed()).await, Settled::Stale);
     assert_eq!(bench.record(id).await.result.as_ref().map(Json::as_str), Some("\"winner\""));
 }
@@ -95,7 +116,7 @@ async fn a_zombie_changes_nothing_after_its_job_went_on() {
 async fn a_forged_lease_is_stale_in_every_part() {
     let bench = Bench::new().await;
     let ids = bench.add_many(3).await;
-    let stranger = { let id = bench.add(JobDraft { queue: Some("else".into()), ..draft() }).await; id };
+    let stranger = bench.add(JobDraft { queue: Some("else".into()), ..draft() }).await;
     let leased = bench.lease(3).await;
     let good = &leased[1].lease;
     let forge = |epoch, token, job, ordinal| Lease::grant(epoch, token, job, ordinal, 1).unwrap();
@@ -130,7 +151,11 @@ async fn the_number_of_the_attempt_is_not_taken_from_the_lease() {
     let job = bench.store.leased_jobs(&[copy(&young)]).await.unwrap().pop().unwrap().unwrap();
     assert_eq!(job.attempt, 1);
     let settlement = jobqueue_core::settle(&job, failed(), 0.5);
-    bench.store.settle(vec![AttemptEnd { lease: young, settlement, ran: None, holds_key: false }]).await.unwrap();
+    bench
+        .store
+        .settle(vec![AttemptEnd { lease: young, settlement, ran: None, holds_key: false }])
+        .await
+        .unwrap();
     let record = bench.record(id).await;
     assert_eq!((record.status, record.job.attempt), (Status::Failed, 1));
 }
@@ -142,12 +167,18 @@ async fn jobs_of_one_grant_end_one_by_one() {
     let mut leased = bench.lease(5).await;
     for (left, at) in [(4, 2), (3, 0), (2, 2), (1, 1), (0, 0)] {
         let one = leased.remove(at);
-        assert_eq!(bench.end(twin(&one), Outcome::Completed(None)).await, Settled::Applied(Status::Completed));
+        assert_eq!(
+            bench.end(twin(&one), Outcome::Completed(None)).await,
+            Settled::Applied(Status::Completed)
+        );
         assert_eq!(bench.end(one, failed()).await, Settled::Stale);
         assert_eq!(bench.count("SELECT count(*) FROM jobs WHERE status = 'running'").await, left);
     }
     assert_eq!(bench.count("SELECT count(*) FROM jobqueue.lease").await, 0);
-    assert_eq!(bench.store.jobs_by_id(&ids).await.unwrap().iter().filter(|r| r.status == Status::Completed).count(), 5);
+    assert_eq!(
+        bench.store.jobs_by_id(&ids).await.unwrap().iter().filter(|r| r.status == Status::Completed).count(),
+        5
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -198,10 +229,12 @@ async fn a_wish_to_cancel_overrides_what_would_run_again() {
 #[tokio::test]
 async fn the_start_is_told_by_the_handlers_run_time_and_never_before_the_lease() {
     let mut bench = Bench::new().await;
-    for (ran, expected) in [(Some(MINUTE), 60), (None, 600), (Some(MINUTE * 60), 600), (Some(Duration::MAX), 600)] {
+    for (ran, expected) in
+        [(Some(MINUTE), 60), (None, 600), (Some(MINUTE * 60), 600), (Some(Duration::MAX), 600)]
+    {
         let id = bench.add(draft()).await;
         let leased = bench.lease_one().await;
-        bench.pass(10 * MINUTE).await;
+        bench.pass(10 * MINUTE);
         let end = AttemptEnd { ran, ..end(leased, Outcome::Completed(None)) };
         bench.store.settle(vec![end]).await.unwrap();
         let record = bench.record(id).await;

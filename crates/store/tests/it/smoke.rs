@@ -2,14 +2,16 @@
 
 use jobqueue_core::{JobId, Outcome, QueueName, Status, WorkerId};
 use jobqueue_store::{
-    AttemptReport, Cancelled, Extended, Idempotency, JobFilter, Notifier, Pooler, QueueSettings, Retention, Retried, Settled,
-    Store, Submission,
+    AttemptReport, Cancelled, Extended, Idempotency, JobFilter, Notifier, Pooler, QueueSettings, Retention,
+    Retried, Settled, Store, Submission,
 };
 use jobqueue_testkit::TestDb;
 use std::time::Duration;
 use uuid::Uuid;
 
-use crate::bench::{DAY, MINUTE, boom, copy, created, delayed, draft, end, entry, failed, parse, production, request, served};
+use crate::bench::{
+    DAY, MINUTE, boom, copy, created, delayed, draft, end, entry, failed, parse, production, request, served,
+};
 
 #[tokio::test]
 async fn every_verb_works_directly() {
@@ -74,7 +76,8 @@ async fn walk(store: &Store, worker: WorkerId, ids: &[JobId]) {
         end(leased.remove(0), failed()),
         end(leased.remove(0), Outcome::Discarded(boom())),
     ];
-    let (settled, more) = store.settle_and_lease(ends, &request(Some(worker), &["default"], 4)).await.unwrap();
+    let (settled, more) =
+        store.settle_and_lease(ends, &request(Some(worker), &["default"], 4)).await.unwrap();
     let applied = [Status::Completed, Status::Scheduled, Status::Failed].map(Settled::Applied);
     assert_eq!((settled.as_slice(), more.len()), (&applied[..], 0));
     let stopped = store.settle(vec![end(last, Outcome::Cancelled)]).await.unwrap();
@@ -102,7 +105,13 @@ async fn duties(store: &Store) {
     assert_eq!(store.census().await.unwrap().queues[0].queue, "default");
     let queue = QueueName::default();
     store.pause_queue(&queue, true).await.unwrap();
-    store.configure_queue(&queue, QueueSettings { completed_retention: Some(Some(DAY)), failed_retention: None }).await.unwrap();
+    store
+        .configure_queue(
+            &queue,
+            QueueSettings { completed_retention: Some(Some(DAY)), failed_retention: None },
+        )
+        .await
+        .unwrap();
     store.pause_queue(&queue, false).await.unwrap();
     assert_eq!(store.queues(Some(&queue)).await.unwrap()[0].completed_retention, Some(DAY));
     assert_eq!(store.purge_queue(&queue, 10).await.unwrap(), 0);

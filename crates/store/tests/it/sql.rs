@@ -11,7 +11,14 @@ use crate::bench::{Bench, boom, delayed, draft, json, parse};
 #[tokio::test]
 async fn the_view_has_a_row_a_job_with_its_columns() {
     let bench = Bench::new().await;
-    let done = bench.add(JobDraft { payload: Some(json("{\"n\": 1}")), tags: vec!["t".into()], priority: Some(3), ..draft() }).await;
+    let done = bench
+        .add(JobDraft {
+            payload: Some(json("{\"n\": 1}")),
+            tags: vec!["t".into()],
+            priority: Some(3),
+            ..draft()
+        })
+        .await;
     let leased = bench.lease_one().await;
     bench.end(leased, Outcome::Completed(Some(json("[2]")))).await;
     bench.dead(draft()).await;
@@ -21,9 +28,13 @@ async fn the_view_has_a_row_a_job_with_its_columns() {
     bench.lease_one().await;
     bench.add_many(2).await;
     bench.add(delayed(60.0)).await;
-    let rows = sqlx::query("SELECT status, count(*) AS n FROM jobs GROUP BY status ORDER BY status").fetch_all(&bench.pool).await.unwrap();
+    let rows = sqlx::query("SELECT status, count(*) AS n FROM jobs GROUP BY status ORDER BY status")
+        .fetch_all(&bench.pool)
+        .await
+        .unwrap();
     let counts: Vec<(String, i64)> = rows.iter().map(|row| (row.get("status"), row.get("n"))).collect();
-    let expected = [("cancelled", 1), ("completed", 1), ("failed", 1), ("queued", 2), ("running", 1), ("scheduled", 1)];
+    let expected =
+        [("cancelled", 1), ("completed", 1), ("failed", 1), ("queued", 2), ("running", 1), ("scheduled", 1)];
     assert_eq!(counts, expected.map(|(status, n)| (status.to_owned(), n)));
     for status in ["queued", "scheduled", "running", "completed", "failed", "cancelled"] {
         let sane = format!(
@@ -34,8 +45,15 @@ async fn the_view_has_a_row_a_job_with_its_columns() {
         );
         assert!(bench.count(&sane).await >= 1, "{status}");
     }
-    let row = sqlx::query("SELECT payload::text, tags, result::text, attempt FROM jobs WHERE id = $1").bind(done.as_uuid()).fetch_one(&bench.pool).await.unwrap();
-    assert_eq!((row.get::<String, _>(0), row.get::<Vec<String>, _>(1)), ("{\"n\": 1}".into(), vec!["t".to_owned()]));
+    let row = sqlx::query("SELECT payload::text, tags, result::text, attempt FROM jobs WHERE id = $1")
+        .bind(done.as_uuid())
+        .fetch_one(&bench.pool)
+        .await
+        .unwrap();
+    assert_eq!(
+        (row.get::<String, _>(0), row.get::<Vec<String>, _>(1)),
+        ("{\"n\": 1}".into(), vec!["t".to_owned()])
+    );
     assert_eq!((row.get::<String, _>(2), row.get::<i16, _>(3)), ("[2]".into(), 1));
 }
 
@@ -49,10 +67,17 @@ async fn counting_by_status_touches_the_narrow_table_alone() {
         ("SELECT COUNT(*) FROM jobs WHERE status = 'scheduled'", "scheduled"),
         ("SELECT id, queue, priority FROM jobs WHERE status = 'queued' LIMIT 5", "ready"),
     ] {
-        let plan: Vec<String> = sqlx::query_scalar(&format!("EXPLAIN (COSTS OFF) {query}")).fetch_all(&bench.pool).await.unwrap();
-        let scans: Vec<&String> = plan.iter().filter(|line| line.contains("Scan") && line.contains(" on ")).collect();
-        let narrow = |line: &&String| ["ready r", "scheduled s", "lane l", "queue q"].iter().any(|name| line.contains(name));
-        assert!(!scans.is_empty() && scans.iter().all(narrow) && plan.iter().any(|line| line.contains(only)), "{plan:#?}");
+        let plan: Vec<String> =
+            sqlx::query_scalar(&format!("EXPLAIN (COSTS OFF) {query}")).fetch_all(&bench.pool).await.unwrap();
+        let scans: Vec<&String> =
+            plan.iter().filter(|line| line.contains("Scan") && line.contains(" on ")).collect();
+        let narrow = |line: &&String| {
+            ["ready r", "scheduled s", "lane l", "queue q"].iter().any(|name| line.contains(name))
+        };
+        assert!(
+            !scans.is_empty() && scans.iter().all(narrow) && plan.iter().any(|line| line.contains(only)),
+            "{plan:#?}"
+        );
         if query.contains("COUNT") {
             assert_eq!(scans.len(), 1, "{plan:#?}");
         }
@@ -62,11 +87,19 @@ async fn counting_by_status_touches_the_narrow_table_alone() {
 /// Runs `jobqueue.enqueue(…)` in a transaction that is committed or not.
 async fn enqueue(bench: &Bench, arguments: &str, commit: bool) -> Result<JobId, String> {
     let mut transaction = bench.pool.begin().await.unwrap();
-    let id: Result<Uuid, _> = sqlx::query_scalar(&format!("SELECT jobqueue.enqueue({arguments})")).fetch_one(&mut *transaction).await;
-    let id = id.map(JobId::from_uuid).map_err(|error| error.as_database_error().unwrap().code().unwrap().into_owned())?;
+    let id: Result<Uuid, _> = sqlx::query_scalar(&format!("SELECT jobqueue.enqueue({arguments})"))
+        .fetch_one(&mut *transaction)
+        .await;
+    let id = id
+        .map(JobId::from_uuid)
+        .map_err(|error| error.as_database_error().unwrap().code().unwrap().into_owned())?;
     let outside = bench.store.job(id).await.unwrap();
     assert!(outside.is_none(), "nobody sees it before the commit");
-    if commit { transaction.commit().await.unwrap() } else { transaction.rollback().await.unwrap() }
+    if commit {
+        transaction.commit().await.unwrap();
+    } else {
+        transaction.rollback().await.unwrap();
+    }
     Ok(id)
 }
 
@@ -75,7 +108,10 @@ async fn a_job_exists_exactly_if_its_transaction_commits() {
     let bench = Bench::new().await;
     let id = enqueue(&bench, "'mail', '{\"to\" : 1}'", true).await.unwrap();
     let record = bench.record(id).await;
-    assert_eq!((record.status, record.job.kind.as_str(), record.job.payload.as_str()), (Status::Queued, "mail", "{\"to\" : 1}"));
+    assert_eq!(
+        (record.status, record.job.kind.as_str(), record.job.payload.as_str()),
+        (Status::Queued, "mail", "{\"to\" : 1}")
+    );
     assert_eq!((record.job.max_attempts, record.job.priority, record.job.queue.as_str()), (10, 0, "default"));
     assert_eq!(id.as_uuid().get_version_num(), 7);
     let gone = enqueue(&bench, "'mail', unique_key => 'k'", false).await.unwrap();
@@ -86,9 +122,20 @@ async fn a_job_exists_exactly_if_its_transaction_commits() {
     let id = enqueue(&bench, full, true).await.unwrap();
     let record = bench.record(id).await;
     let job = record.job;
-    assert_eq!((record.status, job.queue.as_str(), job.priority, job.max_attempts), (Status::Scheduled, "q", -7, 3));
-    assert_eq!((job.timeout.unwrap().as_secs(), job.tags, job.unique_key.as_deref()), (90, vec!["x".to_owned(), "y z".to_owned()], Some("k")));
-    assert!(job.retry.is_some() && job.metadata.is_some() && job.traceparent.is_some() && job.expires_at.is_some());
+    assert_eq!(
+        (record.status, job.queue.as_str(), job.priority, job.max_attempts),
+        (Status::Scheduled, "q", -7, 3)
+    );
+    assert_eq!(
+        (job.timeout.unwrap().as_secs(), job.tags, job.unique_key.as_deref()),
+        (90, vec!["x".to_owned(), "y z".to_owned()], Some("k"))
+    );
+    assert!(
+        job.retry.is_some()
+            && job.metadata.is_some()
+            && job.traceparent.is_some()
+            && job.expires_at.is_some()
+    );
     assert_eq!(bench.count("SELECT sum(created) FROM jobqueue.tally").await, 2);
     assert_eq!(bench.count("SELECT count(*) FROM jobqueue.expiry").await, 1);
 }
@@ -102,10 +149,18 @@ async fn its_unique_keys_are_those_of_the_api() {
         let draft = JobDraft { kind: "mail".into(), unique, ..JobDraft::default() };
         let asked = parse(draft.clone());
         let digest = asked.unique.unwrap().digest(&asked.queue, &asked.kind);
-        let stored: Uuid = sqlx::query_scalar("SELECT digest FROM jobqueue.unique_claim WHERE job_id = $1").bind(id.as_uuid()).fetch_one(&bench.pool).await.unwrap();
+        let stored: Uuid = sqlx::query_scalar("SELECT digest FROM jobqueue.unique_claim WHERE job_id = $1")
+            .bind(id.as_uuid())
+            .fetch_one(&bench.pool)
+            .await
+            .unwrap();
         assert_eq!(stored, digest);
         assert_eq!(bench.submit(vec![draft.clone()]).await, [Accepted::Existing(id)]);
-        let again: Uuid = sqlx::query_scalar(&format!("SELECT jobqueue.enqueue('mail', unique_key => '{key}')")).fetch_one(&bench.pool).await.unwrap();
+        let again: Uuid =
+            sqlx::query_scalar(&format!("SELECT jobqueue.enqueue('mail', unique_key => '{key}')"))
+                .fetch_one(&bench.pool)
+                .await
+                .unwrap();
         assert_eq!(again, id.as_uuid());
         let leased = bench.lease_one().await;
         assert_eq!(leased.job.unique_key.as_deref(), Some(key));
@@ -120,18 +175,46 @@ async fn its_unique_keys_are_those_of_the_api() {
 async fn what_the_api_refuses_is_refused_here() {
     let bench = Bench::new().await;
     for bad in [
-        "NULL", "''", "'a b'", "'a/b'", "'-a'", "repeat('k', 129)",
-        "'k', queue => ''", "'k', queue => NULL", "'k', queue => repeat('q', 65)", "'k', payload => NULL",
+        "NULL",
+        "''",
+        "'a b'",
+        "'a/b'",
+        "'-a'",
+        "repeat('k', 129)",
+        "'k', queue => ''",
+        "'k', queue => NULL",
+        "'k', queue => repeat('q', 65)",
+        "'k', payload => NULL",
         "'k', payload => to_json(repeat('x', 1048576))",
-        "'k', priority => 101", "'k', priority => -101", "'k', priority => NULL", "'k', max_attempts => 0", "'k', max_attempts => 1001",
-        "'k', run_at => now(), delay => '1 s'", "'k', run_at => 'infinity'", "'k', run_at => '-infinity'", "'k', run_at => '20000-01-01Z'",
-        "'k', expires_at => 'infinity'", "'k', expires_at => '1900-01-01Z'", "'k', delay => '2 days', expires_at => now() + interval '1 day'",
-        "'k', timeout => '0'", "'k', timeout => '-1 s'", "'k', timeout => '8 days'",
-        "'k', retry => '[]'", "'k', retry => '1'", "'k', retry => '{}'", "'k', retry => '{\"strategy\":\"never\"}'",
-        "'k', unique_key => ''", "'k', unique_key => repeat('x', 256)",
-        "'k', tags => '{a,NULL}'", "'k', tags => '{\"\"}'", "'k', tags => ARRAY[repeat('x', 65)]", "'k', tags => '{{a},{b}}'",
+        "'k', priority => 101",
+        "'k', priority => -101",
+        "'k', priority => NULL",
+        "'k', max_attempts => 0",
+        "'k', max_attempts => 1001",
+        "'k', run_at => now(), delay => '1 s'",
+        "'k', run_at => 'infinity'",
+        "'k', run_at => '-infinity'",
+        "'k', run_at => '20000-01-01Z'",
+        "'k', expires_at => 'infinity'",
+        "'k', expires_at => '1900-01-01Z'",
+        "'k', delay => '2 days', expires_at => now() + interval '1 day'",
+        "'k', timeout => '0'",
+        "'k', timeout => '-1 s'",
+        "'k', timeout => '8 days'",
+        "'k', retry => '[]'",
+        "'k', retry => '1'",
+        "'k', retry => '{}'",
+        "'k', retry => '{\"strategy\":\"never\"}'",
+        "'k', unique_key => ''",
+        "'k', unique_key => repeat('x', 256)",
+        "'k', tags => '{a,NULL}'",
+        "'k', tags => '{\"\"}'",
+        "'k', tags => ARRAY[repeat('x', 65)]",
+        "'k', tags => '{{a},{b}}'",
         "'k', tags => array_fill('x'::text, ARRAY[21])",
-        "'k', metadata => '[]'", "'k', metadata => json_build_object('a', repeat('x', 16384))", "'k', traceparent => 'x'",
+        "'k', metadata => '[]'",
+        "'k', metadata => json_build_object('a', repeat('x', 16384))",
+        "'k', traceparent => 'x'",
     ] {
         assert_eq!(enqueue(&bench, bad, true).await, Err("22023".to_owned()), "{bad}");
     }

@@ -48,7 +48,10 @@ async fn replace_takes_the_place_of_a_waiting_job_and_leaves_a_running_one() {
     let later = JobDraft { delay_seconds: Some(60.0), ..keyed("k", OnConflict::Replace) };
     let fourth = created(bench.submit(vec![later]).await[0]);
     created(bench.submit(vec![keyed("k", OnConflict::Replace)]).await[0]);
-    assert_eq!((bench.status(third).await, bench.status(fourth).await), (Status::Cancelled, Status::Cancelled));
+    assert_eq!(
+        (bench.status(third).await, bench.status(fourth).await),
+        (Status::Cancelled, Status::Cancelled)
+    );
 }
 
 #[tokio::test]
@@ -72,7 +75,12 @@ async fn scopes_keep_keys_apart() {
 
 #[tokio::test]
 async fn every_end_frees_the_key_unless_its_status_keeps_it() {
-    for finals in [&[][..], &[Status::Completed], &[Status::Failed, Status::Cancelled], &[Status::Completed, Status::Failed, Status::Cancelled]] {
+    for finals in [
+        &[][..],
+        &[Status::Completed],
+        &[Status::Failed, Status::Cancelled],
+        &[Status::Completed, Status::Failed, Status::Cancelled],
+    ] {
         let bench = Bench::new().await;
         for (key, outcome, ends) in [
             ("done", Outcome::Completed(None), Status::Completed),
@@ -118,7 +126,8 @@ async fn an_operators_retry_needs_the_key_again() {
     // two dead letters of one key: one of them may live
     let id = bench.lease_one().await;
     bench.end(id, Outcome::Completed(None)).await;
-    let twins = [bench.dead(keyed("m", OnConflict::Return)).await, bench.dead(keyed("m", OnConflict::Return)).await];
+    let twins =
+        [bench.dead(keyed("m", OnConflict::Return)).await, bench.dead(keyed("m", OnConflict::Return)).await];
     let mut answers = bench.store.retry(&twins).await.unwrap();
     answers.sort_by_key(|answer| *answer == Retried::KeyTaken);
     assert_eq!(answers, [Retried::Now, Retried::KeyTaken]);
@@ -128,12 +137,21 @@ async fn an_operators_retry_needs_the_key_again() {
 async fn an_atomic_request_that_is_rejected_leaves_nothing() {
     let bench = Bench::new().await;
     let holder = bench.add(keyed("taken", OnConflict::Return)).await;
-    let drafts = vec![draft(), keyed("free", OnConflict::Return), keyed("taken", OnConflict::Reject), keyed("taken", OnConflict::Replace)];
+    let drafts = vec![
+        draft(),
+        keyed("free", OnConflict::Return),
+        keyed("taken", OnConflict::Reject),
+        keyed("taken", OnConflict::Replace),
+    ];
     let request = Submission { atomic: true, ..submission(drafts) };
     let other = submission(vec![keyed("mine", OnConflict::Return)]);
     let answers = bench.store.enqueue(&[request, other]).await.unwrap();
-    let [refused, kept]: [Vec<Accepted>; 2] = answers.into_iter().map(served).collect::<Vec<_>>().try_into().unwrap();
-    assert_eq!(refused, [Accepted::NotTried, Accepted::NotTried, Accepted::Rejected(holder), Accepted::NotTried]);
+    let [refused, kept]: [Vec<Accepted>; 2] =
+        answers.into_iter().map(served).collect::<Vec<_>>().try_into().unwrap();
+    assert_eq!(
+        refused,
+        [Accepted::NotTried, Accepted::NotTried, Accepted::Rejected(holder), Accepted::NotTried]
+    );
     created(kept[0]);
     assert_eq!(bench.status(holder).await, Status::Queued, "nothing was replaced either");
     assert_eq!(bench.count("SELECT count(*) FROM jobs").await, 2);
@@ -143,18 +161,26 @@ async fn an_atomic_request_that_is_rejected_leaves_nothing() {
 #[tokio::test]
 async fn one_key_twice_in_a_call_is_one_job() {
     let bench = Bench::new().await;
-    let same = bench.submit(vec![keyed("k", OnConflict::Return), keyed("k", OnConflict::Return), keyed("k", OnConflict::Reject)]).await;
+    let same = bench
+        .submit(vec![
+            keyed("k", OnConflict::Return),
+            keyed("k", OnConflict::Return),
+            keyed("k", OnConflict::Reject),
+        ])
+        .await;
     let first = created(same[0]);
     assert_eq!(same[1..], [Accepted::Existing(first), Accepted::Rejected(first)]);
     let requests = vec![submission(vec![keyed("m", OnConflict::Return)]); 3];
-    let answers: Vec<Accepted> = bench.store.enqueue(&requests).await.unwrap().into_iter().flat_map(served).collect();
+    let answers: Vec<Accepted> =
+        bench.store.enqueue(&requests).await.unwrap().into_iter().flat_map(served).collect();
     let first = created(answers[0]);
     assert_eq!(answers[1..], [Accepted::Existing(first); 2]);
     // in one request the first wins, whatever the second asks for; in another request it is replaced
     let same = bench.submit(vec![keyed("r", OnConflict::Replace), keyed("r", OnConflict::Replace)]).await;
     assert_eq!(same[1], Accepted::Existing(created(same[0])));
     let requests = vec![submission(vec![keyed("s", OnConflict::Replace)]); 2];
-    let answers: Vec<Accepted> = bench.store.enqueue(&requests).await.unwrap().into_iter().flat_map(served).collect();
+    let answers: Vec<Accepted> =
+        bench.store.enqueue(&requests).await.unwrap().into_iter().flat_map(served).collect();
     assert_eq!(bench.status(created(answers[0])).await, Status::Cancelled);
     assert_eq!(bench.status(created(answers[1])).await, Status::Queued);
 }
@@ -165,7 +191,8 @@ async fn many_at_once_over_few_keys_leave_one_live_job_a_key() {
     let policies = [OnConflict::Return, OnConflict::Replace, OnConflict::Reject];
     let writers = (0..64).map(|i| {
         let store = bench.store.clone();
-        let drafts = (0..4).map(|j| keyed(&format!("k{}", (i * 7 + j * 3) % 5), policies[(i + j) % 3])).collect();
+        let drafts =
+            (0..4).map(|j| keyed(&format!("k{}", (i * 7 + j * 3) % 5), policies[(i + j) % 3])).collect();
         let request = Submission { atomic: i % 4 == 0, ..submission(drafts) };
         crate::bench::start(async move { store.enqueue(&[request]).await })
     });
@@ -185,6 +212,10 @@ async fn many_at_once_over_few_keys_leave_one_live_job_a_key() {
     }
     assert_eq!(live.len(), 5, "{live:?}");
     assert!(live.values().all(|count| *count == 1), "{live:?}");
-    assert_eq!(bench.count("SELECT count(*) FROM jobs").await, i64::try_from(stored.len()).unwrap(), "no job but those answered");
+    assert_eq!(
+        bench.count("SELECT count(*) FROM jobs").await,
+        i64::try_from(stored.len()).unwrap(),
+        "no job but those answered"
+    );
     assert_eq!(bench.count("SELECT count(*) FROM jobqueue.unique_claim").await, 5);
 }

@@ -19,6 +19,8 @@ pub(super) struct End {
     pub(super) lease: Arc<Lease>,
     pub(super) settlement: Settlement,
     pub(super) ran: Option<Duration>,
+    /// When it ended: it may wait for its settle, through an outage even.
+    ended_at: Instant,
     /// The last words of the handler.
     report: Option<AttemptReport>,
     /// They are stored; a second try must not add them again.
@@ -38,6 +40,7 @@ impl End {
             lease: attempt.held.lease,
             settlement,
             ran,
+            ended_at: Instant::now(),
             report,
             reported: AtomicBool::new(false),
             tried: AtomicBool::new(false),
@@ -49,7 +52,7 @@ impl End {
         Some(AttemptEnd {
             lease: again(&self.lease)?,
             settlement: self.settlement.clone(),
-            ran: self.ran,
+            ran: self.ran.map(|ran| ran + self.ended_at.elapsed()),
             holds_key: self.job.unique_key.is_some(),
         })
     }
