@@ -3,13 +3,15 @@
 
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use jobqueue_core::JobId;
 
 /// Ticks of an id per microsecond, times 1000: 4096 per millisecond.
 const TICKS_PER_MILLI: u64 = 4096;
+/// Slower answers do not set the clock anew.
+const TOLD_WITHIN: Duration = Duration::from_millis(100);
 
 /// A stream of ascending ids.
 #[derive(Debug, Default)]
@@ -19,8 +21,12 @@ pub(crate) struct IdClock {
 }
 
 impl IdClock {
-    /// The database said that it was `now` when we asked at `asked`.
+    /// The database said that it was `now` when we asked at `asked`. An answer that took long says little (the statement may
+    /// have waited for a lock) and is only better than none.
     pub(crate) fn tell(&self, now: DateTime<Utc>, asked: Instant) {
+        if self.is_told() && asked.elapsed() > TOLD_WITHIN {
+            return;
+        }
         if let Ok(mut told) = self.told.write() {
             *told = Some((now, asked));
         }

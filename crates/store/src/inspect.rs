@@ -10,6 +10,9 @@ use crate::connect::{Store, Unit};
 use crate::error::StoreError;
 use crate::row::{corrupt, final_status, stored_failure, stored_json};
 
+/// Most attempts that are read at once.
+const ATTEMPTS_READ: i64 = 200;
+
 /// How an attempt ended, or that it has not.
 pub type AttemptEnding = String;
 
@@ -155,7 +158,7 @@ impl Store {
         .await?)
     }
 
-    /// The attempts of a job, oldest first.
+    /// The last 200 attempts of a job, oldest first; one that snoozes for ever has no end of them.
     pub async fn attempts(&self, id: JobId) -> Result<Vec<AttemptRecord>, StoreError> {
         let mut unit = self.one().await?;
         let rows = sqlx::query!(
@@ -163,7 +166,8 @@ impl Store {
             SELECT a.attempt AS "attempt!", a.ended AS "ended!", a.worker_id AS "worker_id?", a.started_at AS "started_at!",
                    a.finished_at AS "finished_at?", a.error::text AS error,
                    p.progress::text AS progress, coalesce(p.log, '') AS "log!"
-            FROM (SELECT epoch, attempt, ended, worker_id, started_at, finished_at, error
+            FROM (SELECT * FROM (
+                  SELECT epoch, attempt, ended, worker_id, started_at, finished_at, error
                   FROM jobqueue.attempt WHERE job_id = $1
                   UNION ALL
                   SELECT epoch, attempt, 'completed', worker_id, started_at, finished_at, error
@@ -173,10 +177,12 @@ impl Store {
                   FROM jobqueue.lease_jobs h
                   CROSS JOIN LATERAL unnest(h.job_ids, h.attempts) WITH ORDINALITY AS j (job_id, attempt, place)
                   JOIN jobqueue.lease l ON l.epoch = h.epoch
-                  WHERE $1 = ANY (h.job_ids) AND j.job_id = $1 AND (l.open >> (j.place - 1)::int) & 1 = 1) a
+                  WHERE $1 = ANY (h.job_ids) AND j.job_id = $1 AND (l.open >> (j.place - 1)::int) & 1 = 1) u
+                  ORDER BY epoch DESC LIMIT $2) a
             LEFT JOIN jobqueue.report p ON p.job_id = $1 AND p.epoch = a.epoch
             ORDER BY a.epoch"#,
             id.as_uuid(),
+            ATTEMPTS_READ,
         )
         .fetch_all(&mut *unit)
         .await?;

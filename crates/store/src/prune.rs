@@ -13,6 +13,8 @@ const DAYS_AHEAD: i32 = 4;
 const MAX_KEPT: i32 = 20_000;
 /// Idempotency keys are honoured for a day.
 const KEYS_KEPT: Duration = Duration::from_hours(24);
+/// Idempotency keys that one prune forgets; more wait for the next.
+const KEYS_AT_ONCE: i64 = 50_000;
 /// Stragglers that one call forgets.
 const STRAGGLERS: i64 = 5_000;
 /// How many such calls one prune makes at most.
@@ -55,9 +57,15 @@ impl Store {
             r#"SELECT jobqueue.add_partitions((jobqueue.now() AT TIME ZONE 'UTC')::date, $1) AS "made!""#,
             DAYS_AHEAD
         );
-        pruned.days_made = u32::try_from(made.fetch_one(&mut *unit).await?).unwrap_or(0);
-        Self::forget_side_rows(&mut unit).await?;
+        pruned.days_made = match made.fetch_one(&mut *unit).await.map_err(StoreError::from) {
+            Ok(made) => u32::try_from(made).unwrap_or(0),
+            // somebody reads for long; there is room for days, the next run makes more
+            Err(error) if error.is_lock_timeout() => 0,
+            Err(error) => return Err(error),
+        };
+        // making room locks everybody out until here, so nothing else is done in that transaction
         unit.commit().await?;
+        self.forget_side_rows().await?;
         for day in self.old_days(retention).await? {
             match self.prune_day(&day, retention).await {
                 Ok(Some(jobs)) => {
@@ -92,28 +100,32 @@ impl Store {
         Ok(lock.fetch_one(&mut **unit).await?)
     }
 
-    async fn forget_side_rows(unit: &mut Unit) -> Result<(), StoreError> {
+    async fn forget_side_rows(&self) -> Result<(), StoreError> {
+        let mut unit = self.begin().await?;
         sqlx::query!(
             "-- store.prune.keys
-            DELETE FROM jobqueue.idempotency WHERE created_at < jobqueue.now() - $1::bigint * interval '1 ms'",
-            to_ms(KEYS_KEPT)
+            DELETE FROM jobqueue.idempotency WHERE key = ANY (ARRAY(
+                SELECT key FROM jobqueue.idempotency WHERE created_at < jobqueue.now() - $1::bigint * interval '1 ms'
+                ORDER BY created_at LIMIT $2))",
+            to_ms(KEYS_KEPT),
+            KEYS_AT_ONCE,
         )
-        .execute(&mut **unit)
+        .execute(&mut *unit)
         .await?;
         sqlx::query!(
             "-- store.prune.cancel_requests
             DELETE FROM jobqueue.cancel_request c WHERE NOT EXISTS (SELECT FROM jobqueue.lease l WHERE l.epoch = c.epoch)"
         )
-        .execute(&mut **unit)
+        .execute(&mut *unit)
         .await?;
         sqlx::query!(
             "-- store.prune.workers
             DELETE FROM jobqueue.worker w WHERE beat_at < jobqueue.now() - interval '1 day'
             AND NOT EXISTS (SELECT FROM jobqueue.lease l WHERE l.worker_id = w.id)"
         )
-        .execute(&mut **unit)
+        .execute(&mut *unit)
         .await?;
-        Ok(())
+        unit.commit().await
     }
 
     /// Days all of whose jobs are older than the shortest retention of any queue.

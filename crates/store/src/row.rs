@@ -72,7 +72,8 @@ impl BodyRow {
     /// The job, at this attempt.
     pub(crate) fn into_job(self, attempt: i16) -> Result<Job, StoreError> {
         let id = JobId::from_uuid(self.id);
-        let retry = self.retry.map(|text| serde_json::from_str(&text)).transpose();
+        // a policy that SQL let through and we cannot read must not cost the job: the default policy serves
+        let retry = self.retry.and_then(|text| serde_json::from_str(&text).ok());
         Ok(Job {
             id,
             queue: self.queue.parse().map_err(|e| corrupt(id, "queue", e))?,
@@ -81,7 +82,7 @@ impl BodyRow {
             priority: self.priority,
             attempt: u16::try_from(attempt).map_err(|e| corrupt(id, "attempt", e))?,
             max_attempts: u16::try_from(self.max_attempts).map_err(|e| corrupt(id, "max_attempts", e))?,
-            retry: retry.map_err(|e| corrupt(id, "retry", e))?,
+            retry,
             timeout: self.timeout_ms.map(from_ms),
             soft_timeout: self.soft_timeout_ms.map(from_ms),
             expires_at: self.expires_at,

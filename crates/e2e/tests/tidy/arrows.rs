@@ -18,7 +18,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("cli", &["core", "store", "runtime", "embedded", "api", "worker", "reaper"]),
     ("bench", &["core", "store", "runtime", "embedded", "api", "worker"]),
     (TESTKIT, &["core", "store", "embedded"]),
-    ("k8s-tests", &[]),
+    ("k8s-tests", &["api", "worker", "reaper"]),
     ("e2e", &["core", "store", "runtime", "api", "worker", "reaper", "cli"]),
 ];
 const TESTKIT: &str = "testkit";

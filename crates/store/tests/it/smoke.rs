@@ -16,7 +16,9 @@ use crate::bench::{
 #[tokio::test]
 async fn every_verb_works_directly() {
     let db = TestDb::new().await;
-    every_verb(&production(&db, Pooler::None, 4)).await;
+    let store = production(&db, Pooler::None, 4);
+    every_verb(&store).await;
+    wake_up(&store, true).await;
 }
 
 #[tokio::test]
@@ -24,7 +26,9 @@ async fn every_verb_works_behind_a_pooler_that_shares_sessions() {
     let db = TestDb::new().await;
     // a second round on the same sessions: nothing that the first one left behind may be in the way
     for _ in 0..2 {
-        every_verb(&production(&db, Pooler::Transaction, 2)).await;
+        let store = production(&db, Pooler::Transaction, 2);
+        every_verb(&store).await;
+        wake_up(&store, false).await;
     }
 }
 
@@ -115,10 +119,17 @@ async fn duties(store: &Store) {
     store.pause_queue(&queue, false).await.unwrap();
     assert_eq!(store.queues(Some(&queue)).await.unwrap()[0].completed_retention, Some(DAY));
     assert_eq!(store.purge_queue(&queue, 10).await.unwrap(), 0);
+}
+
+/// Wake-ups need a session of their own; behind a pooler that shares them nobody listens.
+async fn wake_up(store: &Store, heard: bool) {
+    let queue = QueueName::default();
     let mut listener = store.listen().await.unwrap();
     let (notifier, sending) = Notifier::new(store);
     notifier.wake(&queue);
     drop(notifier);
     sending.await;
-    assert_eq!(listener.heard().await.unwrap(), [queue]);
+    if heard {
+        assert_eq!(listener.heard().await.unwrap(), [queue]);
+    }
 }
