@@ -152,14 +152,11 @@ async fn workers_at_once_never_share_a_job() {
 #[tokio::test]
 async fn a_row_that_makes_no_sense_becomes_a_dead_letter_and_stops_nobody() {
     let bench = Bench::new().await;
-    let (bad, gone, good) = (bench.add(draft()).await, bench.add(draft()).await, bench.add(draft()).await);
-    bench
-        .execute(&format!(
-            "UPDATE jobqueue.body SET retry = '{{\"strategy\":\"nonsense\"}}' WHERE id = '{bad}'"
-        ))
-        .await;
+    let (bad, gone, odd) = (bench.add(draft()).await, bench.add(draft()).await, bench.add(draft()).await);
+    bench.execute(&format!("UPDATE jobqueue.body SET max_attempts = -1 WHERE id = '{bad}'")).await;
+    bench.execute(&format!("UPDATE jobqueue.body SET retry = '{{}}' WHERE id = '{odd}'")).await;
     bench.execute(&format!("DELETE FROM jobqueue.body WHERE id = '{gone}'")).await;
-    assert_eq!(ids(&bench.lease(10).await), [good]);
+    assert_eq!(ids(&bench.lease(10).await), [odd], "an unreadable policy is replaced by the default one");
     assert_eq!(
         bench
             .count("SELECT count(*) FROM jobqueue.outcome WHERE status = 6 AND error->>'type' = 'corrupt'")

@@ -1,0 +1,124 @@
+//! Which metrics the code exports. Owns the reading of the registrations in the sources; never a list of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use crate::manifests::root;
+
+/// Where metrics are registered.
+const CRATES: [&str; 4] = ["api", "reaper", "runtime", "worker"];
+/// What makes a metric, with the text after it: the name, its help, and for those with labels a slice of label names.
+const MAKERS: [(&str, bool); 4] = [
+    ("HistogramOpts::new(", true),
+    ("Opts::new(", false),
+    ("IntGauge::new(", false),
+    ("IntCounter::new(", false),
+];
+/// From the `prometheus` crate's process collector.
+const PROCESS: [&str; 7] = [
+    "process_cpu_seconds_total",
+    "process_max_fds",
+    "process_open_fds",
+    "process_resident_memory_bytes",
+    "process_start_time_seconds",
+    "process_threads",
+    "process_virtual_memory_bytes",
+];
+
+/// A metric and its labels.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Metric {
+    pub(crate) histogram: bool,
+    /// Labels of our own; a scrape adds more.
+    pub(crate) labels: BTreeSet<String>,
+}
+
+/// Every metric that the code registers.
+pub(crate) fn metrics() -> BTreeMap<String, Metric> {
+    let mut metrics: BTreeMap<_, _> =
+        PROCESS.into_iter().map(|name| (name.to_owned(), Metric::default())).collect();
+    for name in CRATES {
+        read(&root().join("crates").join(name).join("src"), &mut metrics);
+    }
+    assert!(metrics.len() > 35, "the registrations are written differently now: {metrics:?}");
+    metrics
+}
+
+fn read(path: &Path, metrics: &mut BTreeMap<String, Metric>) {
+    if path.is_dir() {
+        for entry in fs::read_dir(path).unwrap().flatten() {
+            read(&entry.path(), metrics);
+        }
+    } else if path.extension().is_some_and(|ending| ending == "rs") {
+        let source = fs::read_to_string(path).unwrap();
+        let source = source.split("#[cfg(test)]").next().unwrap();
+        registrations(source, metrics);
+        totals(source, metrics);
+    }
+}
+
+fn registrations(source: &str, metrics: &mut BTreeMap<String, Metric>) {
+    for (maker, histogram) in MAKERS {
+        for (at, _) in source.match_indices(maker) {
+            let inside_a_longer_name = maker == "Opts::new(" && source[..at].ends_with("Histogram");
+            let after = &source[at + maker.len()..];
+            let Some(name) = leading_literal(after).filter(|_| !inside_a_longer_name) else { continue };
+            metrics.insert(name.to_owned(), Metric { histogram, labels: labels(source, after, maker) });
+        }
+    }
+}
+
+/// The columns of the census, `("job_created_total", "help", |q| …)`: each by queue.
+fn totals(source: &str, metrics: &mut BTreeMap<String, Metric>) {
+    let Some((_, table)) = source.split_once("const TOTALS:") else { return };
+    let table = table.split("];").next().unwrap();
+    for row in table.split("(\"").skip(1) {
+        let name = row.split('"').next().unwrap().to_owned();
+        metrics.insert(name, Metric { histogram: false, labels: ["queue".to_owned()].into() });
+    }
+}
+
+fn leading_literal(text: &str) -> Option<&str> {
+    text.trim_start().strip_prefix('"')?.split('"').next()
+}
+
+/// The label names of a metric: a slice `&["queue", "status"]` or constant labels before the next metric; or, where one slice
+/// `let labels = ["queue", "kind"]` serves several, that one.
+fn labels(source: &str, after: &str, maker: &str) -> BTreeSet<String> {
+    let next_metric = MAKERS.iter().filter_map(|(maker, _)| after.find(maker)).min();
+    let here = &after[..next_metric.unwrap_or(after.len())];
+    let constant = here.match_indices(".const_label(\"").map(|(at, found)| &here[at + found.len()..]);
+    let mut found: BTreeSet<_> = constant.map(|rest| rest.split('"').next().unwrap().to_owned()).collect();
+    let shared = if maker.starts_with("Int") { None } else { source.split_once("let labels = [") };
+    let own = here.split_once("&[\"").map(|(_, rest)| rest);
+    if let Some(slice) = own.or(shared.map(|(_, rest)| rest)).filter(|_| !maker.starts_with("Int")) {
+        let names = slice.split(']').next().unwrap().split(',');
+        found.extend(
+            names.map(|name| name.trim().trim_matches('"').to_owned()).filter(|name| !name.is_empty()),
+        );
+    }
+    found
+}
+
+#[test]
+fn the_reading_of_the_sources_finds_what_is_there() {
+    let metrics = metrics();
+    for name in [
+        "job_created_total",
+        "job_completed_total",
+        "job_failed_total",
+        "job_queue_depth",
+        "worker_lease_acquired_total",
+    ] {
+        assert!(metrics[name].labels.contains("queue"), "{name} is in the contract");
+    }
+    assert!(metrics["job_wait_seconds"].histogram);
+    assert!(metrics["http_request_duration_seconds"].histogram);
+    assert_eq!(metrics["reaper_runs_total"].labels, ["duty", "outcome"].map(str::to_owned).into());
+    assert!(metrics["jobqueue_build_info"].labels.contains("version"));
+    assert!(metrics["worker_slots"].labels.is_empty());
+    let odd: Vec<_> =
+        metrics.keys().filter(|name| !name.chars().all(|c| c.is_ascii_lowercase() || c == '_')).collect();
+    assert!(odd.is_empty(), "{odd:?}");
+}

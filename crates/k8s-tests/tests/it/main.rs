@@ -1,0 +1,21 @@
+//! The manifests, read as a cluster would read them. Owns no truth of its own: numbers come from the contract, options from the
+//! command lines, metric names from the code, routes from the router. Never talks to a cluster.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod alerts;
+mod checksums;
+mod environment;
+mod exported;
+mod flat;
+mod manifests;
+mod metrics;
+mod network;
+mod network_matrix;
+mod numbers;
+mod pools;
+mod promql;
+mod restricted;
+mod scaler;
+mod scripts;
+mod simulation;
+mod wiring;

@@ -1,0 +1,198 @@
+//! The manifests as objects. Owns rendering (`kubectl kustomize`) and reading; never judges.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+/// Every component, by the name of its directory.
+pub(crate) const COMPONENTS: [&str; 10] = [
+    "cnpg",
+    "ingress",
+    "keda",
+    "limitrange-2to1",
+    "otel",
+    "pgbouncer",
+    "prometheus-adapter",
+    "routed-workers",
+    "servicemonitor",
+    "webhook-egress",
+];
+const OVERLAYS: [&str; 3] = ["dev", "staging", "prod"];
+/// Components that people will combine; the order is the one that their comments ask for.
+const TOGETHER: [&str; 5] = ["routed-workers", "pgbouncer", "otel", "servicemonitor", "limitrange-2to1"];
+
+/// One way to deploy: its name and its objects.
+#[derive(Clone, Debug)]
+pub(crate) struct Variant {
+    pub(crate) name: String,
+    pub(crate) objects: Vec<Value>,
+}
+
+/// A pod template and what makes pods of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pod<'a> {
+    pub(crate) owner: &'a Value,
+    pub(crate) template: &'a Value,
+}
+
+static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
+    let mut variants = vec![Variant { name: "base".to_owned(), objects: flat_objects() }];
+    if !kubectl_renders() {
+        println!("SKIPPED in part: no kubectl that renders components; only the base is looked at");
+        return variants;
+    }
+    let overlay = |name: &&str| render(&format!("overlay {name}"), &root().join("k8s-overlays").join(name));
+    variants.extend(OVERLAYS.iter().map(overlay));
+    variants.extend(COMPONENTS.iter().map(|name| with_components(name, &[name])));
+    variants.push(with_components("many together", &TOGETHER));
+    variants
+});
+
+/// Every way to deploy: the base, each overlay, the base with each component, and some components together.
+pub(crate) fn variants() -> &'static [Variant] {
+    &VARIANTS
+}
+
+/// The variant of this name, unless there is no kubectl to render it.
+pub(crate) fn variant(name: &str) -> Option<&'static Variant> {
+    let found = variants().iter().find(|variant| variant.name == name);
+    assert!(found.is_some() || variants().len() == 1, "no variant {name}");
+    found
+}
+
+/// The base.
+pub(crate) fn base() -> &'static Variant {
+    &variants()[0]
+}
+
+impl Variant {
+    pub(crate) fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
+        self.objects.iter().filter(move |object| object["kind"] == kind)
+    }
+
+    pub(crate) fn find(&self, kind: &str, name: &str) -> Option<&Value> {
+        self.objects.iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == name)
+    }
+
+    pub(crate) fn get(&self, kind: &str, name: &str) -> &Value {
+        self.find(kind, name).unwrap_or_else(|| panic!("{}: no {kind} {name}", self.name))
+    }
+
+    pub(crate) fn pods(&self) -> impl Iterator<Item = Pod<'_>> {
+        let has_pods = |object: &&Value| {
+            ["Deployment", "StatefulSet", "Job", "DaemonSet"].iter().any(|kind| object["kind"] == *kind)
+        };
+        self.objects.iter().filter(has_pods).map(|owner| Pod { owner, template: &owner["spec"]["template"] })
+    }
+}
+
+impl<'a> Pod<'a> {
+    pub(crate) fn name(&self) -> &'a str {
+        text(&self.owner["metadata"]["name"])
+    }
+
+    pub(crate) fn spec(&self) -> &'a Value {
+        &self.template["spec"]
+    }
+
+    pub(crate) fn labels(&self) -> BTreeMap<String, String> {
+        texts(&self.template["metadata"]["labels"])
+    }
+
+    pub(crate) fn containers(&self) -> impl Iterator<Item = &'a Value> {
+        list(&self.spec()["containers"]).iter().chain(list(&self.spec()["initContainers"]))
+    }
+
+    /// The binary of ours that it runs, by its image.
+    pub(crate) fn binary(&self) -> Option<&'a str> {
+        let image = text(&self.spec()["containers"][0]["image"]);
+        let name = image.rsplit('/').next().unwrap_or(image);
+        name.split([':', '@']).next().filter(|name| name.starts_with("jobqueue-"))
+    }
+}
+
+/// A list, or nothing where the field is absent.
+pub(crate) fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// A string, or nothing where the field is absent.
+pub(crate) fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// A map of strings, or nothing where the field is absent.
+pub(crate) fn texts(value: &Value) -> BTreeMap<String, String> {
+    let entries = value.as_object().into_iter().flatten();
+    entries.map(|(key, value)| (key.clone(), text(value).to_owned())).collect()
+}
+
+/// The root of the repository.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_path_buf()
+}
+
+pub(crate) fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// What `kubectl apply -f k8s/` reads, in its order.
+pub(crate) fn flat_files() -> Vec<String> {
+    let is_read = |name: &String| [".yaml", ".yml", ".json"].iter().any(|ending| name.ends_with(ending));
+    let entries = fs::read_dir(root().join("k8s")).unwrap().flatten();
+    let names = entries.map(|entry| entry.file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.filter(|name| is_read(name) && name != "secret-values.yaml").collect();
+    names.sort();
+    names
+}
+
+/// The objects of a file with one or more documents.
+pub(crate) fn parse(yaml: &str) -> Vec<Value> {
+    let objects: Vec<Value> = serde_saphyr::from_multiple(yaml).unwrap_or_else(|error| panic!("{error}"));
+    objects.into_iter().filter(|object| !object.is_null()).collect()
+}
+
+/// The base is what its files say: the Kustomization transforms nothing, which `flat` holds it to.
+fn flat_objects() -> Vec<Value> {
+    let objects = flat_files().into_iter().flat_map(|name| parse(&read(&format!("k8s/{name}"))));
+    let only_local =
+        |object: &Value| object["metadata"]["annotations"]["config.kubernetes.io/local-config"] == "true";
+    objects.filter(|object| !only_local(object)).collect()
+}
+
+/// Components came with kubectl 1.21; Debian's is older.
+pub(crate) fn kubectl_renders() -> bool {
+    let version = Command::new("kubectl").args(["version", "--client", "-o", "json"]).output();
+    let Ok(version) = version else { return false };
+    let answer: Value = serde_json::from_slice(&version.stdout).unwrap_or_default();
+    text(&answer["kustomizeVersion"]).trim_start_matches('v').starts_with(['4', '5', '6'])
+}
+
+/// The objects of a directory with a Kustomization.
+pub(crate) fn render(name: &str, directory: &Path) -> Variant {
+    let output = Command::new("kubectl").arg("kustomize").arg(directory).output().unwrap();
+    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    Variant { name: name.to_owned(), objects: parse(&String::from_utf8(output.stdout).unwrap()) }
+}
+
+/// The base with components, in this order.
+fn with_components(name: &str, components: &[&str]) -> Variant {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kustomize").join(name.replace(' ', "-"));
+    fs::create_dir_all(&directory).unwrap();
+    let directory = directory.canonicalize().unwrap();
+    // kustomize wants relative paths
+    let up = "../".repeat(directory.components().count() - 1);
+    let base = format!("{up}{}/k8s", root().display().to_string().trim_start_matches('/'));
+    let components: Vec<_> =
+        components.iter().map(|name| format!("  - {base}/components/{name}\n")).collect();
+    let kustomization = format!(
+        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n  - {base}\ncomponents:\n{}",
+        components.concat()
+    );
+    fs::write(directory.join("kustomization.yaml"), kustomization).unwrap();
+    render(name, &directory)
+}

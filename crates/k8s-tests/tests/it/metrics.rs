@@ -1,0 +1,163 @@
+//! Every metric that a rule, a dashboard, an adapter or an autoscaler names is exported, with the labels that it is asked by.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::exported::metrics;
+use crate::manifests::{base, list, parse, read, text, variant};
+use crate::promql;
+
+/// Added by the scrape.
+const SCRAPED: [&str; 6] = ["namespace", "pod", "job", "instance", "le", "container"];
+/// Not ours; the text beside them says whose they are.
+const FOREIGN: [&str; 3] = [
+    "up",
+    "kube_horizontalpodautoscaler_spec_max_replicas",
+    "kube_horizontalpodautoscaler_status_current_replicas",
+];
+
+/// What is wrong with an expression.
+fn findings(expression: &str) -> Vec<String> {
+    let exported = metrics();
+    let mut findings = Vec::new();
+    for used in promql::metrics(expression) {
+        if FOREIGN.contains(&used.name.as_str()) {
+            continue;
+        }
+        let base = ["_bucket", "_sum", "_count"].iter().find_map(|ending| used.name.strip_suffix(ending));
+        let histogram = base.and_then(|base| exported.get(base)).filter(|metric| metric.histogram);
+        let Some(metric) = histogram.or_else(|| exported.get(&used.name).filter(|metric| !metric.histogram))
+        else {
+            findings.push(format!("nobody exports {}", used.name));
+            continue;
+        };
+        for label in used.labels.iter().filter(|label| !SCRAPED.contains(&label.as_str())) {
+            if !metric.labels.contains(label) {
+                findings.push(format!("{} has no label {label}", used.name));
+            }
+        }
+    }
+    findings
+}
+
+/// Every `expr` and `query` of a tree that is an expression.
+fn expressions(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match value {
+                    Value::String(text) if name == "expr" => found.push(text.clone()),
+                    other => expressions(other, found),
+                }
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| expressions(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn typos_are_found() {
+    assert_eq!(findings("rate(job_created_totl[5m])").len(), 1);
+    assert_eq!(findings(r#"job_queue_depth{que="a"}"#).len(), 1);
+    assert_eq!(findings("job_wait_seconds").len(), 1, "a histogram has no series of this name");
+    assert_eq!(findings(r#"max by (queue) (job_queue_depth{queue="a",namespace="b"})"#), [""; 0]);
+}
+
+#[test]
+fn rules_name_what_is_exported() {
+    let Some(variant) = variant("servicemonitor") else { return };
+    let mut found = Vec::new();
+    expressions(&variant.get("PrometheusRule", "jobqueue")["spec"], &mut found);
+    assert!(found.len() > 20);
+    for expression in found {
+        assert_eq!(findings(&expression), [""; 0], "{expression}");
+    }
+}
+
+#[test]
+fn the_dashboard_shows_what_is_exported_and_every_metric_of_the_contract() {
+    let text_of_map = text(&base().get("ConfigMap", "jobqueue-grafana-dashboard")["data"]["jobqueue.json"]);
+    assert!(text_of_map == read("k8s/dashboards/jobqueue.json"), "the two copies differ");
+    let dashboard: Value = serde_json::from_str(text_of_map).unwrap();
+    let mut found = Vec::new();
+    expressions(&dashboard, &mut found);
+    assert!(found.len() > 30);
+    let mut shown = BTreeSet::new();
+    for expression in &found {
+        assert_eq!(findings(expression), [""; 0], "{expression}");
+        shown.extend(promql::metrics(expression).into_iter().map(|used| used.name));
+    }
+    for name in [
+        "job_created_total",
+        "job_completed_total",
+        "job_failed_total",
+        "job_queue_depth",
+        "worker_lease_acquired_total",
+    ] {
+        assert!(shown.contains(name), "{name} is not on the dashboard");
+    }
+    let panels = list(&dashboard["panels"]);
+    let ids: BTreeSet<_> = panels.iter().map(|panel| panel["id"].as_u64()).collect();
+    assert_eq!(ids.len(), panels.len(), "ids are unique");
+}
+
+/// The numbers of the queues are the same from every replica: adding them up would multiply them.
+#[test]
+fn truth_of_the_cluster_is_never_summed_over_replicas() {
+    let mut found = Vec::new();
+    expressions(&serde_json::from_str(&read("k8s/dashboards/jobqueue.json")).unwrap(), &mut found);
+    if let Some(variant) = variant("servicemonitor") {
+        expressions(&variant.get("PrometheusRule", "jobqueue")["spec"], &mut found);
+    }
+    let truth: Vec<_> = metrics().into_keys().filter(|name| is_truth(name)).collect();
+    assert!(truth.len() >= 13, "{truth:?}");
+    for expression in found {
+        for name in &truth {
+            for (at, _) in expression.match_indices(name.as_str()) {
+                let before = &expression[..at];
+                let aggregations = ["sum", "avg", "max", "absent", "deriv"];
+                let nearest = aggregations.iter().filter_map(|word| Some((before.rfind(word)?, *word))).max();
+                let fine = nearest.is_some_and(|(_, word)| ["max", "absent", "deriv"].contains(&word));
+                assert!(fine, "{name} without max in {expression}");
+            }
+        }
+    }
+}
+
+fn is_truth(name: &str) -> bool {
+    let of_a_process = ["job_wait_seconds", "job_duration_seconds"].contains(&name);
+    name.starts_with("job_") && !of_a_process || name == "worker_lease_acquired_total"
+}
+
+#[test]
+fn autoscalers_ask_for_what_is_exported() {
+    if let Some(variant) = variant("keda") {
+        let triggers = list(&variant.get("ScaledObject", "jobqueue-worker")["spec"]["triggers"]);
+        let queries: Vec<_> =
+            triggers.iter().filter_map(|trigger| trigger["metadata"]["query"].as_str()).collect();
+        assert_eq!(queries.len(), 2);
+        for query in queries {
+            assert_eq!(findings(query), [""; 0], "{query}");
+            assert!(query.starts_with("max("), "{query}");
+        }
+    }
+    let Some(variant) = variant("prometheus-adapter") else { return };
+    let config = text(&variant.get("ConfigMap", "jobqueue-adapter-rules")["data"]["config.yaml"]);
+    let config = &parse(config)[0];
+    let mut given = BTreeSet::new();
+    for rule in list(&config["externalRules"]) {
+        for query in
+            [text(&rule["seriesQuery"]), &text(&rule["metricsQuery"]).replace("<<.LabelMatchers>>", "")]
+        {
+            assert_eq!(findings(query), [""; 0], "{query}");
+        }
+        assert!(text(&rule["metricsQuery"]).starts_with("max("));
+        given.insert(text(&rule["name"]["as"]));
+    }
+    let metrics = list(&variant.get("HorizontalPodAutoscaler", "jobqueue-worker-hpa")["spec"]["metrics"]);
+    let asked: BTreeSet<_> =
+        metrics.iter().filter_map(|metric| metric["external"]["metric"]["name"].as_str()).collect();
+    assert_eq!(asked, given, "the autoscaler asks for what the adapter gives");
+}

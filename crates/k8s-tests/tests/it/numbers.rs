@@ -1,0 +1,185 @@
+//! The numbers of the contract, and those that must fit together: graces, connections, ratios.
+
+use serde_json::{Value, json};
+
+use crate::manifests::{Pod, Variant, base, list, text, texts, variant, variants};
+
+#[test]
+fn the_contract_is_kept() {
+    let base = base();
+    let resources = |name: &str| {
+        base.get("Deployment", name)["spec"]["template"]["spec"]["containers"][0]["resources"].clone()
+    };
+    for (name, request, limit) in [
+        ("jobqueue-api", ("100m", "256Mi"), ("500m", "512Mi")),
+        ("jobqueue-worker", ("100m", "256Mi"), ("500m", "512Mi")),
+        ("jobqueue-reaper", ("50m", "128Mi"), ("200m", "256Mi")),
+    ] {
+        let found = resources(name);
+        for (bound, (cpu, memory)) in [("requests", request), ("limits", limit)] {
+            assert_eq!((text(&found[bound]["cpu"]), text(&found[bound]["memory"])), (cpu, memory), "{name}");
+        }
+        let labels = &base.get("Deployment", name)["spec"]["template"]["metadata"]["labels"];
+        assert_eq!(labels["app.kubernetes.io/name"], name);
+    }
+    let container = &base.get("Deployment", "jobqueue-api")["spec"]["template"]["spec"]["containers"][0];
+    for (probe, path, delay, period) in
+        [("livenessProbe", "/health", 10, 30), ("readinessProbe", "/ready", 5, 10)]
+    {
+        let probe = &container[probe];
+        assert_eq!(probe["httpGet"], json!({"path": path, "port": "http"}));
+        assert_eq!((&probe["initialDelaySeconds"], &probe["periodSeconds"]), (&json!(delay), &json!(period)));
+        assert_eq!(probe["timeoutSeconds"], 5);
+    }
+    let service = &base.get("Service", "jobqueue-api")["spec"]["ports"][0];
+    assert_eq!(*service, json!({"name": "http", "port": 80, "targetPort": "http"}));
+    assert_eq!(base.get("Deployment", "jobqueue-reaper")["spec"]["replicas"], 1);
+    assert_eq!(
+        base.get("Deployment", "jobqueue-worker")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"],
+        60
+    );
+    base.get("StatefulSet", "postgres");
+    base.get("Job", "jobqueue-migration");
+    let config = texts(&base.get("ConfigMap", "jobqueue-config")["data"]);
+    for (key, value) in [
+        ("LOG_LEVEL", "INFO"),
+        ("LOG_FORMAT", "json"),
+        ("WORKER_BATCH_SIZE", "10"),
+        ("WORKER_POLL_INTERVAL_SECONDS", "1.0"),
+        ("WORKER_LEASE_DURATION_SECONDS", "300"),
+        ("REAPER_INTERVAL_SECONDS", "60"),
+    ] {
+        assert_eq!(config.get(key).map(String::as_str), Some(value), "{key}");
+    }
+}
+
+#[test]
+fn the_autoscalers_are_those_of_the_contract() {
+    let worker = &base().get("HorizontalPodAutoscaler", "jobqueue-worker-hpa")["spec"];
+    assert_eq!((&worker["minReplicas"], &worker["maxReplicas"]), (&json!(2), &json!(20)));
+    let api = &base().get("HorizontalPodAutoscaler", "jobqueue-api-hpa")["spec"];
+    assert_eq!((&api["minReplicas"], &api["maxReplicas"]), (&json!(3), &json!(10)));
+    for variant in variants() {
+        let scalers = variant.of_kind("HorizontalPodAutoscaler").map(|scaler| &scaler["spec"]["behavior"]);
+        let scaled = variant.of_kind("ScaledObject");
+        let scaled = scaled.map(|s| &s["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]);
+        for behavior in scalers.chain(scaled) {
+            let up = json!([{"type": "Percent", "value": 100, "periodSeconds": 15}, {"type": "Pods", "value": 4, "periodSeconds": 15}]);
+            let down = json!([{"type": "Percent", "value": 10, "periodSeconds": 60}]);
+            assert_eq!(behavior["scaleUp"]["policies"], up, "{}", variant.name);
+            assert_eq!(behavior["scaleUp"]["selectPolicy"], "Max", "the larger one");
+            assert_eq!(behavior["scaleDown"]["policies"], down, "{}", variant.name);
+            assert_eq!(behavior["scaleDown"]["stabilizationWindowSeconds"], 300);
+        }
+        for scaler in variant.of_kind("HorizontalPodAutoscaler") {
+            assert_eq!(scaler["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"], 70);
+        }
+    }
+}
+
+#[test]
+fn the_grace_of_a_pod_is_longer_than_its_drain() {
+    for variant in variants() {
+        for pod in variant.pods() {
+            let Some(binary) = pod.binary().filter(|_| pod.owner["kind"] == "Deployment") else { continue };
+            let grace = pod.spec()["terminationGracePeriodSeconds"].as_u64().unwrap();
+            let env = |name: &str| {
+                let env = list(&pod.spec()["containers"][0]["env"]);
+                let value = env.iter().find(|entry| entry["name"] == name);
+                value.and_then(|entry| text(&entry["value"]).parse::<u64>().ok())
+            };
+            let place = format!("{}: {}", variant.name, pod.name());
+            let pre_stop = &pod.spec()["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"];
+            match binary {
+                "jobqueue-api" => {
+                    let drain = env("API_SHUTDOWN_GRACE_SECONDS").unwrap();
+                    assert!(pre_stop.as_u64().is_some_and(|sleep| sleep >= 5), "{place}");
+                    assert!(pre_stop.as_u64().unwrap() + drain + 5 <= grace, "{place}");
+                    let strategy = &pod.owner["spec"]["strategy"]["rollingUpdate"];
+                    assert_eq!(strategy["maxUnavailable"], 0, "{place}");
+                }
+                "jobqueue-worker" => {
+                    assert!(pre_stop.is_null(), "{place}: the sleep would come off the drain");
+                    assert_eq!(env("WORKER_POD_GRACE_SECONDS"), Some(grace), "{place}");
+                    assert!(env("WORKER_SHUTDOWN_GRACE_SECONDS").unwrap() + 5 <= grace, "{place}");
+                }
+                _ => assert!(grace >= 15, "{place}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn every_process_at_its_most_fits_into_postgres() {
+    for variant in variants() {
+        let Some(postgres) = variant.find("StatefulSet", "postgres") else { continue };
+        if variant.find("Deployment", "pgbouncer").is_some() {
+            continue;
+        }
+        let mut args = list(&postgres["spec"]["template"]["spec"]["containers"][0]["args"]).iter().map(text);
+        let most: u64 = args.find_map(|arg| arg.strip_prefix("max_connections=")?.parse().ok()).unwrap();
+        let config = texts(&variant.get("ConfigMap", "jobqueue-config")["data"]);
+        let pool: u64 = config["DATABASE_MAX_CONNECTIONS"].parse().unwrap();
+        // the pool, and the connection that listens for wake-ups
+        let wanted: u64 = variant.pods().map(|pod| most_pods(variant, &pod) * (pool + 1)).sum();
+        let reserved = 3 + 10; // superuser_reserved_connections, and people with psql
+        assert!(wanted + reserved <= most, "{}: {wanted} + {reserved} > {most}", variant.name);
+    }
+}
+
+/// How many pods of ours a rollout at the largest scale can have.
+fn most_pods(variant: &Variant, pod: &Pod<'_>) -> u64 {
+    if pod.binary().is_none() {
+        return 0;
+    }
+    let targets = |scaler: &&Value| scaler["spec"]["scaleTargetRef"]["name"] == pod.name();
+    let scaled = variant.of_kind("HorizontalPodAutoscaler").find(targets);
+    let scaled = scaled.map(|scaler| &scaler["spec"]["maxReplicas"]);
+    let keda = variant.of_kind("ScaledObject").find(targets).map(|scaler| &scaler["spec"]["maxReplicaCount"]);
+    let replicas = scaled.or(keda).and_then(Value::as_u64);
+    let replicas = replicas.or(pod.owner["spec"]["replicas"].as_u64()).unwrap_or(1);
+    let surge = &pod.owner["spec"]["strategy"]["rollingUpdate"]["maxSurge"];
+    let percent = surge.as_str().and_then(|surge| surge.strip_suffix('%')?.parse::<u64>().ok());
+    replicas + percent.map_or(surge.as_u64().unwrap_or(0), |percent| (replicas * percent).div_ceil(100))
+}
+
+/// `500m` → 500, `2` → 2000, in thousandths; `256Mi` in bytes.
+fn quantity(value: &Value) -> f64 {
+    let text = text(value);
+    let units = [("Gi", 1024.0 * 1024.0 * 1024.0), ("Mi", 1024.0 * 1024.0), ("m", 1.0)];
+    let unit = units.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)));
+    let (number, factor) = unit.unwrap_or((text, 1000.0));
+    number.parse::<f64>().unwrap_or_else(|error| panic!("{text}: {error}")) * factor
+}
+
+#[test]
+fn limits_are_at_most_twice_the_requests_or_what_the_contract_says() {
+    let contract = [("jobqueue-api", 5.0), ("jobqueue-worker", 5.0), ("jobqueue-reaper", 4.0)];
+    for variant in variants() {
+        let enforced = variant.find("LimitRange", "limit-twice-the-request").is_some();
+        for pod in variant.pods() {
+            for container in pod.containers() {
+                for resource in ["cpu", "memory", "ephemeral-storage"] {
+                    let bound = |bound: &str| quantity(&container["resources"][bound][resource]);
+                    let ratio = bound("limits") / bound("requests");
+                    let given =
+                        contract.iter().find(|(name, _)| Some(*name) == pod.binary() && resource == "cpu");
+                    let allowed = match given {
+                        Some((_, ratio)) if !enforced && pod.owner["kind"] == "Deployment" => *ratio,
+                        _ => 2.0,
+                    };
+                    assert!(
+                        (1.0..=allowed).contains(&ratio),
+                        "{}: {} {resource} {ratio}",
+                        variant.name,
+                        pod.name()
+                    );
+                }
+            }
+        }
+    }
+    if let Some(variant) = variant("limitrange-2to1") {
+        let limits = &variant.get("LimitRange", "limit-twice-the-request")["spec"]["limits"][0];
+        assert_eq!(limits["maxLimitRequestRatio"], json!({"cpu": "2", "memory": "2"}));
+    }
+}

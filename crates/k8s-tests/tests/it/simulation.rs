@@ -1,0 +1,187 @@
+//! Workers under load, scaled by the autoscaler of the manifests: does it go from 2 to 20 in time, slowly back, and never to and fro?
+
+use std::collections::VecDeque;
+
+use serde_json::Value;
+
+use crate::manifests::{base, variant};
+use crate::scaler::{Reading, SYNC_SECONDS, Scaler};
+
+/// From the creation of a pod to its first job.
+const START_SECONDS: u32 = 20;
+/// Census, scrape and adapter: how old the autoscaler's numbers are.
+const LATE_SECONDS: usize = 30;
+/// WORKER_SLOTS.
+const SLOTS: f64 = 10.0;
+/// One job: two seconds, mostly waiting for somebody else.
+const JOB_SECONDS: f64 = 2.0;
+/// CPU of a busy slot in thousandths, so that a full pod uses 80m of the 100m that it requests.
+const SLOT_MILLICORES: f64 = 8.0;
+const REQUEST_MILLICORES: f64 = 100.0;
+
+const MINUTE: u32 = 60;
+
+/// Jobs per second at a moment.
+type Load = fn(u32) -> f64;
+
+/// What happened, second by second.
+struct Run {
+    pods: Vec<u32>,
+    oldest: Vec<f64>,
+}
+
+/// Quiet, then an hour's worth of work within twenty minutes, then quiet.
+fn step(second: u32) -> f64 {
+    if (10 * MINUTE..30 * MINUTE).contains(&second) { 85.0 } else { 2.0 }
+}
+
+/// A day in three hours: two humps.
+fn tide(second: u32) -> f64 {
+    let turn = f64::from(second) / f64::from(90 * MINUTE) * std::f64::consts::TAU;
+    45.0 - 43.0 * turn.cos()
+}
+
+/// A minute of rush every four, for an hour.
+fn bursts(second: u32) -> f64 {
+    if second < 60 * MINUTE && second % (4 * MINUTE) < MINUTE { 90.0 } else { 2.0 }
+}
+
+fn simulate(spec: &Value, load: Load, seconds: u32) -> Run {
+    let mut scaler = Scaler::read(spec);
+    // when each pod can work
+    let mut pods: Vec<u32> = vec![0; usize::try_from(scaler.min).unwrap()];
+    let mut waiting: VecDeque<(u32, f64)> = VecDeque::new();
+    let mut readings = VecDeque::from(vec![Reading::default(); LATE_SECONDS]);
+    let mut run = Run { pods: Vec::new(), oldest: Vec::new() };
+    for now in 0..seconds {
+        waiting.push_back((now, load(now)));
+        let ready = f64::from(u32::try_from(pods.iter().filter(|at| **at <= now).count()).unwrap());
+        let capacity = ready * SLOTS / JOB_SECONDS;
+        let done = work_off(&mut waiting, capacity);
+        let oldest = waiting.front().map_or(0.0, |(since, _)| f64::from(now - since));
+        let used = done * JOB_SECONDS * SLOT_MILLICORES;
+        readings.push_back(Reading {
+            cpu_percent: used / (ready.max(1.0) * REQUEST_MILLICORES) * 100.0,
+            oldest_age_seconds: oldest,
+            depth: waiting.iter().map(|(_, jobs)| jobs).sum(),
+        });
+        let reading = readings.pop_front().unwrap();
+        if now % SYNC_SECONDS == 0 {
+            let wanted = scaler.look(now, u32::try_from(pods.len()).unwrap(), reading);
+            pods.resize(usize::try_from(wanted).unwrap(), now + START_SECONDS);
+        }
+        run.pods.push(u32::try_from(pods.len()).unwrap());
+        run.oldest.push(oldest);
+    }
+    run
+}
+
+/// Takes up to `capacity` jobs, the oldest first; tells how many there were.
+fn work_off(waiting: &mut VecDeque<(u32, f64)>, capacity: f64) -> f64 {
+    let mut left = capacity;
+    while let Some((_, jobs)) = waiting.front_mut() {
+        let taken = jobs.min(left);
+        *jobs -= taken;
+        left -= taken;
+        if *jobs > 1e-9 {
+            break;
+        }
+        waiting.pop_front();
+    }
+    capacity - left
+}
+
+impl Run {
+    fn first(&self, from: u32, fits: impl Fn(u32) -> bool) -> Option<u32> {
+        let later = self.pods.iter().enumerate().skip(usize::try_from(from).unwrap());
+        later.into_iter().find(|(_, pods)| fits(**pods)).map(|(at, _)| u32::try_from(at).unwrap())
+    }
+
+    /// When the direction turned.
+    fn turns(&self) -> Vec<usize> {
+        let steps = self.pods.windows(2).map(|pair| i64::from(pair[1]) - i64::from(pair[0]));
+        let moves: Vec<_> = steps.enumerate().filter(|(_, step)| *step != 0).collect();
+        let turned = moves.windows(2).filter(|pair| pair[0].1.signum() != pair[1].1.signum());
+        turned.map(|pair| pair[1].0).collect()
+    }
+
+    /// Up and down within the stabilization window of five minutes would be flapping.
+    fn does_not_flap(&self) {
+        let turns = self.turns();
+        let hasty: Vec<_> = turns.windows(2).filter(|pair| pair[1] - pair[0] < 300).collect();
+        assert!(hasty.is_empty(), "{hasty:?} in {:?}", thinned(&self.pods));
+    }
+
+    /// The rates that the contract allows.
+    fn keeps_the_rates(&self) {
+        let now_and_after = |seconds: usize| self.pods.iter().zip(self.pods.iter().skip(seconds));
+        for (before, after) in now_and_after(14) {
+            assert!(*after <= (before * 2).max(before + 4), "{before} → {after} within 15 s");
+        }
+        for (before, after) in now_and_after(59) {
+            assert!(after * 10 >= (before * 9) / 10 * 10, "{before} → {after} within a minute");
+        }
+    }
+}
+
+fn worker_hpa(variant: &crate::manifests::Variant) -> &Value {
+    &variant.get("HorizontalPodAutoscaler", "jobqueue-worker-hpa")["spec"]
+}
+
+#[test]
+fn by_cpu_alone_it_follows_and_comes_back_slowly() {
+    let run = simulate(worker_hpa(base()), step, 120 * MINUTE);
+    run.keeps_the_rates();
+    let peak = *run.pods.iter().max().unwrap();
+    assert!(peak >= 17, "85 jobs/s need 17 pods, the peak was {peak}");
+    assert_eq!(run.turns().len(), 1);
+    assert_eq!(run.pods.last(), Some(&2));
+}
+
+#[test]
+fn a_step_takes_it_from_2_to_20_within_minutes_and_back_by_a_tenth_a_minute() {
+    let Some(variant) = variant("prometheus-adapter") else { return };
+    let run = simulate(worker_hpa(variant), step, 120 * MINUTE);
+    run.keeps_the_rates();
+    assert_eq!(run.pods[usize::try_from(10 * MINUTE - 1).unwrap()], 2, "a quiet queue needs the least");
+    let up = run.first(10 * MINUTE, |pods| pods == 20).unwrap();
+    assert!(up <= 13 * MINUTE, "20 pods after {} s", up - 10 * MINUTE);
+    let caught_up = run.oldest.iter().rposition(|age| *age > 1.0).unwrap();
+    let caught_up = u32::try_from(caught_up).unwrap();
+    assert!(caught_up < 30 * MINUTE, "the backlog lasts until {caught_up}");
+    let down = run.first(30 * MINUTE, |pods| pods < run.pods[usize::try_from(30 * MINUTE).unwrap()]);
+    assert!(down.unwrap() >= 35 * MINUTE, "five minutes of quiet come first");
+    let settled = run.first(30 * MINUTE, |pods| pods == 2).unwrap();
+    let took = settled - down.unwrap();
+    assert!((10 * MINUTE..20 * MINUTE).contains(&took), "down to 2 in {took} s");
+    assert_eq!(run.turns().len(), 1, "up once, down once");
+}
+
+#[test]
+fn a_tide_is_followed_without_flapping() {
+    let Some(variant) = variant("prometheus-adapter") else { return };
+    let run = simulate(worker_hpa(variant), tide, 180 * MINUTE);
+    run.keeps_the_rates();
+    run.does_not_flap();
+    // each hump: up, a correction of two pods, up, down
+    assert!(run.turns().len() <= 7, "{:?}", thinned(&run.pods));
+    assert!(*run.pods.iter().max().unwrap() >= 18);
+    let late = run.oldest.iter().filter(|age| **age > 60.0).count();
+    assert!(late < 120, "jobs waited for more than a minute during {late} s");
+}
+
+#[test]
+fn between_bursts_the_pods_stay() {
+    let Some(variant) = variant("prometheus-adapter") else { return };
+    let run = simulate(worker_hpa(variant), bursts, 120 * MINUTE);
+    run.keeps_the_rates();
+    let level: Vec<_> = run.pods.iter().skip(1800).take(1800).collect();
+    let (least, most) = (level.iter().min().unwrap(), level.iter().max().unwrap());
+    assert!(*most - *least <= 4, "from {least} to {most} within half an hour of bursts");
+    run.does_not_flap();
+    assert_eq!(run.pods.last(), Some(&2));
+}
+
+fn thinned(pods: &[u32]) -> Vec<u32> {
+    pods.iter().step_by(60).copied().collect()
+}
