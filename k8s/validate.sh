@@ -204,7 +204,7 @@ grace_longer_than_drain() {
   local grace drain
   grace=$(k get deployment jobqueue-worker -o 'jsonpath={.spec.template.spec.terminationGracePeriodSeconds}')
   drain=$(k get deployment jobqueue-worker -o 'jsonpath={.spec.template.spec.containers[0].env[?(@.name=="WORKER_SHUTDOWN_GRACE_SECONDS")].value}')
-  [ "${grace:-0}" -gt "${drain:-50}" ] || because "terminationGracePeriodSeconds ${grace:-?} is not above WORKER_SHUTDOWN_GRACE_SECONDS ${drain:-50}"
+  [ "${grace:-0}" -ge $((${drain:-50} + 9)) ] || because "terminationGracePeriodSeconds ${grace:-?} is not 9 s above WORKER_SHUTDOWN_GRACE_SECONDS ${drain:-50}"
 }
 
 autoscalers_active() {

@@ -105,7 +105,8 @@ pub struct ApiArgs {
     )]
     pub api_pre_stop_delay: Option<Duration>,
 
-    /// Single submissions that may wait for their commit, 1 to 100000; beyond it the API answers 429.
+    /// Single submissions that may wait for their commit, 1 to 100000; beyond it the API answers 429. Those with a unique key or an
+    /// idempotency key wait apart from the others and have as many places again.
     #[arg(
         long,
         env = "API_MAX_PENDING_JOBS",

@@ -87,8 +87,9 @@ fn idempotency_key(operation: &mut Operation, replays: bool) {
         "1 to 255 visible ASCII characters. The same key with the same body is answered as the first time, with the \
          header `Idempotent-Replayed: true`; with another body it is refused (422). Kept for a day at least."
     } else {
-        "1 to 255 visible ASCII characters. Accepted and not needed: the verb leads to the same state however often it \
-         comes, except that each acquire may lease further jobs."
+        "1 to 255 visible ASCII characters. Checked for its form and otherwise not used here: a repeated request is carried \
+         out again. Cancel and promote of one job, pause, resume, heartbeat and settle lead to the same state however \
+         often they come; retry, the bulk verbs, purge and acquire do not."
     };
     let parameter = ParameterBuilder::new()
         .name("Idempotency-Key")

@@ -31,7 +31,7 @@ pub struct Settings {
     pub key: Option<SecretString>,
     /// Bounds of a job.
     pub limits: Limits,
-    /// Single submissions that may wait for their commit.
+    /// Single submissions that may wait for their commit; those with a key (unique or idempotency) are counted apart.
     pub max_pending_jobs: usize,
     /// Requests that may wait in a long poll.
     pub max_long_polls: usize,
@@ -100,13 +100,7 @@ impl ApiState {
             limits: settings.limits,
             root_key: RootKey::new(settings.key.as_ref()),
             cursors: Cursors::new(secret),
-            submitter: Submitter::start(
-                &store,
-                notifier.clone(),
-                settings.max_pending_jobs,
-                shutdown,
-                &metrics,
-            ),
+            submitter: Submitter::start(&store, &notifier, settings.max_pending_jobs, shutdown, &metrics),
             watch: Watch::start(&store, shutdown),
             hints: Hints::start(&store, shutdown),
             census: CensusReader::default(),

@@ -1,5 +1,8 @@
 //! Many clients that submit one job each share transactions: what queued up while the last commit ran goes with the next.
-//! Owns the queue of submissions between their check and their commit, and its bound; an answer means committed.
+//! Owns the submissions between their check and their commit, and their bound; an answer means committed.
+//!
+//! There are two lanes, because a submission with a key has to wait while somebody else's open transaction holds that key:
+//! a plain submission must never wait behind it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,7 +20,7 @@ use crate::extract::Room;
 use crate::metrics::Metrics;
 use crate::problem::{Kind, Problem};
 
-/// Commits under way at once: one is with the disk while the next is being filled.
+/// Commits of a lane that are under way at once: one is with the disk while the next is being filled.
 const FLUSHERS: usize = 2;
 /// The longest that a request waits for its commit.
 const ANSWER_WITHIN: Duration = Duration::from_secs(25);
@@ -25,7 +28,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(25);
 /// Takes single submissions.
 #[derive(Debug)]
 pub(crate) struct Submitter {
-    sender: mpsc::Sender<Ticket>,
+    plain: mpsc::Sender<Ticket>,
+    keyed: mpsc::Sender<Ticket>,
     metrics: Metrics,
 }
 
@@ -37,7 +41,7 @@ struct Ticket {
     room: Room,
 }
 
-/// What both flushers use.
+/// What the flushers of one lane use.
 struct Flusher {
     store: Store,
     notifier: Notifier,
@@ -46,29 +50,36 @@ struct Flusher {
 }
 
 impl Submitter {
-    /// Starts the flushers, which end when the submitter is gone and its queue is empty.
+    /// Starts the flushers, which end when the submitter is gone and their lane is empty. `capacity` bounds each lane.
     pub(crate) fn start(
         store: &Store,
-        notifier: Notifier,
+        notifier: &Notifier,
         capacity: usize,
         shutdown: &Shutdown,
         metrics: &Metrics,
     ) -> Self {
-        let (sender, receiver) = mpsc::channel(capacity.max(1));
-        let (store, metrics) = (store.clone(), metrics.clone());
-        let flusher =
-            Arc::new(Flusher { store, notifier, metrics: metrics.clone(), tickets: Mutex::new(receiver) });
-        for _ in 0..FLUSHERS {
-            let flusher = flusher.clone();
-            shutdown.spawn(async move { flusher.run().await });
-        }
-        Self { sender, metrics }
+        let lane = || {
+            let (sender, receiver) = mpsc::channel(capacity.max(1));
+            let flusher = Arc::new(Flusher {
+                store: store.clone(),
+                notifier: notifier.clone(),
+                metrics: metrics.clone(),
+                tickets: Mutex::new(receiver),
+            });
+            for _ in 0..FLUSHERS {
+                let flusher = flusher.clone();
+                shutdown.spawn(async move { flusher.run().await });
+            }
+            sender
+        };
+        Self { plain: lane(), keyed: lane(), metrics: metrics.clone() }
     }
 
     /// Stores one request, together with those that came at the same time.
     pub(crate) async fn submit(&self, submission: Submission, room: Room) -> Result<Answer, Problem> {
         let (reply, answer) = oneshot::channel();
-        match self.sender.try_send(Ticket { submission, reply, room }) {
+        let lane = if is_keyed(&submission) { &self.keyed } else { &self.plain };
+        match lane.try_send(Ticket { submission, reply, room }) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
                 self.metrics.rejected("pending_jobs");
@@ -92,7 +103,7 @@ impl Submitter {
 
     /// Submissions that wait.
     pub(crate) fn depth(&self) -> usize {
-        self.sender.max_capacity() - self.sender.capacity()
+        [&self.plain, &self.keyed].into_iter().map(|lane| lane.max_capacity() - lane.capacity()).sum()
     }
 }
 
@@ -159,6 +170,11 @@ impl Flusher {
             self.notifier.wake(queue);
         }
     }
+}
+
+/// Whether storing it can wait for a key that another transaction holds.
+fn is_keyed(submission: &Submission) -> bool {
+    submission.idempotency.is_some() || submission.jobs.iter().any(|job| !job.is_plain())
 }
 
 /// The queues in which the answer put work that can start at once.

@@ -74,13 +74,15 @@ pub struct WorkerArgs {
           value_name = "SECONDS", value_parser = Seconds::parse_duration)]
     pub heartbeat_interval: Duration,
 
-    /// The silence after which the reaper takes a worker for dead: the same as REAPER_STALE_AFTER_SECONDS. A little sooner the
-    /// worker stops its jobs by itself.
+    /// The silence after which the reaper takes a worker for dead: the same as REAPER_STALE_AFTER_SECONDS. A worker
+    /// that reaches no database for almost as long starts nothing new; what runs goes on until the database says that its
+    /// lease is gone.
     #[arg(long = "stale-after-seconds", env = "WORKER_STALE_AFTER_SECONDS", default_value = "30", value_name = "SECONDS",
           value_parser = Seconds::parse_duration)]
     pub stale_after: Duration,
 
-    /// What running jobs get after SIGTERM. Below WORKER_POD_GRACE_SECONDS.
+    /// What running jobs get after SIGTERM. At least 8.5 below WORKER_POD_GRACE_SECONDS: so long may it take to stop the rest
+    /// and give it back.
     #[arg(long = "shutdown-grace-seconds", env = "WORKER_SHUTDOWN_GRACE_SECONDS", default_value = "50", value_name = "SECONDS",
           value_parser = Seconds::parse_duration)]
     pub shutdown_grace: Duration,
@@ -171,7 +173,7 @@ mod tests {
     async fn nonsense_is_refused_with_a_sentence() {
         for (wrong, named) in [
             (["--lease-duration-seconds", "15"], "WORKER_LEASE_DURATION_SECONDS"),
-            (["--shutdown-grace-seconds", "60"], "WORKER_SHUTDOWN_GRACE_SECONDS"),
+            (["--shutdown-grace-seconds", "52"], "WORKER_SHUTDOWN_GRACE_SECONDS"),
             (["--batch-size", "0"], "WORKER_BATCH_SIZE"),
             (["--slots", "0"], "WORKER_SLOTS"),
             (["--queues", "a=0"], "weight"),

@@ -5,6 +5,7 @@
 
 mod call;
 mod drain;
+mod hunger;
 mod pace;
 
 use std::collections::VecDeque;
@@ -25,6 +26,8 @@ use crate::running::Report;
 use crate::shared::Shared;
 use call::{Call, Done, End, Verdict};
 use drain::Phase;
+pub(crate) use drain::STOP_WITHIN;
+use hunger::Hunger;
 use pace::Pace;
 
 /// Results wait at most this long for company, while no slot is idle.
@@ -50,22 +53,19 @@ pub(crate) struct Dispatcher {
     slots: Arc<Semaphore>,
     /// Leased, not started.
     ready: VecDeque<(Attempt, Instant)>,
-    /// Attempts under way.
-    active: usize,
     /// Ended, not settled, and since when the oldest waits.
     ends: Vec<Arc<End>>,
     ends_since: Option<Instant>,
     call: Option<InFlight>,
-    /// There may be more to lease.
-    hungry: bool,
-    poll_at: Instant,
+    hunger: Hunger,
     report_at: Instant,
     backoff: Backoff,
     retry_at: Option<Instant>,
     pace: Pace,
-    ended: mpsc::UnboundedReceiver<Ended>,
+    /// What ended, with the number that its start got.
+    ended: mpsc::UnboundedReceiver<(u64, Ended)>,
     /// Unbounded by type, bounded by the slots: each attempt sends once.
-    ending: mpsc::UnboundedSender<Ended>,
+    ending: mpsc::UnboundedSender<(u64, Ended)>,
     phase: Phase,
 }
 
@@ -88,12 +88,10 @@ impl Dispatcher {
             store,
             store_options,
             ready: VecDeque::new(),
-            active: 0,
             ends: Vec::new(),
             ends_since: None,
             call: None,
-            hungry: true,
-            poll_at: now,
+            hunger: Hunger::new(now),
             report_at: now,
             backoff: Backoff::new(BACKOFF.0, BACKOFF.1),
             retry_at: None,
@@ -123,9 +121,9 @@ impl Dispatcher {
     async fn wait(&mut self, shutdown: &Shutdown) {
         let next = self.next_look();
         tokio::select! {
-            Some(ended) = self.ended.recv() => self.attempt_ended(ended),
+            Some((number, ended)) = self.ended.recv() => self.attempt_ended(number, ended),
             done = InFlight::done(&mut self.call) => self.call_done(done),
-            () = self.shared.wake.notified() => self.hungry = true,
+            () = self.shared.wake.notified() => self.hunger.wake(),
             () = shutdown.soft().cancelled(), if self.phase == Phase::Working => {}
             () = shutdown.hard().cancelled(), if !self.phase.is_stopping() => {}
             () = sleep_until(next) => {}
@@ -144,23 +142,22 @@ impl Dispatcher {
         }
         let hold = self.ready.front().map(|(_, since)| *since + PREFETCH_HOLD);
         let flush = self.ends_since.map(|since| since + FLUSH_AFTER);
-        let poll = (self.poll_at > now).then_some(self.poll_at);
+        let look = self.hunger.due_at(now);
         let report = (self.report_at > now).then_some(self.report_at);
         let idle = Some(now + self.shared.options.poll);
-        [hold, flush, poll, report, idle, self.phase.deadline()].into_iter().flatten().min().unwrap_or(now)
+        [hold, flush, look, report, idle, self.phase.deadline()].into_iter().flatten().min().unwrap_or(now)
     }
 
     /// Everything that ended so far.
     fn collect(&mut self) {
-        while let Ok(ended) = self.ended.try_recv() {
-            self.attempt_ended(ended);
+        while let Ok((number, ended)) = self.ended.try_recv() {
+            self.attempt_ended(number, ended);
         }
     }
 
-    fn attempt_ended(&mut self, ended: Ended) {
-        self.active -= 1;
+    fn attempt_ended(&mut self, number: u64, ended: Ended) {
+        self.pace.ended(number, ended.ran);
         if let Some(ran) = ended.ran {
-            self.pace.took(ran);
             self.shared.metrics.ran(&ended.attempt.job, ran);
         }
         self.push_end(ended);
@@ -186,14 +183,18 @@ impl Dispatcher {
                 None => match self.slots.clone().try_acquire_owned() {
                     Ok(slot) if self.shared.is_trusted() => {
                         let (shared, ending) = (self.shared.clone(), self.ending.clone());
-                        self.active += 1;
+                        let number = self.pace.started(Instant::now());
                         self.shared.tasks.spawn(async move {
                             let ended = executor::execute(shared, attempt, slot).await;
                             // the dispatcher is gone only after a drain that ran out of time
-                            let _nobody_listens = ending.send(ended);
+                            let _nobody_listens = ending.send((number, ended));
                         });
                     }
-                    _ if since.elapsed() >= PREFETCH_HOLD => self.give_up(attempt, Outcome::Released),
+                    _ if since.elapsed() >= PREFETCH_HOLD => {
+                        // slots do not turn over as was thought: no more of it until jobs end again
+                        self.pace.forget();
+                        self.give_up(attempt, Outcome::Released);
+                    }
                     _ => {
                         self.ready.push_front((attempt, since));
                         return;
@@ -219,8 +220,9 @@ impl Dispatcher {
         if room == 0 && self.backoff.failures() == 0 {
             self.shared.health.cycle_succeeded();
         }
-        let hungry = self.hungry || now >= self.poll_at;
-        let lease = room > 0 && hungry && (starving || flush || room * 2 >= self.shared.options.batch);
+        let lease = room > 0
+            && self.hunger.is_due(now)
+            && (starving || flush || room * 2 >= self.shared.options.batch);
         let report = now >= self.report_at;
         let reports = if report { self.shared.running.take_reports() } else { Vec::new() };
         if report {
@@ -241,13 +243,12 @@ impl Dispatcher {
         }
         let options = &self.shared.options;
         let free = self.slots.available_permits();
-        let wanted = free + self.pace.prefetch(options.slots, options.batch);
+        let wanted = free + self.pace.prefetch(options.slots, options.batch, Instant::now());
         wanted.saturating_sub(self.ready.len()).min(options.batch)
     }
 
     fn request(&mut self, limit: usize) -> LeaseRequest {
-        // a wake-up from now on asks for another look
-        self.hungry = false;
+        self.hunger.looking();
         let options = &self.shared.options;
         LeaseRequest {
             worker_id: None,
@@ -337,9 +338,7 @@ impl Dispatcher {
 
     fn leased(&mut self, leased: Vec<Leased>, asked: usize, worker_id: WorkerId) {
         let poll = self.shared.options.poll.mul_f64(rand::random_range(0.9..=1.1));
-        self.poll_at = Instant::now() + poll;
-        // a full batch says that there is more
-        self.hungry |= leased.len() >= asked;
+        self.hunger.looked(leased.len(), asked, (Instant::now(), poll), rand::random());
         for Leased { job, lease, waited } in leased {
             if let Some(waited) = waited {
                 self.shared.metrics.waited(&job, waited);
@@ -361,7 +360,7 @@ impl Dispatcher {
             }
             return;
         };
-        self.hungry = true;
+        self.hunger.wake();
         self.shared.metrics.store_failures.inc();
         let pause = self.backoff.fail().max(BACKOFF_FLOOR);
         self.retry_at = Some(Instant::now() + pause);

@@ -1,5 +1,6 @@
-//! The heartbeat: says that this process lives, hears what it shall stop, and stops everything when it has not been heard
-//! itself for too long. Owns a thread, a runtime and a connection, so that no handler, however it blocks, can starve it.
+//! The heartbeat: says that this process lives, hears what it shall stop. While the database cannot be
+//! reached it stops nothing: only an answer can say that a lease is gone, and the lease's epoch and token keep a late result
+//! out. Owns a thread, a runtime and a connection, so that no handler, however it blocks, can starve it.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,16 +12,15 @@ use jobqueue_core::WorkerId;
 use jobqueue_runtime::{Backoff, build_info};
 use jobqueue_store::{Beat, Store, StoreError, StoreOptions, WorkerEntry};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::handler::StopReason;
 use crate::shared::{Shared, new_id};
 
 /// A heartbeat that takes longer is given up with its connection.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 /// What saying goodbye may take.
-const FAREWELL_LIMIT: Duration = Duration::from_secs(2);
+pub(crate) const FAREWELL_LIMIT: Duration = Duration::from_secs(2);
 /// Ceilings of the first and of later pauses after a failure.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 /// The shortest such pause.
@@ -81,7 +81,8 @@ struct Heart {
     backoff: Backoff,
     /// Epochs that the last heartbeat showed and that we did not know, and when it was sent.
     suspects: (HashSet<i64>, Instant),
-    lost_trust: bool,
+    /// It was told that nothing new is started.
+    told_untrusted: bool,
 }
 
 impl Heart {
@@ -95,7 +96,7 @@ impl Heart {
             stop,
             backoff: Backoff::new(BACKOFF.0.min(cap), cap),
             suspects: (HashSet::new(), Instant::now()),
-            lost_trust: false,
+            told_untrusted: false,
         })
     }
 
@@ -107,7 +108,7 @@ impl Heart {
             let outcome = if registered { self.beat_all().await } else { self.register(first).await };
             registered |= outcome.is_ok();
             let pause = self.after(outcome, sent_at);
-            self.rest_until(Instant::now() + pause).await;
+            self.stop.run_until_cancelled(sleep(pause)).await;
         }
         self.say_goodbye().await;
     }
@@ -116,14 +117,14 @@ impl Heart {
     fn after(&mut self, outcome: Result<(), StoreError>, sent_at: Instant) -> Duration {
         match outcome {
             Ok(()) => {
-                let first = self.shared.health.last_beat().is_none();
+                let trusted_before = self.shared.is_trusted();
                 self.shared.health.beat_succeeded(sent_at);
+                self.told_untrusted = false;
                 let failures = self.backoff.reset();
                 if failures > 0 {
                     tracing::info!(failures, "heartbeat recovered");
                 }
-                if first || self.lost_trust {
-                    self.lost_trust = false;
+                if !trusted_before {
                     self.shared.wake.notify_one();
                 }
                 self.shared.options.heartbeat.mul_f64(rand::random_range(0.9..=1.0))
@@ -134,40 +135,14 @@ impl Heart {
                 if self.backoff.failures() == 1 {
                     tracing::error!(%error, "heartbeat failed, trying again until it works");
                 }
+                if !self.told_untrusted && !self.shared.is_trusted() {
+                    self.told_untrusted = true;
+                    tracing::error!(
+                        "no heartbeat got through for too long: nothing new is started, and what runs goes on"
+                    );
+                }
                 pause
             }
-        }
-    }
-
-    /// Sleeps, but gives up the running jobs at the moment when they may be somebody else's.
-    async fn rest_until(&mut self, wake_at: Instant) {
-        loop {
-            let trust_ends = self.trust_ends();
-            let next = trust_ends.map_or(wake_at, |ends| ends.min(wake_at));
-            tokio::select! {
-                () = self.stop.cancelled() => return,
-                () = sleep_until(next) => {}
-            }
-            self.check_trust();
-            if Instant::now() >= wake_at {
-                return;
-            }
-        }
-    }
-
-    fn trust_ends(&self) -> Option<Instant> {
-        let ends = self.shared.health.last_beat()? + self.shared.options.trust();
-        (!self.lost_trust).then_some(ends)
-    }
-
-    fn check_trust(&mut self) {
-        if self.trust_ends().is_some_and(|ends| Instant::now() >= ends) {
-            self.lost_trust = true;
-            tracing::error!(
-                "no heartbeat got through for too long: the running jobs are stopped, for others may run them"
-            );
-            self.shared.running.stop_all(StopReason::LeaseLost);
-            self.shared.wake.notify_one();
         }
     }
 
@@ -257,29 +232,22 @@ impl Heart {
     }
 
     /// A store call in a task of its own, because it must not be dropped half-way while its connection lives on. One that
-    /// hangs is given up together with its connection. The end of trust is kept meanwhile.
+    /// hangs, or is under way when the end comes, is given up together with its connection.
     async fn limited<T: Send + 'static>(
         &mut self,
         call: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let deadline = Instant::now() + CALL_LIMIT;
         let mut task = tokio::task::JoinSet::new();
         task.spawn(call);
-        loop {
-            let next = self.trust_ends().map_or(deadline, |ends| ends.min(deadline));
-            tokio::select! {
-                Some(joined) = task.join_next() => {
-                    return joined.unwrap_or_else(|error| Err(StoreError::Schema(format!("the call broke: {error}"))));
-                }
-                () = sleep_until(next) => {
-                    self.check_trust();
-                    if Instant::now() >= deadline {
-                        self.store = Store::connect_lazy(&self.options)?;
-                        return Err(StoreError::Schema(format!("no answer within {CALL_LIMIT:?}")));
-                    }
-                }
+        let given_up = tokio::select! {
+            Some(joined) = task.join_next() => {
+                return joined.unwrap_or_else(|error| Err(StoreError::Schema(format!("the call broke: {error}"))));
             }
-        }
+            () = self.stop.cancelled() => "the worker ends".to_owned(),
+            () = sleep(CALL_LIMIT) => format!("no answer within {CALL_LIMIT:?}"),
+        };
+        self.store = Store::connect_lazy(&self.options)?;
+        Err(StoreError::Schema(given_up))
     }
 
     async fn say_goodbye(&mut self) {

@@ -7,7 +7,10 @@ use std::time::Duration;
 use jobqueue_core::KindName;
 use jobqueue_runtime::ConfigError;
 
+use crate::dispatcher::STOP_WITHIN;
+use crate::heartbeat::FAREWELL_LIMIT;
 use crate::queues::QueuePlan;
+use crate::worker::ABANDON_AFTER;
 
 /// The settings of a worker, each with the variable of the binary that sets it.
 #[derive(Clone, Debug)]
@@ -95,25 +98,34 @@ impl Options {
                 seconds(self.heartbeat)
             ));
         }
-        if self.grace >= self.pod_grace {
+        let needed = self.grace.saturating_add(AFTER_GRACE);
+        if needed > self.pod_grace {
             return refuse(format!(
-                "WORKER_SHUTDOWN_GRACE_SECONDS ({}) must be below the pod's terminationGracePeriodSeconds \
-                 (WORKER_POD_GRACE_SECONDS, {}), or the worker is killed before it has given its jobs back: lower the first or \
-                 raise the second in both places",
+                "WORKER_SHUTDOWN_GRACE_SECONDS ({}) and the {} s after it, in which the rest is stopped and given back, must \
+                 fit into the pod's terminationGracePeriodSeconds (WORKER_POD_GRACE_SECONDS, {}), or the worker is killed before \
+                 it has given its jobs back: lower the first to {} or raise the second to {} in both places",
                 seconds(self.grace),
-                seconds(self.pod_grace)
+                seconds(AFTER_GRACE),
+                seconds(self.pod_grace),
+                seconds(self.pod_grace.saturating_sub(AFTER_GRACE)),
+                seconds(needed)
             ));
         }
         Ok(())
     }
 
-    /// How long after its last good heartbeat a worker may still believe that it holds its leases: a little less than what
-    /// the reaper waits, counted from before the heartbeat was sent.
+    /// How long after its last good heartbeat a worker may still start jobs: a little less than what the reaper waits,
+    /// counted from before the heartbeat was sent. What runs already goes on, for only the database knows whether its lease
+    /// was reclaimed; to stop it on a guess would cost each job an attempt in every longer outage.
     pub(crate) fn trust(&self) -> Duration {
         let reclaimed_after = self.stale_after.min(self.lease.mul_f64(0.667));
         reclaimed_after.saturating_sub((reclaimed_after / 10).min(Duration::from_secs(2)))
     }
 }
+
+/// What the end may take after the grace, at most: handlers are stopped and their jobs given back, the worker says goodbye,
+/// and what cannot be stopped is left behind.
+const AFTER_GRACE: Duration = STOP_WITHIN.saturating_add(FAREWELL_LIMIT).saturating_add(ABANDON_AFTER);
 
 /// Most slots of one process: beyond it, start more processes.
 const MAX_SLOTS: usize = 10_000;
@@ -138,7 +150,19 @@ mod tests {
             options.check().unwrap_err().0
         };
         assert!(with(|o| o.lease = Duration::from_secs(19)).contains("WORKER_LEASE_DURATION_SECONDS (19)"));
-        assert!(with(|o| o.grace = Duration::from_mins(1)).contains("WORKER_SHUTDOWN_GRACE_SECONDS (60)"));
+        assert_eq!(
+            AFTER_GRACE,
+            Duration::from_millis(8500),
+            "the help of WORKER_SHUTDOWN_GRACE_SECONDS says it"
+        );
+        let tight = Options { grace: Duration::from_millis(51_500), ..Options::default() };
+        tight.check().unwrap();
+        let late = with(|o| o.grace = Duration::from_secs(52));
+        for part in
+            ["WORKER_SHUTDOWN_GRACE_SECONDS (52)", "8.5 s", "SECONDS, 60)", "to 51.5 or", "to 60.5 in"]
+        {
+            assert!(late.contains(part), "{part}: {late}");
+        }
         assert!(with(|o| o.stale_after = Duration::from_secs(10)).contains("WORKER_STALE_AFTER_SECONDS"));
         assert!(with(|o| o.batch = 0).contains("WORKER_BATCH_SIZE"));
         assert!(with(|o| o.slots = 0).contains("WORKER_SLOTS"));

@@ -87,7 +87,7 @@ impl Shared {
         self.identity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the last good heartbeat is so recent that our leases are surely ours.
+    /// Whether the last good heartbeat is so recent that our leases are surely ours: only then is anything started.
     pub(crate) fn is_trusted(&self) -> bool {
         self.health.last_beat().is_some_and(|beat| beat.elapsed() < self.options.trust())
     }

@@ -22,7 +22,7 @@ use crate::queues::QueuePlan;
 use crate::shared::Shared;
 
 /// What handlers that cannot be stopped get before the worker ends without them.
-const ABANDON_AFTER: Duration = Duration::from_millis(500);
+pub(crate) const ABANDON_AFTER: Duration = Duration::from_millis(500);
 /// Pauses between tries to reach the database at the start, and to listen again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
@@ -240,14 +240,15 @@ impl WorkerBuilder {
         self
     }
 
-    /// The silence after which the reaper takes a worker for dead; must be what the reaper has. Default 30 s.
+    /// The silence after which the reaper takes a worker for dead; must be what the reaper has. Default 30 s. A worker that
+    /// reaches no database for almost as long starts nothing new; what runs goes on.
     #[must_use]
     pub fn stale_after(mut self, silence: Duration) -> Self {
         self.options.stale_after = silence;
         self
     }
 
-    /// What running jobs get at the end of the process; default 50 s.
+    /// What running jobs get at the end of the process; default 50 s, at most 51.5 s: the end takes up to 8.5 s more.
     #[must_use]
     pub fn shutdown_grace(mut self, grace: Duration) -> Self {
         self.options.grace = grace;

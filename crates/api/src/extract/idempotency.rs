@@ -10,8 +10,9 @@ use crate::state::ApiState;
 /// Longest key, in characters.
 const MAX_CHARS: usize = 255;
 
-/// The client's key for this request, if it gave one. Every POST takes it. Those that enqueue answer a repeated one as
-/// before; the others lead to the same state however often they come, and only check its form.
+/// The client's key for this request, if it gave one. Every POST takes it. The two that enqueue answer a repeated one as
+/// before; the others only check its form and remember nothing. Of those, cancel and promote of one job, pause, resume,
+/// heartbeat and settle are idempotent by the state they lead to; retry, the bulk verbs, purge and acquire are not.
 #[derive(Debug)]
 pub(crate) struct IdempotencyKey(Option<String>);
 

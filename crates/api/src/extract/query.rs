@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::str::FromStr;
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -52,6 +53,17 @@ impl Query {
         let Some(text) = self.one::<String>(name)? else { return Ok(default) };
         let number = text.parse::<u32>().map_err(|_| refuse())?;
         if (least..=most).contains(&number) { Ok(number) } else { Err(refuse()) }
+    }
+
+    /// A span in seconds, fractions included, from 0 to `most`; absent is 0.
+    pub(crate) fn seconds(&mut self, name: &str, most: u32) -> Result<Duration, Problem> {
+        let refuse = || Problem::parameter(name, format!("must be between 0 and {most} seconds"));
+        let Some(text) = self.one::<String>(name)? else { return Ok(Duration::ZERO) };
+        let seconds = text.parse::<f64>().map_err(|_| refuse())?;
+        if !(0.0..=f64::from(most)).contains(&seconds) {
+            return Err(refuse());
+        }
+        Duration::try_from_secs_f64(seconds).map_err(|_| refuse())
     }
 
     /// Refuses what nobody took.

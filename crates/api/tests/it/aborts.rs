@@ -73,14 +73,14 @@ async fn abort(api: &Api, n: u64, id: &str) {
 }
 
 /// Asks the database from outside of everything that is tested here.
-fn ask(url: &str, sql: &str) -> String {
+pub(crate) fn ask(url: &str, sql: &str) -> String {
     let said = Command::new(psql()).args([url, "-XAtc", sql]).output().expect("run psql");
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
     String::from_utf8(said.stdout).unwrap().trim().to_owned()
 }
 
 /// On the PATH, or beside the server's binaries.
-fn psql() -> PathBuf {
+pub(crate) fn psql() -> PathBuf {
     let beside = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let found = beside.map(|version| version.path().join("bin/psql")).find(|path| path.exists());
     found.unwrap_or_else(|| PathBuf::from("psql"))

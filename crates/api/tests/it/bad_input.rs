@@ -243,7 +243,7 @@ async fn query_parameters() {
         assert_eq!(api.get(&format!("/v1/jobs?{query}")).await.problem(400), "invalid-query", "{query}");
     }
     let id = api.enqueue(json!({ "kind": "k" })).await;
-    for query in ["wait=61", "wait=-1", "wait=x", "wait=1&wait=1", "wat=1"] {
+    for query in ["wait=61", "wait=60.1", "wait=NaN", "wait=-1", "wait=x", "wait=1&wait=1", "wat=1"] {
         assert_eq!(api.get(&format!("/v1/jobs/{id}?{query}")).await.problem(400), "invalid-query", "{query}");
     }
 }

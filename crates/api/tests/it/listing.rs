@@ -69,3 +69,30 @@ async fn filters_narrow() {
     assert!(!ids(&api, &format!("created_before={created}")).await.contains(&b));
     assert!(ids(&api, "created_after=2099-01-01T00:00:00%2B01:00").await.is_empty());
 }
+
+#[tokio::test]
+async fn a_page_of_large_jobs_ends_early_and_its_cursor_leads_on() {
+    let api = Api::start().await;
+    let mut stored = Vec::new();
+    for _ in 0..60 {
+        stored.insert(0, api.enqueue_in("q").await);
+    }
+    for _ in 0..6 {
+        let large = json!({ "kind": "k", "queue": "q", "payload": "x".repeat(1_000_000) });
+        stored.insert(0, api.enqueue(large).await);
+    }
+    let first = api.get("/v1/jobs?limit=1000").await;
+    let page = first.expect(200);
+    assert_eq!(page["jobs"].as_array().unwrap().len(), 4, "a fifth would exceed 4 MiB");
+    assert!(first.text.len() <= 4 * 1024 * 1024, "{}", first.text.len());
+    let mut seen = Vec::new();
+    let mut page = page;
+    loop {
+        seen.extend(
+            page["jobs"].as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap().to_owned()),
+        );
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        page = api.get(&format!("/v1/jobs?limit=1000&cursor={cursor}")).await.expect(200);
+    }
+    assert_eq!(seen, stored);
+}

@@ -31,7 +31,7 @@ async fn a_waiting_reader_hears_of_the_end() {
 async fn a_job_that_does_not_end_is_answered_as_it_is() {
     let api = Api::start().await;
     let id = api.enqueue_in("q").await;
-    assert_eq!(api.get(&format!("/v1/jobs/{id}?wait=1")).await.expect(200)["status"], "queued");
+    assert_eq!(api.get(&format!("/v1/jobs/{id}?wait=0.2")).await.expect(200)["status"], "queued");
     let unknown = "0198c1a2-3b4c-7d5e-8f60-718293a4b5c6";
     assert_eq!(api.get(&format!("/v1/jobs/{unknown}?wait=60")).await.problem(404), "not-found");
 }

@@ -18,3 +18,4 @@ mod listing;
 mod long_poll;
 mod numbers;
 mod process;
+mod submitter;

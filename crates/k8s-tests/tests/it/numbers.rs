@@ -101,7 +101,7 @@ fn the_grace_of_a_pod_is_longer_than_its_drain() {
                 "jobqueue-worker" => {
                     assert!(pre_stop.is_null(), "{place}: the sleep would come off the drain");
                     assert_eq!(env("WORKER_POD_GRACE_SECONDS"), Some(grace), "{place}");
-                    assert!(env("WORKER_SHUTDOWN_GRACE_SECONDS").unwrap() + 5 <= grace, "{place}");
+                    assert!(env("WORKER_SHUTDOWN_GRACE_SECONDS").unwrap() + 9 <= grace, "{place}");
                 }
                 _ => assert!(grace >= 15, "{place}"),
             }

@@ -11,7 +11,7 @@ use super::Dispatcher;
 use crate::handler::StopReason;
 
 /// What stopping and giving back may take after the grace; the pod's own grace leaves room for it.
-const STOP_WITHIN: Duration = Duration::from_secs(6);
+pub(crate) const STOP_WITHIN: Duration = Duration::from_secs(6);
 /// The same after a second signal.
 const FORCED_WITHIN: Duration = Duration::from_secs(4);
 
@@ -48,13 +48,18 @@ impl Dispatcher {
             self.phase = Phase::Finishing(now + grace);
             self.shared.draining.store(true, Ordering::Relaxed);
             let waiting = self.ready.len();
-            tracing::info!(running = self.active, waiting, grace_seconds = grace.as_secs_f64(), "draining");
+            tracing::info!(
+                running = self.pace.active(),
+                waiting,
+                grace_seconds = grace.as_secs_f64(),
+                "draining"
+            );
         }
         let forced = shutdown.hard().is_cancelled();
         match self.phase {
             Phase::Finishing(at) if forced || now >= at => {
                 self.shared.forced.store(forced, Ordering::Relaxed);
-                tracing::warn!(running = self.active, forced, "the rest is stopped and given back");
+                tracing::warn!(running = self.pace.active(), forced, "the rest is stopped and given back");
                 self.shared.running.stop_all(StopReason::Drain);
                 self.phase = Phase::Stopping(now + if forced { FORCED_WITHIN } else { STOP_WITHIN });
             }
@@ -70,14 +75,15 @@ impl Dispatcher {
 
     /// Whether nothing is held any more, or time is up.
     pub(super) fn is_over(&self) -> bool {
-        let done = self.active == 0 && self.ends.is_empty() && self.ready.is_empty() && self.call.is_none();
+        let done =
+            self.pace.active() == 0 && self.ends.is_empty() && self.ready.is_empty() && self.call.is_none();
         match self.phase {
             Phase::Working => false,
             Phase::Finishing(_) => done,
             Phase::Stopping(at) => {
                 let late = Instant::now() >= at;
                 if late && !done {
-                    let (running, unsettled) = (self.active, self.ends.len());
+                    let (running, unsettled) = (self.pace.active(), self.ends.len());
                     tracing::error!(
                         running,
                         unsettled,

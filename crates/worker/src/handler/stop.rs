@@ -16,7 +16,7 @@ pub enum StopReason {
     Timeout,
     /// A user cancelled the job.
     Cancel,
-    /// The lease is gone, or may be: another worker may run the job already.
+    /// The database says that the lease is gone: another worker may run the job already.
     LeaseLost,
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use jobqueue_core::{Job, JobDraft, JobId, JobRecord, Json, Limits, NewJob, Status};
+use jobqueue_runtime::admin::Readiness;
 use jobqueue_store::{Accepted, Answer, AttemptRecord, Pooler, Store, StoreOptions, Submission};
 use jobqueue_testkit::{TestDb, eventually};
 use jobqueue_worker::{Args, HandlerError, Shutdown, Worker, WorkerBuilder};
@@ -184,4 +185,14 @@ impl Drop for AtWork {
     fn drop(&mut self) {
         self.shutdown.force();
     }
+}
+
+/// Waits until no heartbeat got through for longer than the worker trusts its leases.
+pub(crate) async fn untrusted(readiness: &Readiness, worker: &AtWork) {
+    eventually(SOON, "no heartbeat for too long", async || {
+        let report = readiness.report(&worker.shutdown).await;
+        let silent = report.checks.iter().any(|check| check.name == "heartbeat" && !check.ok);
+        if silent { Ok(()) } else { Err(report) }
+    })
+    .await;
 }

@@ -67,7 +67,7 @@ async fn force_gives_back_at_once() {
         std::future::pending::<()>().await;
         Ok(())
     });
-    let mut worker = AtWork::start(worker.shutdown_grace(Duration::from_secs(59)));
+    let mut worker = AtWork::start(worker.shutdown_grace(Duration::from_secs(51)));
     let id = bench.enqueue("deaf", "null").await;
     bench.reaches(id, Status::Running).await;
     worker.shutdown.begin();

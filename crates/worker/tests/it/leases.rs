@@ -8,7 +8,7 @@ use jobqueue_testkit::{Fault, FaultProxy, eventually};
 use jobqueue_worker::{JobContext, StopReason};
 use tokio::sync::mpsc;
 
-use crate::bench::{AtWork, Bench, SOON, draft, fast, opened};
+use crate::bench::{AtWork, Bench, SOON, draft, fast, opened, untrusted};
 
 /// So long that a silent worker is never the reason.
 const HOUR: Duration = Duration::from_hours(1);
@@ -90,7 +90,7 @@ fn a_handler_that_blocks_the_runtime_cannot_starve_the_heartbeat() {
 }
 
 #[tokio::test]
-async fn a_worker_that_nobody_hears_stops_its_jobs_before_others_get_them() {
+async fn a_worker_that_nobody_hears_goes_on_until_the_database_says_that_the_lease_is_gone() {
     let bench = Bench::new().await;
     let proxy = FaultProxy::before(bench.db.url()).await;
     let (sender, mut reasons) = mpsc::unbounded_channel();
@@ -107,15 +107,20 @@ async fn a_worker_that_nobody_hears_stops_its_jobs_before_others_get_them() {
             }
         },
     );
-    let worker = AtWork::start(worker);
+    let worker = worker.build().unwrap();
+    let readiness = worker.readiness();
+    let worker = AtWork::run(worker);
     let id = bench.enqueue("long", "null").await;
     bench.reaches(id, Status::Running).await;
     proxy.set(Fault::Cut);
-    assert_eq!(tokio::time::timeout(SOON, reasons.recv()).await.unwrap(), Some(StopReason::LeaseLost));
-    assert_eq!(bench.status(id).await, Status::Running, "nobody has reclaimed it yet");
+    untrusted(&readiness, &worker).await;
+    let reclaimed = bench.store.reclaim(Duration::ZERO, Duration::ZERO, 10).await.unwrap();
+    assert_eq!(reclaimed.jobs, [id]);
+    assert!(reasons.try_recv().is_err(), "nobody has told the worker");
     proxy.set(Fault::Pass);
+    assert_eq!(tokio::time::timeout(SOON, reasons.recv()).await.unwrap(), Some(StopReason::LeaseLost));
     let record = bench.reaches(id, Status::Completed).await;
-    assert_eq!(record.job.attempt, 2, "given back by the worker itself, at the cost of the attempt");
+    assert_eq!(record.job.attempt, 2);
     assert_eq!(bench.attempts(id).await[0].ended, "lost");
     worker.drain().await;
 }

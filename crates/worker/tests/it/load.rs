@@ -147,3 +147,33 @@ async fn an_idle_worker_asks_once_and_waits() {
     assert!(calls() <= 3, "{} calls", calls());
     worker.drain().await;
 }
+
+#[tokio::test]
+async fn a_storm_of_wake_ups_makes_no_storm_of_looks_and_the_last_one_counts() {
+    let bench = Bench::new().await;
+    let worker =
+        bench.worker().poll_interval(Duration::from_hours(1)).handle("noop", async |_, (): ()| Ok(()));
+    let worker = worker.build().unwrap();
+    let (registry, waker) = (worker.registry().clone(), worker.waker());
+    let calls = || {
+        let family =
+            registry.gather().into_iter().find(|family| family.name() == "worker_lease_seconds").unwrap();
+        family.get_metric()[0].get_histogram().get_sample_count()
+    };
+    let worker = AtWork::run(worker);
+    eventually(SOON, "the first look", async || if calls() > 0 { Ok(()) } else { Err(()) }).await;
+    let (began, before) = (std::time::Instant::now(), calls());
+    for _ in 0..300 {
+        waker.wake();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    // one look in 5 ms at most, however long that took, and the listener's own
+    let most = began.elapsed().as_millis() / 5 + 2;
+    let looks = calls() - before;
+    assert!((1..=most).contains(&u128::from(looks)), "{looks} looks, at most {most}");
+    let id = bench.enqueue("noop", "null").await;
+    // it comes within the quiet after the storm's last look, or it is looked for at once
+    waker.wake();
+    bench.reaches(id, Status::Completed).await;
+    worker.drain().await;
+}

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use jobqueue_core::Status;
+use jobqueue_core::{JobDraft, Status};
 use jobqueue_runtime::admin::Status as Readiness;
 use jobqueue_store::Store;
 use jobqueue_testkit::{TestServer, eventually};
+use jobqueue_worker::{HandlerError, JobContext};
 use tokio::sync::watch;
 
-use crate::bench::{AtWork, SOON, draft, enqueue, fast, options, reaches};
+use crate::bench::{AtWork, SOON, draft, enqueue, fast, options, reaches, untrusted};
 
 #[tokio::test]
 async fn results_are_kept_until_the_database_is_back_and_readiness_tells() {
@@ -50,5 +51,42 @@ async fn results_are_kept_until_the_database_is_back_and_readiness_tells() {
     .await;
     let after = enqueue(&store, vec![draft("held", "null")]).await[0];
     reaches(&store, after, Status::Completed).await;
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_failover_that_outlasts_the_trust_costs_no_attempt_of_what_runs() {
+    let server = TestServer::durable().await;
+    let store = Store::connect_lazy(&options(server.url())).unwrap();
+    let (release, held) = watch::channel(false);
+    let worker = fast(server.url()).stale_after(Duration::from_secs(1)).handle(
+        "long",
+        move |context: JobContext, (): ()| {
+            let mut held = held.clone();
+            async move {
+                tokio::select! {
+                    reason = context.must_stop() => Err(HandlerError::discard("stopped", format!("{reason:?}"))),
+                    _ = held.wait_for(|go| *go) => Ok("done"),
+                }
+            }
+        },
+    );
+    let worker = worker.build().unwrap();
+    let readiness = worker.readiness();
+    let worker = AtWork::run(worker);
+    let last_chance = JobDraft { max_attempts: Some(1), ..draft("long", "null") };
+    let id = enqueue(&store, vec![last_chance]).await[0];
+    reaches(&store, id, Status::Running).await;
+    server.stop_immediate().await;
+    untrusted(&readiness, &worker).await;
+    server.start().await;
+    eventually(SOON, "ready again", async || {
+        let report = readiness.report(&worker.shutdown).await;
+        if report.status == Readiness::Ready { Ok(()) } else { Err(report) }
+    })
+    .await;
+    release.send(true).unwrap();
+    let record = reaches(&store, id, Status::Completed).await;
+    assert_eq!((record.job.attempt, record.result.unwrap().as_str()), (1, "\"done\""));
     worker.drain().await;
 }

@@ -139,7 +139,7 @@ async fn nonsense_is_refused_at_the_start_with_a_sentence() {
     for (process, sentence) in [
         (binary(db.url(), SLEEPER).env("WORKER_LEASE_DURATION_SECONDS", "10"), "at least two heartbeats"),
         (
-            binary(db.url(), SLEEPER).env("WORKER_SHUTDOWN_GRACE_SECONDS", "61"),
+            binary(db.url(), SLEEPER).env("WORKER_SHUTDOWN_GRACE_SECONDS", "52"),
             "terminationGracePeriodSeconds",
         ),
         (binary(db.url(), SLEEPER).env("WORKER_BATCH_SIZE", "0"), "WORKER_BATCH_SIZE"),

@@ -1,7 +1,5 @@
 //! GET /v1/jobs/{id}: one job, if wanted once it is final.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::State;
 
@@ -19,7 +17,7 @@ const MAX_WAIT_SECONDS: u32 = 60;
 #[utoipa::path(get, path = "/v1/jobs/{id}", operation_id = "get_job", tag = "jobs",
     params(
         ("id" = uuid::Uuid, Path, description = "The job"),
-        ("wait" = Option<u32>, Query, description = "Seconds to wait until the job is final, 0 to 60; default 0"),
+        ("wait" = Option<f64>, Query, description = "Seconds to wait until the job is final, 0 to 60, fractions included; default 0"),
     ),
     responses((status = 200, description = "The job", body = JobView), (status = 404, description = "No such job")))]
 pub(crate) async fn show(
@@ -27,12 +25,12 @@ pub(crate) async fn show(
     JobPath(id): JobPath,
     mut query: Query,
 ) -> Result<Json<JobView>, Problem> {
-    let wait = query.number("wait", 0, (0, MAX_WAIT_SECONDS))?;
+    let wait = query.seconds("wait", MAX_WAIT_SECONDS)?;
     query.finish()?;
     let mut record = read(&state, id).await?;
-    if wait > 0 && !record.status.is_final() {
+    if !wait.is_zero() && !record.status.is_final() {
         let _place = state.long_poll_place()?;
-        state.watch.until_final(id, Duration::from_secs(wait.into())).await;
+        state.watch.until_final(id, wait).await;
         record = read(&state, id).await?;
     }
     Ok(Json(record.into()))
