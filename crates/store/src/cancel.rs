@@ -154,12 +154,15 @@ impl Store {
     }
 
     /// Whether the job is final; what a replacement may take over from.
-    pub(crate) async fn is_final(unit: &mut Unit, id: JobId) -> Result<bool, StoreError> {
+    /// Whether the job is final, and stays so until this transaction ends: an operator's retry waits for our lock, and then
+    /// finds what we did to the key that the job kept.
+    pub(crate) async fn stays_final(unit: &mut Unit, id: JobId) -> Result<bool, StoreError> {
         let row = sqlx::query_scalar!(
-            r#"SELECT EXISTS (SELECT FROM jobqueue.outcome WHERE job_id = $1) AS "final!""#,
+            "-- store.stays_final
+            SELECT job_id FROM jobqueue.outcome WHERE job_id = $1 FOR UPDATE",
             id.as_uuid()
         );
-        Ok(row.fetch_one(&mut **unit).await?)
+        Ok(row.fetch_optional(&mut **unit).await?.is_some())
     }
 }
 

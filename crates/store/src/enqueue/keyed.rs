@@ -132,7 +132,7 @@ impl Store {
         let reason = Failure::new("replaced", format!("replaced by job {}", fresh.id));
         while holder != fresh.id {
             let gone = Self::withdraw(unit, &[holder], &reason, false).await?.contains(&holder)
-                || Self::is_final(unit, holder).await?;
+                || Self::stays_final(unit, holder).await?;
             if !gone {
                 return Ok(Plan::Answered(Accepted::Existing(holder)));
             }
