@@ -44,7 +44,7 @@ pub enum Verb {
     Cancel,
     /// `expires_at` passed before it started.
     Expire,
-    /// An operator runs a final job again.
+    /// An operator runs a final job again; one that was cancelled before its `run_at` waits for it as `scheduled`.
     Retry,
     /// Retention ended.
     Prune,

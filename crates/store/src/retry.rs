@@ -12,7 +12,7 @@ use crate::row::final_status;
 /// What a retry did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retried {
-    /// It is queued again.
+    /// It is queued again, or scheduled if its `run_at` is still ahead.
     Now,
     /// It is not a failed or cancelled job: still live, or completed. `None` stands for live.
     Refused(Option<Status>),
@@ -62,9 +62,14 @@ impl Store {
             tally AS (
                 INSERT INTO jobqueue.tally (queue_id, retried)
                 SELECT l.queue_id, count(*)::int FROM gone g JOIN jobqueue.body b ON b.id = g.job_id
-                JOIN jobqueue.lane l ON l.id = b.lane GROUP BY l.queue_id)
+                JOIN jobqueue.lane l ON l.id = b.lane GROUP BY l.queue_id),
+            later AS (
+                INSERT INTO jobqueue.scheduled (job_id, run_at, lane, kind, attempt)
+                SELECT b.id, b.run_at, b.lane, b.kind, 0 FROM gone g JOIN jobqueue.body b ON b.id = g.job_id
+                WHERE b.run_at > jobqueue.now())
             INSERT INTO jobqueue.ready (job_id, lane, kind, attempt)
-            SELECT b.id, b.lane, b.kind, 0 FROM gone g JOIN jobqueue.body b ON b.id = g.job_id",
+            SELECT b.id, b.lane, b.kind, 0 FROM gone g JOIN jobqueue.body b ON b.id = g.job_id
+            WHERE b.run_at IS NULL OR b.run_at <= jobqueue.now()",
             &again,
         )
         .execute(&mut *unit)

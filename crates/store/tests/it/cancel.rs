@@ -150,6 +150,15 @@ async fn retry_runs_dead_letters_again_with_all_attempts_and_their_history() {
 }
 
 #[tokio::test]
+async fn a_retry_before_its_time_waits_for_it() {
+    let bench = Bench::new().await;
+    let id = bench.add(delayed(600.0)).await;
+    bench.store.cancel(&[id], &boom()).await.unwrap();
+    assert_eq!(bench.store.retry(&[id]).await.unwrap(), [Retried::Now]);
+    assert_eq!(bench.store.job(id).await.unwrap().unwrap().status, Status::Scheduled);
+}
+
+#[tokio::test]
 async fn an_expired_job_is_not_retried() {
     let mut bench = Bench::new().await;
     let id = bench.dead(JobDraft { expires_at: Some("2100-01-01T00:00:00Z".into()), ..draft() }).await;

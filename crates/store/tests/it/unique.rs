@@ -134,6 +134,24 @@ async fn an_operators_retry_needs_the_key_again() {
 }
 
 #[tokio::test]
+async fn a_retry_and_a_replacement_at_once_leave_one_live_job() {
+    let bench = Bench::new().await;
+    for round in 0..60 {
+        let key = format!("k{round}");
+        let id = bench.dead(keeping(&key, &[Status::Failed])).await;
+        let replacement = bench.submit(vec![keyed(&key, OnConflict::Replace)]);
+        let again = [id];
+        let (retried, _) = tokio::join!(bench.store.retry(&again), replacement);
+        retried.unwrap();
+        let live = format!(
+            "SELECT count(*) FROM jobqueue.body b JOIN jobqueue.ready r ON r.job_id = b.id WHERE b.unique_key = '{key}'"
+        );
+        assert_eq!(bench.count(&live).await, 1, "round {round}");
+        bench.store.purge_queue(&"default".parse().unwrap(), 10).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn an_atomic_request_that_is_rejected_leaves_nothing() {
     let bench = Bench::new().await;
     let holder = bench.add(keyed("taken", OnConflict::Return)).await;
