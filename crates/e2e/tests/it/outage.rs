@@ -20,7 +20,7 @@ const CLIENTS: usize = 6;
 async fn a_crash_of_postgres_loses_nothing_and_repeats_little() {
     let server = TestServer::durable().await;
     let pool = server.pool();
-    // the worker must not give up its jobs during the outage, or they would rightly run again
+    // quick, but longer than the outage: a worker goes on through one, and the reaper must not declare it dead either
     let cluster = Cluster::quick(server.url())
         .await
         .with("WORKER_STALE_AFTER_SECONDS", "12")
