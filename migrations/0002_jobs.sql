@@ -42,7 +42,8 @@ CREATE TABLE jobqueue.scheduled (
 CREATE INDEX scheduled_run_at ON jobqueue.scheduled (run_at, job_id);
 
 -- Who runs: one row for up to 64 jobs. `open` has a bit for each that is not settled; deleting the row is the fence.
-CREATE SEQUENCE jobqueue.lease_epoch;
+-- One call may grant a lease a job, at most 1000, and draws once.
+CREATE SEQUENCE jobqueue.lease_epoch INCREMENT 1000;
 CREATE TABLE jobqueue.lease (
     epoch bigint PRIMARY KEY,
     token uuid NOT NULL,

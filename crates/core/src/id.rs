@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,13 @@ impl JobId {
         let fraction = u128::from(ticks & 0xFFF);
         let tail = u128::from(random & 0x3FFF_FFFF_FFFF_FFFF);
         Self(Uuid::from_u128((millis << 80) | (0x7 << 76) | (fraction << 64) | (0x2 << 62) | tail))
+    }
+
+    /// The smallest id of the moment `span` before this one was made.
+    #[must_use]
+    pub fn earlier(self, span: Duration) -> Self {
+        let span = span.as_millis();
+        Self(Uuid::from_u128((self.0.as_u128() >> 80).saturating_sub(span) << 80))
     }
 
     /// The bare UUID.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::RwLock;
+use std::sync::{Arc, RwLock};
 
 use jobqueue_core::{KindName, NewJob, QueueName};
 
@@ -14,6 +14,21 @@ use crate::error::StoreError;
 pub(crate) struct Catalog {
     lanes: RwLock<HashMap<(QueueName, i16), Lane>>,
     kinds: RwLock<HashMap<KindName, i32>>,
+    names: RwLock<Arc<Names>>,
+}
+
+/// The other way round: names of numbers. Replaced as a whole when a number is met that it lacks.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    pub(crate) lanes: HashMap<i32, LaneName>,
+    pub(crate) kinds: HashMap<i32, KindName>,
+}
+
+/// What a lane is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LaneName {
+    pub(crate) queue: QueueName,
+    pub(crate) priority: i16,
 }
 
 /// The numbers of a (queue, priority).
@@ -78,10 +93,52 @@ impl Store {
     }
 
     /// The numbers of those kinds that exist; a filter never makes one.
-    pub(crate) async fn kinds(unit: &mut Unit, kinds: &[KindName]) -> Result<Vec<i32>, StoreError> {
-        let names: Vec<String> = kinds.iter().map(|kind| kind.as_str().to_owned()).collect();
-        Ok(sqlx::query_scalar!("SELECT id FROM jobqueue.kind WHERE name = ANY ($1)", &names)
-            .fetch_all(&mut **unit)
-            .await?)
+    pub(crate) async fn kinds(&self, unit: &mut Unit, kinds: &[KindName]) -> Result<Vec<i32>, StoreError> {
+        let mut numbers: Vec<i32> =
+            kinds.iter().filter_map(|kind| known(&self.catalog.kinds, kind)).collect();
+        if numbers.len() < kinds.len() {
+            let names: Vec<String> = kinds.iter().map(ToString::to_string).collect();
+            let rows = sqlx::query!("SELECT id, name FROM jobqueue.kind WHERE name = ANY ($1)", &names)
+                .fetch_all(&mut **unit)
+                .await?;
+            numbers = rows.iter().map(|row| row.id).collect();
+            for (id, name) in rows.into_iter().filter_map(|row| Some((row.id, row.name.parse().ok()?))) {
+                learn(&self.catalog.kinds, name, id);
+            }
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// The names of these (lane, kind) numbers.
+    pub(crate) async fn names(
+        &self,
+        unit: &mut Unit,
+        numbers: impl Iterator<Item = (i32, i32)> + Clone,
+    ) -> Result<Arc<Names>, StoreError> {
+        let names = self.catalog.names.read().map(|names| names.clone()).unwrap_or_default();
+        if numbers
+            .clone()
+            .all(|(lane, kind)| names.lanes.contains_key(&lane) && names.kinds.contains_key(&kind))
+        {
+            return Ok(names);
+        }
+        let lanes = sqlx::query!(
+            "-- store.lanes
+            SELECT l.id, q.name, l.priority FROM jobqueue.lane l JOIN jobqueue.queue q ON q.id = l.queue_id"
+        )
+        .fetch_all(&mut **unit)
+        .await?;
+        let lanes = lanes.into_iter().filter_map(|row| {
+            Some((row.id, LaneName { queue: row.name.parse().ok()?, priority: row.priority }))
+        });
+        let kinds =
+            sqlx::query!("-- store.kinds\nSELECT id, name FROM jobqueue.kind").fetch_all(&mut **unit).await?;
+        let kinds = kinds.into_iter().filter_map(|row| Some((row.id, row.name.parse().ok()?)));
+        let names = Arc::new(Names { lanes: lanes.collect(), kinds: kinds.collect() });
+        if let Ok(mut known) = self.catalog.names.write() {
+            known.clone_from(&names);
+        }
+        Ok(names)
     }
 }

@@ -12,6 +12,7 @@ use sqlx::{ConnectOptions as _, Executor as _, PgConnection, PgPool, Postgres, T
 use crate::catalog::Catalog;
 use crate::clock::IdClock;
 use crate::error::StoreError;
+use crate::low_water::LowWaters;
 
 /// Plans must not follow statistics: the hot tables swing between empty and millions of rows within a minute, and a plan
 /// cached at the wrong moment would walk all of them. Every hot statement has exactly one index to use.
@@ -56,6 +57,7 @@ pub struct Store {
     pub(crate) pool: PgPool,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) ids: Arc<IdClock>,
+    pub(crate) low_water: Arc<LowWaters>,
     pub(crate) pooler: Pooler,
 }
 
@@ -87,7 +89,13 @@ impl Store {
 
     /// Works on a pool that somebody else configured; for tests that hold the clock.
     pub fn from_pool(pool: PgPool) -> Self {
-        Self { pool, catalog: Arc::default(), ids: Arc::default(), pooler: Pooler::None }
+        Self {
+            pool,
+            catalog: Arc::default(),
+            ids: Arc::default(),
+            low_water: Arc::default(),
+            pooler: Pooler::None,
+        }
     }
 
     /// Whether the database answers; what readiness asks.

@@ -78,7 +78,7 @@ impl Store {
     /// Jobs in the order of their ids as given; unknown ones are left out.
     pub async fn jobs_by_id(&self, ids: &[JobId]) -> Result<Vec<JobRecord>, StoreError> {
         let mut unit = self.begin().await?;
-        let records = Self::records(&mut unit, ids).await?;
+        let records = self.records(&mut unit, ids).await?;
         unit.commit().await?;
         Ok(records)
     }
@@ -104,7 +104,7 @@ impl Store {
         )
         .fetch_all(&mut *unit)
         .await?;
-        let mut bodies = Self::body_rows(&mut unit, &ids).await?;
+        let mut bodies = self.body_rows(&mut unit, &ids).await?;
         unit.commit().await?;
         let attempts: HashMap<i64, i16> = live.into_iter().map(|row| (row.place, row.attempt)).collect();
         let job = |(place, id): (i64, Uuid)| {
@@ -114,17 +114,17 @@ impl Store {
         (1..).zip(ids).map(job).map(Option::transpose).collect()
     }
 
-    pub(crate) async fn records(unit: &mut Unit, ids: &[JobId]) -> Result<Vec<JobRecord>, StoreError> {
+    pub(crate) async fn records(&self, unit: &mut Unit, ids: &[JobId]) -> Result<Vec<JobRecord>, StoreError> {
         let wanted: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
         let places = Self::places(unit, &wanted).await?;
         let mut places: HashMap<Uuid, Place> = places.into_iter().map(|place| (place.id, place)).collect();
         // bodies never change, so they may be read after the snapshot of the places
-        let mut bodies = Self::body_rows(unit, &wanted).await?;
+        let mut bodies = self.body_rows(unit, &wanted).await?;
         let mut records = Vec::with_capacity(wanted.len());
         for id in wanted {
             let (Some(place), Some(body)) = (places.remove(&id), bodies.remove(&id)) else { continue };
             let created_at = JobId::from_uuid(id).created_at().unwrap_or_default();
-            let run_at = body.run_at;
+            let run_at = body.stored.run_at;
             records.push(place.into_record(|attempt| body.into_job(attempt), created_at, run_at)?);
         }
         Ok(records)

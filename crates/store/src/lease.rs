@@ -1,9 +1,9 @@
-//! lease: takes runnable jobs for a worker. One statement finds, removes and grants; a second fetches the bodies.
+//! lease: takes runnable jobs for a worker. One statement finds and removes them, one writes the leases, one fetches the bodies.
 
-use std::collections::{HashMap, HashSet};
-use std::time::Duration;
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
-use jobqueue_core::limits::MAX_BATCH;
+use jobqueue_core::limits::{MAX_BATCH, MAX_LEASE_JOBS};
 use jobqueue_core::{
     Failure, Job, JobId, KindName, Lease, Outcome, QueueName, Settlement, Status, WorkerId, settle,
 };
@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::connect::{Store, Unit};
 use crate::error::StoreError;
+use crate::low_water::Look;
 use crate::row::{BodyRow, corrupt, to_ms};
 use crate::settle::AttemptEnd;
 
@@ -40,108 +41,171 @@ pub struct Leased {
     pub waited: Option<Duration>,
 }
 
-/// One granted row: up to 64 jobs of one queue.
+/// A row taken out of its lane.
+struct Picked {
+    epoch: i64,
+    queue_id: i32,
+    lane: i32,
+    kind: i32,
+    job_id: Uuid,
+    attempt: i16,
+}
+
+/// Neighbours in the pick that share one lease: of one queue, at most 64.
 struct Grant {
     epoch: i64,
     token: Uuid,
-    job_ids: Vec<Uuid>,
-    attempts: Vec<i16>,
+    picked: Vec<Picked>,
 }
 
 impl Store {
     /// Leases up to `limit` jobs: by queue in the order given, inside a queue by priority, inside a priority oldest first.
+    /// A busy process may pass by a job that was put back, for a while (`low_water`).
     /// Jobs that expired while they waited are cancelled on the way and not returned.
     pub async fn lease(&self, request: &LeaseRequest) -> Result<Vec<Leased>, StoreError> {
-        let mut unit = self.begin().await?;
-        let leased = Self::lease_in(&mut unit, request).await?;
-        unit.commit().await?;
-        Ok(leased)
+        let leased = async {
+            let mut unit = self.begin().await?;
+            let leased = self.lease_in(&mut unit, request).await?;
+            unit.commit().await?;
+            Ok(leased)
+        };
+        leased.await.inspect_err(|_| self.low_water.forget())
     }
 
     /// The same inside a transaction of the caller.
-    pub(crate) async fn lease_in(unit: &mut Unit, request: &LeaseRequest) -> Result<Vec<Leased>, StoreError> {
+    pub(crate) async fn lease_in(
+        &self,
+        unit: &mut Unit,
+        request: &LeaseRequest,
+    ) -> Result<Vec<Leased>, StoreError> {
         let kinds =
-            if request.kinds.is_empty() { None } else { Some(Self::kinds(unit, &request.kinds).await?) };
-        let grants = Self::grant(unit, request, kinds.as_deref()).await?;
-        if grants.is_empty() {
+            if request.kinds.is_empty() { None } else { Some(self.kinds(unit, &request.kinds).await?) };
+        let mut look = self.low_water.look(kinds.as_deref());
+        let mut picked = self.pick(unit, request, kinds.as_deref(), look).await?;
+        if picked.is_empty() && self.low_water.look_again(kinds.as_deref(), look) {
+            look = Look::Front;
+            picked = self.pick(unit, request, kinds.as_deref(), look).await?;
+        }
+        if picked.is_empty() {
             return Ok(vec![]);
         }
-        let (leased, stillborn) = Self::bodies(unit, grants).await?;
+        let grants = grants(picked);
+        Self::grant(unit, request, &grants).await?;
+        let (leased, stillborn) = self.bodies(unit, grants).await?;
         Self::settle_unbegun(unit, stillborn).await?;
         Ok(leased)
     }
 
-    async fn grant(
+    /// Takes rows out of their lanes, in the order in which they shall run.
+    async fn pick(
+        &self,
         unit: &mut Unit,
         request: &LeaseRequest,
         kinds: Option<&[i32]>,
-    ) -> Result<Vec<Grant>, StoreError> {
+        look: Look,
+    ) -> Result<Vec<Picked>, StoreError> {
         // a queue named twice would be walked twice, and our own locks do not keep us from a row
         let mut seen = HashSet::new();
         let queues: Vec<String> =
             request.queues.iter().filter(|q| seen.insert(*q)).map(ToString::to_string).collect();
         let limit = i64::try_from(request.limit.min(MAX_BATCH)).unwrap_or(1);
+        let (lanes, starts): (Vec<i32>, Vec<Uuid>) = self.low_water.starts(kinds, look).into_iter().unzip();
+        let began = Instant::now();
         // lanes come in order and a nested loop keeps it; an outer ORDER BY would lock every candidate before the limit.
         // `at` is the row's address: locked by us, so it cannot move before the delete.
-        Ok(sqlx::query_as!(
-            Grant,
+        let picked = sqlx::query_as!(
+            Picked,
             r#"-- store.lease
             WITH pick AS MATERIALIZED (
                 SELECT lane.queue_id, lane.id AS lane, r.at, r.job_id, r.attempt, r.kind
-                FROM (SELECT l.id, l.queue_id
+                FROM (SELECT l.id, l.queue_id, coalesce(s.after, '00000000-0000-0000-0000-000000000000') AS after
                       FROM unnest($1::text[]) WITH ORDINALITY AS want (name, place)
                       JOIN jobqueue.queue q ON q.name = want.name AND q.paused_at IS NULL
                       JOIN jobqueue.lane l ON l.queue_id = q.id
+                      LEFT JOIN unnest($4::int[], $5::uuid[]) AS s (lane, after) ON s.lane = l.id
                       ORDER BY want.place, l.priority DESC) AS lane
                 CROSS JOIN LATERAL (
                       SELECT w.ctid AS at, w.job_id, w.attempt, w.kind FROM jobqueue.ready w
-                      WHERE w.lane = lane.id AND ($3::int[] IS NULL OR w.kind = ANY ($3))
+                      WHERE w.lane = lane.id AND w.job_id > lane.after AND ($3::int[] IS NULL OR w.kind = ANY ($3))
                       ORDER BY w.job_id LIMIT $2 FOR UPDATE SKIP LOCKED) AS r
                 LIMIT $2),
-            gone AS (DELETE FROM jobqueue.ready WHERE ctid = ANY (ARRAY(SELECT at FROM pick))),
-            ordered AS (SELECT *, row_number() OVER () AS nth FROM pick),
-            numbered AS (SELECT *, (row_number() OVER (PARTITION BY queue_id ORDER BY nth) - 1) / 64 AS part FROM ordered),
-            granted AS MATERIALIZED (
-                SELECT nextval('jobqueue.lease_epoch') AS epoch, gen_random_uuid() AS token, queue_id, min(nth) AS first,
-                       array_agg(job_id ORDER BY nth) AS job_ids, array_agg((attempt + 1)::smallint ORDER BY nth) AS attempts,
-                       array_agg(lane ORDER BY nth) AS lanes, array_agg(kind ORDER BY nth) AS kinds, count(*)::int AS n
-                FROM numbered GROUP BY queue_id, part),
-            lease AS (
-                INSERT INTO jobqueue.lease (epoch, token, worker_id, queue_id, leased_at, expires_at, open)
-                SELECT epoch, token, $4, queue_id, jobqueue.now(), jobqueue.now() + $5::bigint * interval '1 ms',
-                       CASE n WHEN 64 THEN -1 ELSE (1::bigint << n) - 1 END FROM granted),
-            jobs AS (
-                INSERT INTO jobqueue.lease_jobs (epoch, job_ids, attempts, lanes, kinds)
-                SELECT epoch, job_ids, attempts, lanes, kinds FROM granted),
-            tally AS (INSERT INTO jobqueue.tally (queue_id, leased) SELECT queue_id, sum(n)::int FROM granted GROUP BY queue_id)
-            SELECT epoch AS "epoch!", token AS "token!", job_ids AS "job_ids!", attempts AS "attempts!"
-            FROM granted ORDER BY first"#,
+            gone AS (DELETE FROM jobqueue.ready WHERE ctid = ANY (ARRAY(SELECT at FROM pick)))
+            SELECT (SELECT nextval('jobqueue.lease_epoch')) AS "epoch!", queue_id AS "queue_id!", lane AS "lane!", kind AS "kind!",
+                   job_id AS "job_id!", (attempt + 1)::smallint AS "attempt!"
+            FROM pick"#,
             &queues,
             limit,
             kinds,
+            &lanes,
+            &starts,
+        )
+        .fetch_all(&mut **unit)
+        .await?;
+        let jobs = picked.iter().map(|row| (row.lane, JobId::from_uuid(row.job_id)));
+        self.low_water.looked(kinds, look, began.elapsed(), jobs);
+        Ok(picked)
+    }
+
+    /// Writes down who holds what was picked.
+    async fn grant(unit: &mut Unit, request: &LeaseRequest, grants: &[Grant]) -> Result<(), StoreError> {
+        let picked = || grants.iter().flat_map(|grant| &grant.picked);
+        let mut high = 0;
+        let (lows, highs): (Vec<i32>, Vec<i32>) = grants
+            .iter()
+            .map(|grant| {
+                let low = high + 1;
+                high += i32::from(grant.size());
+                (low, high)
+            })
+            .unzip();
+        sqlx::query!(
+            "-- store.lease.grant
+            WITH granted AS MATERIALIZED (
+                SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::bigint[], $5::int[], $6::int[])
+                           AS g (epoch, token, queue_id, open, low, high)),
+            lease AS (
+                INSERT INTO jobqueue.lease (epoch, token, worker_id, queue_id, leased_at, expires_at, open)
+                SELECT epoch, token, $11, queue_id, jobqueue.now(), jobqueue.now() + $12::bigint * interval '1 ms', open FROM granted),
+            jobs AS (
+                INSERT INTO jobqueue.lease_jobs (epoch, job_ids, attempts, lanes, kinds)
+                SELECT epoch, ($7::uuid[])[low:high], ($8::smallint[])[low:high], ($9::int[])[low:high], ($10::int[])[low:high]
+                FROM granted)
+            INSERT INTO jobqueue.tally (queue_id, leased) SELECT queue_id, sum(high - low + 1)::int FROM granted GROUP BY queue_id",
+            &grants.iter().map(|grant| grant.epoch).collect::<Vec<_>>(),
+            &grants.iter().map(|grant| grant.token).collect::<Vec<_>>(),
+            &grants.iter().map(Grant::queue_id).collect::<Vec<_>>(),
+            &grants.iter().map(|grant| all_open(grant.size())).collect::<Vec<_>>(),
+            &lows,
+            &highs,
+            &picked().map(|row| row.job_id).collect::<Vec<_>>(),
+            &picked().map(|row| row.attempt).collect::<Vec<_>>(),
+            &picked().map(|row| row.lane).collect::<Vec<_>>(),
+            &picked().map(|row| row.kind).collect::<Vec<_>>(),
             request.worker_id.map(WorkerId::as_uuid),
             to_ms(request.duration),
         )
-        .fetch_all(&mut **unit)
-        .await?)
+        .execute(&mut **unit)
+        .await?;
+        Ok(())
     }
 
     /// The granted jobs in the order of the grants, and the ends of those that must not start: expired while they waited, or
     /// unreadable because somebody wrote to the tables by hand. One bad row must not stop a queue.
     async fn bodies(
+        &self,
         unit: &mut Unit,
         grants: Vec<Grant>,
     ) -> Result<(Vec<Leased>, Vec<AttemptEnd>), StoreError> {
-        let ids: Vec<Uuid> = grants.iter().flat_map(|grant| grant.job_ids.iter().copied()).collect();
-        let mut bodies = Self::body_rows(unit, &ids).await?;
+        let ids: Vec<Uuid> = grants.iter().flat_map(|grant| &grant.picked).map(|row| row.job_id).collect();
+        let mut bodies = self.body_rows(unit, &ids).await?;
         let (mut leased, mut stillborn) = (Vec::with_capacity(ids.len()), Vec::new());
         for grant in grants {
-            for (place, (id, attempt)) in grant.job_ids.into_iter().zip(grant.attempts).enumerate() {
-                let lease = granted(grant.epoch, grant.token, id, place, attempt)?;
-                let body = bodies.remove(&id);
-                let holds_key = body.as_ref().is_some_and(|body| body.unique_key.is_some());
+            for (place, Picked { job_id, attempt, .. }) in grant.picked.into_iter().enumerate() {
+                let lease = granted(grant.epoch, grant.token, job_id, place, attempt)?;
+                let body = bodies.remove(&job_id);
+                let holds_key = body.as_ref().is_some_and(|body| body.stored.unique_key.is_some());
                 let (overdue, waited) =
-                    body.as_ref().map_or((false, None), |body| (body.overdue, body.waited()));
+                    body.as_ref().map_or((false, None), |body| (body.stored.overdue, body.waited()));
                 let settlement = match readable(lease.job_id(), body, attempt) {
                     Ok(job) if !overdue => {
                         let waited = waited.filter(|_| job.attempt == 1);
@@ -156,29 +220,38 @@ impl Store {
         }
         Ok((leased, stillborn))
     }
+}
 
-    /// Bodies with their names, by id.
-    pub(crate) async fn body_rows(
-        unit: &mut Unit,
-        ids: &[Uuid],
-    ) -> Result<HashMap<Uuid, BodyRow>, StoreError> {
-        let rows = sqlx::query_as!(
-            BodyRow,
-            r#"-- store.bodies
-            SELECT b.id, q.name AS queue, k.name AS kind, l.priority, b.max_attempts, b.payload::text AS "payload!",
-                   b.retry::text AS retry, b.timeout_ms, b.soft_timeout_ms, b.run_at, b.expires_at, b.unique_key, b.tags,
-                   b.metadata::text AS metadata, b.traceparent,
-                   coalesce(b.expires_at <= jobqueue.now(), false) AS "overdue!", jobqueue.now() AS "now!"
-            FROM jobqueue.body b
-            JOIN jobqueue.lane l ON l.id = b.lane JOIN jobqueue.queue q ON q.id = l.queue_id
-            JOIN jobqueue.kind k ON k.id = b.kind
-            WHERE b.id = ANY ($1)"#,
-            ids,
-        )
-        .fetch_all(&mut **unit)
-        .await?;
-        Ok(rows.into_iter().map(|row| (row.id, row)).collect())
+impl Grant {
+    fn size(&self) -> u8 {
+        u8::try_from(self.picked.len()).unwrap_or(u8::MAX)
     }
+
+    fn queue_id(&self) -> i32 {
+        self.picked.first().map_or(0, |row| row.queue_id)
+    }
+}
+
+/// Splits a pick into leases. One number was drawn for the whole pick; the sequence leaves room behind it for a lease a job.
+fn grants(picked: Vec<Picked>) -> Vec<Grant> {
+    let mut grants: Vec<Grant> = Vec::new();
+    for row in picked {
+        match grants.last_mut() {
+            Some(last) if last.queue_id() == row.queue_id && last.picked.len() < MAX_LEASE_JOBS => {
+                last.picked.push(row);
+            }
+            last => {
+                let epoch = last.map_or(row.epoch, |last| last.epoch + 1);
+                grants.push(Grant { epoch, token: Uuid::from_u128(rand::random()), picked: vec![row] });
+            }
+        }
+    }
+    grants
+}
+
+/// One bit a job.
+fn all_open(jobs: u8) -> i64 {
+    !(-1_i64).checked_shl(jobs.into()).unwrap_or(0)
 }
 
 /// The right to the job at a place of a grant.

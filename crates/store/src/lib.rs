@@ -4,6 +4,7 @@
 //! It moves rows and decides nothing: what follows from an outcome comes from `jobqueue_core::settle`.
 //! How jobs are laid out in Postgres stays in here (`docs/adr/0001-storage.md`).
 
+mod body;
 mod cancel;
 mod catalog;
 mod census;
@@ -17,6 +18,7 @@ mod idempotency;
 mod inspect;
 mod lease;
 mod list;
+mod low_water;
 mod migrate;
 mod promote;
 mod prune;

@@ -47,7 +47,7 @@ impl Store {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let more = ids.len() > limit;
         ids.truncate(limit);
-        let jobs = Self::records(&mut unit, &ids).await?;
+        let jobs = self.records(&mut unit, &ids).await?;
         unit.commit().await?;
         Ok(Page { jobs, next: if more { ids.last().copied() } else { None } })
     }

@@ -47,7 +47,7 @@ impl Store {
         if lost.is_empty() {
             return Ok(reclaimed);
         }
-        let (ends, queues) = Self::lost_attempts(&mut unit, lost).await?;
+        let (ends, queues) = self.lost_attempts(&mut unit, lost).await?;
         let ids: Vec<JobId> = ends.iter().map(|end| end.lease.job_id()).collect();
         let settled = Self::settle_in(&mut unit, ends).await?;
         unit.commit().await?;
@@ -88,11 +88,12 @@ impl Store {
     }
 
     async fn lost_attempts(
+        &self,
         unit: &mut Unit,
         lost: Vec<LostLease>,
     ) -> Result<(Vec<AttemptEnd>, BTreeSet<QueueName>), StoreError> {
         let ids: Vec<Uuid> = lost.iter().flat_map(|lease| lease.job_ids.iter().copied()).collect();
-        let mut bodies = Self::body_rows(unit, &ids).await?;
+        let mut bodies = self.body_rows(unit, &ids).await?;
         let mut ends = Vec::new();
         let mut queues = BTreeSet::new();
         for lease in lost {
@@ -102,7 +103,7 @@ impl Store {
                 }
                 let right = granted(lease.epoch, lease.token, id, place, attempt)?;
                 let body = bodies.remove(&id);
-                let holds_key = body.as_ref().is_some_and(|body| body.unique_key.is_some());
+                let holds_key = body.as_ref().is_some_and(|body| body.stored.unique_key.is_some());
                 let settlement = readable(right.job_id(), body, attempt).map_or_else(
                     |unreadable| unreadable,
                     |job| {

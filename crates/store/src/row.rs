@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use jobqueue_core::{Failure, Job, JobId, Json, Status};
+use jobqueue_core::{Failure, Job, JobId, Json, KindName, Status};
 use uuid::Uuid;
 
+use crate::catalog::{LaneName, Names};
 use crate::error::StoreError;
 
 /// Numbers of the final statuses in `outcome.status`.
@@ -38,13 +39,12 @@ pub(crate) fn final_status(job_id: JobId, number: i16) -> Result<Status, StoreEr
     }
 }
 
-/// A body with its names; every reader selects these columns.
+/// A body as it is stored.
 #[derive(Debug)]
-pub(crate) struct BodyRow {
+pub(crate) struct StoredBody {
     pub(crate) id: Uuid,
-    pub(crate) queue: String,
-    pub(crate) kind: String,
-    pub(crate) priority: i16,
+    pub(crate) lane: i32,
+    pub(crate) kind: i32,
     pub(crate) max_attempts: i16,
     pub(crate) payload: String,
     pub(crate) retry: Option<String>,
@@ -62,35 +62,52 @@ pub(crate) struct BodyRow {
     pub(crate) now: DateTime<Utc>,
 }
 
+/// A body with its names.
+#[derive(Debug)]
+pub(crate) struct BodyRow {
+    pub(crate) stored: StoredBody,
+    pub(crate) lane: LaneName,
+    pub(crate) kind: KindName,
+}
+
 impl BodyRow {
     /// How long the job has been runnable, if it never ran.
     pub(crate) fn waited(&self) -> Option<Duration> {
-        let since = self.run_at.or(JobId::from_uuid(self.id).created_at())?;
-        (self.now - since).to_std().ok()
+        let since = self.stored.run_at.or(JobId::from_uuid(self.stored.id).created_at())?;
+        (self.stored.now - since).to_std().ok()
     }
 
     /// The job, at this attempt.
     pub(crate) fn into_job(self, attempt: i16) -> Result<Job, StoreError> {
-        let id = JobId::from_uuid(self.id);
+        let Self { stored, lane, kind } = self;
+        let id = JobId::from_uuid(stored.id);
         // a policy that SQL let through and we cannot read must not cost the job: the default policy serves
-        let retry = self.retry.and_then(|text| serde_json::from_str(&text).ok());
+        let retry = stored.retry.and_then(|text| serde_json::from_str(&text).ok());
         Ok(Job {
             id,
-            queue: self.queue.parse().map_err(|e| corrupt(id, "queue", e))?,
-            kind: self.kind.parse().map_err(|e| corrupt(id, "kind", e))?,
-            payload: stored_json(id, "payload", self.payload)?,
-            priority: self.priority,
+            queue: lane.queue,
+            kind,
+            payload: stored_json(id, "payload", stored.payload)?,
+            priority: lane.priority,
             attempt: u16::try_from(attempt).map_err(|e| corrupt(id, "attempt", e))?,
-            max_attempts: u16::try_from(self.max_attempts).map_err(|e| corrupt(id, "max_attempts", e))?,
+            max_attempts: u16::try_from(stored.max_attempts).map_err(|e| corrupt(id, "max_attempts", e))?,
             retry,
-            timeout: self.timeout_ms.map(from_ms),
-            soft_timeout: self.soft_timeout_ms.map(from_ms),
-            expires_at: self.expires_at,
-            unique_key: self.unique_key,
-            tags: self.tags.unwrap_or_default(),
-            metadata: self.metadata.map(|text| stored_json(id, "metadata", text)).transpose()?,
-            traceparent: self.traceparent.and_then(|text| text.try_into().ok()),
+            timeout: stored.timeout_ms.map(from_ms),
+            soft_timeout: stored.soft_timeout_ms.map(from_ms),
+            expires_at: stored.expires_at,
+            unique_key: stored.unique_key,
+            tags: stored.tags.unwrap_or_default(),
+            metadata: stored.metadata.map(|text| stored_json(id, "metadata", text)).transpose()?,
+            traceparent: stored.traceparent.and_then(|text| text.try_into().ok()),
         })
+    }
+}
+
+impl StoredBody {
+    /// With its names; `None` if the catalogue lacks them, as if there were no body.
+    pub(crate) fn named(self, names: &Names) -> Option<BodyRow> {
+        let (lane, kind) = (names.lanes.get(&self.lane)?.clone(), names.kinds.get(&self.kind)?.clone());
+        Some(BodyRow { stored: self, lane, kind })
     }
 }
 

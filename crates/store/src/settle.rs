@@ -1,16 +1,19 @@
 //! settle: the one way in which an attempt ends. Many at once, each guarded by its lease; a stale lease changes nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
-use jobqueue_core::{Json, Lease, Settlement, Status};
+use jobqueue_core::{Lease, Settlement, Status};
 use uuid::Uuid;
 
 use crate::connect::{Store, Unit};
 use crate::error::StoreError;
 use crate::lease::{LeaseRequest, Leased};
-use crate::row::{failure_text, status_number, to_ms};
+use crate::row::to_ms;
 use crate::unique;
+
+mod completed;
+mod others;
 
 /// The end of one attempt.
 #[derive(Debug)]
@@ -49,11 +52,14 @@ impl Store {
         ends: Vec<AttemptEnd>,
         request: &LeaseRequest,
     ) -> Result<(Vec<Settled>, Vec<Leased>), StoreError> {
-        let mut unit = self.begin().await?;
-        let settled = Self::settle_in(&mut unit, ends).await?;
-        let leased = Self::lease_in(&mut unit, request).await?;
-        unit.commit().await?;
-        Ok((settled, leased))
+        let both = async {
+            let mut unit = self.begin().await?;
+            let settled = Self::settle_in(&mut unit, ends).await?;
+            let leased = self.lease_in(&mut unit, request).await?;
+            unit.commit().await?;
+            Ok((settled, leased))
+        };
+        both.await.inspect_err(|_| self.low_water.forget())
     }
 
     pub(crate) async fn settle_in(
@@ -79,19 +85,22 @@ impl Store {
         }
         // leases are locked in one order everywhere
         let mut order: Vec<usize> = (0..ends.len()).collect();
-        order.sort_by_key(|at| (ends[*at].lease.epoch(), ends[*at].lease.ordinal()));
-        let mut seen = HashSet::new();
-        order.retain(|at| seen.insert((ends[*at].lease.epoch(), ends[*at].lease.ordinal())));
-        let mut columns = Columns { begun, ..Columns::default() };
-        for at in &order {
-            columns.push(&ends[*at]);
+        let right = |at: usize| (ends[at].lease.epoch(), ends[at].lease.token());
+        order.sort_by_key(|at| (right(*at), ends[*at].lease.ordinal()));
+        order.dedup_by_key(|at| (right(*at), ends[*at].lease.ordinal()));
+        let (completed, others): (Vec<usize>, Vec<usize>) =
+            order.iter().partition(|at| matches!(ends[**at].settlement, Settlement::Complete { .. }));
+        let sorted = |places: &[usize]| places.iter().map(|at| &ends[*at]).collect::<Vec<_>>();
+        let mut taken = completed::settle(unit, &sorted(&completed)).await?;
+        for (right, bits) in others::settle(unit, &sorted(&others), begun).await? {
+            *taken.entry(right).or_default() |= bits;
         }
-        let applied = columns.settle(unit).await?;
         let mut settled = vec![Settled::Stale; ends.len()];
         let mut freed = Vec::new();
         for at in order {
             let end = &ends[at];
-            if applied.contains(&(end.lease.epoch(), i16::from(end.lease.ordinal()))) {
+            let bits = taken.get(&right(at)).copied().unwrap_or_default();
+            if (bits >> end.lease.ordinal()) & 1 == 1 {
                 let status = status_after(&end.settlement);
                 settled[at] = Settled::Applied(status);
                 if end.holds_key && status.is_final() {
@@ -148,125 +157,45 @@ fn status_after(settlement: &Settlement) -> Status {
     }
 }
 
-/// The word of `attempt.ended`; a completed attempt is told by the outcome alone.
-fn ended(settlement: &Settlement) -> Option<&'static str> {
-    match settlement {
-        Settlement::Complete { .. } => None,
-        Settlement::Fail { .. } => Some("failed"),
-        Settlement::Cancel { .. } => Some("cancelled"),
-        Settlement::RetryAfter { .. } => Some("retried"),
-        Settlement::Snooze { .. } => Some("snoozed"),
-        Settlement::Requeue { failure: None } => Some("released"),
-        Settlement::Requeue { failure: Some(_) } => Some("lost"),
-    }
-}
+/// What leases still covered of the ends sent for them: by epoch and token, one bit a job.
+type Taken = HashMap<(i64, Uuid), i64>;
 
-/// The columns of the ends of one statement.
+/// Ends of several leases as columns: one entry a lease, and one a job; the jobs of a lease are neighbours.
 #[derive(Default)]
-struct Columns<'a> {
-    begun: bool,
+struct Held {
     epochs: Vec<i64>,
     tokens: Vec<Uuid>,
-    ordinals: Vec<i16>,
-    jobs: Vec<Uuid>,
-    statuses: Vec<i16>,
-    given_back: Vec<i16>,
-    delays: Vec<i64>,
+    /// One bit for each job that ends.
+    masks: Vec<i64>,
+    /// Where the lease's jobs begin and end in the columns of the jobs, counted from 1.
+    lows: Vec<i32>,
+    highs: Vec<i32>,
+    ordinals: Vec<i32>,
+    job_ids: Vec<Uuid>,
     rans: Vec<Option<i64>>,
-    results: Vec<Option<&'a str>>,
-    errors: Vec<Option<String>>,
-    endeds: Vec<Option<&'static str>>,
 }
 
-impl<'a> Columns<'a> {
-    fn push(&mut self, end: &'a AttemptEnd) {
-        let lease = &end.lease;
-        self.epochs.push(lease.epoch());
-        self.tokens.push(lease.token());
-        self.ordinals.push(i16::from(lease.ordinal()));
-        self.jobs.push(lease.job_id().as_uuid());
-        self.statuses.push(status_number(status_after(&end.settlement)));
-        let free =
-            matches!(end.settlement, Settlement::Snooze { .. } | Settlement::Requeue { failure: None });
-        self.given_back.push(i16::from(free || !self.begun));
-        let (delay, failure) = match &end.settlement {
-            Settlement::RetryAfter { delay, failure } => (Some(*delay), Some(failure)),
-            Settlement::Snooze { delay } => (Some(*delay), None),
-            Settlement::Fail { failure } | Settlement::Cancel { failure } => (None, Some(failure)),
-            Settlement::Requeue { failure } => (None, failure.as_ref()),
-            Settlement::Complete { .. } => (None, None),
-        };
-        self.delays.push(delay.map_or(0, to_ms));
-        self.rans.push(end.ran.map(to_ms));
-        let result = match &end.settlement {
-            Settlement::Complete { result } => result.as_ref().map(Json::as_str),
-            _ => None,
-        };
-        self.results.push(result);
-        self.errors.push(failure.and_then(failure_text));
-        self.endeds.push(ended(&end.settlement).filter(|_| self.begun));
-    }
-
-    /// Applies what its lease still covers. Answers those as (epoch, ordinal).
-    async fn settle(&self, unit: &mut Unit) -> Result<HashSet<(i64, i16)>, StoreError> {
-        // the attempt's number is taken from the grant: what a lease's text says of it is for readers
-        let rows = sqlx::query!(
-            r#"-- store.settle
-            WITH held AS MATERIALIZED (
-                SELECT i.*, l.open, l.worker_id, l.queue_id, l.leased_at
-                FROM unnest($1::bigint[], $2::uuid[], $3::smallint[], $4::uuid[], $5::smallint[], $6::smallint[],
-                            $7::bigint[], $8::bigint[], $9::text[], $10::text[], $11::text[])
-                  AS i (epoch, token, ordinal, job_id, status, given_back, delay_ms, ran_ms, result, error, ended)
-                JOIN jobqueue.lease l ON l.epoch = i.epoch AND l.token = i.token
-                FOR UPDATE OF l),
-            applied AS MATERIALIZED (
-                SELECT h.*, j.attempts[h.ordinal + 1] AS attempt, (j.attempts[h.ordinal + 1] - h.given_back)::smallint AS attempt_after,
-                       j.lanes[h.ordinal + 1] AS lane, j.kinds[h.ordinal + 1] AS kind,
-                       CASE WHEN $12 THEN greatest(h.leased_at, jobqueue.now() - h.ran_ms * interval '1 ms') END AS started_at
-                FROM held h JOIN jobqueue.lease_jobs j ON j.epoch = h.epoch
-                WHERE (h.open >> h.ordinal::int) & 1 = 1 AND j.job_ids[h.ordinal + 1] = h.job_id),
-            rest AS MATERIALIZED (
-                SELECT epoch, open & ~bit_or(1::bigint << ordinal::int) AS open FROM applied GROUP BY epoch, open),
-            kept AS (UPDATE jobqueue.lease l SET open = r.open FROM rest r WHERE l.epoch = r.epoch AND r.open <> 0),
-            gone AS (DELETE FROM jobqueue.lease WHERE epoch = ANY (ARRAY(SELECT epoch FROM rest WHERE open = 0))),
-            gone_jobs AS (DELETE FROM jobqueue.lease_jobs WHERE epoch = ANY (ARRAY(SELECT epoch FROM rest WHERE open = 0))),
-            outcome AS (
-                INSERT INTO jobqueue.outcome (job_id, status, attempt, started_at, finished_at, worker_id, epoch, result, error)
-                SELECT job_id, status, attempt_after, started_at, jobqueue.now(), worker_id, epoch, result::json, error::json
-                FROM applied WHERE status >= 5),
-            later AS (
-                INSERT INTO jobqueue.scheduled (job_id, run_at, lane, kind, attempt)
-                SELECT job_id, jobqueue.now() + delay_ms * interval '1 ms', lane, kind, attempt_after
-                FROM applied WHERE status = 2),
-            ready AS (
-                INSERT INTO jobqueue.ready (job_id, lane, kind, attempt)
-                SELECT job_id, lane, kind, attempt_after FROM applied WHERE status = 3),
-            history AS (
-                INSERT INTO jobqueue.attempt (job_id, epoch, attempt, ended, worker_id, started_at, finished_at, error)
-                SELECT job_id, epoch, attempt, ended, worker_id, started_at, jobqueue.now(), error::json
-                FROM applied WHERE ended IS NOT NULL),
-            tally AS (
-                INSERT INTO jobqueue.tally (queue_id, completed, failed, cancelled, retried, lost)
-                SELECT queue_id, count(*) FILTER (WHERE status = 5)::int, count(*) FILTER (WHERE status = 6)::int,
-                       count(*) FILTER (WHERE status = 7)::int, count(*) FILTER (WHERE ended = 'retried')::int,
-                       count(*) FILTER (WHERE ended = 'lost')::int
-                FROM applied GROUP BY queue_id)
-            SELECT epoch AS "epoch!", ordinal AS "ordinal!" FROM applied"#,
-            &self.epochs,
-            &self.tokens,
-            &self.ordinals,
-            &self.jobs,
-            &self.statuses,
-            &self.given_back,
-            &self.delays,
-            &self.rans as _,
-            &self.results as _,
-            &self.errors as _,
-            &self.endeds as _,
-            self.begun,
-        )
-        .fetch_all(&mut **unit)
-        .await?;
-        Ok(rows.into_iter().map(|row| (row.epoch, row.ordinal)).collect())
+impl Held {
+    /// Of ends that are sorted by lease.
+    fn of(ends: &[&AttemptEnd]) -> Self {
+        let mut held = Self::default();
+        for (place, end) in (1..).zip(ends) {
+            let lease = &end.lease;
+            if (held.epochs.last(), held.tokens.last()) != (Some(&lease.epoch()), Some(&lease.token())) {
+                held.epochs.push(lease.epoch());
+                held.tokens.push(lease.token());
+                held.masks.push(0);
+                held.lows.push(place);
+                held.highs.push(place);
+            }
+            if let (Some(mask), Some(high)) = (held.masks.last_mut(), held.highs.last_mut()) {
+                *mask |= 1 << lease.ordinal();
+                *high = place;
+            }
+            held.ordinals.push(lease.ordinal().into());
+            held.job_ids.push(lease.job_id().as_uuid());
+            held.rans.push(end.ran.map(to_ms));
+        }
+        held
     }
 }

@@ -1,0 +1,33 @@
+//! Bodies by id. They never change, so they can be read at any time after the row that names them.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use crate::connect::{Store, Unit};
+use crate::error::StoreError;
+use crate::row::{BodyRow, StoredBody};
+
+impl Store {
+    /// The bodies that exist, with their names.
+    pub(crate) async fn body_rows(
+        &self,
+        unit: &mut Unit,
+        ids: &[Uuid],
+    ) -> Result<HashMap<Uuid, BodyRow>, StoreError> {
+        let bodies = sqlx::query_as!(
+            StoredBody,
+            r#"-- store.bodies
+            SELECT id, lane, kind, max_attempts, payload::text AS "payload!", retry::text AS retry, timeout_ms, soft_timeout_ms,
+                   run_at, expires_at, unique_key, tags, metadata::text AS metadata, traceparent,
+                   CASE WHEN expires_at IS NULL THEN false ELSE expires_at <= (SELECT jobqueue.now()) END AS "overdue!",
+                   (SELECT jobqueue.now()) AS "now!"
+            FROM jobqueue.body WHERE id = ANY ($1)"#,
+            ids,
+        )
+        .fetch_all(&mut **unit)
+        .await?;
+        let names = self.names(unit, bodies.iter().map(|body| (body.lane, body.kind))).await?;
+        Ok(bodies.into_iter().filter_map(|body| Some((body.id, body.named(&names)?))).collect())
+    }
+}

@@ -1,0 +1,66 @@
+//! The common end of an attempt: it completed. An append for the job, a bit or a row less for its lease.
+
+use jobqueue_core::{Json, Settlement};
+
+use super::{AttemptEnd, Held, Taken};
+use crate::connect::Unit;
+use crate::error::StoreError;
+
+/// Ends these, which are sorted by lease. Answers what their leases still covered.
+pub(super) async fn settle(unit: &mut Unit, ends: &[&AttemptEnd]) -> Result<Taken, StoreError> {
+    if ends.is_empty() {
+        return Ok(Taken::new());
+    }
+    let held = Held::of(ends);
+    let mut results: Vec<Option<&str>> = ends.iter().map(|end| result(end)).collect();
+    if results.iter().all(Option::is_none) {
+        // unnest fills up with nulls
+        results.clear();
+    }
+    let rows = sqlx::query!(
+        r#"-- store.settle.completed
+            WITH held AS MATERIALIZED (
+                SELECT i.low, i.high, l.epoch, l.token, l.open, l.open & i.mask AS taken, l.worker_id, l.queue_id, l.leased_at,
+                       j.job_ids, j.attempts
+                FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::int[], $5::int[]) AS i (epoch, token, mask, low, high)
+                JOIN jobqueue.lease l ON l.epoch = i.epoch AND l.token = i.token
+                JOIN jobqueue.lease_jobs j ON j.epoch = l.epoch
+                WHERE NOT EXISTS (SELECT FROM unnest(($6::int[])[i.low:i.high], ($7::uuid[])[i.low:i.high]) AS e (ordinal, job_id)
+                                  WHERE j.job_ids[e.ordinal + 1] IS DISTINCT FROM e.job_id)
+                FOR UPDATE OF l),
+            kept AS (UPDATE jobqueue.lease l SET open = h.open & ~h.taken FROM held h WHERE l.epoch = h.epoch AND h.taken NOT IN (0, h.open)),
+            gone AS (DELETE FROM jobqueue.lease WHERE epoch = ANY (ARRAY(SELECT epoch FROM held WHERE open = taken))),
+            gone_jobs AS (DELETE FROM jobqueue.lease_jobs WHERE epoch = ANY (ARRAY(SELECT epoch FROM held WHERE open = taken))),
+            outcome AS (
+                INSERT INTO jobqueue.outcome (job_id, status, attempt, started_at, finished_at, worker_id, epoch, result)
+                SELECT h.job_ids[e.ordinal + 1], 5, h.attempts[e.ordinal + 1],
+                       greatest(h.leased_at, t.now - e.ran_ms * interval '1 ms'), t.now, h.worker_id, h.epoch, e.result::json
+                FROM (SELECT jobqueue.now() AS now) t CROSS JOIN held h
+                CROSS JOIN LATERAL unnest(($6::int[])[h.low:h.high], ($8::bigint[])[h.low:h.high], ($9::text[])[h.low:h.high])
+                                AS e (ordinal, ran_ms, result)
+                WHERE (h.taken >> e.ordinal) & 1 = 1),
+            tally AS (
+                INSERT INTO jobqueue.tally (queue_id, completed)
+                SELECT queue_id, sum(bit_count(taken::bit(64)))::int FROM held GROUP BY queue_id)
+            SELECT epoch AS "epoch!", token AS "token!", taken AS "taken!" FROM held"#,
+        &held.epochs,
+        &held.tokens,
+        &held.masks,
+        &held.lows,
+        &held.highs,
+        &held.ordinals,
+        &held.job_ids,
+        &held.rans as _,
+        &results as _,
+    )
+    .fetch_all(&mut **unit)
+    .await?;
+    Ok(rows.into_iter().map(|row| ((row.epoch, row.token), row.taken)).collect())
+}
+
+fn result(end: &AttemptEnd) -> Option<&str> {
+    match &end.settlement {
+        Settlement::Complete { result } => result.as_ref().map(Json::as_str),
+        _ => None,
+    }
+}
