@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Executor as _, PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool, Postgres, Transaction};
 
 use crate::catalog::Catalog;
 use crate::clock::IdClock;
@@ -25,6 +25,9 @@ const SESSION: &str = "SET enable_seqscan = off; SET enable_bitmapscan = off; SE
 const POOLED: &str = "DEALLOCATE ALL; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; \
      SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL jit = off; \
      SET LOCAL statement_timeout = '30s'";
+
+/// A connection that was not used for so long is asked whether it lives before it is used again.
+const RESTED: Duration = Duration::from_secs(1);
 
 /// What stands between us and Postgres.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,6 +78,11 @@ impl Store {
             .max_connections(options.max_connections)
             .acquire_timeout(options.connect_timeout)
             .idle_timeout(Duration::from_mins(5))
+            // one round trip less; a connection that rested may have been cut off without a word
+            .test_before_acquire(false)
+            .before_acquire(|connection, state| {
+                Box::pin(async move { Ok(state.idle_for < RESTED || connection.ping().await.is_ok()) })
+            })
             .after_connect(move |connection, _| {
                 Box::pin(async move {
                     if pooler == Pooler::None {

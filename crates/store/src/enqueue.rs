@@ -131,7 +131,7 @@ impl Store {
         let row = sqlx::query!(
             r#"-- store.enqueue
             WITH input AS MATERIALIZED (
-                SELECT i.*, coalesce(i.run_at, jobqueue.now() + i.delay_ms * interval '1 ms') AS start_at
+                SELECT i.*, coalesce(i.run_at, CASE WHEN i.delay_ms IS NOT NULL THEN jobqueue.now() + i.delay_ms * interval '1 ms' END) AS start_at
                 FROM unnest($1::uuid[], $2::int[], $3::int[], $4::smallint[], $5::text[], $6::text[], $7::bigint[], $8::bigint[],
                             $9::timestamptz[], $10::bigint[], $11::timestamptz[], $12::text[], $13::text[], $14::text[], $15::text[],
                             $18::uuid[], $19::smallint[])
@@ -144,10 +144,10 @@ impl Store {
                        start_at, expires_at, unique_key, unique_digest, unique_kept, tags::text[], metadata::json, traceparent FROM input),
             ready AS (
                 INSERT INTO jobqueue.ready (job_id, lane, kind, attempt)
-                SELECT id, lane, kind, 0 FROM input WHERE start_at IS NULL OR start_at <= jobqueue.now()),
+                SELECT id, lane, kind, 0 FROM input WHERE start_at IS NULL OR start_at <= (SELECT jobqueue.now())),
             later AS (
                 INSERT INTO jobqueue.scheduled (job_id, run_at, lane, kind, attempt)
-                SELECT id, start_at, lane, kind, 0 FROM input WHERE start_at > jobqueue.now() RETURNING job_id),
+                SELECT id, start_at, lane, kind, 0 FROM input WHERE start_at > (SELECT jobqueue.now()) RETURNING job_id),
             expiry AS (
                 INSERT INTO jobqueue.expiry (job_id, expires_at)
                 SELECT id, expires_at FROM input WHERE expires_at IS NOT NULL),
@@ -159,20 +159,20 @@ impl Store {
             &rows.kinds,
             &rows.max_attempts,
             &rows.payloads as _,
-            &rows.retries as _,
-            &rows.timeouts as _,
-            &rows.soft_timeouts as _,
-            &rows.run_ats as _,
-            &rows.delays as _,
-            &rows.expires_ats as _,
-            &rows.unique_keys as _,
-            &rows.tags as _,
-            &rows.metadata as _,
-            &rows.traceparents as _,
+            used(&rows.retries) as _,
+            used(&rows.timeouts) as _,
+            used(&rows.soft_timeouts) as _,
+            used(&rows.run_ats) as _,
+            used(&rows.delays) as _,
+            used(&rows.expires_ats) as _,
+            used(&rows.unique_keys) as _,
+            used(&rows.tags) as _,
+            used(&rows.metadata) as _,
+            used(&rows.traceparents) as _,
             &rows.queues,
             &rows.created,
-            &rows.unique_digests as _,
-            &rows.unique_kepts as _,
+            used(&rows.unique_digests) as _,
+            used(&rows.unique_kepts) as _,
         )
         .fetch_one(&mut **unit)
         .await?;
@@ -238,6 +238,11 @@ impl<'a> Columns<'a> {
         self.metadata.push(job.metadata.as_ref().map(Json::as_str));
         self.traceparents.push(job.traceparent.as_ref().map(TraceParent::as_str));
     }
+}
+
+/// A column that no job uses is sent empty: unnest fills it up with nulls, and a plain job pays only for what it has.
+pub(crate) fn used<T>(column: &[Option<T>]) -> &[Option<T>] {
+    if column.iter().all(Option::is_none) { &[] } else { column }
 }
 
 /// A Postgres array literal: unnest cannot take an array of arrays of different lengths.

@@ -4,6 +4,7 @@ use jobqueue_core::{Json, Settlement};
 
 use super::{AttemptEnd, Held, Taken};
 use crate::connect::Unit;
+use crate::enqueue::used;
 use crate::error::StoreError;
 
 /// Ends these, which are sorted by lease. Answers what their leases still covered.
@@ -12,11 +13,7 @@ pub(super) async fn settle(unit: &mut Unit, ends: &[&AttemptEnd]) -> Result<Take
         return Ok(Taken::new());
     }
     let held = Held::of(ends);
-    let mut results: Vec<Option<&str>> = ends.iter().map(|end| result(end)).collect();
-    if results.iter().all(Option::is_none) {
-        // unnest fills up with nulls
-        results.clear();
-    }
+    let results: Vec<Option<&str>> = ends.iter().map(|end| result(end)).collect();
     let rows = sqlx::query!(
         r#"-- store.settle.completed
             WITH held AS MATERIALIZED (
@@ -51,7 +48,7 @@ pub(super) async fn settle(unit: &mut Unit, ends: &[&AttemptEnd]) -> Result<Take
         &held.ordinals,
         &held.job_ids,
         &held.rans as _,
-        &results as _,
+        used(&results) as _,
     )
     .fetch_all(&mut **unit)
     .await?;
