@@ -15,6 +15,7 @@ mod enqueue;
 mod heartbeat;
 mod idempotency;
 mod lease;
+mod low_water;
 mod migrate;
 mod mutants;
 mod pair;

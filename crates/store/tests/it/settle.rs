@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jobqueue_core::{JobDraft, Json, Lease, Outcome, RetryPolicy, Status};
-use jobqueue_store::{AttemptEnd, Cancelled, Settled};
+use jobqueue_store::{AttemptEnd, Cancelled, Leased, Settled};
 use uuid::Uuid;
 
 use crate::bench::{Bench, MINUTE, boom, copy, draft, end, failed, json, start, twin};
@@ -250,4 +250,33 @@ async fn nothing_to_settle_is_nothing() {
     bench.add(draft()).await;
     let (settled, leased) = bench.store.settle_and_lease(vec![], &bench.request(3)).await.unwrap();
     assert_eq!((settled.len(), leased.len()), (0, 1));
+}
+
+#[tokio::test]
+async fn a_forged_right_among_true_ones_changes_nothing_and_harms_none() {
+    let bench = Bench::new().await;
+    bench.add_many(5).await;
+    let mut leased = bench.lease(5).await;
+    let epoch = leased[0].lease.epoch();
+    assert!(leased.iter().all(|one| one.lease.epoch() == epoch), "one lease holds them all");
+    let last = leased.pop().unwrap();
+    let forge = |of: &Lease, token: Uuid, job_id| {
+        Lease::grant(of.epoch(), token, job_id, of.ordinal(), of.attempt()).unwrap()
+    };
+    let wrong_token = forge(&leased[1].lease, Uuid::nil(), leased[1].job.id);
+    let wrong_job = forge(&leased[2].lease, leased[2].lease.token(), leased[3].job.id);
+    let third = leased.remove(2);
+    let mut ends: Vec<AttemptEnd> =
+        leased.into_iter().map(|one| end(one, Outcome::Completed(None))).collect();
+    ends[1].lease = wrong_token;
+    assert_eq!(
+        bench.store.settle(ends).await.unwrap(),
+        [Settled::Applied(Status::Completed), Settled::Stale, Settled::Applied(Status::Completed)]
+    );
+    let forged = Leased { lease: wrong_job, ..twin(&third) };
+    assert_eq!(bench.end(forged, Outcome::Completed(None)).await, Settled::Stale);
+    assert_eq!(bench.end(third, failed()).await, Settled::Applied(Status::Scheduled));
+    assert_eq!(bench.end(last, Outcome::Released).await, Settled::Applied(Status::Queued));
+    assert_eq!(bench.count("SELECT count(*) FROM jobqueue.lease").await, 1, "the second job is still held");
+    assert_eq!(bench.count("SELECT count(*) FROM jobqueue.outcome").await, 2);
 }

@@ -1,0 +1,90 @@
+//! The low-water mark on a real Postgres: dead entries that a held snapshot keeps cost a busy worker next to nothing, and
+//! what was put back behind the mark is found.
+
+use std::time::Duration;
+
+use jobqueue_core::{Outcome, Status};
+use jobqueue_store::{Leased, Settled};
+use jobqueue_testkit::eventually;
+
+use crate::bench::{Bench, end};
+
+/// Enough for a process to count as busy.
+const MANY: usize = 15_000;
+/// Most jobs of one call.
+const BATCH: usize = 1000;
+
+/// Enqueues and completes so many jobs.
+async fn churn(bench: &Bench, jobs: usize) {
+    for _ in 0..jobs / BATCH {
+        bench.add_many(BATCH).await;
+        complete(bench, bench.lease(BATCH).await).await;
+    }
+}
+
+async fn complete(bench: &Bench, leased: Vec<Leased>) {
+    let ends: Vec<_> = leased.into_iter().map(|one| end(one, Outcome::Completed(None))).collect();
+    let settled = bench.store.settle(ends).await.unwrap();
+    assert!(settled.iter().all(|settled| *settled == Settled::Applied(Status::Completed)));
+}
+
+/// Entries that looks for work have met so far, dead or alive, as Postgres counts them.
+async fn entries_met(bench: &Bench) -> i64 {
+    let sql = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'ready_pkey'";
+    // each session keeps its counts until it is told to tell
+    let mut sessions = Vec::new();
+    for _ in 0..bench.pool.size() {
+        sessions.push(bench.pool.acquire().await.unwrap());
+    }
+    for session in &mut sessions {
+        sqlx::raw_sql("SELECT pg_stat_force_next_flush()").execute(&mut **session).await.unwrap();
+    }
+    drop(sessions);
+    bench.count(sql).await
+}
+
+#[tokio::test]
+async fn dead_entries_are_not_walked_while_a_snapshot_is_held() {
+    let bench = Bench::new().await;
+    let mut pin = bench.db.pool().begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ").await.unwrap();
+    sqlx::query("SELECT count(*) FROM jobs").execute(&mut *pin).await.unwrap();
+    churn(&bench, MANY).await;
+    let mark = bench.add(crate::bench::draft()).await.created_at().unwrap();
+    let looks = 30;
+    eventually(Duration::from_secs(20), "the jobs to come are clearly younger", async || {
+        let made = bench.add(crate::bench::draft()).await.created_at().unwrap();
+        if (made - mark).num_milliseconds() > 300 { Ok(()) } else { Err(made) }
+    })
+    .await;
+    complete(&bench, bench.lease(BATCH).await).await;
+
+    bench.add_many(looks).await;
+    let before = entries_met(&bench).await;
+    for _ in 0..looks {
+        complete(&bench, bench.lease(1).await).await;
+    }
+    let met = entries_met(&bench).await - before;
+    // looks from the front are rare, but there may be some
+    let walks = i64::try_from(MANY * looks / 5).unwrap();
+    assert!((1..walks).contains(&met), "{looks} looks met {met} entries");
+    pin.rollback().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_job_that_was_put_back_behind_the_mark_is_found_while_the_queue_is_full() {
+    let bench = Bench::new().await;
+    let old = bench.add(crate::bench::draft()).await;
+    let held = bench.lease_one().await;
+    assert_eq!(held.job.id, old);
+    churn(&bench, MANY).await;
+    assert_eq!(bench.end(held, Outcome::Released).await, Settled::Applied(Status::Queued));
+    for _ in 0..500 {
+        bench.add_many(100).await;
+        let leased = bench.lease(50).await;
+        assert_eq!(leased.len(), 50);
+        if leased.iter().any(|one| one.job.id == old) {
+            return;
+        }
+    }
+    panic!("25,000 younger jobs were leased before it");
+}
