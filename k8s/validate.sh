@@ -167,7 +167,7 @@ pods_ready() {
 
 pods_not_restarting() {
   local bad
-  bad=$(k get pods -o 'jsonpath={range .items[*]}{range .status.containerStatuses[*]}{.name} {.restartCount} {.state.waiting.reason} {.lastState.terminated.reason}{"\n"}{end}{end}' |
+  bad=$(k get pods -o 'jsonpath={range .items[*]}{range .status.containerStatuses[*]}{.name} {.restartCount} {.state.waiting.reason} {.lastState.terminated.reason}{"\n"}{end}{range .status.initContainerStatuses[*]}{.name} {.restartCount} {.state.waiting.reason}{"\n"}{end}{end}' |
     awk '$2 > 3 || /CrashLoopBackOff/ || /OOMKilled/ { print $0 }')
   [ -z "$bad" ] || because "restarts: $bad"
 }

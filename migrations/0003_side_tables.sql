@@ -24,6 +24,7 @@ CREATE TABLE jobqueue.cancel_request (
     worker_id uuid,
     requested_at timestamptz NOT NULL
 );
+CREATE INDEX cancel_request_worker ON jobqueue.cancel_request (worker_id);
 
 -- Jobs that are worthless after a moment, while they wait.
 CREATE TABLE jobqueue.expiry (
@@ -41,6 +42,7 @@ CREATE TABLE jobqueue.worker (
     version text NOT NULL,
     started_at timestamptz NOT NULL,
     beat_at timestamptz NOT NULL,
+    stale_ms bigint NOT NULL,                 -- its own word: silent for so long, it counts as dead
     draining boolean NOT NULL DEFAULT false
 ) WITH (fillfactor = 50);
 

@@ -34,6 +34,12 @@ pub struct Cli {
 pub enum Command {
     /// Applies missing migrations and exits. Safe to run twice and from two places at once.
     Migrate(MigrateArgs),
+    /// Waits until the database answers and has a schema that this build knows, and exits: 0, or 1 after the timeout. For init
+    /// containers.
+    Wait(WaitArgs),
+    /// Asks the API on this host (API_ADDR) whether it is ready, and exits: 0 if so, otherwise 1. For health checks without a
+    /// shell.
+    Probe,
     /// Prints the OpenAPI document and exits.
     Openapi,
 }
@@ -41,6 +47,31 @@ pub enum Command {
 /// Options of `migrate`.
 #[derive(Args, Clone, Debug)]
 pub struct MigrateArgs {
+    /// The database.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// Log lines.
+    #[command(flatten)]
+    pub telemetry: TelemetryArgs,
+}
+
+/// Options of `wait`.
+#[derive(Args, Clone, Debug)]
+pub struct WaitArgs {
+    /// How long to wait at the most, in seconds; then the exit code is 1 and the last line says what was missing.
+    #[arg(
+        long = "timeout-seconds",
+        env = "WAIT_TIMEOUT_SECONDS",
+        default_value = "300",
+        value_name = "SECONDS",
+        value_parser = Seconds::parse_duration
+    )]
+    pub timeout: Duration,
+
+    /// Be content with a database that answers, whatever its schema is: what the migration waits for.
+    #[arg(long, env = "WAIT_DATABASE_ONLY")]
+    pub database_only: bool,
+
     /// The database.
     #[command(flatten)]
     pub database: DatabaseArgs,
@@ -286,5 +317,20 @@ mod tests {
     fn migrate_needs_no_key() {
         let cli = Cli::try_parse_from(["jobqueue-api", "migrate", "--database-url", URL]).unwrap();
         assert!(matches!(cli.command, Some(Command::Migrate(_))));
+    }
+
+    #[test]
+    fn wait_needs_no_key_and_has_an_end() {
+        let wait = |more: &[&str]| {
+            let line =
+                ["jobqueue-api", "wait", "--database-url", URL].into_iter().chain(more.iter().copied());
+            match Cli::try_parse_from(line).unwrap().command {
+                Some(Command::Wait(args)) => args,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!((wait(&[]).timeout, wait(&[]).database_only), (Duration::from_mins(5), false));
+        let short = wait(&["--timeout-seconds", "1.5", "--database-only"]);
+        assert_eq!((short.timeout, short.database_only), (Duration::from_millis(1500), true));
     }
 }

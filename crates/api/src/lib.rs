@@ -11,11 +11,13 @@ mod long_poll;
 mod metrics;
 mod middleware;
 pub mod openapi;
+mod probe;
 mod problem;
 mod router;
 mod routes;
 mod state;
 mod submitter;
+mod wait;
 mod wire;
 
 use anyhow::Context as _;
@@ -27,8 +29,10 @@ use tokio::net::TcpListener;
 
 use crate::args::{ApiArgs, MigrateArgs};
 
+pub use probe::probe;
 pub use router::{Access, Route, Scope, router, table};
 pub use state::{ApiState, Settings};
+pub use wait::wait;
 
 /// Serves the API until the shutdown. Starts even while the database is away; then `/ready` says so until it is back.
 pub async fn run(args: ApiArgs, shutdown: Shutdown) -> anyhow::Result<()> {
@@ -37,7 +41,7 @@ pub async fn run(args: ApiArgs, shutdown: Shutdown) -> anyhow::Result<()> {
     refuse_unknown_schema(&store).await?;
     let registry = Registry::new();
     admin::register_process_metrics(&registry)?;
-    let state = ApiState::start(store, &settings, &shutdown, &registry)?;
+    let state = ApiState::start(&store, &settings, &shutdown, &registry)?;
     let readiness = state.readiness().clone();
     admin::serve(args.admin.admin_addr, Admin { registry, readiness }, &shutdown)
         .await

@@ -13,8 +13,6 @@ use tokio::time::{sleep, timeout};
 
 /// Pause between two looks at the jobs that somebody waits for.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// Jobs of one look: they come with their payloads.
-const LOOK_AT: usize = 50;
 /// Wake-ups that a waiting request may fall behind before it counts as "anything may have happened".
 const HINTS: usize = 256;
 
@@ -23,7 +21,7 @@ const LOOKS: usize = 4;
 
 type Waiting = HashMap<JobId, Vec<oneshot::Sender<()>>>;
 
-/// Watches jobs until they are final: one reader for all requests.
+/// Watches jobs until they are final: one statement a look, whatever the number of requests.
 #[derive(Debug)]
 pub(crate) struct Watch {
     waiting: Arc<Mutex<Waiting>>,
@@ -90,16 +88,11 @@ fn still_wanted(waiting: &Mutex<Waiting>) -> Vec<JobId> {
 }
 
 async fn look(store: &Store, ids: &[JobId], waiting: &Mutex<Waiting>) -> Result<(), StoreError> {
-    for ids in ids.chunks(LOOK_AT) {
-        let records = store.jobs_by_id(ids).await?;
-        let mut waiting = lock(waiting);
-        for id in ids {
-            let live = records.iter().any(|record| record.job.id == *id && !record.status.is_final());
-            for sender in if live { None } else { waiting.remove(id) }.into_iter().flatten() {
-                // The request went away.
-                let _gone = sender.send(());
-            }
-        }
+    let ended = store.not_live(ids).await?;
+    let mut waiting = lock(waiting);
+    for sender in ended.iter().filter_map(|id| waiting.remove(id)).flatten() {
+        // The request went away.
+        let _gone = sender.send(());
     }
     Ok(())
 }

@@ -12,6 +12,10 @@ fn main() -> ExitCode {
         Some(Command::Migrate(args)) => {
             boot("jobqueue-api", &args.telemetry.clone(), |_| jobqueue_api::migrate(args))
         }
+        Some(Command::Wait(args)) => {
+            boot("jobqueue-api", &args.telemetry.clone(), |shutdown| jobqueue_api::wait(args, shutdown))
+        }
+        Some(Command::Probe) => jobqueue_api::probe(serve.api_addr),
         Some(Command::Openapi) => {
             jobqueue_api::openapi::print();
             ExitCode::SUCCESS

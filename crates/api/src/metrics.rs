@@ -23,7 +23,7 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     /// Registers everything.
-    pub(crate) fn register(registry: &Registry, store: &Store) -> prometheus::Result<Self> {
+    pub(crate) fn register(registry: &Registry, stores: [Store; 2]) -> prometheus::Result<Self> {
         let requests = HistogramVec::new(
             HistogramOpts::new("http_request_duration_seconds", "Time from a request's header to its answer")
                 .buckets(SECONDS.to_vec()),
@@ -43,7 +43,7 @@ impl Metrics {
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(rejected.clone()))?;
         registry.register(Box::new(flushed.clone()))?;
-        registry.register(Box::new(Connections::new(store)?))?;
+        registry.register(Box::new(Connections::new(stores)?))?;
         Ok(Self { requests, rejected, flushed })
     }
 
@@ -64,17 +64,17 @@ impl Metrics {
     }
 }
 
-/// Reads the pool at each scrape.
+/// Reads the pools at each scrape.
 struct Connections {
-    store: Store,
+    stores: [Store; 2],
     gauge: IntGaugeVec,
 }
 
 impl Connections {
-    fn new(store: &Store) -> prometheus::Result<Self> {
+    fn new(stores: [Store; 2]) -> prometheus::Result<Self> {
         let options =
             Opts::new("api_database_connections", "Connections of this process to Postgres, by use");
-        Ok(Self { store: store.clone(), gauge: IntGaugeVec::new(options, &["state"])? })
+        Ok(Self { stores, gauge: IntGaugeVec::new(options, &["state"])? })
     }
 }
 
@@ -84,10 +84,13 @@ impl Collector for Connections {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let (busy, open) = self.store.connections();
-        let busy = i64::try_from(busy).unwrap_or(i64::MAX);
+        let (mut busy, mut open) = (0, 0);
+        for (of_these, all) in self.stores.iter().map(Store::connections) {
+            busy += i64::try_from(of_these).unwrap_or(i64::MAX);
+            open += i64::from(all);
+        }
         self.gauge.with_label_values(&["busy"]).set(busy);
-        self.gauge.with_label_values(&["idle"]).set(i64::from(open).saturating_sub(busy));
+        self.gauge.with_label_values(&["idle"]).set(open.saturating_sub(busy));
         self.gauge.collect()
     }
 }

@@ -30,6 +30,7 @@ pub(crate) enum Kind {
     BodyTooLarge,
     UnsupportedMediaType,
     InvalidBody,
+    FilterTooBroad,
     IdempotencyKeyReused,
     HeaderTooLarge,
     TooBusy,
@@ -77,6 +78,9 @@ impl Kind {
             ),
             Self::InvalidBody => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "invalid-body", "Fields of the body are wrong")
+            }
+            Self::FilterTooBroad => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "filter-too-broad", "The filter walks too many jobs")
             }
             Self::IdempotencyKeyReused => (
                 StatusCode::UNPROCESSABLE_ENTITY,
@@ -235,6 +239,10 @@ impl From<StoreError> for Problem {
                      Idempotency-Key",
                 )
             }
+            StoreError::TooBroad => Self::new(
+                Kind::FilterTooBroad,
+                "the filter matches few of very many jobs; add a status, a queue or a time range",
+            ),
             StoreError::Schema(sentence) => {
                 tracing::error!(sentence, "unknown schema");
                 Self::new(Kind::Unavailable, "the database has another schema than this build")

@@ -24,6 +24,9 @@ use crate::submitter::Submitter;
 /// The longest that a request waits for the store; below the 30 s within which every request is answered.
 const CALL_LIMIT: Duration = Duration::from_secs(25);
 
+/// Connections that submissions have to themselves, out of those of the process: one for each of their flushers.
+const SUBMITTERS: u32 = 4;
+
 /// What the API grants and demands; see [`args::ApiArgs`](crate::args::ApiArgs) for the meanings.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -86,12 +89,15 @@ impl Deref for ApiState {
 impl ApiState {
     /// Starts the tasks behind the routes on `shutdown`, and exports the metrics of this process in `registry`.
     pub fn start(
-        store: Store,
+        store: &Store,
         settings: &Settings,
         shutdown: &Shutdown,
         registry: &Registry,
     ) -> prometheus::Result<Self> {
-        let metrics = Metrics::register(registry, &store)?;
+        let own = (store.max_connections() / 2).clamp(1, SUBMITTERS);
+        let (submitting, store) =
+            (store.apart(own), store.apart(store.max_connections().saturating_sub(own)));
+        let metrics = Metrics::register(registry, [store.clone(), submitting.clone()])?;
         let (notifier, send_wake_ups) = Notifier::new(&store);
         shutdown.spawn(send_wake_ups);
         let secret = settings.key.as_ref().map_or("", |key| key.expose_secret());
@@ -100,7 +106,13 @@ impl ApiState {
             limits: settings.limits,
             root_key: RootKey::new(settings.key.as_ref()),
             cursors: Cursors::new(secret),
-            submitter: Submitter::start(&store, &notifier, settings.max_pending_jobs, shutdown, &metrics),
+            submitter: Submitter::start(
+                &submitting,
+                &notifier,
+                settings.max_pending_jobs,
+                shutdown,
+                &metrics,
+            ),
             watch: Watch::start(&store, shutdown),
             hints: Hints::start(&store, shutdown),
             census: CensusReader::default(),

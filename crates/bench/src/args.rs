@@ -22,11 +22,19 @@ pub(crate) enum Command {
     /// One API process under test; started by `run`.
     #[command(hide = true)]
     Api(ApiArgs),
+    /// One reaper process under test; started by `run`.
+    #[command(hide = true)]
+    Reaper(ReaperArgs),
+    /// Workers over HTTP; started by `run`.
+    #[command(hide = true)]
+    Remote(RemoteArgs),
+    /// Draws the plots of a run's JSON.
+    Plot(PlotArgs),
 }
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct RunArgs {
-    /// Scenarios; all if none is named.
+    /// Scenarios; all but `peers` if none is named.
     #[arg(value_enum)]
     pub(crate) scenarios: Vec<Scenario>,
 
@@ -71,6 +79,10 @@ pub(crate) enum Scenario {
     Mixed,
     /// Saturate while an operator counts every second.
     Count,
+    /// Many worker processes, and many remote workers over HTTP.
+    Crowd,
+    /// Other queues on the same server, through the adapters in `bench/peers`.
+    Peers,
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -100,4 +112,37 @@ pub(crate) struct ApiArgs {
     /// With a connection for each client, as the control needs it.
     #[arg(long)]
     pub(crate) control: bool,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ReaperArgs {
+    /// Database.
+    #[arg(long)]
+    pub(crate) url: String,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct RemoteArgs {
+    /// Of the API.
+    #[arg(long)]
+    pub(crate) address: String,
+    /// How many at once.
+    #[arg(long)]
+    pub(crate) workers: usize,
+    /// Most jobs that each leases at once.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) limit: usize,
+    /// Where executions are written.
+    #[arg(long)]
+    pub(crate) ledger: PathBuf,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct PlotArgs {
+    /// Figures of `run --json`; of several files the later ones win.
+    #[arg(required = true)]
+    pub(crate) figures: Vec<PathBuf>,
+    /// Folder of the SVG files.
+    #[arg(long, default_value = "docs/performance")]
+    pub(crate) out: PathBuf,
 }

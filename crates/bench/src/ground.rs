@@ -1,6 +1,6 @@
 //! The ground that everything stands on: a fresh durable Postgres, and what it says about itself.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use jobqueue_embedded::{Server, ServerOptions, find_binaries};
@@ -22,11 +22,10 @@ pub(crate) struct Meter {
     wal_bytes: i64,
     commits: i64,
     cpu: Duration,
-    at: Instant,
 }
 
 /// What Postgres did between two readings.
-#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Cost {
     pub(crate) wal_bytes_per_job: f64,
     pub(crate) commits_per_job: f64,
@@ -99,12 +98,17 @@ impl Ground {
         Ok(u64::try_from(n)?)
     }
 
+    /// One number out of a query.
+    pub(crate) async fn number(&self, query: &str) -> anyhow::Result<i64> {
+        Ok(sqlx::query_scalar(query).fetch_one(&mut self.connection().await?).await?)
+    }
+
     /// Reads what Postgres has done so far.
     pub(crate) async fn meter(&self) -> anyhow::Result<Meter> {
         let query = "SELECT (pg_current_wal_lsn() - '0/0')::bigint, xact_commit FROM pg_stat_database WHERE datname = current_database()";
         let (wal_bytes, commits) = sqlx::query_as(query).fetch_one(&mut self.connection().await?).await?;
         let postmaster = self.server.pid().context("the server is gone")?;
-        Ok(Meter { wal_bytes, commits, cpu: crate::process::cpu_of_family(postmaster), at: Instant::now() })
+        Ok(Meter { wal_bytes, commits, cpu: crate::process::cpu_of_family(postmaster) })
     }
 }
 
@@ -118,10 +122,5 @@ impl Meter {
             commits_per_job: float(now.commits - self.commits) / jobs,
             postgres_cpu_seconds_per_1000: (now.cpu.saturating_sub(self.cpu)).as_secs_f64() / jobs * 1000.0,
         }
-    }
-
-    /// Seconds since the reading `from`.
-    pub(crate) fn seconds_since(&self, from: &Self) -> f64 {
-        (self.at - from.at).as_secs_f64()
     }
 }

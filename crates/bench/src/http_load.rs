@@ -43,6 +43,11 @@ impl Connection {
 
     /// Sends a request and reads its answer to the end; answers the status.
     pub(crate) async fn send(&mut self, request: &[u8]) -> anyhow::Result<u16> {
+        Ok(self.exchange(request).await?.0)
+    }
+
+    /// The same with the answer's body.
+    pub(crate) async fn exchange(&mut self, request: &[u8]) -> anyhow::Result<(u16, &[u8])> {
         self.stream.write_all(request).await?;
         let mut filled = 0;
         loop {
@@ -50,15 +55,15 @@ impl Connection {
                 self.stream.read(self.buffer.get_mut(filled..).context("the answer is too long")?).await?;
             anyhow::ensure!(read > 0, "the connection was closed");
             filled += read;
-            if let Some(status) = complete(self.buffer.get(..filled).unwrap_or_default())? {
-                return Ok(status);
+            if let Some((status, body)) = complete(self.buffer.get(..filled).unwrap_or_default())? {
+                return Ok((status, self.buffer.get(body..filled).unwrap_or_default()));
             }
         }
     }
 }
 
-/// The status, once the whole answer is there.
-fn complete(answer: &[u8]) -> anyhow::Result<Option<u16>> {
+/// The status and where the body begins, once the whole answer is there.
+fn complete(answer: &[u8]) -> anyhow::Result<Option<(u16, usize)>> {
     let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
     let head = std::str::from_utf8(answer.get(..end).unwrap_or_default())?;
     let status = head.split(' ').nth(1).context("no status")?.parse()?;
@@ -66,7 +71,8 @@ fn complete(answer: &[u8]) -> anyhow::Result<Option<u16>> {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
     });
-    Ok((answer.len() >= end + 4 + length.context("no content-length")?).then_some(status))
+    let whole = answer.len() >= end + 4 + length.context("no content-length")?;
+    Ok(whole.then_some((status, end + 4)))
 }
 
 /// What a closed-loop load measured.

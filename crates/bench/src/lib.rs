@@ -7,7 +7,9 @@ mod args;
 mod ground;
 mod http_load;
 mod ledger;
+mod plot;
 mod process;
+mod remote;
 mod report;
 mod scenarios;
 mod stats;
@@ -26,6 +28,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             Command::Run(options) => scenarios::run(options).await,
             Command::Worker(options) => worker::run(options).await,
             Command::Api(options) => process::api(options).await,
+            Command::Reaper(options) => process::reaper(options).await,
+            Command::Remote(options) => remote::run(options).await,
+            Command::Plot(options) => plot::run(&options),
         }
     })
 }

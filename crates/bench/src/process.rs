@@ -10,7 +10,7 @@ use clap::Parser as _;
 use jobqueue_runtime::Shutdown;
 use tokio::process::{Child, Command};
 
-use crate::args::ApiArgs;
+use crate::args::{ApiArgs, ReaperArgs};
 use crate::stats::float;
 
 /// Clock ticks per second in `/proc/*/stat`; 100 on every Linux that we run on.
@@ -26,7 +26,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    fn spawn(args: &[String], ledger: PathBuf) -> anyhow::Result<Self> {
+    fn spawn(args: &[&str], ledger: PathBuf) -> anyhow::Result<Self> {
         let child = Command::new(std::env::current_exe()?)
             .args(args)
             .env("LOG_LEVEL", "ERROR")
@@ -39,26 +39,32 @@ impl Process {
 
     /// A worker with `slots` slots.
     pub(crate) fn worker(url: &str, slots: usize, number: usize) -> anyhow::Result<Self> {
-        let ledger =
-            std::env::temp_dir().join(format!("jobqueue-bench-{}-{number}.ledger", std::process::id()));
-        let args = [
-            "worker",
-            "--url",
-            url,
-            "--slots",
-            &slots.to_string(),
-            "--ledger",
-            &ledger.display().to_string(),
-        ];
-        Self::spawn(&args.map(ToOwned::to_owned), ledger)
+        let ledger = ledger(number);
+        let (slots, path) = (slots.to_string(), ledger.display().to_string());
+        Self::spawn(&["worker", "--url", url, "--slots", &slots, "--ledger", &path], ledger)
+    }
+
+    /// Workers over HTTP, each with its own connection.
+    pub(crate) fn remote(address: SocketAddr, workers: usize, limit: usize) -> anyhow::Result<Self> {
+        let ledger = ledger(0);
+        let (address, path) = (address.to_string(), ledger.display().to_string());
+        let (workers, limit) = (workers.to_string(), limit.to_string());
+        let args =
+            ["remote", "--address", &address, "--workers", &workers, "--limit", &limit, "--ledger", &path];
+        Self::spawn(&args, ledger)
+    }
+
+    /// A reaper.
+    pub(crate) fn reaper(url: &str) -> anyhow::Result<Self> {
+        Self::spawn(&["reaper", "--url", url], PathBuf::new())
     }
 
     /// An API on a free port.
     pub(crate) async fn api(url: &str, control: bool) -> anyhow::Result<(Self, SocketAddr)> {
         let address = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let mut args = vec!["api".to_owned(), "--url".to_owned(), url.to_owned()];
-        args.extend(["--port".to_owned(), address.port().to_string()]);
-        args.extend(control.then(|| "--control".to_owned()));
+        let port = address.port().to_string();
+        let mut args = vec!["api", "--url", url, "--port", &port];
+        args.extend(control.then_some("--control"));
         let process = Self::spawn(&args, PathBuf::new())?;
         let up = async {
             while tokio::net::TcpStream::connect(address).await.is_err() {
@@ -112,6 +118,20 @@ pub(crate) async fn api(args: ApiArgs) -> anyhow::Result<()> {
     jobqueue_api::run(cli.serve, shutdown.clone()).await?;
     shutdown.wait().await;
     Ok(())
+}
+
+/// Runs the reaper as its binary does.
+pub(crate) async fn reaper(args: ReaperArgs) -> anyhow::Result<()> {
+    let shutdown = Shutdown::new();
+    shutdown.listen_for_signals()?;
+    let line = ["reaper", "--database-url", &args.url, "--admin-addr", "127.0.0.1:0", "--log-level", "ERROR"];
+    jobqueue_reaper::run(jobqueue_reaper::Args::try_parse_from(line)?, shutdown.clone()).await?;
+    shutdown.wait().await;
+    Ok(())
+}
+
+fn ledger(number: usize) -> PathBuf {
+    std::env::temp_dir().join(format!("jobqueue-bench-{}-{number}.ledger", std::process::id()))
 }
 
 /// Processor time of a process and its children, living and reaped.

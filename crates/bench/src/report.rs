@@ -2,41 +2,39 @@
 
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::ground::Cost;
 use crate::stats::Spread;
 
 /// One line of the table.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Figure {
-    pub(crate) scenario: &'static str,
+    pub(crate) scenario: String,
     pub(crate) what: String,
-    pub(crate) unit: &'static str,
+    pub(crate) unit: String,
     pub(crate) value: Spread,
     /// The control of the same run and what it is, if there is one.
     pub(crate) control: Option<(String, Spread)>,
     /// Value over control, pair by pair.
     pub(crate) ratio: Option<Spread>,
     pub(crate) cost: Option<Cost>,
+    /// The figure over time, if it is one of a long run: seconds and values.
+    pub(crate) series: Vec<(f64, f64)>,
 }
 
 impl Figure {
     /// A figure without a control.
-    pub(crate) fn plain(
-        scenario: &'static str,
-        what: impl Into<String>,
-        unit: &'static str,
-        values: &[f64],
-    ) -> Self {
+    pub(crate) fn plain(scenario: &str, what: impl Into<String>, unit: &str, values: &[f64]) -> Self {
         Self {
-            scenario,
+            scenario: scenario.to_owned(),
             what: what.into(),
-            unit,
+            unit: unit.to_owned(),
             value: Spread::of(values),
             control: None,
             ratio: None,
             cost: None,
+            series: Vec::new(),
         }
     }
 
@@ -52,6 +50,12 @@ impl Figure {
     /// The same with what it cost.
     pub(crate) fn costing(mut self, cost: Cost) -> Self {
         self.cost = Some(cost);
+        self
+    }
+
+    /// The same with its course.
+    pub(crate) fn over(mut self, series: Vec<(f64, f64)>) -> Self {
+        self.series = series;
         self
     }
 

@@ -2,20 +2,25 @@
 
 mod backlog;
 mod burn_down;
+mod crowd;
 mod idle;
 mod latency;
+mod peers;
 mod rest;
 mod steady;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
+use jobqueue_core::JobDraft;
 use jobqueue_store::Store;
 
 use crate::args::{RunArgs, Scenario};
 use crate::ground::Ground;
 use crate::report::{Figure, write_json};
+use crate::submissions;
+use steady::Load;
 
 /// Jobs of one enqueue call while a backlog is made.
 const BATCH: usize = 1000;
@@ -34,7 +39,7 @@ impl Sizes {
     fn of(args: &RunArgs) -> Self {
         if args.quick {
             let second = Duration::from_secs(1);
-            return Self { repeats: 1, jobs: 20_000, steady: second * 5, short: second * 2, deep: 50_000 };
+            return Self { repeats: 1, jobs: 10_000, steady: second * 2, short: second, deep: 20_000 };
         }
         let second = Duration::from_secs(1);
         Self {
@@ -56,14 +61,14 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     if wants(Scenario::BurnDown) {
         figures.extend(burn_down::run(&ground, sizes).await?);
     }
-    for (scenario, load) in [
-        (Scenario::Saturate, steady::Load::Plain),
-        (Scenario::Count, steady::Load::Counted),
-        (Scenario::Mixed, steady::Load::Mixed),
-        (Scenario::Pinned, steady::Load::Pinned),
+    for (scenario, loads) in [
+        (Scenario::Saturate, &[Load::Plain][..]),
+        (Scenario::Count, &[Load::Counted]),
+        (Scenario::Mixed, &[Load::Mixed, Load::MixedPayload(2_000), Load::MixedPayload(64_000)]),
+        (Scenario::Pinned, &[Load::Pinned { read: false }, Load::Pinned { read: true }]),
     ] {
-        if wants(scenario) {
-            figures.extend(steady::run(&ground, sizes, load).await?);
+        for load in loads.iter().filter(|_| wants(scenario)) {
+            figures.extend(steady::run(&ground, sizes, *load).await?);
         }
     }
     if wants(Scenario::Rest) {
@@ -78,6 +83,12 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     if wants(Scenario::Backlog) {
         figures.extend(backlog::run(&ground, sizes).await?);
     }
+    if wants(Scenario::Crowd) {
+        figures.extend(crowd::run(&ground, sizes).await?);
+    }
+    if args.scenarios.contains(&Scenario::Peers) {
+        figures.extend(peers::run(&ground, sizes).await?);
+    }
     println!();
     figures.iter().for_each(Figure::print);
     if let Some(path) = &args.json {
@@ -88,16 +99,27 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
 
 /// Stores `jobs` plain jobs, from four connections.
 pub(crate) async fn fill(store: &Store, jobs: usize) -> anyhow::Result<()> {
+    fill_with(store, jobs, |_| submissions::draft()).await
+}
+
+/// The same with a draft for each number.
+pub(crate) async fn fill_with(
+    store: &Store,
+    jobs: usize,
+    draft: fn(usize) -> anyhow::Result<JobDraft>,
+) -> anyhow::Result<()> {
     let bar = progress("filling", jobs);
-    let request = [crate::submissions::plain(BATCH)?];
     let calls = jobs.div_ceil(BATCH);
     let mut clients = tokio::task::JoinSet::new();
     for client in 0..4 {
-        let (store, request, bar) = (store.clone(), request.clone(), bar.clone());
+        let (store, bar) = (store.clone(), bar.clone());
         clients.spawn(async move {
-            for _ in (client..calls).step_by(4) {
-                store.enqueue(&request).await?;
-                bar.inc(1000);
+            for call in (client..calls).step_by(4) {
+                let numbers = call * BATCH..jobs.min((call + 1) * BATCH);
+                let count = numbers.len();
+                let drafts = numbers.map(draft).collect::<anyhow::Result<_>>()?;
+                store.enqueue(&[submissions::submission(drafts)?]).await?;
+                bar.inc(u64::try_from(count)?);
             }
             anyhow::Ok(())
         });
@@ -109,15 +131,25 @@ pub(crate) async fn fill(store: &Store, jobs: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits until the database says that `jobs` more jobs are completed than at the start; answers when it said so.
+/// Without any progress for so long, a run has failed.
+const STUCK: Duration = Duration::from_mins(1);
+
+/// Waits until the database says that `jobs` jobs are completed; looks more often towards the end, for looking costs.
 pub(crate) async fn wait_for_completed(store: &Store, jobs: u64, bar: &ProgressBar) -> anyhow::Result<()> {
+    let (mut last, mut since) = (0, Instant::now());
     loop {
         let completed: u64 = store.census().await?.queues.iter().map(|queue| queue.completed).sum();
         bar.set_position(completed);
+        if completed > last {
+            (last, since) = (completed, Instant::now());
+        }
+        anyhow::ensure!(since.elapsed() < STUCK, "{completed} of {jobs} jobs are completed, and no more");
         if completed >= jobs {
+            bar.finish_and_clear();
             return Ok(());
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        let near = (jobs - completed) * 10 < jobs;
+        tokio::time::sleep(Duration::from_millis(if near { 10 } else { 100 })).await;
     }
 }
 

@@ -1,9 +1,9 @@
 //! Numbers out of measurements.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Median, least and most of repeated measurements.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
     pub(crate) min: f64,
@@ -57,6 +57,11 @@ impl Latency {
             p999: ms(0.999),
             max: float(histogram.max()) / 1000.0,
         })
+    }
+
+    /// By name, as they are printed.
+    pub(crate) fn named(&self) -> [(&'static str, f64); 5] {
+        [("p50", self.p50), ("p95", self.p95), ("p99", self.p99), ("p99.9", self.p999), ("max", self.max)]
     }
 }
 

@@ -11,11 +11,17 @@ pub(crate) const KIND: &str = "noop";
 
 /// A draft of the plain job.
 pub(crate) fn draft() -> anyhow::Result<JobDraft> {
-    Ok(JobDraft {
-        kind: KIND.to_owned(),
-        payload: Some(Json::parse(PAYLOAD.to_owned())?),
-        ..JobDraft::default()
-    })
+    draft_with(PAYLOAD.to_owned())
+}
+
+/// A draft with this payload.
+pub(crate) fn draft_with(payload: String) -> anyhow::Result<JobDraft> {
+    Ok(JobDraft { kind: KIND.to_owned(), payload: Some(Json::parse(payload)?), ..JobDraft::default() })
+}
+
+/// A payload of about so many bytes, with what it asks of its handler.
+pub(crate) fn padded(asks: &str, bytes: usize) -> String {
+    format!(r#"{{{asks}"body":"{}"}}"#, "x".repeat(bytes))
 }
 
 /// One request with these jobs.
@@ -27,11 +33,6 @@ pub(crate) fn submission(drafts: Vec<JobDraft>) -> anyhow::Result<Submission> {
         atomic: true,
         idempotency: None,
     })
-}
-
-/// One request with `n` plain jobs.
-pub(crate) fn plain(n: usize) -> anyhow::Result<Submission> {
-    submission(vec![draft()?; n])
 }
 
 /// The body of a POST of one plain job.

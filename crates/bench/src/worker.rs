@@ -1,51 +1,79 @@
 //! The worker process under test: the product's worker with a handler that does nothing but note that it ran.
 
-use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use jobqueue_runtime::Shutdown;
-use jobqueue_worker::{JobContext, Worker};
+use jobqueue_worker::{HandlerError, JobContext, Worker};
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::args::WorkerArgs;
 use crate::process::monotonic_micros;
 use crate::submissions::KIND;
 
-/// The part of a payload that tells when the job was to be sent.
+/// What a payload asks of its handler.
 #[derive(Deserialize)]
-struct Sent {
+struct Work {
+    /// When the job was to be sent.
     #[serde(default)]
     sent_micros: u64,
+    /// Give back a result.
+    #[serde(default)]
+    result: bool,
+    /// Fail at the first attempt.
+    #[serde(default)]
+    fail_first: bool,
 }
 
-/// Runs until SIGTERM, then writes the ledger.
+/// Where executions are noted; buffered, so that memory and time go to the product.
+#[derive(Clone)]
+pub(crate) struct Notes(Arc<Mutex<BufWriter<File>>>);
+
+impl Notes {
+    pub(crate) fn create(path: &Path) -> anyhow::Result<Self> {
+        Ok(Self(Arc::new(Mutex::new(BufWriter::with_capacity(64 * 1024, File::create(path)?)))))
+    }
+
+    /// Notes the start of an attempt of a job that was to be sent at `sent_micros`, or at no known time.
+    pub(crate) fn ran(&self, id: &str, attempt: u16, sent_micros: u64) {
+        let micros = if sent_micros > 0 { monotonic_micros().saturating_sub(sent_micros).max(1) } else { 0 };
+        if let Ok(mut notes) = self.0.lock() {
+            // what is missing at the end is a lost job
+            let _ = writeln!(notes, "{id} {attempt} {micros}");
+        }
+    }
+
+    pub(crate) fn finish(&self) -> anyhow::Result<()> {
+        Ok(self.0.lock().map_err(|_| anyhow::anyhow!("a handler panicked"))?.flush()?)
+    }
+}
+
+/// Runs until SIGTERM, then completes the ledger.
 pub(crate) async fn run(args: WorkerArgs) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
     shutdown.listen_for_signals()?;
-    let ledger = Arc::new(Mutex::new(String::new()));
-    let notes = ledger.clone();
+    let notes = Notes::create(&args.ledger)?;
+    let handler_notes = notes.clone();
     let worker = Worker::at(&args.url)
         .queues(["default"])
         .slots(args.slots)
         .batch_size(args.batch)
-        .handle(KIND, move |context: JobContext, sent: Sent| {
-            let notes = notes.clone();
+        .handle(KIND, move |context: JobContext, work: Work| {
+            let notes = handler_notes.clone();
             async move {
-                let micros = if sent.sent_micros > 0 {
-                    monotonic_micros().saturating_sub(sent.sent_micros).max(1)
-                } else {
-                    0
-                };
-                if let Ok(mut notes) = notes.lock() {
-                    // writing to a String cannot fail
-                    let _ = writeln!(notes, "{} {} {micros}", context.id(), context.attempt());
+                notes.ran(&context.id().to_string(), context.attempt(), work.sent_micros);
+                if work.fail_first && context.attempt() == 1 {
+                    return Err(HandlerError::retry("first", "every first attempt fails"));
                 }
-                Ok(())
+                Ok::<Option<Value>, _>(
+                    work.result.then(|| json!({ "sum": 42, "note": "some forty bytes of a result" })),
+                )
             }
         })
         .build()?;
     worker.run(shutdown).await?;
-    let text = ledger.lock().map(|notes| notes.clone()).unwrap_or_default();
-    std::fs::write(&args.ledger, text)?;
-    Ok(())
+    notes.finish()
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::json::Json;
 use crate::limits::MAX_ERROR_BYTES;
+use crate::status::Status;
 
 /// Why an attempt did not succeed. Shown to the submitter, so it never carries secrets on our side.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,7 +37,7 @@ pub enum Outcome {
     },
     /// The handler says that trying again is pointless.
     Discarded(Failure),
-    /// Not now: again after the delay. Costs no attempt.
+    /// Not now: again after the delay, which is brought between 1 second and 7 days. Costs no attempt.
     Snoozed(Duration),
     /// The handler stopped because the job was cancelled.
     Cancelled,
@@ -46,6 +47,92 @@ pub enum Outcome {
     LeaseLost,
     /// Leased too late: `expires_at` had passed, the handler was not started.
     Expired,
+}
+
+/// How an attempt ended, or that it has not, in the words of the API and of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ended {
+    /// Not yet.
+    Running,
+    /// Its handler succeeded.
+    Completed,
+    /// It failed, and the job's policy says again.
+    Retried,
+    /// It failed, and was the last one.
+    Failed,
+    /// Its handler said "later".
+    Snoozed,
+    /// Its worker drained and gave it back.
+    Released,
+    /// Its lease ran out or its worker died.
+    Lost,
+    /// The job was cancelled meanwhile.
+    Cancelled,
+}
+
+/// What happened to a job at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// It was submitted.
+    Created,
+    /// An attempt began.
+    Started,
+    /// An attempt ended, or the job without one.
+    Ended(Ended),
+}
+
+impl Ended {
+    const ALL: [Self; 8] = [
+        Self::Running,
+        Self::Completed,
+        Self::Retried,
+        Self::Failed,
+        Self::Snoozed,
+        Self::Released,
+        Self::Lost,
+        Self::Cancelled,
+    ];
+
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Retried => "retried",
+            Self::Failed => "failed",
+            Self::Snoozed => "snoozed",
+            Self::Released => "released",
+            Self::Lost => "lost",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// How a job of this final status ended; `None` while it is live.
+    pub const fn with(status: Status) -> Option<Self> {
+        match status {
+            Status::Completed => Some(Self::Completed),
+            Status::Failed => Some(Self::Failed),
+            Status::Cancelled => Some(Self::Cancelled),
+            Status::Blocked | Status::Scheduled | Status::Queued | Status::Running => None,
+        }
+    }
+
+    /// From the word; `None` if it is none.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|ended| ended.as_str() == word)
+    }
+}
+
+impl Happening {
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Started => "started",
+            Self::Ended(ended) => ended.as_str(),
+        }
+    }
 }
 
 impl Failure {
@@ -85,6 +172,15 @@ pub fn storable(text: &str, max: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_come_back() {
+        for ended in Ended::ALL {
+            assert_eq!(Ended::from_word(ended.as_str()), Some(ended));
+            assert_eq!(serde_json::to_value(ended).unwrap(), ended.as_str());
+        }
+        assert_eq!(Ended::from_word("Lost"), None);
+    }
 
     #[test]
     fn texts_are_cut_at_a_character_and_lose_their_nul() {

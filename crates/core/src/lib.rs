@@ -17,7 +17,7 @@ pub mod status;
 pub mod trace;
 pub mod unique;
 
-pub use attempt::{Failure, Outcome};
+pub use attempt::{Ended, Failure, Happening, Outcome};
 pub use field::FieldError;
 pub use id::{JobId, WorkerId};
 pub use job::{Job, JobDraft, JobRecord, NewJob, Start};

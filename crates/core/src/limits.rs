@@ -1,5 +1,7 @@
 //! Every bound of the product, on one page, each with its reason.
 
+use std::time::Duration;
+
 /// What one deployment accepts. All sizes in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -53,5 +55,7 @@ pub const MAX_LOG_BYTES: usize = 16 * 1024;
 pub const MAX_PROGRESS_BYTES: usize = 4 * 1024;
 /// Attempts of a job that does not say.
 pub const DEFAULT_MAX_ATTEMPTS: u16 = 10;
+/// Shortest snooze: it costs no attempt, so without a pause a handler that always says "later" would run without end.
+pub const MIN_SNOOZE: Duration = Duration::from_secs(1);
 /// Lowest and highest priority.
 pub const PRIORITIES: std::ops::RangeInclusive<i16> = -100..=100;

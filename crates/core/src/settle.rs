@@ -7,6 +7,8 @@ use std::time::Duration;
 use crate::attempt::{Failure, Outcome};
 use crate::job::Job;
 use crate::json::Json;
+use crate::limits::MIN_SNOOZE;
+use crate::retry::MAX_DELAY;
 
 /// What the store shall do with the job. Delays, not moments: the database adds its own now.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,7 +27,7 @@ pub enum Settlement {
     },
     /// The attempt does not count; try again after the delay.
     Snooze {
-        /// How long to wait.
+        /// How long to wait: 1 second to 7 days, whatever the handler said.
         delay: Duration,
     },
     /// Final failure: a dead letter.
@@ -57,7 +59,7 @@ pub fn settle(job: &Job, outcome: Outcome, dice: f64) -> Settlement {
             Settlement::RetryAfter { delay, failure }
         }
         Outcome::Discarded(failure) => Settlement::Fail { failure },
-        Outcome::Snoozed(delay) => Settlement::Snooze { delay },
+        Outcome::Snoozed(delay) => Settlement::Snooze { delay: delay.clamp(MIN_SNOOZE, MAX_DELAY) },
         Outcome::Cancelled => Settlement::Cancel { failure: Failure::cancelled() },
         Outcome::Released => Settlement::Requeue { failure: None },
         Outcome::LeaseLost if exhausted => Settlement::Fail { failure: Failure::lease_lost() },
@@ -131,6 +133,18 @@ mod tests {
         assert!(matches!(settle(&job, Outcome::LeaseLost, 0.0), Settlement::Fail { .. }));
         job.max_attempts = 2;
         assert!(matches!(settle(&job, Outcome::LeaseLost, 0.0), Settlement::Requeue { failure: Some(_) }));
+    }
+
+    #[test]
+    fn a_snooze_costs_no_attempt_and_therefore_takes_its_time() {
+        let snoozed = |delay| settle(&job(), Outcome::Snoozed(delay), 0.0);
+        for (asked, granted) in [
+            (Duration::ZERO, MIN_SNOOZE),
+            (Duration::from_secs(3), Duration::from_secs(3)),
+            (Duration::MAX, MAX_DELAY),
+        ] {
+            assert_eq!(snoozed(asked), Settlement::Snooze { delay: granted });
+        }
     }
 
     #[test]

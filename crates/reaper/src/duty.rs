@@ -2,16 +2,19 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jobqueue_runtime::{Shutdown, every};
 use jobqueue_store::{Notifier, Store, StoreError};
+use tokio::time::Instant;
 
 use crate::metrics::Metrics;
 
 /// How long a duty may go on without a pause when there is always more to do.
 const LONGEST_STINT: Duration = Duration::from_secs(10);
+/// A duty that reads whole tables rests this many times as long as it worked: it takes a tenth of the time at most.
+const REST: u32 = 10;
 
 /// What one step of a duty did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +39,11 @@ pub trait Duty: Send + Sync {
     /// Does what is due now, at most one statement's worth.
     fn step<'a>(&'a self, store: &'a Store, notifier: &'a Notifier) -> Step<'a>;
 
+    /// Whether it reads whole tables. They may be large, and somebody's long transaction can make them slow to read.
+    fn walks(&self) -> bool {
+        false
+    }
+
     /// The database did not answer; for duties that must be careful after an outage.
     fn database_was_away(&self) {}
 }
@@ -49,14 +57,38 @@ pub(crate) async fn repeat(
     shutdown: Shutdown,
 ) {
     let (name, interval) = (duty.name(), duty.interval());
-    metrics.expect(name, interval);
     let duty: Arc<dyn Duty> = Arc::from(duty);
+    let rested_at = Arc::new(Mutex::new(Instant::now()));
     every(name, interval, shutdown, move || {
         let (duty, store, notifier, metrics) =
             (duty.clone(), store.clone(), notifier.clone(), metrics.clone());
-        async move { run_once(&*duty, &store, &notifier, &metrics).await.map(|_| ()) }
+        let rested_at = rested_at.clone();
+        async move {
+            let began = Instant::now();
+            if *lock(&rested_at) > began {
+                return Ok(());
+            }
+            let outcome = run_once(&*duty, &store, &notifier, &metrics).await;
+            if duty.walks() && outcome.as_ref().err().is_none_or(was_slow) {
+                let rest = began.elapsed() * REST;
+                *lock(&rested_at) = Instant::now() + rest;
+                if outcome.is_ok() {
+                    metrics.rests(name, rest);
+                }
+            }
+            outcome.map(|_| ())
+        }
     })
     .await;
+}
+
+/// Whether the database worked and was told to give up.
+fn was_slow(error: &StoreError) -> bool {
+    error.class() == "57"
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs a duty until nothing more is due.
@@ -101,5 +133,74 @@ impl Outage {
     /// Whether it was less than `span` ago.
     pub(crate) fn within(&self, span: Duration) -> bool {
         self.0.lock().is_ok_and(|last| last.is_some_and(|at| at.elapsed() < span))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jobqueue_store::{Pooler, StoreOptions};
+    use prometheus::Registry;
+    use tokio::sync::mpsc;
+    use tokio::time::sleep;
+
+    use super::*;
+
+    /// Works for three of its intervals and tells when.
+    struct Slow {
+        walks: bool,
+        spans: mpsc::UnboundedSender<(Instant, Instant)>,
+    }
+
+    impl Duty for Slow {
+        fn name(&self) -> &'static str {
+            "slow"
+        }
+
+        fn interval(&self) -> Duration {
+            Duration::from_secs(1)
+        }
+
+        fn walks(&self) -> bool {
+            self.walks
+        }
+
+        fn step<'a>(&'a self, _: &'a Store, _: &'a Notifier) -> Step<'a> {
+            Box::pin(async {
+                let began = Instant::now();
+                sleep(Duration::from_secs(3)).await;
+                self.spans.send((began, Instant::now())).unwrap();
+                Ok(Done::default())
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_duty_that_reads_whole_tables_takes_a_tenth_of_the_time_and_is_not_late() {
+        for (walks, shortest, longest) in [(false, 0, 2), (true, 30, 32)] {
+            let store = Store::connect_lazy(&StoreOptions {
+                url: "postgresql://nowhere.invalid/none".to_owned(),
+                application_name: "test".to_owned(),
+                max_connections: 1,
+                connect_timeout: Duration::from_secs(1),
+                pooler: Pooler::None,
+            });
+            let store = store.unwrap();
+            let (spans, mut ran) = mpsc::unbounded_channel();
+            let metrics = Arc::new(Metrics::new(&Registry::new()).unwrap());
+            let (shutdown, (notifier, _unsent)) = (Shutdown::new(), Notifier::new(&store));
+            let duty = Box::new(Slow { walks, spans });
+            metrics.expect(duty.name(), duty.interval());
+            shutdown.spawn(repeat(duty, store, notifier, metrics.clone(), shutdown.clone()));
+            let (_, mut ended) = ran.recv().await.unwrap();
+            for _ in 0..5 {
+                let (began, next) = ran.recv().await.unwrap();
+                let pause = (began - ended).as_secs();
+                assert!((shortest..=longest).contains(&pause), "{pause} s, walks: {walks}");
+                assert!(metrics.late().is_empty());
+                ended = next;
+            }
+            shutdown.begin();
+            shutdown.wait().await;
+        }
     }
 }

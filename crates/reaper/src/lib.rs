@@ -23,7 +23,6 @@ use metrics::Metrics;
 
 /// Starts all duties and the admin port; they run until the shutdown begins.
 pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
-    args.duties.check()?;
     let store = Store::connect_lazy(&store_options(&args))
         .map_err(|error| ConfigError(format!("DATABASE_URL is not usable: {error}")))?;
     if let Err(StoreError::Schema(reason)) = store.check_schema().await {
@@ -52,6 +51,8 @@ fn start(store: &Store, args: &DutyArgs, metrics: &Arc<Metrics>, shutdown: &Shut
         Box::new(Prune::new(args)),
     ];
     for duty in duties {
+        // before anybody can ask: a duty that nobody expects is never late
+        metrics.expect(duty.name(), duty.interval());
         shutdown.spawn(duty::repeat(
             duty,
             store.clone(),

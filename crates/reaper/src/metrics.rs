@@ -26,6 +26,7 @@ pub(crate) struct Metrics {
 #[derive(Debug)]
 struct Health {
     interval: Duration,
+    /// In the future while it rests.
     last_success: Instant,
     /// Why its last run failed; `None` after a success.
     problem: Option<String>,
@@ -86,6 +87,11 @@ impl Metrics {
         {
             change(health);
         }
+    }
+
+    /// A duty works no more for so long, on purpose.
+    pub(crate) fn rests(&self, duty: &'static str, rest: Duration) {
+        self.note(duty, |health| health.last_success = Instant::now() + rest);
     }
 
     /// Why the last run of a duty failed, if it did or has not been.

@@ -14,7 +14,7 @@ const CENSUS_LOCK: i64 = 0x6a71_0002;
 pub struct Census {
     /// One entry a queue, by name.
     pub queues: Vec<QueueCensus>,
-    /// Workers whose last heartbeat is under 30 s old.
+    /// Workers that do not count as dead.
     pub workers: u64,
 }
 
@@ -132,7 +132,7 @@ impl Store {
         .fetch_all(&mut *unit)
         .await?;
         let workers = sqlx::query_scalar!(
-            r#"SELECT count(*) AS "n!" FROM jobqueue.worker WHERE beat_at > jobqueue.now() - interval '30 s'"#
+            r#"SELECT count(*) AS "n!" FROM jobqueue.worker WHERE beat_at > jobqueue.now() - stale_ms * interval '1 ms'"#
         )
         .fetch_one(&mut *unit)
         .await?;

@@ -20,6 +20,9 @@ pub enum StoreError {
         /// Which column, and what is wrong with it.
         what: String,
     },
+    /// The filter walks more jobs than one request may; a narrower one does not.
+    #[error("the filter walks too many jobs")]
+    TooBroad,
     /// The database refused a statement for a reason that trying again will not cure: our defect.
     #[error("the database refused a statement: {0}")]
     Refused(#[source] sqlx::Error),
@@ -51,6 +54,7 @@ impl StoreError {
             }
             Self::Unavailable(_) => "connection".to_owned(),
             Self::Schema(_) => "schema".to_owned(),
+            Self::TooBroad => "too_broad".to_owned(),
             Self::Corrupt { .. } => "corrupt".to_owned(),
             Self::Refused(_) => "client".to_owned(),
         }

@@ -3,6 +3,7 @@
 
 use jobqueue_core::{Failure, JobId};
 
+use crate::again::on_collision;
 use crate::connect::Store;
 use crate::error::StoreError;
 
@@ -10,6 +11,10 @@ impl Store {
     /// Cancels up to `limit` jobs that are due; answers how many notes of expiry were handled, for the caller to go on while
     /// that is `limit`. Safe in many processes at once.
     pub async fn expire_due(&self, limit: u32) -> Result<u32, StoreError> {
+        on_collision(|| self.expire_due_once(limit)).await
+    }
+
+    async fn expire_due_once(&self, limit: u32) -> Result<u32, StoreError> {
         let mut unit = self.begin().await?;
         let due = sqlx::query_scalar!(
             "-- store.expire

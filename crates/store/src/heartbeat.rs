@@ -23,6 +23,8 @@ pub struct WorkerEntry {
     pub slots: u32,
     /// Version of its build.
     pub version: String,
+    /// The silence after which it counts as dead, at least two of its heartbeats. By this and nothing else is it reclaimed.
+    pub stale_after: Duration,
 }
 
 /// What a worker learns from its heartbeat.
@@ -57,14 +59,15 @@ impl Store {
         let mut unit = self.one().await?;
         sqlx::query!(
             "-- store.register
-            INSERT INTO jobqueue.worker (id, name, queues, slots, version, started_at, beat_at)
-            VALUES ($1, $2, $3, $4, $5, jobqueue.now(), jobqueue.now())
-            ON CONFLICT (id) DO UPDATE SET beat_at = excluded.beat_at",
+            INSERT INTO jobqueue.worker (id, name, queues, slots, version, stale_ms, started_at, beat_at)
+            VALUES ($1, $2, $3, $4, $5, $6, jobqueue.now(), jobqueue.now())
+            ON CONFLICT (id) DO UPDATE SET beat_at = excluded.beat_at, stale_ms = excluded.stale_ms",
             worker.id.as_uuid(),
             worker.name,
             &worker.queues,
             i32::try_from(worker.slots).unwrap_or(i32::MAX),
             worker.version,
+            to_ms(worker.stale_after),
         )
         .execute(&mut *unit)
         .await?;

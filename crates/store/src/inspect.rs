@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use jobqueue_core::{Failure, Job, JobId, JobRecord, Json, Lease, Status, WorkerId};
+use jobqueue_core::{Ended, Failure, Happening, Job, JobId, JobRecord, Json, Lease, Status, WorkerId};
 use uuid::Uuid;
 
 use crate::connect::{Store, Unit};
@@ -13,16 +13,13 @@ use crate::row::{corrupt, final_status, stored_failure, stored_json};
 /// Most attempts that are read at once.
 const ATTEMPTS_READ: i64 = 200;
 
-/// How an attempt ended, or that it has not.
-pub type AttemptEnding = String;
-
 /// One attempt of a job. Snoozed and released ones repeat the number of the next.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AttemptRecord {
     /// From 1.
     pub attempt: u16,
-    /// `running`, `completed`, `retried`, `failed`, `snoozed`, `released`, `lost` or `cancelled`.
-    pub ended: AttemptEnding,
+    /// How it ended, or that it has not.
+    pub ended: Ended,
     /// Who ran it; `None` for a remote worker.
     pub worker_id: Option<WorkerId>,
     /// When it began.
@@ -42,8 +39,8 @@ pub struct AttemptRecord {
 pub struct Event {
     /// When.
     pub at: DateTime<Utc>,
-    /// What: `created`, `started`, or an ending of an attempt or of the job.
-    pub event: String,
+    /// What.
+    pub event: Happening,
     /// The attempt it belongs to, if any.
     pub attempt: Option<u16>,
     /// Why, if there is a reason.
@@ -81,6 +78,25 @@ impl Store {
         let records = self.records(&mut unit, ids).await?;
         unit.commit().await?;
         Ok(records)
+    }
+
+    /// Those of these jobs that are not live: final, or unknown. By primary key and without their bodies, so that many can be
+    /// watched.
+    pub async fn not_live(&self, ids: &[JobId]) -> Result<Vec<JobId>, StoreError> {
+        let wanted: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
+        let mut unit = self.one().await?;
+        // scalar sub-selects: an EXISTS may be planned as one walk of the whole table
+        let found = sqlx::query_scalar!(
+            r#"-- store.not_live
+            SELECT i.id AS "id!" FROM unnest($1::uuid[]) AS i (id)
+            WHERE (SELECT o.status FROM jobqueue.outcome o WHERE o.job_id = i.id) IS NOT NULL
+               OR (SELECT b.lane FROM jobqueue.body b WHERE b.id = i.id) IS NULL"#,
+            &wanted,
+        )
+        .fetch_all(&mut *unit)
+        .await?;
+        unit.commit().await?;
+        Ok(found.into_iter().map(JobId::from_uuid).collect())
     }
 
     /// Jobs of leases that a remote worker holds, at their true attempt, for the decision at their settle; one answer each, in
@@ -191,7 +207,7 @@ impl Store {
             .map(|row| {
                 Ok(AttemptRecord {
                     attempt: u16::try_from(row.attempt).map_err(|e| corrupt(id, "attempt", e))?,
-                    ended: row.ended,
+                    ended: Ended::from_word(&row.ended).ok_or_else(|| corrupt(id, "ended", &row.ended))?,
                     worker_id: row.worker_id.map(WorkerId::from_uuid),
                     started_at: row.started_at,
                     finished_at: row.finished_at,
@@ -214,14 +230,19 @@ impl Store {
 /// The history as it can be told from what is stored.
 fn events(record: &JobRecord, attempts: &[AttemptRecord]) -> Vec<Event> {
     let mut events =
-        vec![Event { at: record.created_at, event: "created".into(), attempt: None, error: None }];
+        vec![Event { at: record.created_at, event: Happening::Created, attempt: None, error: None }];
     for attempt in attempts {
         let number = Some(attempt.attempt);
-        events.push(Event { at: attempt.started_at, event: "started".into(), attempt: number, error: None });
+        events.push(Event {
+            at: attempt.started_at,
+            event: Happening::Started,
+            attempt: number,
+            error: None,
+        });
         if let Some(at) = attempt.finished_at {
             events.push(Event {
                 at,
-                event: attempt.ended.clone(),
+                event: Happening::Ended(attempt.ended),
                 attempt: number,
                 error: attempt.error.clone(),
             });
@@ -229,10 +250,11 @@ fn events(record: &JobRecord, attempts: &[AttemptRecord]) -> Vec<Event> {
     }
     // an attempt that ended the job did so at the same moment
     let told = |at| attempts.last().is_some_and(|last| last.finished_at == Some(at));
-    if let Some(at) = record.finished_at.filter(|at| !told(*at)) {
+    let finished = record.finished_at.zip(Ended::with(record.status));
+    if let Some((at, ending)) = finished.filter(|(at, _)| !told(*at)) {
         events.push(Event {
             at,
-            event: record.status.to_string(),
+            event: Happening::Ended(ending),
             attempt: None,
             error: record.error.clone(),
         });

@@ -1,9 +1,10 @@
-//! lease: takes runnable jobs for a worker. One statement finds and removes them, one writes the leases, one fetches the bodies.
+//! lease: takes runnable jobs for a worker. One statement finds, removes and grants them; a second fetches the bodies, which may
+//! happen after the commit, for bodies never change.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use jobqueue_core::limits::{MAX_BATCH, MAX_LEASE_JOBS};
+use jobqueue_core::limits::MAX_BATCH;
 use jobqueue_core::{
     Failure, Job, JobId, KindName, Lease, Outcome, QueueName, Settlement, Status, WorkerId, settle,
 };
@@ -41,69 +42,52 @@ pub struct Leased {
     pub waited: Option<Duration>,
 }
 
-/// A row taken out of its lane.
-struct Picked {
-    epoch: i64,
-    queue_id: i32,
-    lane: i32,
-    kind: i32,
-    job_id: Uuid,
-    attempt: i16,
-}
-
-/// Neighbours in the pick that share one lease: of one queue, at most 64.
-struct Grant {
+/// One granted row: up to 64 jobs of one queue.
+pub(crate) struct Grant {
     epoch: i64,
     token: Uuid,
-    picked: Vec<Picked>,
+    job_ids: Vec<Uuid>,
+    attempts: Vec<i16>,
+    lanes: Vec<i32>,
 }
 
 impl Store {
     /// Leases up to `limit` jobs: by queue in the order given, inside a queue by priority, inside a priority oldest first.
     /// A busy process may pass by a job that was put back, for a while (`low_water`).
     /// Jobs that expired while they waited are cancelled on the way and not returned.
+    ///
+    /// After an error jobs may be leased all the same; those leases lapse.
     pub async fn lease(&self, request: &LeaseRequest) -> Result<Vec<Leased>, StoreError> {
-        let leased = async {
-            let mut unit = self.begin().await?;
-            let leased = self.lease_in(&mut unit, request).await?;
-            unit.commit().await?;
-            Ok(leased)
-        };
-        leased.await.inspect_err(|_| self.low_water.forget())
+        // one statement is a transaction: the way from a wake-up to the handler has no round trip to spare
+        let mut unit = self.one().await?;
+        let grants = self.grant(&mut unit, request).await?;
+        unit.commit().await?;
+        self.leased(grants).await
     }
 
-    /// The same inside a transaction of the caller.
-    pub(crate) async fn lease_in(
+    /// Takes jobs out of their lanes and writes down who holds them.
+    pub(crate) async fn grant(
         &self,
         unit: &mut Unit,
         request: &LeaseRequest,
-    ) -> Result<Vec<Leased>, StoreError> {
+    ) -> Result<Vec<Grant>, StoreError> {
         let kinds =
             if request.kinds.is_empty() { None } else { Some(self.kinds(unit, &request.kinds).await?) };
-        let mut look = self.low_water.look(kinds.as_deref());
-        let mut picked = self.pick(unit, request, kinds.as_deref(), look).await?;
-        if picked.is_empty() && self.low_water.look_again(kinds.as_deref(), look) {
-            look = Look::Front;
-            picked = self.pick(unit, request, kinds.as_deref(), look).await?;
+        let look = self.low_water.look(kinds.as_deref());
+        let grants = self.grant_from(unit, request, kinds.as_deref(), look).await?;
+        if grants.is_empty() && self.low_water.look_again(kinds.as_deref(), look) {
+            return self.grant_from(unit, request, kinds.as_deref(), Look::Front).await;
         }
-        if picked.is_empty() {
-            return Ok(vec![]);
-        }
-        let grants = grants(picked);
-        Self::grant(unit, request, &grants).await?;
-        let (leased, stillborn) = self.bodies(unit, grants).await?;
-        Self::settle_unbegun(unit, stillborn).await?;
-        Ok(leased)
+        Ok(grants)
     }
 
-    /// Takes rows out of their lanes, in the order in which they shall run.
-    async fn pick(
+    async fn grant_from(
         &self,
         unit: &mut Unit,
         request: &LeaseRequest,
         kinds: Option<&[i32]>,
         look: Look,
-    ) -> Result<Vec<Picked>, StoreError> {
+    ) -> Result<Vec<Grant>, StoreError> {
         // a queue named twice would be walked twice, and our own locks do not keep us from a row
         let mut seen = HashSet::new();
         let queues: Vec<String> =
@@ -113,8 +97,9 @@ impl Store {
         let began = Instant::now();
         // lanes come in order and a nested loop keeps it; an outer ORDER BY would lock every candidate before the limit.
         // `at` is the row's address: locked by us, so it cannot move before the delete.
-        let picked = sqlx::query_as!(
-            Picked,
+        // array_agg gathers in the order of the pick; an ORDER BY in each of the four would sort four times.
+        let grants = sqlx::query_as!(
+            Grant,
             r#"-- store.lease
             WITH pick AS MATERIALIZED (
                 SELECT lane.queue_id, lane.id AS lane, r.at, r.job_id, r.attempt, r.kind
@@ -129,64 +114,53 @@ impl Store {
                       WHERE w.lane = lane.id AND w.job_id > lane.after AND ($3::int[] IS NULL OR w.kind = ANY ($3))
                       ORDER BY w.job_id LIMIT $2 FOR UPDATE SKIP LOCKED) AS r
                 LIMIT $2),
-            gone AS (DELETE FROM jobqueue.ready WHERE ctid = ANY (ARRAY(SELECT at FROM pick)))
-            SELECT (SELECT nextval('jobqueue.lease_epoch')) AS "epoch!", queue_id AS "queue_id!", lane AS "lane!", kind AS "kind!",
-                   job_id AS "job_id!", (attempt + 1)::smallint AS "attempt!"
-            FROM pick"#,
+            gone AS (DELETE FROM jobqueue.ready WHERE ctid = ANY (ARRAY(SELECT at FROM pick))),
+            numbered AS (SELECT *, row_number() OVER () - 1 AS nth FROM pick),
+            granted AS MATERIALIZED (
+                SELECT (SELECT nextval('jobqueue.lease_epoch')) + min(nth) AS epoch, gen_random_uuid() AS token, queue_id,
+                       array_agg(job_id) AS job_ids, array_agg((attempt + 1)::smallint) AS attempts,
+                       array_agg(lane) AS lanes, array_agg(kind) AS kinds, count(*)::int AS n
+                FROM numbered GROUP BY queue_id, nth / 64),
+            lease AS (
+                INSERT INTO jobqueue.lease (epoch, token, worker_id, queue_id, leased_at, expires_at, open)
+                SELECT epoch, token, $6, queue_id, jobqueue.now(), jobqueue.now() + $7::bigint * interval '1 ms',
+                       CASE n WHEN 64 THEN -1 ELSE (1::bigint << n) - 1 END FROM granted),
+            jobs AS (
+                INSERT INTO jobqueue.lease_jobs (epoch, job_ids, attempts, lanes, kinds)
+                SELECT epoch, job_ids, attempts, lanes, kinds FROM granted),
+            tally AS (INSERT INTO jobqueue.tally (queue_id, leased) SELECT queue_id, sum(n)::int FROM granted GROUP BY queue_id)
+            SELECT epoch AS "epoch!", token AS "token!", job_ids AS "job_ids!", attempts AS "attempts!", lanes AS "lanes!"
+            FROM granted ORDER BY epoch"#,
             &queues,
             limit,
             kinds,
             &lanes,
             &starts,
-        )
-        .fetch_all(&mut **unit)
-        .await?;
-        let jobs = picked.iter().map(|row| (row.lane, JobId::from_uuid(row.job_id)));
-        self.low_water.looked(kinds, look, began.elapsed(), jobs);
-        Ok(picked)
-    }
-
-    /// Writes down who holds what was picked.
-    async fn grant(unit: &mut Unit, request: &LeaseRequest, grants: &[Grant]) -> Result<(), StoreError> {
-        let picked = || grants.iter().flat_map(|grant| &grant.picked);
-        let mut high = 0;
-        let (lows, highs): (Vec<i32>, Vec<i32>) = grants
-            .iter()
-            .map(|grant| {
-                let low = high + 1;
-                high += i32::from(grant.size());
-                (low, high)
-            })
-            .unzip();
-        sqlx::query!(
-            "-- store.lease.grant
-            WITH granted AS MATERIALIZED (
-                SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::bigint[], $5::int[], $6::int[])
-                           AS g (epoch, token, queue_id, open, low, high)),
-            lease AS (
-                INSERT INTO jobqueue.lease (epoch, token, worker_id, queue_id, leased_at, expires_at, open)
-                SELECT epoch, token, $11, queue_id, jobqueue.now(), jobqueue.now() + $12::bigint * interval '1 ms', open FROM granted),
-            jobs AS (
-                INSERT INTO jobqueue.lease_jobs (epoch, job_ids, attempts, lanes, kinds)
-                SELECT epoch, ($7::uuid[])[low:high], ($8::smallint[])[low:high], ($9::int[])[low:high], ($10::int[])[low:high]
-                FROM granted)
-            INSERT INTO jobqueue.tally (queue_id, leased) SELECT queue_id, sum(high - low + 1)::int FROM granted GROUP BY queue_id",
-            &grants.iter().map(|grant| grant.epoch).collect::<Vec<_>>(),
-            &grants.iter().map(|grant| grant.token).collect::<Vec<_>>(),
-            &grants.iter().map(Grant::queue_id).collect::<Vec<_>>(),
-            &grants.iter().map(|grant| all_open(grant.size())).collect::<Vec<_>>(),
-            &lows,
-            &highs,
-            &picked().map(|row| row.job_id).collect::<Vec<_>>(),
-            &picked().map(|row| row.attempt).collect::<Vec<_>>(),
-            &picked().map(|row| row.lane).collect::<Vec<_>>(),
-            &picked().map(|row| row.kind).collect::<Vec<_>>(),
             request.worker_id.map(WorkerId::as_uuid),
             to_ms(request.duration),
         )
-        .execute(&mut **unit)
+        .fetch_all(&mut **unit)
         .await?;
-        Ok(())
+        let jobs = grants.iter().flat_map(|grant| grant.lanes.iter().zip(&grant.job_ids));
+        let jobs = jobs.map(|(lane, id)| (*lane, JobId::from_uuid(*id)));
+        self.low_water.looked(kinds, look, began.elapsed(), jobs);
+        Ok(grants)
+    }
+
+    /// The jobs of committed grants. Those that must not start are ended here.
+    pub(crate) async fn leased(&self, grants: Vec<Grant>) -> Result<Vec<Leased>, StoreError> {
+        if grants.is_empty() {
+            return Ok(vec![]);
+        }
+        let mut unit = self.one().await?;
+        let (leased, stillborn) = self.bodies(&mut unit, grants).await?;
+        unit.commit().await?;
+        if !stillborn.is_empty() {
+            let mut unit = self.begin().await?;
+            Self::settle_unbegun(&mut unit, stillborn).await?;
+            unit.commit().await?;
+        }
+        Ok(leased)
     }
 
     /// The granted jobs in the order of the grants, and the ends of those that must not start: expired while they waited, or
@@ -196,11 +170,11 @@ impl Store {
         unit: &mut Unit,
         grants: Vec<Grant>,
     ) -> Result<(Vec<Leased>, Vec<AttemptEnd>), StoreError> {
-        let ids: Vec<Uuid> = grants.iter().flat_map(|grant| &grant.picked).map(|row| row.job_id).collect();
+        let ids: Vec<Uuid> = grants.iter().flat_map(|grant| grant.job_ids.iter().copied()).collect();
         let mut bodies = self.body_rows(unit, &ids).await?;
         let (mut leased, mut stillborn) = (Vec::with_capacity(ids.len()), Vec::new());
         for grant in grants {
-            for (place, Picked { job_id, attempt, .. }) in grant.picked.into_iter().enumerate() {
+            for (place, (job_id, attempt)) in grant.job_ids.into_iter().zip(grant.attempts).enumerate() {
                 let lease = granted(grant.epoch, grant.token, job_id, place, attempt)?;
                 let body = bodies.remove(&job_id);
                 let holds_key = body.as_ref().is_some_and(|body| body.stored.unique_key.is_some());
@@ -220,38 +194,6 @@ impl Store {
         }
         Ok((leased, stillborn))
     }
-}
-
-impl Grant {
-    fn size(&self) -> u8 {
-        u8::try_from(self.picked.len()).unwrap_or(u8::MAX)
-    }
-
-    fn queue_id(&self) -> i32 {
-        self.picked.first().map_or(0, |row| row.queue_id)
-    }
-}
-
-/// Splits a pick into leases. One number was drawn for the whole pick; the sequence leaves room behind it for a lease a job.
-fn grants(picked: Vec<Picked>) -> Vec<Grant> {
-    let mut grants: Vec<Grant> = Vec::new();
-    for row in picked {
-        match grants.last_mut() {
-            Some(last) if last.queue_id() == row.queue_id && last.picked.len() < MAX_LEASE_JOBS => {
-                last.picked.push(row);
-            }
-            last => {
-                let epoch = last.map_or(row.epoch, |last| last.epoch + 1);
-                grants.push(Grant { epoch, token: Uuid::from_u128(rand::random()), picked: vec![row] });
-            }
-        }
-    }
-    grants
-}
-
-/// One bit a job.
-fn all_open(jobs: u8) -> i64 {
-    !(-1_i64).checked_shl(jobs.into()).unwrap_or(0)
 }
 
 /// The right to the job at a place of a grant.

@@ -4,6 +4,7 @@
 //! It moves rows and decides nothing: what follows from an outcome comes from `jobqueue_core::settle`.
 //! How jobs are laid out in Postgres stays in here (`docs/adr/0001-storage.md`).
 
+mod again;
 mod body;
 mod cancel;
 mod catalog;
@@ -30,6 +31,7 @@ mod row;
 mod settle;
 mod unique;
 mod wakeup;
+mod walk;
 
 pub use cancel::Cancelled;
 pub use census::{Census, QueueCensus};
@@ -38,7 +40,7 @@ pub use enqueue::{Accepted, Answer, Submission};
 pub use error::StoreError;
 pub use heartbeat::{Beat, Extended, WorkerEntry};
 pub use idempotency::Idempotency;
-pub use inspect::{AttemptEnding, AttemptRecord, Event};
+pub use inspect::{AttemptRecord, Event};
 pub use lease::{LeaseRequest, Leased};
 pub use list::{JobFilter, Page};
 pub use migrate::{Applied as Migrated, SCHEMA_VERSION};

@@ -34,7 +34,7 @@ pub struct Page {
 }
 
 impl Store {
-    /// Up to `limit` jobs that match, newest first, older than `after`.
+    /// Up to `limit` jobs that match, newest first, older than `after`. [`StoreError::TooBroad`] after 5 s.
     pub async fn list(
         &self,
         filter: &JobFilter,
@@ -43,7 +43,8 @@ impl Store {
     ) -> Result<Page, StoreError> {
         // a job must not change its status between the look for it and the look at it
         let mut unit = self.begin_snapshot().await?;
-        let mut ids = Self::matching(&mut unit, filter, after, limit.saturating_add(1)).await?;
+        let found = Self::matching(&mut unit, filter, after, limit.saturating_add(1)).await;
+        let mut ids = found.map_err(StoreError::of_walk)?;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let more = ids.len() > limit;
         ids.truncate(limit);
@@ -52,7 +53,7 @@ impl Store {
         Ok(Page { jobs, next: if more { ids.last().copied() } else { None } })
     }
 
-    /// Ids of up to `limit` jobs that match, newest first; for acting on many at once.
+    /// Ids of up to `limit` jobs that match, newest first; for acting on many at once. [`StoreError::TooBroad`] after 5 s.
     pub async fn find(
         &self,
         filter: &JobFilter,
@@ -60,7 +61,7 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<JobId>, StoreError> {
         let mut unit = self.begin().await?;
-        let ids = Self::matching(&mut unit, filter, after, limit).await?;
+        let ids = Self::matching(&mut unit, filter, after, limit).await.map_err(StoreError::of_walk)?;
         unit.commit().await?;
         Ok(ids)
     }
@@ -72,6 +73,7 @@ impl Store {
         after: Option<JobId>,
         limit: u32,
     ) -> Result<Vec<JobId>, StoreError> {
+        Self::be_brief(unit).await?;
         let wants = |status| filter.statuses.contains(&status);
         let queues: Option<Vec<String>> = some(filter.queues.iter().map(ToString::to_string));
         let kinds: Option<Vec<String>> = some(filter.kinds.iter().map(ToString::to_string));

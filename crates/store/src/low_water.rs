@@ -68,13 +68,6 @@ impl LowWaters {
         self.of(kinds, |water| water.looked(look, (Instant::now(), took), leased));
     }
 
-    /// A transaction failed: what it had leased is waiting again.
-    pub(crate) fn forget(&self) {
-        if let Ok(mut waters) = self.0.lock() {
-            waters.clear();
-        }
-    }
-
     fn of<T>(&self, kinds: Option<&[i32]>, act: impl FnOnce(&mut LowWater) -> T) -> Option<T> {
         let mut waters = self.0.lock().ok()?;
         if waters.len() >= CHOICES {

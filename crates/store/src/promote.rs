@@ -3,6 +3,7 @@
 use jobqueue_core::{JobId, QueueName};
 use uuid::Uuid;
 
+use crate::again::on_collision;
 use crate::connect::Store;
 use crate::error::StoreError;
 use crate::row::to_count;
@@ -19,6 +20,10 @@ pub struct Promotion {
 impl Store {
     /// Moves up to `limit` due jobs. Safe in many processes at once: each takes what the others have not locked.
     pub async fn promote_due(&self, limit: u32) -> Result<Promotion, StoreError> {
+        on_collision(|| self.promote_due_once(limit)).await
+    }
+
+    async fn promote_due_once(&self, limit: u32) -> Result<Promotion, StoreError> {
         let mut unit = self.one().await?;
         let row = sqlx::query!(
             r#"-- store.promote
@@ -40,6 +45,10 @@ impl Store {
 
     /// Moves these jobs now. Answers which of them were scheduled.
     pub async fn promote(&self, ids: &[JobId]) -> Result<Vec<JobId>, StoreError> {
+        on_collision(|| self.promote_once(ids)).await
+    }
+
+    async fn promote_once(&self, ids: &[JobId]) -> Result<Vec<JobId>, StoreError> {
         let wanted: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
         let mut unit = self.one().await?;
         let moved = sqlx::query_scalar!(

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use jobqueue_core::QueueName;
 
+use crate::again::on_collision;
 use crate::connect::Store;
 use crate::error::StoreError;
 use crate::row::{from_ms, to_count, to_ms};
@@ -122,6 +123,10 @@ impl Store {
     /// Forgets up to `limit` waiting (queued and scheduled) jobs of a queue; answers how many, for the caller to go on while
     /// that is `limit`. What runs or is final stays.
     pub async fn purge_queue(&self, queue: &QueueName, limit: u32) -> Result<u32, StoreError> {
+        on_collision(|| self.purge_queue_once(queue, limit)).await
+    }
+
+    async fn purge_queue_once(&self, queue: &QueueName, limit: u32) -> Result<u32, StoreError> {
         let mut unit = self.one().await?;
         let gone = sqlx::query_scalar!(
             r#"-- store.queue.purge

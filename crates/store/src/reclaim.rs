@@ -7,6 +7,7 @@ use std::time::Duration;
 use jobqueue_core::{JobId, Outcome, QueueName, settle};
 use uuid::Uuid;
 
+use crate::again::on_collision;
 use crate::connect::{Store, Unit};
 use crate::error::StoreError;
 use crate::lease::{granted, readable};
@@ -31,18 +32,18 @@ struct LostLease {
 }
 
 impl Store {
-    /// Ends the attempts of up to `limit` leases whose worker has not been heard of for `stale_after`, or whose own time is up.
+    /// Ends the attempts of up to `limit` leases whose worker has been silent for longer than it said when it
+    /// registered, or whose own time is up.
     ///
     /// Does nothing until the database has been up for `hold_off`: after an outage every worker looks dead, and all that was
     /// running would run twice. Safe in many processes at once.
-    pub async fn reclaim(
-        &self,
-        stale_after: Duration,
-        hold_off: Duration,
-        limit: u32,
-    ) -> Result<Reclaimed, StoreError> {
+    pub async fn reclaim(&self, hold_off: Duration, limit: u32) -> Result<Reclaimed, StoreError> {
+        on_collision(|| self.reclaim_once(hold_off, limit)).await
+    }
+
+    async fn reclaim_once(&self, hold_off: Duration, limit: u32) -> Result<Reclaimed, StoreError> {
         let mut unit = self.begin().await?;
-        let lost = Self::lost(&mut unit, stale_after, hold_off, limit).await?;
+        let lost = Self::lost(&mut unit, hold_off, limit).await?;
         let mut reclaimed = Reclaimed::default();
         if lost.is_empty() {
             return Ok(reclaimed);
@@ -61,12 +62,7 @@ impl Store {
         Ok(reclaimed)
     }
 
-    async fn lost(
-        unit: &mut Unit,
-        stale_after: Duration,
-        hold_off: Duration,
-        limit: u32,
-    ) -> Result<Vec<LostLease>, StoreError> {
+    async fn lost(unit: &mut Unit, hold_off: Duration, limit: u32) -> Result<Vec<LostLease>, StoreError> {
         Ok(sqlx::query_as!(
             LostLease,
             "-- store.reclaim
@@ -76,10 +72,9 @@ impl Store {
             LEFT JOIN jobqueue.worker w ON w.id = l.worker_id
             WHERE (l.expires_at < jobqueue.now()
                    OR l.worker_id IS NOT NULL
-                      AND (w.id IS NULL OR w.beat_at < jobqueue.now() - $1::bigint * interval '1 ms'))
-              AND clock_timestamp() > pg_postmaster_start_time() + $2::bigint * interval '1 ms'
-            ORDER BY l.epoch LIMIT $3 FOR UPDATE OF l SKIP LOCKED",
-            to_ms(stale_after),
+                      AND (w.id IS NULL OR w.beat_at < jobqueue.now() - w.stale_ms * interval '1 ms'))
+              AND clock_timestamp() > pg_postmaster_start_time() + $1::bigint * interval '1 ms'
+            ORDER BY l.epoch LIMIT $2 FOR UPDATE OF l SKIP LOCKED",
             to_ms(hold_off),
             i64::from(limit),
         )

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use jobqueue_core::{JobId, Status};
 use uuid::Uuid;
 
+use crate::again::on_collision;
 use crate::connect::{Store, Unit};
 use crate::error::StoreError;
 use crate::row::final_status;
@@ -36,6 +37,10 @@ struct Candidate {
 impl Store {
     /// Queues failed and cancelled jobs again; one answer each, in order.
     pub async fn retry(&self, ids: &[JobId]) -> Result<Vec<Retried>, StoreError> {
+        on_collision(|| self.retry_once(ids)).await
+    }
+
+    async fn retry_once(&self, ids: &[JobId]) -> Result<Vec<Retried>, StoreError> {
         let mut unit = self.begin().await?;
         let mut answers: HashMap<Uuid, Retried> = HashMap::new();
         let mut again: Vec<Uuid> = Vec::new();

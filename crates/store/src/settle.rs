@@ -52,14 +52,11 @@ impl Store {
         ends: Vec<AttemptEnd>,
         request: &LeaseRequest,
     ) -> Result<(Vec<Settled>, Vec<Leased>), StoreError> {
-        let both = async {
-            let mut unit = self.begin().await?;
-            let settled = Self::settle_in(&mut unit, ends).await?;
-            let leased = self.lease_in(&mut unit, request).await?;
-            unit.commit().await?;
-            Ok((settled, leased))
-        };
-        both.await.inspect_err(|_| self.low_water.forget())
+        let mut unit = self.begin().await?;
+        let settled = Self::settle_in(&mut unit, ends).await?;
+        let grants = self.grant(&mut unit, request).await?;
+        unit.commit().await?;
+        Ok((settled, self.leased(grants).await?))
     }
 
     pub(crate) async fn settle_in(

@@ -224,6 +224,7 @@ impl Heart {
             queues: options.queues.names().into_iter().map(ToString::to_string).collect(),
             slots: u32::try_from(options.slots).unwrap_or(u32::MAX),
             version: build_info::VERSION.to_owned(),
+            stale_after: options.stale_after,
         };
         let store = self.store.clone();
         self.limited(async move { store.register_worker(&entry).await }).await?;

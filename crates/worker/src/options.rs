@@ -31,7 +31,7 @@ pub(crate) struct Options {
     pub(crate) lease: Duration,
     /// `WORKER_HEARTBEAT_INTERVAL_SECONDS`.
     pub(crate) heartbeat: Duration,
-    /// `WORKER_STALE_AFTER_SECONDS`: the silence after which the reaper takes a worker for dead.
+    /// `WORKER_STALE_AFTER_SECONDS`: the silence after which the reaper takes this worker for dead.
     pub(crate) stale_after: Duration,
     /// `WORKER_SHUTDOWN_GRACE_SECONDS`.
     pub(crate) grace: Duration,
@@ -93,7 +93,7 @@ impl Options {
         if self.stale_after < self.heartbeat * 2 {
             return refuse(format!(
                 "WORKER_STALE_AFTER_SECONDS ({}) must be at least two heartbeats ({} each), or one late heartbeat loses every \
-                 job: lower WORKER_HEARTBEAT_INTERVAL_SECONDS, or raise it here and REAPER_STALE_AFTER_SECONDS with it",
+                 job: raise it or lower WORKER_HEARTBEAT_INTERVAL_SECONDS",
                 seconds(self.stale_after),
                 seconds(self.heartbeat)
             ));

@@ -32,22 +32,42 @@ fn wrong_status(status: Status, sentence: &str) -> Problem {
         .with("job_status", status.as_str())
 }
 
+/// Jobs that are read at once for an answer.
+const READ_AT_ONCE: usize = 50;
+
 /// Jobs of which an answer needs more than the request told: holders of unique keys, and those whose start a delay led to.
+/// Holders are strangers of any size: what would take the answer beyond a page's worth of JSON is left out.
 async fn records_of(
     state: &ApiState,
     accepted: &[Accepted],
     jobs: &[NewJob],
 ) -> Result<HashMap<JobId, JobRecord>, Problem> {
-    let needed = |(accepted, job): (&Accepted, &NewJob)| match (accepted, job.start) {
-        (Accepted::Existing(id), _) | (Accepted::Created { id, .. }, Start::After(_)) => Some(*id),
+    let delayed = |(accepted, job): (&Accepted, &NewJob)| match (accepted, job.start) {
+        (Accepted::Created { id, .. }, Start::After(_)) => Some(*id),
         _ => None,
     };
-    let ids: Vec<JobId> = accepted.iter().zip(jobs).filter_map(needed).collect();
-    if ids.is_empty() {
-        return Ok(HashMap::new());
+    let holder = |accepted: &Accepted| match accepted {
+        Accepted::Existing(id) => Some(*id),
+        _ => None,
+    };
+    let delayed: Vec<JobId> = accepted.iter().zip(jobs).filter_map(delayed).collect();
+    let holders: Vec<JobId> = accepted.iter().filter_map(holder).collect();
+    let mut records = HashMap::new();
+    for (ids, most) in [(delayed, usize::MAX), (holders, list::PAGE_BYTES)] {
+        let mut bytes = 0;
+        for ids in ids.chunks(READ_AT_ONCE).map(<[JobId]>::to_vec) {
+            for record in state.store(move |store| async move { store.jobs_by_id(&ids).await }).await? {
+                bytes += list::weight(&record);
+                if bytes <= most || bytes == list::weight(&record) {
+                    records.insert(record.job.id, record);
+                }
+            }
+            if bytes > most {
+                break;
+            }
+        }
     }
-    let records = state.store(move |store| async move { store.jobs_by_id(&ids).await }).await?;
-    Ok(records.into_iter().map(|record| (record.job.id, record)).collect())
+    Ok(records)
 }
 
 /// The answer to one stored or existing job.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::job::{EnqueueBody, JobView};
 use crate::extract::Wire;
@@ -42,7 +43,10 @@ pub(crate) struct BatchView {
 pub(crate) struct BatchItem {
     /// The status that the job alone would have been answered with: 201, 200 (exists), 409 or 422.
     pub(crate) status: u16,
-    /// The job, if it is stored.
+    /// Id of the job, if it is stored or exists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) job_id: Option<Uuid>,
+    /// The job. Left out of an existing one when the answer is large already: read it by its `job_id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) job: Option<JobView>,
     /// Why it is not.

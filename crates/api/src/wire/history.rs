@@ -1,7 +1,7 @@
 //! What happened to a job.
 
 use chrono::{DateTime, Utc};
-use jobqueue_core::{Failure, Json, WorkerId};
+use jobqueue_core::{Ended, Failure, Json, WorkerId};
 use jobqueue_store::{AttemptRecord, Event};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -20,7 +20,8 @@ pub(crate) struct AttemptView {
     /// From 1; a snoozed or released attempt repeats the number of the next.
     attempt: u16,
     /// `running`, `completed`, `retried`, `failed`, `snoozed`, `released`, `lost` or `cancelled`.
-    ended: String,
+    #[schema(value_type = String)]
+    ended: Ended,
     /// `null` for a remote worker.
     worker_id: Option<Uuid>,
     started_at: DateTime<Utc>,
@@ -61,7 +62,8 @@ pub(crate) struct EventsView {
 pub(crate) struct EventView {
     at: DateTime<Utc>,
     /// `created`, `started`, or how an attempt or the job ended.
-    event: String,
+    #[schema(value_type = String)]
+    event: &'static str,
     attempt: Option<u16>,
     #[schema(value_type = Option<super::job::FailureBody>)]
     error: Option<Failure>,
@@ -69,6 +71,6 @@ pub(crate) struct EventView {
 
 impl From<Event> for EventView {
     fn from(event: Event) -> Self {
-        Self { at: event.at, event: event.event, attempt: event.attempt, error: event.error }
+        Self { at: event.at, event: event.event.as_str(), attempt: event.attempt, error: event.error }
     }
 }

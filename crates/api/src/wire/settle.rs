@@ -45,7 +45,7 @@ pub(crate) struct SettleItem {
     /// With `failed`: overrides the policy's delay.
     #[schema(minimum = 0)]
     retry_after_seconds: Option<f64>,
-    /// With `snoozed`: try again after it. Costs no attempt.
+    /// With `snoozed`: try again after it, but not before a second has passed. Costs no attempt.
     #[schema(minimum = 0)]
     delay_seconds: Option<f64>,
 }

@@ -1,9 +1,13 @@
 //! Every class of bad input: a 4xx with a problem body, and nothing stored.
 
-use serde_json::json;
+use std::time::Duration;
 
-use crate::bench::Api;
-use crate::client::exchange;
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::bench::{Api, KEY};
+use crate::client::{exchange, read};
 
 const JSON: &str = "Content-Type: application/json";
 
@@ -246,4 +250,27 @@ async fn query_parameters() {
     for query in ["wait=61", "wait=60.1", "wait=NaN", "wait=-1", "wait=x", "wait=1&wait=1", "wat=1"] {
         assert_eq!(api.get(&format!("/v1/jobs/{id}?{query}")).await.problem(400), "invalid-query", "{query}");
     }
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come() {
+    let api = Api::start().await;
+    let mut stream = TcpStream::connect(api.addr).await.unwrap();
+    let head = format!(
+        "POST /v1/jobs HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer {KEY}\r\n{JSON}\r\nContent-Length: 12\r\n\
+         Expect: 100-continue\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut more = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+    stream.read_exact(&mut more).await.unwrap();
+    assert!(more.starts_with(b"HTTP/1.1 100 "), "somebody reads the body");
+    stream.write_all(b"{").await.unwrap();
+    // as long as the API waits
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(31)).await;
+    tokio::time::resume();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert_eq!(read(&answer).problem(408), "request-timeout");
+    assert_eq!(api.count().await, 0);
 }

@@ -117,3 +117,22 @@ async fn single_submissions_at_once_are_stored_together_and_not_mixed_up() {
         metrics.lines().find_map(|line| line.strip_prefix("api_submissions_per_commit_count ")).unwrap();
     assert!(commits.parse::<u32>().unwrap() < 300, "{commits} commits for 300 submissions");
 }
+
+#[tokio::test]
+async fn existing_jobs_come_whole_as_long_as_the_answer_is_small() {
+    let api = Api::start().await;
+    let large = "x".repeat(1_000_000);
+    let job = |n: usize, payload: &str| json!({ "kind": "k", "payload": payload, "unique": { "key": n.to_string() } });
+    let mut ids = Vec::new();
+    for n in 0..8 {
+        ids.push(api.enqueue(job(n, &large)).await);
+    }
+    let again: Vec<_> = (0..8).map(|n| job(n, "small")).collect();
+    let items = api.post("/v1/jobs/batch", &json!({ "jobs": again })).await.expect(200);
+    let items = items["items"].as_array().unwrap();
+    assert_eq!(items.iter().map(|item| item["job_id"].as_str().unwrap()).collect::<Vec<_>>(), ids);
+    assert!(items.iter().all(|item| item["status"] == 200));
+    let whole = items.iter().filter(|item| item["job"]["payload"] == large.as_str()).count();
+    let left_out = items.iter().filter(|item| item.get("job").is_none()).count();
+    assert_eq!((whole, left_out), (4, 4));
+}

@@ -43,7 +43,7 @@ impl Api {
 
     async fn on(db: TestDb, store: Store, settings: Settings) -> Self {
         let (shutdown, registry) = (Shutdown::new(), Registry::new());
-        let state = ApiState::start(store.clone(), &settings, &shutdown, &registry).unwrap();
+        let state = ApiState::start(&store, &settings, &shutdown, &registry).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         shutdown.spawn(http::serve(listener, router(state), HttpLimits::default(), shutdown.clone()));

@@ -77,8 +77,9 @@ pub(crate) async fn exchange(addr: SocketAddr, bytes: &[u8]) -> Answer {
     read(&answer)
 }
 
+/// An answer out of its bytes.
 #[track_caller]
-fn read(bytes: &[u8]) -> Answer {
+pub(crate) fn read(bytes: &[u8]) -> Answer {
     let text = String::from_utf8_lossy(bytes);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
     let mut lines = head.lines();

@@ -87,8 +87,7 @@ async fn a_worker_that_lost_its_lease_is_told_so_and_changes_nothing() {
     let id = api.enqueue_in("q").await;
     let lost = api.lease("q").await.unwrap();
     clock.advance(Duration::from_secs(31));
-    let stale_after = Duration::from_secs(30);
-    let reclaimed = api.store.reclaim(stale_after, Duration::ZERO, 100).await.unwrap();
+    let reclaimed = api.store.reclaim(Duration::ZERO, 100).await.unwrap();
     assert_eq!(reclaimed.jobs.len(), 1);
     let held = api.lease("q").await.unwrap();
     assert_eq!((&held["job"]["id"], &held["job"]["attempt"]), (&json!(id), &json!(2)));

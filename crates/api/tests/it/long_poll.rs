@@ -1,7 +1,5 @@
 //! Requests that wait: they end with the event, with their time, or with the process.
 
-use std::time::Duration;
-
 use futures_util::future::join_all;
 use jobqueue_api::Settings;
 use jobqueue_testkit::eventually;
@@ -9,6 +7,13 @@ use serde_json::json;
 
 use crate::bench::{Api, settings};
 use crate::client::HANG;
+use crate::submitter::waiting;
+
+/// Waits until the API has looked, in vain, for what a request waits for.
+pub(crate) async fn looked(url: &str, statement: &str) {
+    let state = format!("query LIKE '-- {statement}%'");
+    eventually(HANG, statement, async || waiting(url, &state, 1)).await;
+}
 
 #[tokio::test]
 async fn a_waiting_reader_hears_of_the_end() {
@@ -17,7 +22,7 @@ async fn a_waiting_reader_hears_of_the_end() {
     let lease = api.lease("q").await.unwrap();
     let path = format!("/v1/jobs/{id}?wait=60");
     let end = async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        looked(api.db.url(), "store.not_live").await;
         api.settle(json!({ "outcome": "completed", "result": 1 }), &lease).await.expect(200);
     };
     // many wait for the same job, and hold no connection meanwhile
@@ -41,7 +46,7 @@ async fn a_waiting_worker_gets_the_job_when_it_comes() {
     let api = Api::start().await;
     let body = json!({ "queues": ["q"], "wait": 30 });
     let submit = async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        looked(api.db.url(), "store.lease").await;
         api.enqueue_in("q").await
     };
     let (answer, id) = tokio::join!(api.post("/v1/leases", &body), submit);
@@ -53,10 +58,10 @@ async fn a_waiting_worker_gets_the_job_when_it_comes() {
 #[tokio::test]
 async fn a_worker_that_went_away_while_it_waited_takes_no_job_along() {
     let api = Api::start().await;
-    for _ in 0..5 {
-        let body = json!({ "queues": ["q"], "wait": 30 });
-        let gone = tokio::time::timeout(Duration::from_millis(100), api.post("/v1/leases", &body)).await;
-        assert!(gone.is_err(), "there is no job yet");
+    let body = json!({ "queues": ["q"], "wait": 30 });
+    tokio::select! {
+        answers = join_all((0..5).map(|_| api.post("/v1/leases", &body))) => panic!("there is no job yet: {answers:?}"),
+        () = looked(api.db.url(), "store.lease") => {}
     }
     let id = api.enqueue_in("q").await;
     let lease =
@@ -84,7 +89,8 @@ async fn the_shutdown_ends_the_waiting_early_and_finishes_what_is_in_flight() {
     let id = api.enqueue_in("q").await;
     let (job, work) = (format!("/v1/jobs/{id}?wait=60"), json!({ "queues": ["none"], "wait": 30 }));
     let down = async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        looked(api.db.url(), "store.not_live").await;
+        looked(api.db.url(), "store.lease").await;
         api.shutdown.begin();
     };
     let (job, work, ()) = tokio::join!(api.get(&job), api.post("/v1/leases", &work), down);

@@ -19,3 +19,4 @@ mod long_poll;
 mod numbers;
 mod process;
 mod submitter;
+mod wait;

@@ -1,7 +1,6 @@
 //! The real binary: start, signals, a database that is away.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use jobqueue_testkit::{Binary, Process, Signal, TestDb, TestServer, eventually};
 use serde_json::json;
@@ -9,10 +8,11 @@ use tokio::sync::OnceCell;
 
 use crate::bench::KEY;
 use crate::client::{Answer, HANG, exchange};
+use crate::long_poll::looked;
 
 static BUILT: OnceCell<()> = OnceCell::const_new();
 
-async fn binary(url: &str) -> Binary {
+pub(crate) async fn binary(url: &str) -> Binary {
     let build = || async { tokio::task::spawn_blocking(|| Binary::build(&["jobqueue-api"])).await.unwrap() };
     BUILT.get_or_init(build).await;
     Binary::named("jobqueue-api")
@@ -49,7 +49,7 @@ async fn a_signal_ends_it_with_0_and_what_waits_is_answered() {
     let job = post(addr, "/v1/jobs", r#"{"kind":"k"}"#).await.expect(201);
     let wait = format!("/v1/jobs/{}?wait=60", job["id"].as_str().unwrap());
     let down = async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        looked(db.url(), "store.not_live").await;
         process.signal(Signal::TERM);
     };
     let (waiting, ()) = tokio::join!(get(addr, &wait), down);

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
 use jobqueue_testkit::eventually;
@@ -17,10 +18,11 @@ async fn a_plain_submission_does_not_wait_for_a_key_that_somebody_holds() {
     // The names are known to all, so that the key alone is in the way.
     api.enqueue(json!({ "kind": "k", "queue": "q" })).await;
     let mut holder = Holder::open(api.db.url());
-    eventually(HANG, "the key is held", async || waiting(&api, "state = 'idle in transaction'", 1)).await;
+    eventually(HANG, "the key is held", async || waiting(api.db.url(), "state = 'idle in transaction'", 1))
+        .await;
     let body = json!({ "kind": "k", "queue": "q", "unique": { "key": "held" } });
     let locked = async |least| {
-        let look = async || waiting(&api, "wait_event_type = 'Lock'", least);
+        let look = async || waiting(api.db.url(), "wait_event_type = 'Lock'", least);
         eventually(HANG, "submissions wait for the key", look).await;
     };
     let second = async {
@@ -33,7 +35,7 @@ async fn a_plain_submission_does_not_wait_for_a_key_that_somebody_holds() {
         for answer in join_all((0..50).map(|_| api.post("/v1/jobs", &plain))).await {
             answer.expect(201);
         }
-        assert_eq!(waiting(&api, "wait_event_type = 'Lock'", 2), Ok(()), "the key is still held");
+        assert_eq!(waiting(api.db.url(), "wait_event_type = 'Lock'", 2), Ok(()), "the key is still held");
         holder.commit();
     };
     let (first, second, ()) = tokio::join!(api.post("/v1/jobs", &body), second, neighbours);
@@ -41,22 +43,70 @@ async fn a_plain_submission_does_not_wait_for_a_key_that_somebody_holds() {
     assert_eq!(api.count().await, 1 + 1 + 50);
 }
 
-/// Whether at least `least` sessions are in a state.
-fn waiting(api: &Api, state: &str, least: u32) -> Result<(), String> {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_that_walk_far_neither_starve_submissions_nor_walk_for_ever() {
+    let api = Api::start().await;
+    api.enqueue(json!({ "kind": "k", "queue": "q" })).await;
+    let mut holder = Holder::lock(api.db.url(), "jobqueue.outcome");
+    let enough = AtomicBool::new(false);
+    let reader = async || {
+        let mut refused = Vec::new();
+        while !enough.load(Ordering::Relaxed) {
+            refused.push(api.get("/v1/jobs?status=failed").await);
+        }
+        refused
+    };
+    // as many as this process has connections
+    let readers = join_all((0..8).map(|_| reader()));
+    let submitters = async {
+        let stuck = async || waiting(api.db.url(), "wait_event_type = 'Lock'", 4);
+        eventually(HANG, "readers hold all that they may", stuck).await;
+        let body = json!({ "kind": "k" });
+        for answer in join_all((0..10).map(|_| api.post("/v1/jobs", &body))).await {
+            answer.expect(201);
+        }
+        eventually(HANG, "and still do", stuck).await;
+        enough.store(true, Ordering::Relaxed);
+    };
+    let (refused, ()) = tokio::join!(readers, submitters);
+    holder.commit();
+    let refused: Vec<_> = refused.into_iter().flatten().collect();
+    let (broad, others): (Vec<_>, Vec<_>) = refused.iter().partition(|answer| answer.status == 422);
+    assert!(broad.len() >= 4, "those that got a connection were stopped");
+    for answer in broad {
+        assert_eq!(answer.problem(422), "filter-too-broad");
+    }
+    for answer in others {
+        assert_eq!(answer.problem(503), "unavailable", "no connection was free in time");
+    }
+}
+
+/// Whether at least `least` sessions of this database are in a state.
+pub(crate) fn waiting(url: &str, state: &str, least: u32) -> Result<(), String> {
     let sql = format!("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND {state}");
-    let count = ask(api.db.url(), &sql);
+    let count = ask(url, &sql);
     if count.parse::<u32>().unwrap() >= least { Ok(()) } else { Err(count) }
 }
 
-/// Somebody's transaction that submitted a job with a key and stays open.
+/// Somebody's transaction that stays open.
 struct Holder(Child);
 
 impl Holder {
+    /// One that submitted a job with a key.
     fn open(url: &str) -> Self {
+        Self::of(url, "SELECT jobqueue.enqueue('k', queue := 'q', unique_key := 'held');")
+    }
+
+    /// One that keeps everybody from a table.
+    fn lock(url: &str, table: &str) -> Self {
+        Self::of(url, &format!("LOCK TABLE {table};"))
+    }
+
+    fn of(url: &str, sql: &str) -> Self {
         let mut command = Command::new(psql());
         command.args([url, "-XAtq", "-v", "ON_ERROR_STOP=1"]).stdin(Stdio::piped()).stdout(Stdio::null());
         let mut holder = Self(command.spawn().expect("run psql"));
-        holder.say("BEGIN; SELECT jobqueue.enqueue('k', queue := 'q', unique_key := 'held');");
+        holder.say(&format!("BEGIN; {sql}"));
         holder
     }
 

@@ -6,7 +6,7 @@ use super::{Sizes, fill, progress, wait_for_completed};
 use crate::ground::Ground;
 use crate::process::Process;
 use crate::report::Figure;
-use crate::stats::float_len;
+use crate::stats::{float, float_len};
 
 /// Jobs that are drained on top of each backlog.
 const DRAINED: u64 = 200_000;
@@ -14,7 +14,7 @@ const DRAINED: u64 = 200_000;
 /// See the module.
 pub(crate) async fn run(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Figure>> {
     let mut rates = Vec::new();
-    let mut count_seconds = 0.0;
+    let (mut count_seconds, mut bytes) = (0.0, 0);
     let drained = DRAINED.min(u64::try_from(sizes.deep)? / 2);
     for depth in [usize::try_from(drained)?, sizes.deep] {
         ground.fresh().await?;
@@ -29,6 +29,7 @@ pub(crate) async fn run(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Fig
         wait_for_completed(&store, drained, &progress("backlog", usize::try_from(drained)?)).await?;
         rates.push(float_len(usize::try_from(drained)?) / began.elapsed().as_secs_f64());
         std::fs::remove_file(worker.stop().await?)?;
+        bytes = ground.number("SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class WHERE relkind = 'r' AND relname ~ '^(body|ready)'").await?;
         store.close().await;
     }
     let (shallow, deep) =
@@ -37,5 +38,11 @@ pub(crate) async fn run(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Fig
         Figure::plain("backlog", format!("{} waiting, first {drained}", sizes.deep), "jobs/s", &[deep])
             .beside("shallow", &[(deep, shallow)]),
         Figure::plain("backlog", format!("count(*) of {} queued", sizes.deep), "s", &[count_seconds]),
+        Figure::plain(
+            "backlog",
+            "tables and indexes of waiting jobs, a job",
+            "bytes",
+            &[float(u64::try_from(bytes)?) / float_len(sizes.deep)],
+        ),
     ])
 }

@@ -1,9 +1,11 @@
-//! latency: REST submission to handler start, open loop. The clock starts when a job was due to be sent, so a slow answer does not hide
-//! the jobs behind it.
+//! latency: submission to handler start, open loop, by REST and by SQL. The clock starts when a job was due to be sent, so a slow answer
+//! does not hide the jobs behind it.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use sqlx::{Connection as _, PgConnection};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::{Sizes, progress, wait_for_completed};
@@ -18,69 +20,104 @@ use crate::submissions::KIND;
 /// Senders; each has one connection.
 const SENDERS: u32 = 32;
 
+/// How jobs are submitted.
+#[derive(Clone, Debug)]
+pub(crate) enum Way {
+    /// `POST /v1/jobs`.
+    Rest(SocketAddr),
+    /// `jobqueue.enqueue(…, wake => true)`, a commit each.
+    Sql(String),
+}
+
 /// See the module.
 pub(crate) async fn run(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Figure>> {
     let mut figures = Vec::new();
-    for per_second in [50, 1000, 5000] {
+    for (rest, per_second) in [(true, 50), (true, 1000), (true, 5000), (false, 50), (false, 1000)] {
         ground.fresh().await?;
         let store = ground.store()?;
         let (api, address) = Process::api(ground.url(), false).await?;
         let worker = Process::worker(ground.url(), 100, 0)?;
-        let jobs = send(address, per_second, sizes.short).await?;
+        let (name, way) =
+            if rest { ("REST", Way::Rest(address)) } else { ("SQL", Way::Sql(ground.url().to_owned())) };
+        let jobs = send(way, per_second, sizes.short).await?;
         wait_for_completed(&store, jobs, &progress("latency", usize::try_from(jobs)?)).await?;
-        let ledger = worker.stop().await?;
+        let told = Ledger::take(&[worker.stop().await?])?;
         api.stop().await?;
         store.close().await;
-        let told = Ledger::read(&[&ledger])?;
         told.prove_exactly_once(jobs)?;
-        std::fs::remove_file(ledger)?;
         let latency = Latency::of_micros(told.micros)?;
-        for (name, value) in [
-            ("p50", latency.p50),
-            ("p95", latency.p95),
-            ("p99", latency.p99),
-            ("p99.9", latency.p999),
-            ("max", latency.max),
-        ] {
-            figures.push(Figure::plain(
-                "latency",
-                format!("REST to start, {per_second}/s, {name}"),
-                "ms",
-                &[value],
-            ));
+        for (quantile, value) in latency.named() {
+            let what = format!("{name} to start, {per_second}/s, {quantile}");
+            figures.push(Figure::plain("latency", what, "ms", &[value]));
         }
-        eprintln!("latency {per_second}/s ({:.0} jobs): {latency:?}", float(jobs));
+        eprintln!("latency {name} {per_second}/s ({:.0} jobs): {latency:?}", float(jobs));
     }
     Ok(figures)
 }
 
-async fn send(address: SocketAddr, per_second: u32, span: Duration) -> anyhow::Result<u64> {
+/// A connection that submits.
+enum Sender {
+    Rest(Connection),
+    Sql(PgConnection),
+}
+
+impl Sender {
+    async fn submit(&mut self, due_micros: u64) -> anyhow::Result<()> {
+        let payload = format!(r#"{{"sent_micros":{due_micros}}}"#);
+        match self {
+            Self::Rest(connection) => {
+                let body = format!(r#"{{"kind":"{KIND}","payload":{payload}}}"#);
+                let status = connection.send(&post("/v1/jobs", &body)).await?;
+                anyhow::ensure!(status == 201, "a submission was refused");
+            }
+            Self::Sql(connection) => {
+                let call = "SELECT jobqueue.enqueue($1, $2::json, wake => true)";
+                sqlx::query(call).bind(KIND).bind(payload).execute(connection).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Submits at a steady rate, whatever the answers take; answers how many were submitted.
+pub(crate) async fn send(way: Way, per_second: u32, span: Duration) -> anyhow::Result<u64> {
     let mut senders = JoinSet::new();
-    let pause = Duration::from_secs(1) * SENDERS / per_second;
-    let began = Instant::now() + Duration::from_millis(500);
-    for sender in 0..SENDERS {
-        let first = began + Duration::from_secs(1) * sender / per_second;
+    let mut queues = Vec::new();
+    for _ in 0..SENDERS {
+        let mut sender = match &way {
+            Way::Rest(address) => Sender::Rest(Connection::open(*address).await?),
+            Way::Sql(url) => Sender::Sql(PgConnection::connect(url).await?),
+        };
+        let (queue, mut due) = mpsc::unbounded_channel();
+        queues.push(queue);
         senders.spawn(async move {
-            let mut connection = Connection::open(address).await?;
-            let (mut due, mut sent) = (first, 0_u64);
-            while due < began + span {
-                tokio::time::sleep_until(due.into()).await;
-                let late = u64::try_from(due.elapsed().as_micros())?;
-                let due_micros = monotonic_micros() - late;
-                let body = format!(r#"{{"kind":"{KIND}","payload":{{"sent_micros":{due_micros}}}}}"#);
-                anyhow::ensure!(
-                    connection.send(&post("/v1/jobs", &body)).await? == 201,
-                    "a submission was refused"
-                );
+            let mut sent = 0_u64;
+            while let Some(due_micros) = due.recv().await {
+                sender.submit(due_micros).await?;
                 sent += 1;
-                due += pause;
             }
             anyhow::Ok(sent)
         });
     }
+    tokio::task::spawn_blocking(move || pace(&queues, per_second, span)).await?;
     let mut jobs = 0;
     while let Some(sent) = senders.join_next().await {
         jobs += sent??;
     }
     Ok(jobs)
+}
+
+/// Tells the senders in turn when a job is due. A thread of its own, for timers of the runtime are a millisecond coarse.
+fn pace(queues: &[mpsc::UnboundedSender<u64>], per_second: u32, span: Duration) {
+    let began = Instant::now();
+    let began_micros = monotonic_micros();
+    for (number, queue) in (0_u32..).zip(queues.iter().cycle()) {
+        let due = Duration::from_secs(1) * number / per_second;
+        if due >= span {
+            return;
+        }
+        std::thread::sleep(due.saturating_sub(began.elapsed()));
+        // a sender that failed has said so
+        let _ = queue.send(began_micros + u64::try_from(due.as_micros()).unwrap_or(u64::MAX));
+    }
 }

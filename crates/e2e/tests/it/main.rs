@@ -22,5 +22,6 @@ mod lost_answer;
 mod outage;
 mod pgbouncer;
 mod reapers;
+mod restore;
 mod terminated;
 mod zombie;

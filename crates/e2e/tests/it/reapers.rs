@@ -106,7 +106,14 @@ async fn submit(client: &Client, history: &History, name: &str, number: usize, d
 /// A worker that leases everything and is never heard of again.
 async fn lease_and_die(store: &Store) -> usize {
     let id = WorkerId::from_uuid(Uuid::new_v4());
-    let worker = WorkerEntry { id, name: "doomed".into(), queues: vec![], slots: 1, version: "e2e".into() };
+    let worker = WorkerEntry {
+        id,
+        name: "doomed".into(),
+        queues: vec![],
+        slots: 1,
+        version: "e2e".into(),
+        stale_after: Duration::from_secs(3),
+    };
     store.register_worker(&worker).await.unwrap();
     let request = LeaseRequest {
         worker_id: Some(id),

@@ -16,7 +16,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("worker", &["core", "store", "runtime"]),
     ("reaper", &["core", "store", "runtime"]),
     ("cli", &["core", "store", "runtime", "embedded", "api", "worker", "reaper"]),
-    ("bench", &["core", "store", "runtime", "embedded", "api", "worker"]),
+    ("bench", &["core", "store", "runtime", "embedded", "api", "worker", "reaper"]),
     (TESTKIT, &["core", "store", "embedded"]),
     ("k8s-tests", &["api", "worker", "reaper"]),
     ("e2e", &["core", "store", "runtime", "api", "worker", "reaper", "cli"]),

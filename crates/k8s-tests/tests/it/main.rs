@@ -7,6 +7,8 @@ mod checksums;
 mod environment;
 mod exported;
 mod flat;
+mod images;
+mod load;
 mod manifests;
 mod metrics;
 mod network;

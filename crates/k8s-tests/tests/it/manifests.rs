@@ -103,16 +103,25 @@ impl<'a> Pod<'a> {
         texts(&self.template["metadata"]["labels"])
     }
 
-    pub(crate) fn containers(&self) -> impl Iterator<Item = &'a Value> {
+    pub(crate) fn containers(&self) -> impl Iterator<Item = &'a Value> + use<'a> {
         list(&self.spec()["containers"]).iter().chain(list(&self.spec()["initContainers"]))
     }
 
-    /// The binary of ours that it runs, by its image.
+    /// The binary of ours that it is for, by the image of its first container.
     pub(crate) fn binary(&self) -> Option<&'a str> {
-        let image = text(&self.spec()["containers"][0]["image"]);
-        let name = image.rsplit('/').next().unwrap_or(image);
-        name.split([':', '@']).next().filter(|name| name.starts_with("jobqueue-"))
+        binary(&self.spec()["containers"][0])
     }
+
+    /// Every container that runs a binary of ours, with that binary; the one that the pod is for comes first.
+    pub(crate) fn programs(&self) -> impl Iterator<Item = (&'a Value, &'a str)> + use<'a> {
+        self.containers().filter_map(|container| Some((container, binary(container)?)))
+    }
+}
+
+fn binary(container: &Value) -> Option<&str> {
+    let image = text(&container["image"]);
+    let name = image.rsplit('/').next().unwrap_or(image);
+    name.split([':', '@']).next().filter(|name| name.starts_with("jobqueue-"))
 }
 
 /// A list, or nothing where the field is absent.

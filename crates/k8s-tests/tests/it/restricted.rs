@@ -53,7 +53,7 @@ fn the_check_finds_what_is_wrong() {
     }
 }
 
-fn pod_findings(pod: &Pod<'_>) -> Vec<String> {
+pub(crate) fn pod_findings(pod: &Pod<'_>) -> Vec<String> {
     let spec = pod.spec();
     let context = &spec["securityContext"];
     let mut findings = Vec::new();

@@ -1,4 +1,5 @@
-//! `deploy.sh` and `validate.sh` against a stand-in for the cluster: their order, what they refuse, what they never print.
+//! `deploy.sh`, `validate.sh` and `load-test.sh` against a stand-in for the cluster: their order, what they refuse, what they never
+//! print.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -150,4 +151,33 @@ fn validate_names_its_checks_and_each_can_fail() {
             told(&output)
         );
     }
+}
+
+#[test]
+fn the_load_test_brings_what_it_needs_watches_and_takes_it_away() {
+    let Some(place) = Place::new("load") else { return };
+    let output =
+        place.run("k8s/scripts/load-test.sh", &["--users", "50", "--image", "ghcr.io/acme/locust:9"]);
+    assert!(output.status.success(), "{}", told(&output));
+    let calls = place.calls();
+    let at = |what: &str| calls.find(what).unwrap_or_else(|| panic!("no {what} in {calls}"));
+    let steps = ["locust-key", "2 kind: Job", "get job locust-master", "logs job/locust-master"];
+    assert!(steps.map(at).is_sorted(), "{calls}");
+    assert!(calls.contains("bytes of a secret: 40"), "the key, by a pipe: {calls}");
+    assert!(
+        calls.trim_end().ends_with("delete namespace jobqueue-load --ignore-not-found --wait=false"),
+        "{calls}"
+    );
+    for expected in ["jobqueue-worker-hpa 7/9", "load: 1000 requests", "most worker pods: 7"] {
+        assert!(told(&output).contains(expected), "{expected}: {}", told(&output));
+    }
+    let key = "a-key-of-more-than-thirty-two-characters";
+    assert!(!told(&output).contains(key) && !calls.contains(key));
+
+    fs::write(place.0.join("stand-in/spoiled"), "load").unwrap();
+    assert_eq!(
+        place.run("k8s/scripts/load-test.sh", &[]).status.code(),
+        Some(1),
+        "the master's verdict counts"
+    );
 }

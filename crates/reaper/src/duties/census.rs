@@ -29,6 +29,10 @@ impl Duty for Census {
         self.interval
     }
 
+    fn walks(&self) -> bool {
+        true
+    }
+
     fn step<'a>(&'a self, store: &'a Store, _: &'a Notifier) -> Step<'a> {
         Box::pin(async move {
             store.take_census().await?;

@@ -31,6 +31,10 @@ impl Duty for Prune {
         self.interval
     }
 
+    fn walks(&self) -> bool {
+        true
+    }
+
     fn step<'a>(&'a self, store: &'a Store, _: &'a Notifier) -> Step<'a> {
         Box::pin(async move {
             let pruned = store.prune(self.retention).await?;

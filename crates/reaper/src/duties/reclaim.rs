@@ -15,7 +15,6 @@ const LEASES: u32 = 50;
 #[derive(Debug)]
 pub struct Reclaim {
     interval: Duration,
-    stale_after: Duration,
     hold_off: Duration,
     outage: Outage,
 }
@@ -23,12 +22,7 @@ pub struct Reclaim {
 impl Reclaim {
     /// With the rhythm and bounds of the process.
     pub fn new(args: &DutyArgs) -> Self {
-        Self {
-            interval: args.reclaim_interval,
-            stale_after: args.stale_after,
-            hold_off: args.hold_off,
-            outage: Outage::default(),
-        }
+        Self { interval: args.reclaim_interval, hold_off: args.hold_off, outage: Outage::default() }
     }
 }
 
@@ -47,7 +41,7 @@ impl Duty for Reclaim {
                 store.ping().await?;
                 return Ok(Done::default());
             }
-            let reclaimed = store.reclaim(self.stale_after, self.hold_off, LEASES).await?;
+            let reclaimed = store.reclaim(self.hold_off, LEASES).await?;
             for job_id in &reclaimed.jobs {
                 tracing::warn!(%job_id, "lease lost, attempt ended");
             }

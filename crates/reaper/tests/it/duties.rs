@@ -49,8 +49,14 @@ impl Bench {
     /// Registers a worker that leases everything and is never heard of again.
     async fn doomed_worker(&self) -> usize {
         let id = WorkerId::from_uuid(Uuid::now_v7());
-        let worker =
-            WorkerEntry { id, name: "doomed".into(), queues: vec![], slots: 1, version: "test".into() };
+        let worker = WorkerEntry {
+            id,
+            name: "doomed".into(),
+            queues: vec![],
+            slots: 1,
+            version: "test".into(),
+            stale_after: Duration::from_secs(30),
+        };
         self.store.register_worker(&worker).await.unwrap();
         let request = LeaseRequest {
             worker_id: Some(id),

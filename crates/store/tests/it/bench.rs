@@ -128,7 +128,14 @@ pub(crate) fn production(db: &TestDb, pooler: Pooler, max_connections: u32) -> S
 }
 
 pub(crate) fn entry(id: WorkerId) -> WorkerEntry {
-    WorkerEntry { id, name: "bench".into(), queues: vec!["default".into()], slots: 4, version: "0".into() }
+    WorkerEntry {
+        id,
+        name: "bench".into(),
+        queues: vec!["default".into()],
+        slots: 4,
+        version: "0".into(),
+        stale_after: Duration::from_secs(30),
+    }
 }
 
 pub(crate) fn draft() -> JobDraft {

@@ -144,7 +144,7 @@ async fn retry_runs_dead_letters_again_with_all_attempts_and_their_history() {
     let leased = bench.lease_one().await;
     assert_eq!((leased.job.id, leased.job.attempt), (dead, 1));
     bench.end(leased, Outcome::Completed(None)).await;
-    let ended: Vec<String> = bench.store.attempts(dead).await.unwrap().into_iter().map(|a| a.ended).collect();
+    let ended: Vec<_> = bench.store.attempts(dead).await.unwrap().iter().map(|a| a.ended.as_str()).collect();
     assert_eq!(ended, ["failed", "completed"]);
     assert_eq!(bench.store.retry(&[]).await.unwrap(), []);
 }

@@ -11,6 +11,7 @@
 mod bench;
 mod cancel;
 mod checker;
+mod collide;
 mod enqueue;
 mod heartbeat;
 mod idempotency;

@@ -135,7 +135,7 @@ async fn every_status_on_every_verb_is_as_the_table_says() {
 async fn a_lost_lease_requeues_as_the_reaper_does_it() {
     let mut subject = subject(Status::Running).await;
     subject.bench.pass(MINUTE);
-    let reclaimed = subject.bench.store.reclaim(Duration::from_secs(30), Duration::ZERO, 10).await.unwrap();
+    let reclaimed = subject.bench.store.reclaim(Duration::ZERO, 10).await.unwrap();
     assert_eq!(reclaimed.jobs, [subject.id]);
     assert_eq!(Move::To(subject.stands().await.unwrap()), Status::Running.on(Verb::Requeue));
 }

@@ -66,9 +66,10 @@ async fn cycles(store: &Store) {
         store.settle(ends).await.unwrap();
         store.jobs_by_id(&ids[..20]).await.unwrap();
         store.job(ids[0]).await.unwrap();
+        assert_eq!(store.not_live(&ids[..20]).await.unwrap().len(), 20);
         store.cancel(&ids[..5], &boom()).await.unwrap();
         store.promote_due(100).await.unwrap();
-        store.reclaim(Duration::from_secs(30), Duration::ZERO, 10).await.unwrap();
+        store.reclaim(Duration::ZERO, 10).await.unwrap();
         for statuses in [vec![], vec![Status::Completed], vec![Status::Failed], vec![Status::Queued]] {
             let filter = JobFilter { statuses, ..JobFilter::default() };
             assert_eq!(store.list(&filter, None, 50).await.unwrap().jobs.len(), 50);

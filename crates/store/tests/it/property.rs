@@ -157,7 +157,7 @@ fn random_outcome(dice: &mut StdRng) -> Outcome {
         0..4 => Outcome::Completed(None),
         4..7 => Outcome::Failed { failure: boom(), retry_after: None },
         7 => Outcome::Discarded(boom()),
-        8 => Outcome::Snoozed(Duration::from_millis(5)),
+        8 => Outcome::Snoozed(Duration::from_secs(1)),
         _ => Outcome::Released,
     }
 }
@@ -221,7 +221,7 @@ async fn operator(world: World, mut dice: StdRng) {
 async fn reaper(world: World) {
     while world.goes_on() {
         world.heard("promote", world.store.promote_due(20).await);
-        world.heard("reclaim", world.store.reclaim(Duration::from_secs(30), Duration::ZERO, 5).await);
+        world.heard("reclaim", world.store.reclaim(Duration::ZERO, 5).await);
         world.heard("expire", world.store.expire_due(10).await);
         world.heard("census", world.store.take_census().await);
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -246,7 +246,8 @@ async fn drain(world: &World) {
         assert!(Instant::now() < deadline, "I6 what is left comes to an end");
         world.store.promote_due(1000).await.unwrap();
         // all workers of the past are dead by now
-        world.store.reclaim(Duration::ZERO, Duration::ZERO, 1000).await.unwrap();
+        sqlx::query("UPDATE jobqueue.worker SET stale_ms = 0").execute(&world.pool).await.unwrap();
+        world.store.reclaim(Duration::ZERO, 1000).await.unwrap();
         let asked = world.history.tick();
         let leased = world.store.lease(&request(Some(worker), &["a", "b"], 1000)).await.unwrap();
         world.history.granted(&leased, asked);

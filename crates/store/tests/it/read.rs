@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use jobqueue_core::{JobDraft, JobId, Outcome, QueueName, Status};
 use jobqueue_store::{JobFilter, QueueSettings, Store};
+use uuid::Uuid;
 
 use crate::bench::{Bench, DAY, MINUTE, boom, copy, delayed, draft, failed, request};
 
@@ -185,9 +186,25 @@ async fn events_tell_the_whole_life() {
     assert!(events.is_sorted_by_key(|event| event.at));
     assert_eq!(events[2].error, Some(boom()));
     let done = bench.done(draft()).await;
-    let told: Vec<String> =
-        bench.store.events(done).await.unwrap().unwrap().into_iter().map(|event| event.event).collect();
+    let events = bench.store.events(done).await.unwrap().unwrap();
+    let told: Vec<&str> = events.iter().map(|event| event.event.as_str()).collect();
     assert_eq!(told, ["created", "started", "completed"]);
+}
+
+#[tokio::test]
+async fn only_what_is_final_or_unknown_is_not_live() {
+    let bench = Bench::new().await;
+    let (done, dead) = (bench.done(draft()).await, bench.dead(draft()).await);
+    let running = bench.add(draft()).await;
+    bench.lease_one().await;
+    let waiting = [bench.add(draft()).await, bench.add(delayed(60.0)).await];
+    let unknown = JobId::from_uuid(Uuid::from_u128(7));
+    let ids = [waiting[0], done, running, unknown, waiting[1], dead];
+    let mut ended = bench.store.not_live(&ids).await.unwrap();
+    let mut expected = [done, unknown, dead];
+    ended.sort();
+    expected.sort();
+    assert_eq!(ended, expected);
 }
 
 #[tokio::test]

@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use jobqueue_core::job::UniqueDraft;
-use jobqueue_core::{JobDraft, JobId, Outcome, Status};
-use jobqueue_store::{LeaseRequest, Reclaimed, Settled};
+use jobqueue_core::{JobDraft, JobId, Outcome, Status, WorkerId};
+use jobqueue_store::{LeaseRequest, Reclaimed, Settled, WorkerEntry};
+use uuid::Uuid;
 
-use crate::bench::{Bench, MINUTE, boom, draft, request, start, twin};
-
-const STALE: Duration = Duration::from_secs(30);
+use crate::bench::{Bench, MINUTE, boom, draft, entry, request, start, twin};
 
 async fn reclaim(bench: &Bench) -> Vec<JobId> {
-    bench.store.reclaim(STALE, Duration::ZERO, 100).await.unwrap().jobs
+    bench.store.reclaim(Duration::ZERO, 100).await.unwrap().jobs
 }
 
 #[tokio::test]
@@ -22,7 +21,7 @@ async fn a_dead_workers_jobs_run_again_and_cost_the_attempt() {
     bench.end(leased.remove(3), Outcome::Completed(None)).await;
     assert_eq!(reclaim(&bench).await, []);
     bench.pass(Duration::from_secs(31));
-    let reclaimed: Reclaimed = bench.store.reclaim(STALE, Duration::ZERO, 100).await.unwrap();
+    let reclaimed: Reclaimed = bench.store.reclaim(Duration::ZERO, 100).await.unwrap();
     assert_eq!((reclaimed.jobs.len(), reclaimed.queues), (69, vec!["default".parse().unwrap()]));
     assert_eq!(bench.status(ids[3]).await, Status::Completed);
     let record = bench.record(ids[0]).await;
@@ -48,6 +47,24 @@ async fn a_worker_that_beats_keeps_what_it_holds() {
         assert_eq!(reclaim(&bench).await, []);
     }
     assert_eq!(bench.end(leased, Outcome::Completed(None)).await, Settled::Applied(Status::Completed));
+}
+
+#[tokio::test]
+async fn each_worker_is_judged_by_its_own_word() {
+    let mut bench = Bench::new().await;
+    let [patient, hasty] = [11, 12].map(|n| WorkerId::from_uuid(Uuid::from_u128(n)));
+    let mut ids = Vec::new();
+    for (id, stale_after) in [(patient, MINUTE), (hasty, MINUTE / 4)] {
+        bench.store.register_worker(&WorkerEntry { stale_after, ..entry(id) }).await.unwrap();
+        ids.push(bench.add(draft()).await);
+        bench.store.lease(&request(Some(id), &["default"], 1)).await.unwrap();
+    }
+    bench.pass(Duration::from_secs(16));
+    assert_eq!(reclaim(&bench).await, [ids[1]]);
+    bench.pass(Duration::from_secs(43));
+    assert_eq!(reclaim(&bench).await, []);
+    bench.pass(Duration::from_secs(2));
+    assert_eq!(reclaim(&bench).await, [ids[0]]);
 }
 
 #[tokio::test]
@@ -81,7 +98,7 @@ async fn nothing_is_reclaimed_soon_after_an_outage() {
     bench.lease_one().await;
     bench.pass(MINUTE);
     let day = Duration::from_hours(24);
-    assert_eq!(bench.store.reclaim(STALE, day, 100).await.unwrap(), Reclaimed::default());
+    assert_eq!(bench.store.reclaim(day, 100).await.unwrap(), Reclaimed::default());
     assert_eq!(reclaim(&bench).await, [id]);
 }
 
@@ -125,8 +142,7 @@ async fn reapers_and_zombies_at_once_end_each_attempt_once() {
     let mut reapers = Vec::new();
     for _ in 0..3 {
         let store = bench.store.clone();
-        reapers
-            .push(start(async move { store.reclaim(STALE, Duration::ZERO, 10).await.unwrap().jobs.len() }));
+        reapers.push(start(async move { store.reclaim(Duration::ZERO, 10).await.unwrap().jobs.len() }));
     }
     let settles: Vec<_> = zombies
         .iter()

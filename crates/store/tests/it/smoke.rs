@@ -103,7 +103,7 @@ async fn read(store: &Store, ids: &[JobId]) {
 async fn duties(store: &Store) {
     store.promote_due(10).await.unwrap();
     store.expire_due(10).await.unwrap();
-    store.reclaim(MINUTE, Duration::ZERO, 10).await.unwrap();
+    store.reclaim(Duration::ZERO, 10).await.unwrap();
     store.prune(Retention { completed: 7 * DAY, failed: 30 * DAY }).await.unwrap();
     assert!(store.take_census().await.unwrap());
     assert_eq!(store.census().await.unwrap().queues[0].queue, "default");

@@ -12,8 +12,8 @@ use crate::handler::{HandlerError, HandlerResult};
 
 /// Bytes of a refusing answer that the failure's message shows.
 const EXCERPT_BYTES: usize = 1024;
-/// The longest that an answer may put its job off.
-const LONGEST_SNOOZE: Duration = Duration::from_hours(24);
+/// The shortest and the longest that an answer may put its job off: it costs no attempt, so it must cost time.
+const SNOOZE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_hours(24));
 
 /// 2xx is done; 429 and 503 with `Retry-After` mean later, at no cost; 5xx and everything temporary means again; the rest
 /// is the policy's.
@@ -78,13 +78,14 @@ async fn message(status: StatusCode, response: &mut Response) -> String {
 
 /// `Retry-After` as seconds or as a date, which is compared with the answer's own `Date`.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let (shortest, longest) = SNOOZE;
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse::<u64>() {
-        return Some(Duration::from_secs(seconds).min(LONGEST_SNOOZE));
+        return Some(Duration::from_secs(seconds).clamp(shortest, longest));
     }
     let then = DateTime::parse_from_rfc2822(text).ok()?;
     let now = DateTime::parse_from_rfc2822(headers.get(DATE)?.to_str().ok()?).ok()?;
-    Some((then - now).to_std().unwrap_or_default().min(LONGEST_SNOOZE))
+    Some((then - now).to_std().unwrap_or_default().clamp(shortest, longest))
 }
 
 #[cfg(test)]
@@ -101,7 +102,8 @@ mod tests {
         };
         assert_eq!(delay("120"), Some(120));
         assert_eq!(delay("Wed, 21 Oct 2015 07:28:30 GMT"), Some(30));
-        assert_eq!(delay("Wed, 21 Oct 2015 07:00:00 GMT"), Some(0));
+        assert_eq!(delay("0"), Some(1), "a second at least");
+        assert_eq!(delay("Wed, 21 Oct 2015 07:00:00 GMT"), Some(1));
         assert_eq!(delay("99999999"), Some(86_400), "a day at most");
         for wrong in ["-1", "soon", "1.5"] {
             assert_eq!(delay(wrong), None, "{wrong}");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jobqueue_core::Status;
+use jobqueue_core::{Ended, Status};
 use jobqueue_worker::{HandlerError, JobContext, StopReason};
 use tokio::sync::{mpsc, watch};
 
@@ -56,7 +56,7 @@ async fn what_does_not_finish_within_the_grace_goes_back_at_no_cost() {
     for id in ids {
         let record = bench.store.job(id).await.unwrap().unwrap();
         assert_eq!((record.status, record.job.attempt), (Status::Queued, 0));
-        assert_eq!(bench.attempts(id).await[0].ended, "released");
+        assert_eq!(bench.attempts(id).await[0].ended, Ended::Released);
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use jobqueue_core::{JobDraft, Status, WorkerId};
-use jobqueue_store::LeaseRequest;
+use jobqueue_core::{Ended, JobDraft, JobId, Status, WorkerId};
+use jobqueue_store::{LeaseRequest, WorkerEntry};
 use jobqueue_testkit::{Fault, FaultProxy, eventually};
 use jobqueue_worker::{JobContext, StopReason};
 use tokio::sync::mpsc;
@@ -13,8 +13,22 @@ use crate::bench::{AtWork, Bench, SOON, draft, fast, opened, untrusted};
 /// So long that a silent worker is never the reason.
 const HOUR: Duration = Duration::from_hours(1);
 
-async fn worker_of(bench: &Bench, id: jobqueue_core::JobId) -> WorkerId {
+async fn worker_of(bench: &Bench, id: JobId) -> WorkerId {
     bench.reaches(id, Status::Running).await.worker_id.unwrap()
+}
+
+/// What the reaper does with a worker that was silent for too long; here, for no time at all.
+async fn take_for_dead(bench: &Bench, id: JobId) -> Vec<JobId> {
+    let worker = WorkerEntry {
+        id: worker_of(bench, id).await,
+        name: String::new(),
+        queues: vec![],
+        slots: 1,
+        version: String::new(),
+        stale_after: Duration::ZERO,
+    };
+    bench.store.register_worker(&worker).await.unwrap();
+    bench.store.reclaim(Duration::ZERO, 10).await.unwrap().jobs
 }
 
 #[tokio::test]
@@ -35,9 +49,7 @@ async fn a_job_that_was_taken_away_is_stopped_and_its_late_result_changes_nothin
     let worker = AtWork::run(worker);
     let id = bench.enqueue("taken", "null").await;
     bench.reaches(id, Status::Running).await;
-    // what the reaper does with a worker that was silent for too long; here, for no time at all
-    let reclaimed = bench.store.reclaim(Duration::ZERO, Duration::ZERO, 10).await.unwrap();
-    assert_eq!(reclaimed.jobs, [id]);
+    assert_eq!(take_for_dead(&bench, id).await, [id]);
     assert_eq!(tokio::time::timeout(SOON, reasons.recv()).await.unwrap(), Some(StopReason::LeaseLost));
     let record = bench.reaches(id, Status::Completed).await;
     assert_eq!(
@@ -64,7 +76,7 @@ fn a_handler_that_blocks_the_runtime_cannot_starve_the_heartbeat() {
     let (release, blocked) = std::sync::mpsc::channel::<()>();
     let blocked = std::sync::Mutex::new(Some(blocked));
     // the only thread of this worker's runtime will block
-    let worker = bench.worker().handle("blocks", move |_, (): ()| {
+    let worker = bench.worker().stale_after(Duration::from_millis(800)).handle("blocks", move |_, (): ()| {
         let blocked = blocked.lock().unwrap().take().unwrap();
         async move { Ok(blocked.recv()?) }
     });
@@ -78,8 +90,7 @@ fn a_handler_that_blocks_the_runtime_cannot_starve_the_heartbeat() {
         bench.reaches(id, Status::Running).await;
         for _ in 0..20 {
             tokio::time::sleep(Duration::from_millis(100)).await;
-            let reclaimed =
-                bench.store.reclaim(Duration::from_millis(800), Duration::ZERO, 10).await.unwrap();
+            let reclaimed = bench.store.reclaim(Duration::ZERO, 10).await.unwrap();
             assert!(reclaimed.jobs.is_empty(), "the worker was taken for dead");
         }
         release.send(()).unwrap();
@@ -114,14 +125,13 @@ async fn a_worker_that_nobody_hears_goes_on_until_the_database_says_that_the_lea
     bench.reaches(id, Status::Running).await;
     proxy.set(Fault::Cut);
     untrusted(&readiness, &worker).await;
-    let reclaimed = bench.store.reclaim(Duration::ZERO, Duration::ZERO, 10).await.unwrap();
-    assert_eq!(reclaimed.jobs, [id]);
+    assert_eq!(take_for_dead(&bench, id).await, [id]);
     assert!(reasons.try_recv().is_err(), "nobody has told the worker");
     proxy.set(Fault::Pass);
     assert_eq!(tokio::time::timeout(SOON, reasons.recv()).await.unwrap(), Some(StopReason::LeaseLost));
     let record = bench.reaches(id, Status::Completed).await;
     assert_eq!(record.job.attempt, 2);
-    assert_eq!(bench.attempts(id).await[0].ended, "lost");
+    assert_eq!(bench.attempts(id).await[0].ended, Ended::Lost);
     worker.drain().await;
 }
 
@@ -129,7 +139,7 @@ async fn a_worker_that_nobody_hears_goes_on_until_the_database_says_that_the_lea
 async fn jobs_that_were_leased_in_a_lost_answer_are_let_go() {
     let bench = Bench::new().await;
     let (release, held) = tokio::sync::watch::channel(false);
-    let worker = bench.worker().handle("known", move |_, (): ()| opened(held.clone()));
+    let worker = bench.worker().stale_after(HOUR).handle("known", move |_, (): ()| opened(held.clone()));
     let worker = AtWork::start(worker);
     let known = bench.enqueue("known", "null").await;
     let holder = worker_of(&bench, known).await;
@@ -151,13 +161,13 @@ async fn jobs_that_were_leased_in_a_lost_answer_are_let_go() {
     })
     .await;
     assert!(
-        bench.store.reclaim(HOUR, Duration::ZERO, 10).await.unwrap().jobs.is_empty(),
+        bench.store.reclaim(Duration::ZERO, 10).await.unwrap().jobs.is_empty(),
         "the known job still runs"
     );
     release.send(true).unwrap();
     bench.reaches(known, Status::Completed).await;
     eventually(SOON, "the orphan can be reclaimed", async || {
-        let reclaimed = bench.store.reclaim(HOUR, Duration::ZERO, 10).await.unwrap().jobs;
+        let reclaimed = bench.store.reclaim(Duration::ZERO, 10).await.unwrap().jobs;
         if reclaimed == [orphan] { Ok(()) } else { Err(reclaimed) }
     })
     .await;

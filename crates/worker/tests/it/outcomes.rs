@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use jobqueue_core::{JobDraft, RetryPolicy, Status};
+use jobqueue_core::{Ended, JobDraft, RetryPolicy, Status};
 use jobqueue_testkit::eventually;
 use jobqueue_worker::{HandlerError, JobContext, StopReason};
 use serde::{Deserialize, Serialize};
@@ -90,7 +90,7 @@ async fn reports_of_a_running_attempt_can_be_read_while_it_runs() {
         let attempt = bench.attempts(id).await.pop().ok_or("no attempt")?;
         let seen =
             attempt.log == "half-way\n" && attempt.progress.is_some_and(|progress| progress.as_str() == "50");
-        if seen && attempt.ended == "running" { Ok(()) } else { Err("not yet") }
+        if seen && attempt.ended == Ended::Running { Ok(()) } else { Err("not yet") }
     })
     .await;
 }
@@ -151,7 +151,7 @@ async fn a_snooze_costs_no_attempt() {
     let id = bench.enqueue("later", "null").await;
     let record = bench.reaches(id, Status::Scheduled).await;
     assert_eq!(record.job.attempt, 0);
-    assert_eq!(bench.attempts(id).await[0].ended, "snoozed");
+    assert_eq!(bench.attempts(id).await[0].ended, Ended::Snoozed);
     worker.drain().await;
 }
 

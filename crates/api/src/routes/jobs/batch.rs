@@ -25,6 +25,7 @@ type Checked = Result<NewJob, Vec<FieldError>>;
 ///
 /// Atomic by default: if one job is wrong (422) or rejected for its unique key (409), nothing is stored, and `errors`
 /// names each of them. With `"atomic": false` each job is for itself, and `items` tells what became of it.
+/// Existing jobs beyond about 4 MiB of JSON are answered by their `job_id` alone.
 #[utoipa::path(post, path = "/v1/jobs/batch", operation_id = "enqueue_jobs", tag = "jobs", request_body = BatchBody,
     responses(
         (status = 201, description = "Atomic: all are stored", body = BatchView),
@@ -116,9 +117,12 @@ async fn respond(
 ) -> Result<Response, Problem> {
     let jobs: Vec<NewJob> = checked.iter().filter_map(|item| item.as_ref().ok().cloned()).collect();
     let records = records_of(state, &accepted, &jobs).await?;
-    let mut stored = accepted.into_iter().zip(jobs).map(|(one, job)| accepted_view(one, job, &records));
+    let mut stored = accepted.into_iter().zip(jobs).map(|(one, job)| match one {
+        Accepted::Existing(id) if !records.contains_key(&id) => left_out(id),
+        one => answer(accepted_view(one, job, &records)),
+    });
     let item = |item: Checked| match item.map_err(|errors| Problem::fields(&errors)) {
-        Ok(_) => answer(stored.next().unwrap_or_else(|| Err(Problem::internal()))),
+        Ok(_) => stored.next().unwrap_or_else(|| answer(Err(Problem::internal()))),
         Err(problem) => answer(Err(problem)),
     };
     let items: Vec<BatchItem> = checked.into_iter().map(item).collect();
@@ -127,12 +131,20 @@ async fn respond(
     Ok((code, Json(BatchView { items })).into_response())
 }
 
+/// A job that existed, when the answer is large enough without it.
+fn left_out(id: JobId) -> BatchItem {
+    BatchItem { status: StatusCode::OK.as_u16(), job_id: Some(id.as_uuid()), job: None, problem: None }
+}
+
 fn answer(outcome: Result<(StatusCode, JobView), Problem>) -> BatchItem {
     match outcome {
-        Ok((code, view)) => BatchItem { status: code.as_u16(), job: Some(view), problem: None },
+        Ok((code, view)) => {
+            let job_id = Some(view.id().as_uuid());
+            BatchItem { status: code.as_u16(), job_id, job: Some(view), problem: None }
+        }
         Err(problem) => {
             let status = problem.kind().status().as_u16();
-            BatchItem { status, job: None, problem: Some(problem.to_json(None)) }
+            BatchItem { status, job_id: None, job: None, problem: Some(problem.to_json(None)) }
         }
     }
 }

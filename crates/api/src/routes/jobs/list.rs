@@ -18,7 +18,7 @@ use crate::wire::list::PageView;
 
 const DEFAULT_PAGE: u32 = 50;
 /// A page ends before the job that would take it beyond this much JSON, about.
-const PAGE_BYTES: usize = 4 * 1024 * 1024;
+pub(super) const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// What a job takes at most besides its large parts, about.
 const JOB_BYTES: usize = 1024;
 /// After this time no further step begins: with the longest call the request is still answered within 30 s.
@@ -82,7 +82,7 @@ async fn fill(
 }
 
 /// The size of a job as JSON, about.
-fn weight(record: &JobRecord) -> usize {
+pub(super) fn weight(record: &JobRecord) -> usize {
     let json = |json: Option<&RawJson>| json.map_or(0, |json| json.as_str().len());
     let error = record.error.as_ref().map_or(0, |error| error.message.len() + json(error.details.as_ref()));
     let job = &record.job;

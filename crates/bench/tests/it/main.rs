@@ -1,0 +1,27 @@
+//! The whole benchmark in its small form: every scenario runs, and none loses a job or runs an attempt twice. Its figures are not looked
+//! at: a test machine's speed says nothing.
+
+use std::process::Command;
+
+#[test]
+fn no_scenario_loses_or_doubles_a_job() {
+    let figures = std::env::temp_dir().join(format!("jobqueue-bench-quick-{}.json", std::process::id()));
+    let plots = figures.with_extension("plots");
+    let bench = || Command::new(env!("CARGO_BIN_EXE_jobqueue-bench"));
+    let run = bench().args(["run", "--quick", "--json"]).arg(&figures).status().unwrap();
+    assert!(run.success(), "{run}");
+    let drawn = bench().arg("plot").arg(&figures).arg("--out").arg(&plots).status().unwrap();
+    assert!(drawn.success(), "{drawn}");
+
+    let text = std::fs::read_to_string(&figures).unwrap();
+    for scenario in
+        ["burn-down", "saturate", "count", "mixed", "pinned", "rest", "latency", "idle", "backlog", "crowd"]
+    {
+        assert!(text.contains(&format!("\"scenario\": \"{scenario}\"")), "{scenario} has no figure");
+    }
+    for plot in ["ratios.svg", "over-time.svg"] {
+        assert!(std::fs::read_to_string(plots.join(plot)).unwrap().contains("</svg>"), "{plot}");
+    }
+    std::fs::remove_dir_all(plots).unwrap();
+    std::fs::remove_file(figures).unwrap();
+}

@@ -1,0 +1,140 @@
+//! The Dockerfiles and `compose.yaml` agree with each other and with the manifests. Building and running them is
+//! `scripts/container-test`'s.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::environment::{command, variables};
+use crate::manifests::{base, list, parse, read, text, texts};
+
+const NAMES: [&str; 3] = ["api", "worker", "reaper"];
+
+/// The instructions of a Dockerfile: comments left out, continued lines joined.
+fn instructions(name: &str) -> Vec<String> {
+    let file = read(&format!("Dockerfile.{name}"));
+    let lines = file.lines().filter(|line| !line.starts_with('#'));
+    let joined = lines.collect::<Vec<_>>().join("\n").replace("\\\n", " ");
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    joined.lines().map(words).filter(|line| !line.is_empty()).collect()
+}
+
+/// What is built, and what is run: the instructions before and after the second `FROM`.
+fn stages(name: &str) -> (Vec<String>, Vec<String>) {
+    let mut build = instructions(name);
+    let second = build.iter().rposition(|line| line.starts_with("FROM ")).unwrap();
+    let run = build.split_off(second);
+    (build, run)
+}
+
+#[test]
+fn one_stage_builds_for_all_images_so_that_they_share_its_layers() {
+    let (build, _) = stages("api");
+    assert!(build.iter().any(|line| line.contains("cargo build --locked")), "{build:?}");
+    assert!(build.iter().any(|line| line.contains("SQLX_OFFLINE=true")), "{build:?}");
+    for name in NAMES {
+        assert_eq!(stages(name).0, build, "Dockerfile.{name}");
+        assert!(build.iter().any(|line| line.contains(&format!("--package jobqueue-{name}"))));
+    }
+}
+
+#[test]
+fn an_image_holds_one_program_and_runs_it_as_the_user_of_the_manifests() {
+    for name in NAMES {
+        let (_, run) = stages(name);
+        let binary = format!("/usr/local/bin/jobqueue-{name}");
+        assert_eq!(run[0], "FROM gcr.io/distroless/cc-debian12:nonroot");
+        let copies: Vec<_> =
+            run.iter().filter(|line| line.starts_with("COPY") || line.starts_with("ADD")).collect();
+        assert_eq!(copies, [&format!("COPY --from=build /out/jobqueue-{name} {binary}")], "{name}");
+        assert!(!run.iter().any(|line| line.starts_with("RUN")), "{name}: there is no shell to run it");
+        assert!(run.contains(&format!("ENTRYPOINT [\"{binary}\"]")), "{name}");
+        let version = format!("ARG VERSION={}", env!("CARGO_PKG_VERSION"));
+        assert!(run.contains(&version), "{name}: the version of the workspace");
+        let label = format!("org.opencontainers.image.title=\"jobqueue-{name}\"");
+        assert!(run.iter().any(|line| line.starts_with("LABEL") && line.contains(&label)), "{name}");
+
+        let pod = &base().get("Deployment", &format!("jobqueue-{name}"))["spec"]["template"]["spec"];
+        let context = &pod["securityContext"];
+        assert!(run.contains(&format!("USER {}:{}", context["runAsUser"], context["runAsGroup"])), "{name}");
+        assert!(pod["containers"][0]["command"].is_null(), "{name}: the image knows its program");
+        let exposed: BTreeSet<_> = run
+            .iter()
+            .filter_map(|line| line.strip_prefix("EXPOSE "))
+            .flat_map(str::split_whitespace)
+            .collect();
+        let ports = list(&pod["containers"][0]["ports"]).iter().map(|port| port["containerPort"].to_string());
+        let ports: Vec<_> = ports.collect();
+        assert_eq!(exposed, ports.iter().map(String::as_str).collect(), "{name}");
+    }
+}
+
+#[test]
+fn nothing_gets_into_a_build_but_what_it_needs() {
+    let ignored = read(".dockerignore");
+    let lines: Vec<_> = ignored.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(lines[0], "*", "everything is left out but what is named");
+    let named: BTreeSet<_> = lines.iter().filter_map(|line| line.strip_prefix('!')).collect();
+    assert_eq!(named, [".sqlx", "Cargo.lock", "Cargo.toml", "crates", "migrations"].into());
+}
+
+fn compose() -> Value {
+    // YAML's merge keys are the business of Compose; here a service is what it says itself and what it merges.
+    parse(&read("compose.yaml")).swap_remove(0)
+}
+
+#[test]
+fn compose_runs_the_images_of_the_manifests_with_variables_that_they_read() {
+    let compose = compose();
+    let services = compose["services"].as_object().unwrap();
+    let mut ours = BTreeMap::new();
+    for (name, service) in services {
+        let image = text(&service["image"]);
+        let Some(binary) = image.split(':').next().filter(|image| image.starts_with("jobqueue-")) else {
+            continue;
+        };
+        assert_eq!(image.split_once(':').unwrap().1, env!("CARGO_PKG_VERSION"), "{name}");
+        let file = text(&service["build"]["dockerfile"]);
+        assert_eq!(file.strip_prefix("Dockerfile."), binary.strip_prefix("jobqueue-"), "{name}");
+        let known = variables(&command(binary));
+        for key in texts(&service["environment"]).into_keys() {
+            assert!(known.contains_key(&key), "{name}: {binary} does not read {key}");
+        }
+        ours.insert(name.as_str(), service);
+    }
+    assert_eq!(ours.keys().copied().collect::<Vec<_>>(), ["api", "migrate", "reaper", "worker"]);
+    assert_eq!(ours["worker"]["scale"], 2);
+    let postgres =
+        &base().get("StatefulSet", "postgres")["spec"]["template"]["spec"]["containers"][0]["image"];
+    assert_eq!(services["postgres"]["image"], *postgres);
+    for (name, service) in services {
+        for port in list(&service["ports"]) {
+            assert!(text(port).starts_with("127.0.0.1:"), "{name}: {port} is open to the network");
+        }
+    }
+}
+
+#[test]
+fn graces_in_compose_are_those_of_the_manifests() {
+    let compose = compose();
+    for name in NAMES {
+        let pod = &base().get("Deployment", &format!("jobqueue-{name}"))["spec"]["template"]["spec"];
+        let grace = format!("{}s", pod["terminationGracePeriodSeconds"]);
+        assert_eq!(compose["services"][name]["stop_grace_period"], grace.as_str(), "{name}");
+    }
+    let worker = texts(&compose["services"]["worker"]["environment"]);
+    let pod = &base().get("Deployment", "jobqueue-worker")["spec"]["template"]["spec"]["containers"][0];
+    for key in ["WORKER_SHUTDOWN_GRACE_SECONDS", "WORKER_POD_GRACE_SECONDS"] {
+        let wanted = list(&pod["env"]).iter().find(|entry| entry["name"] == key).unwrap();
+        assert_eq!(worker[key], text(&wanted["value"]), "{key}");
+    }
+}
+
+#[test]
+fn the_workers_of_compose_run_what_those_of_the_manifests_run() {
+    let handlers = texts(&base().get("ConfigMap", "jobqueue-worker-handlers")["data"]);
+    let table = |text: &str| -> Vec<String> {
+        text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).map(str::to_owned).collect()
+    };
+    assert_eq!(table(&read("compose/worker.toml")), table(&handlers["worker.toml"]));
+}
