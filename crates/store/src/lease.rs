@@ -1,5 +1,4 @@
-//! lease: takes runnable jobs for a worker. One statement finds, removes and grants them; a second fetches the bodies, which may
-//! happen after the commit, for bodies never change.
+//! lease: takes runnable jobs for a worker. One statement finds, removes and grants; a second fetches the bodies.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -43,7 +42,7 @@ pub struct Leased {
 }
 
 /// One granted row: up to 64 jobs of one queue.
-pub(crate) struct Grant {
+struct Grant {
     epoch: i64,
     token: Uuid,
     job_ids: Vec<Uuid>,
@@ -55,18 +54,30 @@ impl Store {
     /// Leases up to `limit` jobs: by queue in the order given, inside a queue by priority, inside a priority oldest first.
     /// A busy process may pass by a job that was put back, for a while (`low_water`).
     /// Jobs that expired while they waited are cancelled on the way and not returned.
-    ///
-    /// After an error jobs may be leased all the same; those leases lapse.
     pub async fn lease(&self, request: &LeaseRequest) -> Result<Vec<Leased>, StoreError> {
-        // one statement is a transaction: the way from a wake-up to the handler has no round trip to spare
-        let mut unit = self.one().await?;
-        let grants = self.grant(&mut unit, request).await?;
+        let mut unit = self.begin().await?;
+        let leased = self.lease_in(&mut unit, request).await?;
         unit.commit().await?;
-        self.leased(grants).await
+        Ok(leased)
+    }
+
+    /// The same inside a transaction of the caller.
+    pub(crate) async fn lease_in(
+        &self,
+        unit: &mut Unit,
+        request: &LeaseRequest,
+    ) -> Result<Vec<Leased>, StoreError> {
+        let grants = self.grant(unit, request).await?;
+        if grants.is_empty() {
+            return Ok(vec![]);
+        }
+        let (leased, stillborn) = self.bodies(unit, grants).await?;
+        Self::settle_unbegun(unit, stillborn).await?;
+        Ok(leased)
     }
 
     /// Takes jobs out of their lanes and writes down who holds them.
-    pub(crate) async fn grant(
+    async fn grant(
         &self,
         unit: &mut Unit,
         request: &LeaseRequest,
@@ -145,22 +156,6 @@ impl Store {
         let jobs = jobs.map(|(lane, id)| (*lane, JobId::from_uuid(*id)));
         self.low_water.looked(kinds, look, began.elapsed(), jobs);
         Ok(grants)
-    }
-
-    /// The jobs of committed grants. Those that must not start are ended here.
-    pub(crate) async fn leased(&self, grants: Vec<Grant>) -> Result<Vec<Leased>, StoreError> {
-        if grants.is_empty() {
-            return Ok(vec![]);
-        }
-        let mut unit = self.one().await?;
-        let (leased, stillborn) = self.bodies(&mut unit, grants).await?;
-        unit.commit().await?;
-        if !stillborn.is_empty() {
-            let mut unit = self.begin().await?;
-            Self::settle_unbegun(&mut unit, stillborn).await?;
-            unit.commit().await?;
-        }
-        Ok(leased)
     }
 
     /// The granted jobs in the order of the grants, and the ends of those that must not start: expired while they waited, or

@@ -36,7 +36,8 @@ impl Store {
     /// registered, or whose own time is up.
     ///
     /// Does nothing until the database has been up for `hold_off`: after an outage every worker looks dead, and all that was
-    /// running would run twice. Safe in many processes at once.
+    /// running would run twice. A worker that may be silent for longer is waited for as long. Zero switches this off. Safe in many
+    /// processes at once.
     pub async fn reclaim(&self, hold_off: Duration, limit: u32) -> Result<Reclaimed, StoreError> {
         on_collision(|| self.reclaim_once(hold_off, limit)).await
     }
@@ -73,7 +74,8 @@ impl Store {
             WHERE (l.expires_at < jobqueue.now()
                    OR l.worker_id IS NOT NULL
                       AND (w.id IS NULL OR w.beat_at < jobqueue.now() - w.stale_ms * interval '1 ms'))
-              AND clock_timestamp() > pg_postmaster_start_time() + $1::bigint * interval '1 ms'
+              AND ($1::bigint = 0 OR clock_timestamp() > pg_postmaster_start_time()
+                                                 + greatest($1, coalesce(w.stale_ms, 0)) * interval '1 ms')
             ORDER BY l.epoch LIMIT $2 FOR UPDATE OF l SKIP LOCKED",
             to_ms(hold_off),
             i64::from(limit),

@@ -54,9 +54,9 @@ impl Store {
     ) -> Result<(Vec<Settled>, Vec<Leased>), StoreError> {
         let mut unit = self.begin().await?;
         let settled = Self::settle_in(&mut unit, ends).await?;
-        let grants = self.grant(&mut unit, request).await?;
+        let leased = self.lease_in(&mut unit, request).await?;
         unit.commit().await?;
-        Ok((settled, self.leased(grants).await?))
+        Ok((settled, leased))
     }
 
     pub(crate) async fn settle_in(

@@ -20,13 +20,12 @@ static BUILT: Once = Once::new();
 
 /// Crashes are noticed in about three seconds instead of thirty. A heartbeat may still be several times late, for a busy
 /// machine must not look like a dead worker.
-const QUICK: [(&str, &str); 9] = [
+const QUICK: [(&str, &str); 8] = [
     ("WORKER_HEARTBEAT_INTERVAL_SECONDS", "0.4"),
     ("WORKER_STALE_AFTER_SECONDS", "3"),
     ("WORKER_LEASE_DURATION_SECONDS", "6"),
     ("WORKER_POLL_INTERVAL_SECONDS", "0.25"),
     ("WORKER_CANCEL_GRACE_SECONDS", "1"),
-    ("REAPER_STALE_AFTER_SECONDS", "3"),
     ("REAPER_HOLD_OFF_SECONDS", "3"),
     ("REAPER_RECLAIM_INTERVAL_SECONDS", "0.25"),
     ("REAPER_CENSUS_INTERVAL_SECONDS", "0.5"),

@@ -25,7 +25,6 @@ async fn a_crash_of_postgres_loses_nothing_and_repeats_little() {
         .await
         .with("WORKER_STALE_AFTER_SECONDS", "12")
         .with("WORKER_LEASE_DURATION_SECONDS", "20")
-        .with("REAPER_STALE_AFTER_SECONDS", "12")
         .with("REAPER_HOLD_OFF_SECONDS", "12")
         .with("DATABASE_CONNECT_TIMEOUT_SECONDS", "1");
     let (mut api, mut reaper, mut first, mut second) = tokio::join!(
