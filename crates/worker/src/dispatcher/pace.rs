@@ -53,14 +53,14 @@ impl Pace {
         });
     }
 
-    /// Jobs to lease beyond the free slots: as many as `slots` can start within 50 ms, at most `batch`; none while jobs are
-    /// slow or nothing is known. The mean knows only jobs that ended, so one that has not for so long counts as slow too.
+    /// Jobs to lease beyond the free slots: as many as `slots` can start within 50 ms, at most two batches, so that one runs
+    /// while the next is fetched; none while jobs are slow or nothing is known. The mean knows only jobs that ended, so one that has not for so long counts as slow too.
     pub(super) fn prefetch(&self, slots: usize, batch: usize, now: Instant) -> usize {
         let stuck = self.started.first_key_value().is_some_and(|(_, began)| now > *began + AHEAD);
         match self.mean {
             Some(mean) if mean < AHEAD && !stuck => {
                 let turns = AHEAD.as_nanos() / mean.as_nanos().max(1);
-                usize::try_from(turns).unwrap_or(usize::MAX).saturating_mul(slots).min(batch)
+                usize::try_from(turns).unwrap_or(usize::MAX).saturating_mul(slots).min(batch.saturating_mul(2))
             }
             _ => 0,
         }
@@ -77,7 +77,7 @@ mod tests {
         assert_eq!(pace.prefetch(10, 100, now), 0, "nothing is known");
         pace.took(Duration::from_millis(10));
         assert_eq!(pace.prefetch(10, 100, now), 50);
-        assert_eq!(pace.prefetch(10, 20, now), 20, "never more than a batch");
+        assert_eq!(pace.prefetch(10, 20, now), 40, "never more than two batches");
         for _ in 0..100 {
             pace.took(Duration::from_secs(1));
         }
@@ -85,7 +85,7 @@ mod tests {
         for _ in 0..200 {
             pace.took(Duration::ZERO);
         }
-        assert_eq!(pace.prefetch(10, 100, now), 100);
+        assert_eq!(pace.prefetch(10, 100, now), 200);
     }
 
     #[test]
@@ -95,14 +95,14 @@ mod tests {
         pace.ended(short, Some(Duration::from_millis(1)));
         let long = pace.started(now);
         let young = pace.started(now + AHEAD);
-        assert_eq!((pace.active(), pace.prefetch(10, 20, now + AHEAD)), (2, 20));
+        assert_eq!((pace.active(), pace.prefetch(10, 20, now + AHEAD)), (2, 40));
         let later = now + AHEAD + Duration::from_millis(1);
         assert_eq!(pace.prefetch(10, 20, later), 0, "the oldest runs for too long");
         pace.ended(long, None);
-        assert_eq!(pace.prefetch(10, 20, later), 20, "and has ended");
+        assert_eq!(pace.prefetch(10, 20, later), 40, "and has ended");
         pace.forget();
         assert_eq!(pace.prefetch(10, 20, later), 0, "what was prefetched had to go back");
         pace.ended(young, Some(Duration::from_millis(1)));
-        assert_eq!((pace.active(), pace.prefetch(10, 20, later)), (0, 20));
+        assert_eq!((pace.active(), pace.prefetch(10, 20, later)), (0, 40));
     }
 }
