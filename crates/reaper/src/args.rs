@@ -44,7 +44,7 @@ pub struct DutyArgs {
     pub reclaim_interval: Duration,
 
     /// After an outage of the database nothing is reclaimed for this long: every worker looks dead then, and all running jobs
-    /// would run twice. At least the workers' WORKER_STALE_AFTER_SECONDS.
+    /// would run twice. A worker that may be silent for longer (WORKER_STALE_AFTER_SECONDS) is waited for as long; 0 switches it off.
     #[arg(long = "hold-off-seconds", env = "REAPER_HOLD_OFF_SECONDS", default_value = "30", value_name = "SECONDS",
           value_parser = Seconds::parse_duration)]
     pub hold_off: Duration,

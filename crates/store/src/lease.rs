@@ -77,11 +77,7 @@ impl Store {
     }
 
     /// Takes jobs out of their lanes and writes down who holds them.
-    async fn grant(
-        &self,
-        unit: &mut Unit,
-        request: &LeaseRequest,
-    ) -> Result<Vec<Grant>, StoreError> {
+    async fn grant(&self, unit: &mut Unit, request: &LeaseRequest) -> Result<Vec<Grant>, StoreError> {
         let kinds =
             if request.kinds.is_empty() { None } else { Some(self.kinds(unit, &request.kinds).await?) };
         let look = self.low_water.look(kinds.as_deref());

@@ -75,8 +75,8 @@ pub struct WorkerArgs {
     pub heartbeat_interval: Duration,
 
     /// The silence after which the reaper takes this worker for dead and gives its jobs to others; at least two
-    /// heartbeats. A worker that reaches no database for almost as long starts nothing new; what runs goes on until the database says that its
-    /// lease is gone.
+    /// heartbeats. A worker that reaches no database for almost as long starts nothing new; what runs goes on until the
+    /// database says that its lease is gone.
     #[arg(long = "stale-after-seconds", env = "WORKER_STALE_AFTER_SECONDS", default_value = "30", value_name = "SECONDS",
           value_parser = Seconds::parse_duration)]
     pub stale_after: Duration,

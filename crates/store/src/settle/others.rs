@@ -1,6 +1,6 @@
 //! Every other end of an attempt: back to the queue, later, or final without success.
 
-use jobqueue_core::Settlement;
+use jobqueue_core::{Ended, Settlement};
 
 use super::{AttemptEnd, Held, Taken, status_after};
 use crate::connect::Unit;
@@ -36,22 +36,22 @@ impl Columns {
             };
             columns.delays.push(delay.map_or(0, to_ms));
             columns.errors.push(failure.and_then(failure_text));
-            columns.endeds.push(ended(settlement).filter(|_| begun));
+            columns.endeds.push(ended(settlement).filter(|_| begun).map(Ended::as_str));
         }
         columns
     }
 }
 
-/// The word of `attempt.ended`; a completed attempt is told by the outcome alone.
-fn ended(settlement: &Settlement) -> Option<&'static str> {
+/// What is written down of the attempt; a completed one is told by the outcome alone.
+fn ended(settlement: &Settlement) -> Option<Ended> {
     match settlement {
         Settlement::Complete { .. } => None,
-        Settlement::Fail { .. } => Some("failed"),
-        Settlement::Cancel { .. } => Some("cancelled"),
-        Settlement::RetryAfter { .. } => Some("retried"),
-        Settlement::Snooze { .. } => Some("snoozed"),
-        Settlement::Requeue { failure: None } => Some("released"),
-        Settlement::Requeue { failure: Some(_) } => Some("lost"),
+        Settlement::Fail { .. } => Some(Ended::Failed),
+        Settlement::Cancel { .. } => Some(Ended::Cancelled),
+        Settlement::RetryAfter { .. } => Some(Ended::Retried),
+        Settlement::Snooze { .. } => Some(Ended::Snoozed),
+        Settlement::Requeue { failure: None } => Some(Ended::Released),
+        Settlement::Requeue { failure: Some(_) } => Some(Ended::Lost),
     }
 }
 

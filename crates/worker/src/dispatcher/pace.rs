@@ -54,13 +54,17 @@ impl Pace {
     }
 
     /// Jobs to lease beyond the free slots: as many as `slots` can start within 50 ms, at most two batches, so that one runs
-    /// while the next is fetched; none while jobs are slow or nothing is known. The mean knows only jobs that ended, so one that has not for so long counts as slow too.
+    /// while the next is fetched; none while jobs are slow or nothing is known. The mean knows only jobs that ended, so one
+    /// that has not for so long counts as slow too.
     pub(super) fn prefetch(&self, slots: usize, batch: usize, now: Instant) -> usize {
         let stuck = self.started.first_key_value().is_some_and(|(_, began)| now > *began + AHEAD);
         match self.mean {
             Some(mean) if mean < AHEAD && !stuck => {
                 let turns = AHEAD.as_nanos() / mean.as_nanos().max(1);
-                usize::try_from(turns).unwrap_or(usize::MAX).saturating_mul(slots).min(batch.saturating_mul(2))
+                usize::try_from(turns)
+                    .unwrap_or(usize::MAX)
+                    .saturating_mul(slots)
+                    .min(batch.saturating_mul(2))
             }
             _ => 0,
         }
