@@ -86,7 +86,7 @@ fn over_time(figures: &[Figure], path: &Path) -> anyhow::Result<()> {
     for (figure, colour) in lines.into_iter().zip(COLOURS.into_iter().cycle()) {
         chart
             .draw_series(LineSeries::new(figure.series.iter().copied(), colour.stroke_width(2)))?
-            .label(figure.scenario.clone())
+            .label(format!("{}, {}", figure.scenario, figure.what))
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
     }
     chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(BLACK).draw()?;

@@ -15,6 +15,13 @@ pub(crate) async fn looked(url: &str, statement: &str) {
     eventually(HANG, statement, async || waiting(url, &state, 1)).await;
 }
 
+/// Waits until a worker's request has looked for jobs: in these tests nothing else ends a transaction as the last thing that its
+/// connection does.
+async fn looked_for_jobs(url: &str) {
+    let ended = async || waiting(url, "state = 'idle' AND query = 'COMMIT'", 1);
+    eventually(HANG, "a look for jobs", ended).await;
+}
+
 #[tokio::test]
 async fn a_waiting_reader_hears_of_the_end() {
     let api = Api::start().await;
@@ -46,7 +53,7 @@ async fn a_waiting_worker_gets_the_job_when_it_comes() {
     let api = Api::start().await;
     let body = json!({ "queues": ["q"], "wait": 30 });
     let submit = async {
-        looked(api.db.url(), "store.lease").await;
+        looked_for_jobs(api.db.url()).await;
         api.enqueue_in("q").await
     };
     let (answer, id) = tokio::join!(api.post("/v1/leases", &body), submit);
@@ -61,7 +68,7 @@ async fn a_worker_that_went_away_while_it_waited_takes_no_job_along() {
     let body = json!({ "queues": ["q"], "wait": 30 });
     tokio::select! {
         answers = join_all((0..5).map(|_| api.post("/v1/leases", &body))) => panic!("there is no job yet: {answers:?}"),
-        () = looked(api.db.url(), "store.lease") => {}
+        () = looked_for_jobs(api.db.url()) => {}
     }
     let id = api.enqueue_in("q").await;
     let lease =
@@ -90,7 +97,7 @@ async fn the_shutdown_ends_the_waiting_early_and_finishes_what_is_in_flight() {
     let (job, work) = (format!("/v1/jobs/{id}?wait=60"), json!({ "queues": ["none"], "wait": 30 }));
     let down = async {
         looked(api.db.url(), "store.not_live").await;
-        looked(api.db.url(), "store.lease").await;
+        looked_for_jobs(api.db.url()).await;
         api.shutdown.begin();
     };
     let (job, work, ()) = tokio::join!(api.get(&job), api.post("/v1/leases", &work), down);

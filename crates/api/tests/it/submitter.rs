@@ -48,6 +48,8 @@ async fn readers_that_walk_far_neither_starve_submissions_nor_walk_for_ever() {
     let api = Api::start().await;
     api.enqueue(json!({ "kind": "k", "queue": "q" })).await;
     let mut holder = Holder::lock(api.db.url(), "jobqueue.outcome");
+    let locked = async || waiting(api.db.url(), "state = 'idle in transaction' AND query LIKE 'LOCK%'", 1);
+    eventually(HANG, "the table is locked", locked).await;
     let enough = AtomicBool::new(false);
     let reader = async || {
         let mut refused = Vec::new();
