@@ -48,6 +48,7 @@ async fn sigterm_lets_running_programs_finish_and_gives_the_rest_back() {
     bench.reaches(short, Status::Running).await;
     bench.reaches(long, Status::Running).await;
     process.signal(Signal::TERM);
+    process.wait_for_line("the drain", |line| line.contains("draining"), SOON).await;
     let late = bench.enqueue("sleep", "{}").await;
     assert_eq!(get(admin, "/ready").await.0, 503, "not ready while it drains");
     assert_eq!(get(admin, "/health").await.0, 200);
