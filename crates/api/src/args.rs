@@ -10,6 +10,7 @@ use jobqueue_core::Limits;
 use jobqueue_runtime::{AdminArgs, ConfigError, DatabaseArgs, HttpLimits, Seconds, TelemetryArgs};
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::problem::refuse;
 use crate::state::Settings;
 
 /// Shortest key that is accepted: 32 characters of base64 are 192 random bits.
@@ -223,6 +224,7 @@ impl ApiArgs {
         HttpLimits {
             max_connections: to_usize(self.api_max_connections),
             pre_stop_delay: self.api_pre_stop_delay.unwrap_or_default(),
+            refuse,
             ..HttpLimits::default()
         }
     }

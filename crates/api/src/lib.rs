@@ -30,6 +30,7 @@ use tokio::net::TcpListener;
 use crate::args::{ApiArgs, MigrateArgs};
 
 pub use probe::probe;
+pub use problem::refuse;
 pub use router::{Access, Route, Scope, router, table};
 pub use state::{ApiState, Settings};
 pub use wait::wait;

@@ -8,7 +8,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use crate::router::{Access, table};
+use crate::router::{Access, ENQUEUES, table};
 use crate::routes::{health, jobs, leases, metrics, openapi, queues, stats};
 use crate::wire::problem::ProblemView;
 
@@ -50,9 +50,6 @@ pub fn text() -> String {
     text
 }
 
-/// The routes on which an idempotency key is remembered.
-const ENQUEUES: [&str; 2] = ["/v1/jobs", "/v1/jobs/batch"];
-
 /// Says of every route which key it needs and that it can be refused.
 struct KeysAndProblems;
 
@@ -82,15 +79,17 @@ impl Modify for KeysAndProblems {
 }
 
 /// Every POST takes the header.
-fn idempotency_key(operation: &mut Operation, replays: bool) {
-    let description = if replays {
-        "1 to 255 visible ASCII characters. The same key with the same body is answered as the first time, with the \
-         header `Idempotent-Replayed: true`; with another body it is refused (422). Kept for a day at least."
-    } else {
-        "1 to 255 visible ASCII characters. Checked for its form and otherwise not used here: a repeated request is carried \
-         out again. Cancel and promote of one job, pause, resume, heartbeat and settle lead to the same state however \
-         often they come; retry, the bulk verbs, purge and acquire do not."
-    };
+fn idempotency_key(operation: &mut Operation, with_effect: bool) {
+    let mut description = "1 to 255 visible ASCII characters. The same key with the same body is answered as the first time, \
+                           with the header `Idempotent-Replayed: true`; with another body it is refused (422). Kept for a \
+                           day at least; a refused request leaves its key free."
+        .to_owned();
+    if !with_effect {
+        description.push_str(
+            " While the first request is still being carried out, the key is in use (409). If the server dies in between, \
+             the request is carried out again two minutes later.",
+        );
+    }
     let parameter = ParameterBuilder::new()
         .name("Idempotency-Key")
         .parameter_in(ParameterIn::Header)

@@ -9,6 +9,11 @@ use jobqueue_core::FieldError;
 use jobqueue_store::StoreError;
 use serde_json::{Map, Value, json};
 
+use crate::middleware::request_id::{self, X_REQUEST_ID};
+
+/// The media type of every refusal.
+const PROBLEM_JSON: &str = "application/problem+json";
+
 /// What went wrong, by the word that clients may rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -32,6 +37,7 @@ pub(crate) enum Kind {
     InvalidBody,
     FilterTooBroad,
     IdempotencyKeyReused,
+    IdempotencyKeyInUse,
     HeaderTooLarge,
     TooBusy,
     Internal,
@@ -60,7 +66,7 @@ impl Kind {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The path does not have this method")
             }
             Self::RequestTimeout => {
-                (StatusCode::REQUEST_TIMEOUT, "request-timeout", "The body came too slowly")
+                (StatusCode::REQUEST_TIMEOUT, "request-timeout", "The request came too slowly")
             }
             Self::WrongStatus => {
                 (StatusCode::CONFLICT, "wrong-status", "The job's status does not allow this")
@@ -86,6 +92,11 @@ impl Kind {
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency-key-reused",
                 "The Idempotency-Key belongs to another request",
+            ),
+            Self::IdempotencyKeyInUse => (
+                StatusCode::CONFLICT,
+                "idempotency-key-in-use",
+                "The request with this Idempotency-Key is still under way",
             ),
             Self::HeaderTooLarge => (
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -145,7 +156,7 @@ impl Problem {
     /// A refusal with a sentence for its reader.
     pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
         let headers = match kind {
-            Kind::TooBusy => vec![(RETRY_AFTER, HeaderValue::from_static("1"))],
+            Kind::TooBusy | Kind::IdempotencyKeyInUse => vec![(RETRY_AFTER, HeaderValue::from_static("1"))],
             Kind::Unavailable => vec![(RETRY_AFTER, HeaderValue::from_static("2"))],
             _ => vec![],
         };
@@ -174,6 +185,14 @@ impl Problem {
     /// There is no job with this id.
     pub(crate) fn no_job() -> Self {
         Self::new(Kind::NotFound, "there is no job with this id; it never existed or its retention ended")
+    }
+
+    /// The key came with another request before.
+    pub(crate) fn key_reused() -> Self {
+        Self::new(
+            Kind::IdempotencyKeyReused,
+            "an earlier request with this Idempotency-Key had another body; use a new key for a new request",
+        )
     }
 
     /// The process goes down.
@@ -268,6 +287,23 @@ impl IntoResponse for Problem {
     }
 }
 
+/// The answer to bytes that never became a request; for [`HttpLimits::refuse`](jobqueue_runtime::HttpLimits).
+pub fn refuse(status: StatusCode) -> Response<String> {
+    let detail = match status {
+        StatusCode::REQUEST_TIMEOUT => "the header of a request must arrive within seconds",
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "send fewer or shorter headers, or a shorter path",
+        _ => "these bytes are no HTTP/1.1 request",
+    };
+    let problem = Problem::new(Kind::of_status(status), detail);
+    let id = request_id::fresh();
+    let text = problem.to_json(id.to_str().ok()).to_string();
+    let mut response = Response::new(text);
+    *response.status_mut() = problem.kind().status();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+    response.headers_mut().insert(X_REQUEST_ID, id);
+    response
+}
+
 /// Writes the document into a refused response, ours or the framework's own.
 pub(crate) fn finish(mut response: Response, request_id: &str) -> Response {
     let status = response.status();
@@ -283,7 +319,7 @@ pub(crate) fn finish(mut response: Response, request_id: &str) -> Response {
     let (mut parts, _) = response.into_parts();
     parts.status = problem.kind().status();
     parts.headers.remove(CONTENT_LENGTH);
-    parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
     parts.extensions.insert(problem);
     Response::from_parts(parts, Body::from(text))
 }

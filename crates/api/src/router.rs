@@ -8,6 +8,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::middleware::auth::{self, Gate};
 use crate::middleware::observe::observe;
+use crate::middleware::replay::replay;
 use crate::problem::{Kind, Problem};
 use crate::routes::{health, jobs, leases, metrics, openapi, queues, stats};
 use crate::state::ApiState;
@@ -117,10 +118,19 @@ pub fn table() -> Vec<Route> {
     table
 }
 
+/// The routes that store their idempotency key in the transaction of their effect. For every other POST the middleware
+/// remembers it.
+pub(crate) const ENQUEUES: [&str; 2] = ["/v1/jobs", "/v1/jobs/batch"];
+
 /// The whole API, for the accept loop, a test or a program that embeds it.
 pub fn router(state: ApiState) -> Router {
     let mut router = Router::new();
-    for Route { path, access, handler, .. } in table() {
+    for Route { method, path, access, handler } in table() {
+        let handler = if method == "POST" && !ENQUEUES.contains(&path) {
+            handler.route_layer(from_fn_with_state(state.clone(), replay))
+        } else {
+            handler
+        };
         let handler = match access {
             Access::Public => handler,
             Access::Needs(scope) => {

@@ -1,4 +1,4 @@
-//! What every route shares. Owns the parts and the one door to the store; never a decision.
+//! What every route shares. Owns the parts and the doors to the store; never a decision.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -24,7 +24,8 @@ use crate::submitter::Submitter;
 /// The longest that a request waits for the store; below the 30 s within which every request is answered.
 const CALL_LIMIT: Duration = Duration::from_secs(25);
 
-/// Connections that submissions have to themselves, out of those of the process: one for each of their flushers.
+/// Connections that submissions have to themselves, out of those of the process: as many as there are flushers; batches
+/// share them.
 const SUBMITTERS: u32 = 4;
 
 /// What the API grants and demands; see [`args::ApiArgs`](crate::args::ApiArgs) for the meanings.
@@ -63,6 +64,7 @@ pub struct ApiState(Arc<Parts>);
 #[derive(Debug)]
 pub struct Parts {
     store: Store,
+    submitting: Store,
     pub(crate) shutdown: Shutdown,
     pub(crate) limits: Limits,
     pub(crate) root_key: RootKey,
@@ -122,6 +124,7 @@ impl ApiState {
             long_polls: Arc::new(Semaphore::new(settings.max_long_polls.min(Semaphore::MAX_PERMITS))),
             readiness: readiness(&store),
             store,
+            submitting,
         };
         Ok(Self(Arc::new(parts)))
     }
@@ -131,15 +134,32 @@ impl ApiState {
         &self.readiness
     }
 
-    /// The one door to the store. The call runs in a task of its own, because a client that disconnects drops the
-    /// request's future, and a transaction must not be dropped half-way.
+    /// The door to the store. The call runs in a task of its own, because a client that disconnects drops the request's
+    /// future, and a transaction must not be dropped half-way.
     pub(crate) async fn store<T, F, Fut>(&self, call: F) -> Result<T, Problem>
     where
         F: FnOnce(Store) -> Fut,
         Fut: Future<Output = Result<T, StoreError>> + Send + 'static,
         T: Send + 'static,
     {
-        let running = self.shutdown.spawn_contained(call(self.store.clone()).in_current_span());
+        self.answer(call(self.store.clone())).await
+    }
+
+    /// The same for what belongs to a submission: it never waits for a connection that readers hold.
+    pub(crate) async fn submitting<T, F, Fut>(&self, call: F) -> Result<T, Problem>
+    where
+        F: FnOnce(Store) -> Fut,
+        Fut: Future<Output = Result<T, StoreError>> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.answer(call(self.submitting.clone())).await
+    }
+
+    async fn answer<T: Send + 'static>(
+        &self,
+        call: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let running = self.shutdown.spawn_contained(call.in_current_span());
         match tokio::time::timeout(CALL_LIMIT, running).await {
             Ok(Ok(answer)) => answer.map_err(Problem::from),
             Ok(Err(_panicked)) => Err(Problem::internal()),

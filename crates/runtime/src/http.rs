@@ -2,16 +2,19 @@
 //! route, never a request's meaning.
 //!
 //! It stands in for `axum::serve`, which has no header deadline, no idle limit and no connection cap. Malformed HTTP is
-//! answered here, before any route: 400, and 431 for a header over [`HttpLimits::max_header_bytes`].
+//! answered here, before any route, in the words of [`HttpLimits::refuse`]: 400, 431 for a header over
+//! [`HttpLimits::max_header_bytes`], 408 for one that came too slowly.
 //!
 //! **A handler is dropped when its client disconnects**, at whichever `.await` it stands. A store call must not be cut
 //! there: run it with [`Shutdown::spawn_contained`] and await the handle.
 
 mod connection;
 mod deadline;
+mod refusal;
 
 use crate::shutdown::Shutdown;
 use axum::Router;
+use axum::http::{Response, StatusCode};
 use connection::{Connection, Ending};
 use std::io;
 use std::net::SocketAddr;
@@ -30,7 +33,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// What one listener grants its clients.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpLimits {
-    /// From the first byte of a request (or the connect) to the end of its header; then the connection is closed.
+    /// From the first byte of a request (or the connect) to the end of its header; then the connection is closed, after a
+    /// 408 if the header had begun.
     pub header_read: Duration,
     /// How long a keep-alive connection may stay silent. Keep it above the idle limit of the load balancer in front, or
     /// that one sends requests into closing connections.
@@ -44,6 +48,9 @@ pub struct HttpLimits {
     /// How long to go on accepting after the soft shutdown began, so that a load balancer learns about it first.
     /// Answers carry `Connection: close` meanwhile.
     pub pre_stop_delay: Duration,
+    /// What to answer with this status to bytes that never became a request. Length, date and `Connection: close` are
+    /// added.
+    pub refuse: fn(StatusCode) -> Response<String>,
 }
 
 impl Default for HttpLimits {
@@ -55,6 +62,7 @@ impl Default for HttpLimits {
             max_header_bytes: 32 * 1024,
             max_connections: 4_096,
             pre_stop_delay: Duration::ZERO,
+            refuse: refusal::plain,
         }
     }
 }

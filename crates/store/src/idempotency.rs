@@ -1,17 +1,20 @@
 //! Idempotency keys: the same key with the same request is answered again, with another request it is refused.
 //!
-//! The key's row is written in the transaction of the effect, so it exists exactly when the effect does. A repeated key
-//! commits a small write before it is answered: with a synchronous standby the answer then waits for it (reliability I1).
+//! For submissions the key's row is written in the transaction of the effect, so it exists exactly when the effect does.
+//! For every other request it is claimed before the effect and gets its answer after it ([`Store::claim_key`]).
+//! A repeated key commits a small write before it is answered: with a synchronous standby the answer then waits for it
+//! (reliability I1).
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use jobqueue_core::unique::digest;
 
-use crate::connect::Unit;
+use crate::connect::{Store, Unit};
 use crate::error::StoreError;
 
 /// A client's key for one request.
@@ -106,4 +109,95 @@ pub(crate) async fn record<A: Serialize>(unit: &mut Unit, answers: &[(Uuid, A)])
 pub(crate) async fn forget(unit: &mut Unit, keys: &[Uuid]) -> Result<(), StoreError> {
     sqlx::query!("DELETE FROM jobqueue.idempotency WHERE key = ANY ($1)", keys).execute(&mut **unit).await?;
     Ok(())
+}
+
+/// A key whose request is under way, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyClaim {
+    key: Uuid,
+    since: DateTime<Utc>,
+}
+
+/// What a request with a key finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyState {
+    /// Nobody had it: carry the request out, then keep its answer or free the key.
+    Ours(KeyClaim),
+    /// The same request was carried out; this JSON was kept of its answer.
+    Answered(String),
+    /// The same request is being carried out, or whoever did so died less than two minutes ago.
+    UnderWay,
+    /// The key belongs to another request.
+    Reused,
+}
+
+impl Store {
+    /// Claims a key for a request that cannot store it in the transaction of its effect. The claim of a process that died
+    /// is void after two minutes, four times the longest request; then the request is carried out again.
+    pub async fn claim_key(&self, idempotency: Idempotency) -> Result<KeyState, StoreError> {
+        let Idempotency { key, fingerprint } = idempotency;
+        let mut unit = self.one().await?;
+        let ours = sqlx::query_scalar!(
+            "-- store.idempotency.claim_key
+            INSERT INTO jobqueue.idempotency AS i (key, fingerprint, answer, created_at)
+            VALUES ($1, $2, 'null', jobqueue.now())
+            ON CONFLICT (key) DO UPDATE SET created_at = excluded.created_at
+            WHERE i.fingerprint = excluded.fingerprint AND i.answer::text = 'null'
+                AND i.created_at < excluded.created_at - interval '2 minutes'
+            RETURNING created_at",
+            key,
+            fingerprint,
+        )
+        .fetch_optional(&mut *unit)
+        .await?;
+        unit.commit().await?;
+        if let Some(since) = ours {
+            return Ok(KeyState::Ours(KeyClaim { key, since }));
+        }
+        let mut unit = self.one().await?;
+        let held = sqlx::query!(
+            r#"-- store.idempotency.answer_of
+            UPDATE jobqueue.idempotency SET created_at = created_at WHERE key = $1
+            RETURNING fingerprint, answer::text AS "answer!""#,
+            key,
+        )
+        .fetch_optional(&mut *unit)
+        .await?;
+        unit.commit().await?;
+        Ok(match held {
+            Some(held) if held.fingerprint != fingerprint => KeyState::Reused,
+            Some(held) if held.answer != "null" => KeyState::Answered(held.answer),
+            // Freed between the two statements: whoever asks again gets it.
+            Some(_) | None => KeyState::UnderWay,
+        })
+    }
+
+    /// Keeps a request's answer, some JSON, unless its claim has become void.
+    pub async fn keep_answer(&self, claim: KeyClaim, answer: &str) -> Result<(), StoreError> {
+        let mut unit = self.one().await?;
+        sqlx::query!(
+            "-- store.idempotency.keep_answer
+            UPDATE jobqueue.idempotency SET answer = $3::text::json WHERE key = $1 AND created_at = $2",
+            claim.key,
+            claim.since,
+            answer,
+        )
+        .execute(&mut *unit)
+        .await?;
+        unit.commit().await
+    }
+
+    /// Frees the key of a request that was refused.
+    pub async fn free_key(&self, claim: KeyClaim) -> Result<(), StoreError> {
+        let mut unit = self.one().await?;
+        sqlx::query!(
+            "-- store.idempotency.free_key
+            DELETE FROM jobqueue.idempotency WHERE key = $1 AND created_at = $2",
+            claim.key,
+            claim.since,
+        )
+        .execute(&mut *unit)
+        .await?;
+        unit.commit().await
+    }
 }

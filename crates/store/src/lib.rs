@@ -39,7 +39,7 @@ pub use connect::{Pooler, Store, StoreOptions};
 pub use enqueue::{Accepted, Answer, Submission};
 pub use error::StoreError;
 pub use heartbeat::{Beat, Extended, WorkerEntry};
-pub use idempotency::Idempotency;
+pub use idempotency::{Idempotency, KeyClaim, KeyState};
 pub use inspect::{AttemptRecord, Event};
 pub use lease::{LeaseRequest, Leased};
 pub use list::{JobFilter, Page};

@@ -97,6 +97,9 @@ impl Binary {
     }
 }
 
+/// How long the output of a program that has ended may still come.
+const LAST_LINES: Duration = Duration::from_secs(5);
+
 /// A running program and everything it said. Dropping it kills it.
 #[derive(Debug)]
 pub struct Process {
@@ -166,11 +169,14 @@ impl Process {
         self.child.try_wait().expect("look at the process").is_none()
     }
 
-    /// Waits for its end. Panics with the whole output when `limit` has passed.
+    /// Waits for its end and for its last lines. Panics with the whole output when `limit` has passed.
     pub async fn wait_exit(&mut self, limit: Duration) -> ExitStatus {
         let deadline = Instant::now() + limit;
         loop {
             if let Some(status) = self.child.try_wait().expect("look at the process") {
+                let mut news = self.output.news.subscribe();
+                // A child of its own may hold an end open for longer than anybody wants to wait.
+                let _held_open = timeout(LAST_LINES, news.wait_for(|news| news.open_ends == 0)).await;
                 return status;
             }
             let late = Instant::now() >= deadline;

@@ -10,9 +10,8 @@ use crate::state::ApiState;
 /// Longest key, in characters.
 const MAX_CHARS: usize = 255;
 
-/// The client's key for this request, if it gave one. Every POST takes it. The two that enqueue answer a repeated one as
-/// before; the others only check its form and remember nothing. Of those, cancel and promote of one job, pause, resume,
-/// heartbeat and settle are idempotent by the state they lead to; retry, the bulk verbs, purge and acquire are not.
+/// The client's key for this request, if it gave one. Every POST takes it: those that enqueue store it in the transaction
+/// of the effect, for the others [`replay`](crate::middleware::replay) claims it before and keeps the answer after it.
 #[derive(Debug)]
 pub(crate) struct IdempotencyKey(Option<String>);
 
@@ -35,6 +34,11 @@ impl FromRequestParts<ApiState> for IdempotencyKey {
 }
 
 impl IdempotencyKey {
+    /// Whether there is one.
+    pub(crate) fn is_given(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// The key with what it is for. Keys of different callers and routes never meet.
     pub(crate) fn of(self, route: &str, caller: &str, body: &str) -> Option<Idempotency> {
         self.0.map(|key| Idempotency::new(&format!("{caller} {route}"), &key, body))

@@ -52,12 +52,7 @@ impl<T: Wire> FromRequest<ApiState> for JsonBody<T> {
 
     async fn from_request(request: Request, state: &ApiState) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let (text, room) = if declares(&parts.headers).is_some_and(|length| length > T::MAX_BYTES) {
-            drain(body).await;
-            return Err(too_large(T::MAX_BYTES));
-        } else {
-            read(body, T::MAX_BYTES, state).await?
-        };
+        let (text, room) = read(&parts.headers, body, T::MAX_BYTES, state).await?;
         let absent = text.is_empty() && !parts.headers.contains_key(CONTENT_TYPE);
         if let Some(value) = T::absent().filter(|_| absent) {
             return Ok(Self { value, text, room });
@@ -76,7 +71,17 @@ impl<T: Wire> FromRequest<ApiState> for JsonBody<T> {
     }
 }
 
-async fn read(body: Body, max: usize, state: &ApiState) -> Result<(String, Room), Problem> {
+/// A body of at most `max` bytes as text, and the memory that it takes.
+pub(crate) async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    max: usize,
+    state: &ApiState,
+) -> Result<(String, Room), Problem> {
+    if declares(headers).is_some_and(|length| length > max) {
+        drain(body).await;
+        return Err(too_large(max));
+    }
     let slow = |_| Problem::new(Kind::RequestTimeout, "the body must arrive within 30 s");
     let (bytes, room) = timeout(READ_WITHIN, collect(body, max, state)).await.map_err(slow)??;
     let text = String::from_utf8(bytes)

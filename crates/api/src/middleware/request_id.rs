@@ -4,7 +4,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
 /// The header, in both directions.
-pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Longest id that is taken over.
 const MAX_CHARS: usize = 128;
@@ -16,6 +16,10 @@ pub(super) fn of(headers: &HeaderMap) -> HeaderValue {
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
     };
     let own = headers.get(X_REQUEST_ID).and_then(|value| value.to_str().ok()).filter(plain);
-    let text = own.map_or_else(|| Uuid::new_v4().to_string(), ToOwned::to_owned);
-    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("unknown"))
+    own.and_then(|text| HeaderValue::from_str(text).ok()).unwrap_or_else(fresh)
+}
+
+/// A random one.
+pub(crate) fn fresh() -> HeaderValue {
+    HeaderValue::from_str(&Uuid::new_v4().to_string()).unwrap_or(HeaderValue::from_static("unknown"))
 }

@@ -56,7 +56,7 @@ async fn records_of(
     for (ids, most) in [(delayed, usize::MAX), (holders, list::PAGE_BYTES)] {
         let mut bytes = 0;
         for ids in ids.chunks(READ_AT_ONCE).map(<[JobId]>::to_vec) {
-            for record in state.store(move |store| async move { store.jobs_by_id(&ids).await }).await? {
+            for record in state.submitting(move |store| async move { store.jobs_by_id(&ids).await }).await? {
                 bytes += list::weight(&record);
                 if bytes <= most || bytes == list::weight(&record) {
                     records.insert(record.job.id, record);

@@ -7,7 +7,7 @@ use axum::extract::State;
 use jobqueue_core::QueueName;
 use tokio::time::{Instant, timeout_at};
 
-use crate::extract::{IdempotencyKey, JsonBody, QueuePath};
+use crate::extract::{JsonBody, QueuePath};
 use crate::problem::{Kind, Problem};
 use crate::state::ApiState;
 use crate::wire::queue::{PurgeView, QueueBody, QueueView, QueuesView};
@@ -56,7 +56,6 @@ pub(crate) async fn configure(
 pub(crate) async fn pause(
     State(state): State<ApiState>,
     QueuePath(name): QueuePath,
-    _key: IdempotencyKey,
 ) -> Result<Json<QueueView>, Problem> {
     let queue = name.clone();
     state.store(move |store| async move { store.pause_queue(&queue, true).await }).await?;
@@ -69,7 +68,6 @@ pub(crate) async fn pause(
 pub(crate) async fn resume(
     State(state): State<ApiState>,
     QueuePath(name): QueuePath,
-    _key: IdempotencyKey,
 ) -> Result<Json<QueueView>, Problem> {
     let queue = name.clone();
     state.store(move |store| async move { store.pause_queue(&queue, false).await }).await?;
@@ -86,7 +84,6 @@ pub(crate) async fn resume(
 pub(crate) async fn purge(
     State(state): State<ApiState>,
     QueuePath(name): QueuePath,
-    _key: IdempotencyKey,
 ) -> Result<Json<PurgeView>, Problem> {
     let deadline = Instant::now() + PURGE_WITHIN;
     let _exists = read(&state, name.clone()).await?;

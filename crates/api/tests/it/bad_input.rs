@@ -73,6 +73,11 @@ async fn wrong_shapes_and_values() {
             wrong("a string", r#""k""#),
             wrong("no kind", "{}"),
             wrong("an unknown field", r#"{"kind":"k","prioritty":1}"#),
+            wrong(
+                "dependencies, which there are none of",
+                r#"{"kind":"k","depends_on":["0198c1a2-3b4c-7d5e-8f60-718293a4b5c6"]}"#,
+            ),
+            wrong("a callback, which there is none of", r#"{"kind":"k","callback_url":"http://127.0.0.1/"}"#),
             wrong("an unknown nested field", r#"{"kind":"k","unique":{"key":"a","keys":1}}"#),
             wrong("a struct as an array", r#"{"kind":"k","unique":["a"]}"#),
             wrong("NUL in the payload", r#"{"kind":"k","payload":"a\u0000"}"#),
@@ -180,15 +185,24 @@ async fn headers() {
     assert_eq!(api.get("/v1/nothing").await.problem(404), "not-found");
 
     let huge = api.send("GET", "/health", &[&format!("X: {}", "x".repeat(64 * 1024))], b"").await;
-    assert_eq!(huge.status, 431);
+    assert_eq!(huge.problem(431), "header-too-large");
     let twice = "POST /v1/jobs HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}";
-    assert_eq!(exchange(api.addr, twice.as_bytes()).await.status, 400);
+    for nonsense in [twice, "nonsense\r\n\r\n", "GET /health HTTP/1.1\r\nno colon\r\n\r\n"] {
+        assert_eq!(exchange(api.addr, nonsense.as_bytes()).await.problem(400), "bad-request", "{nonsense}");
+    }
     for key in
         ["Idempotency-Key:", "Idempotency-Key: \u{e9}", &format!("Idempotency-Key: {}", "k".repeat(256))]
     {
         let answer = api.send("POST", "/v1/jobs", &[JSON, key], body).await;
         assert_eq!(answer.problem(400), "invalid-idempotency-key", "{key}");
     }
+}
+
+#[tokio::test]
+async fn a_slow_header() {
+    let api = Api::with_header_read(Duration::from_millis(300)).await;
+    let answer = exchange(api.addr, b"POST /v1/jobs HTTP/1.1\r\nHost: te").await;
+    assert_eq!(answer.problem(408), "request-timeout");
 }
 
 #[tokio::test]

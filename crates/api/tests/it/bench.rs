@@ -1,6 +1,7 @@
 //! One API in this process, on a socket and a database of its own.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use jobqueue_api::{ApiState, Settings, router};
 use jobqueue_core::{JobId, Outcome};
@@ -31,22 +32,29 @@ impl Api {
     pub(crate) async fn with(settings: Settings) -> Self {
         let db = TestDb::new().await;
         let store = Store::connect_lazy(&options(db.url())).unwrap();
-        Self::on(db, store, settings).await
+        Self::on(db, store, settings, limits()).await
+    }
+
+    /// A header must come within this time.
+    pub(crate) async fn with_header_read(header_read: Duration) -> Self {
+        let db = TestDb::new().await;
+        let store = Store::connect_lazy(&options(db.url())).unwrap();
+        Self::on(db, store, settings(), HttpLimits { header_read, ..limits() }).await
     }
 
     /// The database lives in the time of `clock`.
     pub(crate) async fn with_clock(clock: &Clock) -> Self {
         let db = TestDb::new().await;
         let store = Store::from_pool(db.pool_with_clock(clock));
-        Self::on(db, store, settings()).await
+        Self::on(db, store, settings(), limits()).await
     }
 
-    async fn on(db: TestDb, store: Store, settings: Settings) -> Self {
+    async fn on(db: TestDb, store: Store, settings: Settings, limits: HttpLimits) -> Self {
         let (shutdown, registry) = (Shutdown::new(), Registry::new());
         let state = ApiState::start(&store, &settings, &shutdown, &registry).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        shutdown.spawn(http::serve(listener, router(state), HttpLimits::default(), shutdown.clone()));
+        shutdown.spawn(http::serve(listener, router(state), limits, shutdown.clone()));
         Self { db, store, addr, registry, shutdown }
     }
 
@@ -154,4 +162,8 @@ pub(crate) fn options(url: &str) -> StoreOptions {
         connect_timeout: std::time::Duration::from_secs(5),
         pooler: Pooler::None,
     }
+}
+
+fn limits() -> HttpLimits {
+    HttpLimits { refuse: jobqueue_api::refuse, ..HttpLimits::default() }
 }

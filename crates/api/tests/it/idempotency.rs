@@ -3,10 +3,13 @@
 use std::collections::HashSet;
 
 use futures_util::future::join_all;
+use jobqueue_testkit::eventually;
 use serde_json::json;
 
+use crate::aborts::ask;
 use crate::bench::Api;
-use crate::client::Answer;
+use crate::client::{Answer, HANG};
+use crate::submitter::{Holder, waiting};
 
 const JSON: &str = "Content-Type: application/json";
 
@@ -63,10 +66,93 @@ async fn simultaneous_requests_with_one_key_make_one_job() {
 }
 
 #[tokio::test]
-async fn other_posts_take_a_key_and_stay_what_they_are() {
+async fn a_repeated_verb_is_answered_as_the_first_time_and_not_carried_out_again() {
     let api = Api::start().await;
     let id = api.enqueue_in("q").await;
-    for _ in 0..2 {
-        assert_eq!(keyed(&api, &format!("/v1/jobs/{id}/cancel"), "one", "").await.status, 200);
+    let cancel = format!("/v1/jobs/{id}/cancel");
+    let first = keyed(&api, &cancel, "one", "").await;
+    assert_eq!((first.status, first.header("idempotent-replayed")), (200, None));
+    api.act(&format!("/v1/jobs/{id}/retry")).await.expect(200);
+    let again = keyed(&api, &cancel, "one", "").await;
+    assert_eq!((again.status, again.header("idempotent-replayed")), (200, Some("true")));
+    assert_eq!((again.header("content-type"), &again.text), (first.header("content-type"), &first.text));
+    assert_eq!(
+        api.get(&format!("/v1/jobs/{id}")).await.json()["status"],
+        "queued",
+        "nothing was cancelled again"
+    );
+    let promoted = keyed(&api, &format!("/v1/jobs/{id}/promote"), "one", "").await;
+    assert_eq!((promoted.status, promoted.header("idempotent-replayed")), (200, None), "another route");
+    assert_eq!(keyed(&api, &cancel, "two", "").await.header("idempotent-replayed"), None, "another key");
+}
+
+#[tokio::test]
+async fn the_leases_of_a_lost_answer_are_given_again() {
+    let api = Api::start().await;
+    for _ in 0..3 {
+        api.enqueue_in("q").await;
     }
+    let body = r#"{"queues":["q"],"limit":2}"#;
+    let first = keyed(&api, "/v1/leases", "one", body).await;
+    assert_eq!(first.expect(200)["leases"].as_array().unwrap().len(), 2);
+    let again = keyed(&api, "/v1/leases", "one", body).await;
+    assert_eq!((again.header("idempotent-replayed"), &again.text), (Some("true"), &first.text));
+    let other = keyed(&api, "/v1/leases", "one", r#"{"queues":["q"],"limit":1}"#).await;
+    assert_eq!(other.problem(422), "idempotency-key-reused");
+    assert_eq!(
+        keyed(&api, "/v1/leases", "two", body).await.expect(200)["leases"].as_array().unwrap().len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_refused_verb_leaves_its_key_free() {
+    let api = Api::start().await;
+    assert_eq!(keyed(&api, "/v1/queues/q/purge", "one", "").await.problem(404), "not-found");
+    api.enqueue_in("q").await;
+    let purged = keyed(&api, "/v1/queues/q/purge", "one", "").await;
+    assert_eq!((purged.status, purged.header("idempotent-replayed")), (200, None));
+}
+
+#[tokio::test]
+async fn while_the_first_is_under_way_the_second_hears_so() {
+    let api = Api::start().await;
+    let body = r#"{"queues":["q"],"wait":20}"#;
+    let first = keyed(&api, "/v1/leases", "one", body);
+    let second = async {
+        eventually(HANG, "the first has its key", async || keys(&api, "", "1")).await;
+        let answer = keyed(&api, "/v1/leases", "one", body).await;
+        assert_eq!(
+            (answer.problem(409).as_str(), answer.header("retry-after")),
+            ("idempotency-key-in-use", Some("1"))
+        );
+        api.enqueue_in("q").await;
+    };
+    let (first, ()) = tokio::join!(first, second);
+    assert_eq!(first.expect(200)["leases"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_finds_its_answer() {
+    let api = Api::start().await;
+    api.enqueue_in("q").await;
+    // the table is locked, so that the request stands in its claim when its client goes
+    let mut holder = Holder::lock(api.db.url(), "jobqueue.idempotency");
+    let body = r#"{"queues":["q"]}"#;
+    let claims = "wait_event_type = 'Lock' AND query LIKE '%claim_key%'";
+    tokio::select! {
+        answer = keyed(&api, "/v1/leases", "one", body) => panic!("{answer:?}"),
+        () = eventually(HANG, "the claim waits", async || waiting(api.db.url(), claims, 1)) => {}
+    }
+    holder.commit();
+    eventually(HANG, "it was carried out", async || keys(&api, "WHERE answer::text <> 'null'", "1")).await;
+    let again = keyed(&api, "/v1/leases", "one", body).await;
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    assert_eq!(again.expect(200)["leases"].as_array().unwrap().len(), 1);
+}
+
+/// Whether so many keys are stored.
+fn keys(api: &Api, which: &str, count: &str) -> Result<(), String> {
+    let stored = ask(api.db.url(), &format!("SELECT count(*) FROM jobqueue.idempotency {which}"));
+    if stored == count { Ok(()) } else { Err(stored) }
 }

@@ -67,6 +67,7 @@ async fn readers_that_walk_far_neither_starve_submissions_nor_walk_for_ever() {
         for answer in join_all((0..10).map(|_| api.post("/v1/jobs", &body))).await {
             answer.expect(201);
         }
+        api.post("/v1/jobs/batch", &json!({ "jobs": [{ "kind": "k" }] })).await.expect(201);
         eventually(HANG, "and still do", stuck).await;
         enough.store(true, Ordering::Relaxed);
     };
@@ -91,7 +92,7 @@ pub(crate) fn waiting(url: &str, state: &str, least: u32) -> Result<(), String> 
 }
 
 /// Somebody's transaction that stays open.
-struct Holder(Child);
+pub(crate) struct Holder(Child);
 
 impl Holder {
     /// One that submitted a job with a key.
@@ -100,7 +101,7 @@ impl Holder {
     }
 
     /// One that keeps everybody from a table.
-    fn lock(url: &str, table: &str) -> Self {
+    pub(crate) fn lock(url: &str, table: &str) -> Self {
         Self::of(url, &format!("LOCK TABLE {table};"))
     }
 
@@ -112,7 +113,7 @@ impl Holder {
         holder
     }
 
-    fn commit(&mut self) {
+    pub(crate) fn commit(&mut self) {
         self.say("COMMIT;");
     }
 

@@ -115,7 +115,7 @@ pub(crate) async fn run(ground: &Ground, sizes: Sizes, load: Load) -> anyhow::Re
     let jobs: f64 = windows.iter().map(|(jobs, _)| *jobs).sum();
     let name = |what: &str| format!("{}: {what}", load.name());
     let scenario = load.scenario();
-    let micros = cpu.as_secs_f64() / jobs * 1_000_000.0;
+    let micros = cpu.as_secs_f64() / jobs.max(1.0) * 1_000_000.0;
     figures.push(Figure::plain(scenario, name("worker, CPU a job"), "us", &[micros]));
     figures.push(Figure::plain(scenario, name("worker, resident memory"), "MB", &[rss]));
     if let Load::Pinned { .. } = load {
@@ -137,18 +137,20 @@ fn figures(
     let jobs: f64 = windows.iter().map(|(jobs, _)| *jobs).sum();
     let seconds: f64 = windows.iter().map(|(_, seconds)| *seconds).sum();
     let rates: Vec<f64> = windows.iter().map(|(jobs, seconds)| jobs / seconds).collect();
-    let ends = rates.first().zip(rates.last()).map_or(0.0, |(first, last)| last / first);
+    // a window without a job has no ratio to another: JSON has no infinity
+    let ends = rates.first().zip(rates.last()).filter(|(first, _)| **first > 0.0);
     let plain = |what: &str, unit: &str, values: &[f64]| {
         Figure::plain(load.scenario(), format!("{}: {what}", load.name()), unit, values)
     };
-    Ok(vec![
+    let mut figures = vec![
         plain(&format!("{seconds:.0} s"), "jobs/s", &[jobs / seconds])
             .beside("yardstick", &[(jobs / seconds, control)])
             .costing(cost(format!("{jobs:.0}").parse()?))
             .over(course(windows)),
         plain("by window, median (worst–best)", "jobs/s", &rates),
-        plain("last window over first", "×", &[ends]),
-    ])
+    ];
+    figures.extend(ends.map(|(first, last)| plain("last window over first", "×", &[last / first])));
+    Ok(figures)
 }
 
 /// Rows that nobody can see any more.

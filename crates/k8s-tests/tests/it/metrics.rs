@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::exported::metrics;
+use crate::exported::{CONTRACT, metrics};
 use crate::manifests::{base, list, parse, read, text, variant};
 use crate::promql;
 
@@ -89,13 +89,7 @@ fn the_dashboard_shows_what_is_exported_and_every_metric_of_the_contract() {
         assert_eq!(findings(expression), [""; 0], "{expression}");
         shown.extend(promql::metrics(expression).into_iter().map(|used| used.name));
     }
-    for name in [
-        "job_created_total",
-        "job_completed_total",
-        "job_failed_total",
-        "job_queue_depth",
-        "worker_lease_acquired_total",
-    ] {
+    for name in CONTRACT {
         assert!(shown.contains(name), "{name} is not on the dashboard");
     }
     let panels = list(&dashboard["panels"]);

@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
@@ -54,29 +54,43 @@ impl Connection {
         let pulse = Pulse::new();
         let service = service_fn(|request: Request<Incoming>| {
             pulse.busy();
-            answer(request, peer, router.clone(), pulse.clone(), ending.closing.clone())
+            Box::pin(answer(request, peer, router.clone(), pulse.clone(), ending.closing.clone()))
         });
-        let socket = Metered { stream, pulse: pulse.clone() };
-        let protocol = http1::Builder::new()
+        let socket = Metered::new(stream, pulse.clone(), &limits);
+        let mut protocol = http1::Builder::new()
             .timer(TokioTimer::new())
             // hyper's own deadline would end idle connections as early as slow headers; `Pulse` tells them apart.
             .header_read_timeout(None)
             .max_header_size(limits.max_header_bytes)
             .max_buf_size(BUFFER_BYTES.max(limits.max_header_bytes))
             .serve_connection(TokioIo::new(socket), service);
-        drive(pin!(protocol), &pulse, &limits, &ending).await;
+        if drive(Pin::new(&mut protocol), &pulse, &limits, &ending).await == End::Late && pulse.in_header() {
+            protocol.into_parts().io.inner().refuse_slow_header();
+        }
     }
+}
+
+/// Why a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Its client, or the protocol, was done.
+    Done,
+    /// The process goes down.
+    Cut,
+    /// The client was too slow.
+    Late,
 }
 
 type Protocol<S> = http1::Connection<TokioIo<Metered>, S>;
 
 /// Everything that changes the pulse happens inside the protocol's poll, so a deadline read after it is exact.
 async fn drive<S>(
-    mut protocol: std::pin::Pin<&mut Protocol<S>>,
+    mut protocol: Pin<&mut Protocol<S>>,
     pulse: &Pulse,
     limits: &HttpLimits,
     ending: &Ending,
-) where
+) -> End
+where
     S: hyper::service::HttpService<Incoming, ResBody = AnswerBody>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
@@ -86,12 +100,12 @@ async fn drive<S>(
     let mut stopping = false;
     poll_fn(|context| {
         if cut.as_mut().poll(context).is_ready() {
-            return Poll::Ready(());
+            return Poll::Ready(End::Cut);
         }
         loop {
             // An error here is the client's (reset, bad syntax, which hyper has answered): nothing to log per client.
             if protocol.as_mut().poll(context).is_ready() {
-                return Poll::Ready(());
+                return Poll::Ready(End::Done);
             }
             if stopping || stop.as_mut().poll(context).is_pending() {
                 break;
@@ -105,9 +119,9 @@ async fn drive<S>(
         if alarm.deadline() != deadline {
             alarm.as_mut().reset(deadline);
         }
-        alarm.as_mut().poll(context)
+        alarm.as_mut().poll(context).map(|()| End::Late)
     })
-    .await;
+    .await
 }
 
 async fn answer(

@@ -1,9 +1,10 @@
 //! What a connection is doing and how long it may. Owns the phases and the byte counting around the socket; never
 //! closes anything itself.
 
-use super::HttpLimits;
+use super::{HttpLimits, refusal};
 use axum::body::{Body, Bytes, HttpBody};
-use hyper::body::{Frame, SizeHint};
+use axum::http::{Response, StatusCode};
+use hyper::body::{Buf as _, Frame, SizeHint};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +27,8 @@ enum Phase {
 #[derive(Debug)]
 struct State {
     phase: Phase,
+    /// Some bytes of the header that is being read have come.
+    begun: bool,
     /// Since when the client takes none of the bytes that it was sent.
     stalled: Option<Instant>,
 }
@@ -37,12 +40,22 @@ pub(super) struct Pulse(Arc<Mutex<State>>);
 
 impl Pulse {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Mutex::new(State { phase: Phase::Header(Instant::now()), stalled: None })))
+        Self(Arc::new(Mutex::new(State {
+            phase: Phase::Header(Instant::now()),
+            begun: false,
+            stalled: None,
+        })))
     }
 
     /// A request has arrived in full (its header) and goes to its handler.
     pub(super) fn busy(&self) {
         self.state().phase = Phase::Busy;
+    }
+
+    /// Whether a header has begun and not ended.
+    pub(super) fn in_header(&self) -> bool {
+        let state = self.state();
+        state.begun && matches!(state.phase, Phase::Header(_))
     }
 
     /// When the connection has waited too long, if nothing changes before.
@@ -62,6 +75,7 @@ impl Pulse {
 
     fn bytes_read(&self) {
         let mut state = self.state();
+        state.begun = true;
         if let Phase::Idle(_) = state.phase {
             state.phase = Phase::Header(Instant::now());
         }
@@ -77,7 +91,8 @@ impl Pulse {
     }
 
     fn answered(&self) {
-        self.state().phase = Phase::Idle(Instant::now());
+        let mut state = self.state();
+        (state.phase, state.begun) = (Phase::Idle(Instant::now()), false);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -86,10 +101,39 @@ impl Pulse {
     }
 }
 
-/// The socket, telling the pulse when bytes move.
+/// The socket, telling the pulse when bytes move, and saying our refusal where hyper would say an empty one.
 pub(super) struct Metered {
-    pub(super) stream: TcpStream,
-    pub(super) pulse: Pulse,
+    stream: TcpStream,
+    pulse: Pulse,
+    refuse: fn(StatusCode) -> Response<String>,
+    /// What is still to be written in place of hyper's refusal.
+    refusal: Option<Bytes>,
+}
+
+impl Metered {
+    pub(super) fn new(stream: TcpStream, pulse: Pulse, limits: &HttpLimits) -> Self {
+        Self { stream, pulse, refuse: limits.refuse, refusal: None }
+    }
+
+    /// The last word to a client whose header took too long. A client that does not take it has had its chance.
+    pub(super) fn refuse_slow_header(&self) {
+        let _gone = self.stream.try_write(&refusal::encode(&(self.refuse)(StatusCode::REQUEST_TIMEOUT)));
+    }
+
+    fn poll_refusal(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Option<Poll<io::Result<usize>>> {
+        if self.refusal.is_none() && self.pulse.in_header() {
+            let status = refusal::status_of_hyper(bytes)?;
+            self.refusal = Some(refusal::encode(&(self.refuse)(status)).into());
+        }
+        let rest = self.refusal.as_mut()?;
+        while !rest.is_empty() {
+            match Pin::new(&mut self.stream).poll_write(context, rest) {
+                Poll::Ready(Ok(count)) => rest.advance(count),
+                other => return Some(other),
+            }
+        }
+        Some(Poll::Ready(Ok(bytes.len())))
+    }
 }
 
 impl AsyncRead for Metered {
@@ -113,7 +157,10 @@ impl AsyncWrite for Metered {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
+        let outcome = match self.poll_refusal(context, bytes) {
+            Some(refused) => refused,
+            None => Pin::new(&mut self.stream).poll_write(context, bytes),
+        };
         self.pulse.written(outcome.is_ready());
         outcome
     }
@@ -123,6 +170,10 @@ impl AsyncWrite for Metered {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        // hyper's own refusal is one slice
+        if let [bytes] = slices {
+            return self.poll_write(context, bytes);
+        }
         let outcome = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
         self.pulse.written(outcome.is_ready());
         outcome

@@ -66,13 +66,18 @@ async fn a_slow_header_and_a_silent_connection_are_closed() {
     let silent = Client::connect(addr).await;
     let mut slow = Client::connect(addr).await;
     slow.send(b"GET / HTTP/1.1\r\nHost: te").await;
-    assert_eq!(slow.closed().await, "");
+    let refusal = slow.closed().await;
+    assert!(
+        refusal.starts_with("HTTP/1.1 408 ") && refusal.ends_with("\r\n\r\nRequest Timeout\n"),
+        "{refusal}"
+    );
     assert_eq!(silent.closed().await, "");
 
     let mut second_request = Client::connect(addr).await;
     assert_eq!(second_request.get("/").await.status, 200);
     second_request.send(b"GET / HT").await;
-    assert_eq!(second_request.closed().await, "");
+    let refusal = second_request.closed().await;
+    assert!(refusal.starts_with("HTTP/1.1 408 "), "{refusal}");
 }
 
 #[tokio::test]
@@ -121,7 +126,14 @@ async fn malformed_http_is_answered_before_any_route() {
         let mut client = Client::connect(addr).await;
         client.send(request.as_bytes()).await;
         let answer = client.closed().await;
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{request:.60}: {answer}");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request:.60}: {answer}");
+        let said = if status == "431" { "Request Header Fields Too Large\n" } else { "Bad Request\n" };
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert_eq!(body, said, "{request:.60}: {answer}");
+        assert!(
+            head.contains(&format!("\r\ncontent-length: {}\r\nconnection: close\r\ndate: ", said.len())),
+            "{head}"
+        );
     }
     assert_eq!(Client::connect(addr).await.get("/").await.status, 200);
 }

@@ -1,8 +1,10 @@
 //! Idempotency keys: the same request is answered again, another one is refused, and what had no effect leaves no key.
 
+use std::time::Duration;
+
 use jobqueue_core::job::UniqueDraft;
 use jobqueue_core::{JobDraft, OnConflict};
-use jobqueue_store::{Accepted, Answer, Idempotency, Submission};
+use jobqueue_store::{Accepted, Answer, Idempotency, KeyState, Submission};
 
 use crate::bench::{Bench, created, draft, served, start, submission};
 
@@ -94,4 +96,29 @@ async fn an_answer_of_existing_jobs_is_kept_too() {
     bench.end(leased, jobqueue_core::Outcome::Completed(None)).await;
     let again = one(&bench, with_key("a", "body", vec![keyed])).await;
     assert_eq!(again, Answer::Served { jobs: vec![Accepted::Existing(holder_now)], replayed: true });
+}
+
+#[tokio::test]
+async fn a_claimed_key_is_answered_freed_or_void() {
+    let mut bench = Bench::new().await;
+    let request = |body| Idempotency::new("test", "a", body);
+    let store = bench.store.clone();
+    let claim = async |body| store.claim_key(request(body)).await.unwrap();
+    let KeyState::Ours(first) = claim("body").await else { panic!("it is new") };
+    assert_eq!((claim("body").await, claim("other").await), (KeyState::UnderWay, KeyState::Reused));
+
+    store.free_key(first).await.unwrap();
+    let KeyState::Ours(second) = claim("other").await else { panic!("it was freed") };
+    bench.pass(Duration::from_secs(119));
+    assert_eq!(claim("other").await, KeyState::UnderWay);
+    bench.pass(Duration::from_secs(2));
+    assert_eq!(claim("body").await, KeyState::Reused, "a void claim still tells requests apart");
+    let KeyState::Ours(third) = claim("other").await else { panic!("the claim is void") };
+
+    store.keep_answer(second, r#"{"from":"the dead"}"#).await.unwrap();
+    store.free_key(second).await.unwrap();
+    assert_eq!(claim("other").await, KeyState::UnderWay, "whose claim is void changes nothing");
+    store.keep_answer(third, r#"{"a":1}"#).await.unwrap();
+    bench.pass(Duration::from_hours(1));
+    assert_eq!(claim("other").await, KeyState::Answered(r#"{"a":1}"#.to_owned()));
 }

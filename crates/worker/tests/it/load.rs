@@ -8,9 +8,16 @@ use jobqueue_core::{JobId, Status};
 use jobqueue_store::Notifier;
 use jobqueue_testkit::eventually;
 use jobqueue_worker::JobContext;
+use prometheus::Registry;
 use tokio::sync::watch;
 
 use crate::bench::{AtWork, Bench, SOON, draft, enqueue, fast, opened};
+
+/// How often a histogram was told something.
+fn samples(registry: &Registry, histogram: &str) -> u64 {
+    let family = registry.gather().into_iter().find(|family| family.name() == histogram).unwrap();
+    family.get_metric()[0].get_histogram().get_sample_count()
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_of_many_jobs_runs_once_and_they_share_round_trips() {
@@ -39,9 +46,8 @@ async fn each_of_many_jobs_runs_once_and_they_share_round_trips() {
     let runs = runs.lock().unwrap();
     assert_eq!(runs.len(), JOBS);
     assert!(runs.values().all(|count| *count == 1));
-    let family = |name: &str| registry.gather().into_iter().find(|family| family.name() == name).unwrap();
-    let calls = family("worker_lease_seconds").get_metric()[0].get_histogram().get_sample_count();
-    let jobs = family("job_duration_seconds").get_metric()[0].get_histogram().get_sample_count();
+    let (calls, jobs) =
+        (samples(&registry, "worker_lease_seconds"), samples(&registry, "job_duration_seconds"));
     // polls of the idle worker while we looked at the jobs count too
     assert!(jobs == 0 || calls < jobs / 2 + 500, "{calls} calls for {jobs} jobs");
 }
@@ -65,6 +71,7 @@ async fn slow_jobs_are_left_to_others_until_a_slot_is_free() {
     };
     let first = AtWork::start(bench.worker().slots(2).batch_size(10).handle("gate", hold()));
     running(2).await;
+    // time in which a greedy worker would take more
     tokio::time::sleep(Duration::from_millis(200)).await;
     running(2).await;
     let second = AtWork::start(bench.worker().slots(3).batch_size(10).handle("gate", hold()));
@@ -135,14 +142,10 @@ async fn an_idle_worker_asks_once_and_waits() {
         bench.worker().poll_interval(Duration::from_hours(1)).handle("noop", async |_, (): ()| Ok(()));
     let worker = worker.build().unwrap();
     let registry = worker.registry().clone();
-    let calls = || {
-        let family =
-            registry.gather().into_iter().find(|family| family.name() == "worker_lease_seconds").unwrap();
-        family.get_metric()[0].get_histogram().get_sample_count()
-    };
+    let calls = || samples(&registry, "worker_lease_seconds");
     let worker = AtWork::run(worker);
     eventually(SOON, "the first look", async || if calls() > 0 { Ok(()) } else { Err(()) }).await;
-    // many heartbeats, one wake-up for the new listener, no poll
+    // time must pass, because the point is what does not happen: many heartbeats, one wake-up for the new listener, no poll
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(calls() <= 3, "{} calls", calls());
     worker.drain().await;
@@ -155,16 +158,13 @@ async fn a_storm_of_wake_ups_makes_no_storm_of_looks_and_the_last_one_counts() {
         bench.worker().poll_interval(Duration::from_hours(1)).handle("noop", async |_, (): ()| Ok(()));
     let worker = worker.build().unwrap();
     let (registry, waker) = (worker.registry().clone(), worker.waker());
-    let calls = || {
-        let family =
-            registry.gather().into_iter().find(|family| family.name() == "worker_lease_seconds").unwrap();
-        family.get_metric()[0].get_histogram().get_sample_count()
-    };
+    let calls = || samples(&registry, "worker_lease_seconds");
     let worker = AtWork::run(worker);
     eventually(SOON, "the first look", async || if calls() > 0 { Ok(()) } else { Err(()) }).await;
     let (began, before) = (std::time::Instant::now(), calls());
     for _ in 0..300 {
         waker.wake();
+        // spreads the storm over many of the spans in which one look is allowed
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     // one look in 5 ms at most, however long that took, and the listener's own

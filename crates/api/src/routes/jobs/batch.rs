@@ -9,10 +9,11 @@ use jobqueue_core::{FieldError, JobId, NewJob};
 use jobqueue_store::{Accepted, Submission};
 use serde_json::{Value, json};
 
-use super::enqueue::{mark_replayed, served, traceparent};
+use super::enqueue::{served, traceparent};
 use super::{accepted_view, records_of};
 use crate::extract::{IdempotencyKey, JsonBody};
 use crate::middleware::auth::Caller;
+use crate::middleware::replay;
 use crate::problem::{Kind, Problem};
 use crate::state::ApiState;
 use crate::submitter::runnable;
@@ -49,7 +50,9 @@ pub(crate) async fn batch(
         refuse_rejected(&accepted)?;
     }
     let mut response = respond(&state, checked, accepted, body.value.atomic).await?;
-    mark_replayed(&mut response, replayed);
+    if replayed {
+        replay::mark(&mut response);
+    }
     Ok(response)
 }
 
@@ -80,7 +83,7 @@ async fn store(state: &ApiState, submission: Submission) -> Result<(Vec<Accepted
         return Ok((vec![], false));
     }
     let (answer, submission) = state
-        .store(|store| async move {
+        .submitting(|store| async move {
             let mut answers = store.enqueue(std::slice::from_ref(&submission)).await?;
             Ok((answers.pop(), submission))
         })

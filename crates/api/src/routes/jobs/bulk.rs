@@ -7,7 +7,7 @@ use jobqueue_store::{Cancelled, Retried};
 
 use super::cancel::by_request;
 use super::retry::refusal;
-use crate::extract::{IdempotencyKey, JsonBody};
+use crate::extract::JsonBody;
 use crate::problem::{Kind, Problem};
 use crate::state::ApiState;
 use crate::wire::bulk::{BulkBody, BulkFailure, BulkView};
@@ -19,7 +19,6 @@ use crate::wire::bulk::{BulkBody, BulkFailure, BulkView};
     responses((status = 200, description = "What was done", body = BulkView)))]
 pub(crate) async fn cancel(
     State(state): State<ApiState>,
-    _key: IdempotencyKey,
     body: JsonBody<BulkBody>,
 ) -> Result<Json<BulkView>, Problem> {
     let live = [Status::Blocked, Status::Scheduled, Status::Queued, Status::Running];
@@ -46,7 +45,6 @@ pub(crate) async fn cancel(
     responses((status = 200, description = "What was done", body = BulkView)))]
 pub(crate) async fn retry(
     State(state): State<ApiState>,
-    _key: IdempotencyKey,
     body: JsonBody<BulkBody>,
 ) -> Result<Json<BulkView>, Problem> {
     let Found { ids, mut view } = find(&state, &body.value, &[Status::Failed, Status::Cancelled]).await?;
@@ -72,7 +70,6 @@ pub(crate) async fn retry(
     responses((status = 200, description = "What was done", body = BulkView)))]
 pub(crate) async fn promote(
     State(state): State<ApiState>,
-    _key: IdempotencyKey,
     body: JsonBody<BulkBody>,
 ) -> Result<Json<BulkView>, Problem> {
     let Found { ids, mut view } = find(&state, &body.value, &[Status::Scheduled]).await?;

@@ -7,7 +7,7 @@ use jobqueue_core::{Failure, Status};
 use jobqueue_store::Cancelled;
 
 use super::{read, wrong_status};
-use crate::extract::{IdempotencyKey, JobPath};
+use crate::extract::JobPath;
 use crate::problem::Problem;
 use crate::state::ApiState;
 use crate::wire::job::JobView;
@@ -29,7 +29,6 @@ use crate::wire::job::JobView;
 pub(crate) async fn cancel(
     State(state): State<ApiState>,
     JobPath(id): JobPath,
-    _key: IdempotencyKey,
 ) -> Result<(StatusCode, Json<JobView>), Problem> {
     let reason = by_request();
     let done = state.store(move |store| async move { store.cancel(&[id], &reason).await }).await?;

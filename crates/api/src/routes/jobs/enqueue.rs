@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::http::header::LOCATION;
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use jobqueue_core::NewJob;
@@ -12,12 +12,10 @@ use jobqueue_store::{Accepted, Answer, Submission};
 use super::{accepted_view, records_of};
 use crate::extract::{IdempotencyKey, JsonBody};
 use crate::middleware::auth::Caller;
-use crate::problem::{Kind, Problem};
+use crate::middleware::replay;
+use crate::problem::Problem;
 use crate::state::ApiState;
 use crate::wire::job::{EnqueueBody, JobView};
-
-/// Marks the answer to a repeated request.
-pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// Submit a job.
 ///
@@ -63,7 +61,9 @@ async fn respond(state: &ApiState, job: NewJob, answer: Answer) -> Result<Respon
     let location =
         HeaderValue::from_str(&format!("/v1/jobs/{}", view.id())).map_err(|_| Problem::internal())?;
     let mut response = (code, [(LOCATION, location)], Json(view)).into_response();
-    mark_replayed(&mut response, replayed);
+    if replayed {
+        replay::mark(&mut response);
+    }
     Ok(response)
 }
 
@@ -71,16 +71,6 @@ async fn respond(state: &ApiState, job: NewJob, answer: Answer) -> Result<Respon
 pub(super) fn served(answer: Answer) -> Result<(Vec<Accepted>, bool), Problem> {
     match answer {
         Answer::Served { jobs, replayed } => Ok((jobs, replayed)),
-        Answer::KeyReused => Err(Problem::new(
-            Kind::IdempotencyKeyReused,
-            "an earlier request with this Idempotency-Key had another body; use a new key for a new request",
-        )),
-    }
-}
-
-/// Says so of an answer that is old news.
-pub(super) fn mark_replayed(response: &mut Response, replayed: bool) {
-    if replayed {
-        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        Answer::KeyReused => Err(Problem::key_reused()),
     }
 }

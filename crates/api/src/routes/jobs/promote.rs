@@ -5,7 +5,7 @@ use axum::extract::State;
 use jobqueue_core::Status;
 
 use super::{read, wrong_status};
-use crate::extract::{IdempotencyKey, JobPath};
+use crate::extract::JobPath;
 use crate::problem::Problem;
 use crate::state::ApiState;
 use crate::wire::job::JobView;
@@ -25,7 +25,6 @@ use crate::wire::job::JobView;
 pub(crate) async fn promote(
     State(state): State<ApiState>,
     JobPath(id): JobPath,
-    _key: IdempotencyKey,
 ) -> Result<Json<JobView>, Problem> {
     let moved = state.store(move |store| async move { store.promote(&[id]).await }).await?;
     let record = read(&state, id).await?;

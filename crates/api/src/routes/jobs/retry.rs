@@ -6,7 +6,7 @@ use jobqueue_core::Status;
 use jobqueue_store::Retried;
 
 use super::{read, wrong_status};
-use crate::extract::{IdempotencyKey, JobPath};
+use crate::extract::JobPath;
 use crate::problem::{Kind, Problem};
 use crate::state::ApiState;
 use crate::wire::job::JobView;
@@ -26,7 +26,6 @@ use crate::wire::job::JobView;
 pub(crate) async fn retry(
     State(state): State<ApiState>,
     JobPath(id): JobPath,
-    _key: IdempotencyKey,
 ) -> Result<Json<JobView>, Problem> {
     let done = state.store(move |store| async move { store.retry(&[id]).await }).await?;
     let outcome = done.first().copied().unwrap_or(Retried::Unknown);

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 use tracing::Instrument as _;
 
-use crate::extract::{IdempotencyKey, JsonBody};
+use crate::extract::JsonBody;
 use crate::problem::Problem;
 use crate::state::ApiState;
 use crate::wire::lease::{AcquireBody, AcquiredView, LeasedView};
@@ -23,13 +23,12 @@ type Outcomes = Result<Vec<Leased>, Problem>;
 /// Lease jobs for a worker.
 ///
 /// Whoever gets a job must settle it, and renew its lease by heartbeats until then: a lease that ends costs an attempt
-/// and gives the job to another. Without any job the answer comes after `wait`, with no leases. Not idempotent: an
-/// answer that got lost leaves its jobs leased until the leases end.
+/// and gives the job to another. Without any job the answer comes after `wait`, with no leases. An
+/// answer that got lost leaves its jobs leased until the leases end, or is given again for the same `Idempotency-Key`.
 #[utoipa::path(post, path = "/v1/leases", operation_id = "acquire_leases", tag = "workers", request_body = AcquireBody,
     responses((status = 200, description = "Leased jobs, maybe none", body = AcquiredView)))]
 pub(crate) async fn acquire(
     State(state): State<ApiState>,
-    _key: IdempotencyKey,
     body: JsonBody<AcquireBody>,
 ) -> Result<Json<AcquiredView>, Problem> {
     let terms = body.value.terms().map_err(|errors| Problem::fields(&errors))?;

@@ -8,7 +8,7 @@ use jobqueue_core::limits::MAX_BATCH;
 use jobqueue_core::{FieldError, Lease};
 use jobqueue_store::{AttemptReport, Extended, StoreError};
 
-use crate::extract::{IdempotencyKey, JsonBody};
+use crate::extract::JsonBody;
 use crate::problem::{Kind, Problem};
 use crate::state::ApiState;
 use crate::wire::lease::{HeartbeatBody, HeartbeatView, Renewal, RenewedView};
@@ -24,7 +24,6 @@ use crate::wire::lease::{HeartbeatBody, HeartbeatView, Renewal, RenewedView};
     ))]
 pub(crate) async fn heartbeat(
     State(state): State<ApiState>,
-    _key: IdempotencyKey,
     body: JsonBody<HeartbeatBody>,
 ) -> Result<Json<HeartbeatView>, Problem> {
     let seconds = body.value.lease_seconds().map_err(|error| Problem::fields(&[error]))?;

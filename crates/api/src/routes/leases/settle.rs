@@ -8,7 +8,7 @@ use jobqueue_core::{FieldError, Lease, Outcome, QueueName, Status, settle as dec
 use jobqueue_store::{AttemptEnd, Settled, Store, StoreError};
 
 use super::heartbeat::stale;
-use crate::extract::{IdempotencyKey, JsonBody};
+use crate::extract::JsonBody;
 use crate::problem::Problem;
 use crate::state::ApiState;
 use crate::wire::settle::{SettleBody, SettledItem, SettledView};
@@ -25,7 +25,6 @@ use crate::wire::settle::{SettleBody, SettledItem, SettledView};
     ))]
 pub(crate) async fn settle(
     State(state): State<ApiState>,
-    _key: IdempotencyKey,
     body: JsonBody<SettleBody>,
 ) -> Result<Json<SettledView>, Problem> {
     let ends = check(&state, body.value)?;

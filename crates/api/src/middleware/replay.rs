@@ -1,0 +1,105 @@
+//! A repeated `Idempotency-Key` is answered as the first time: for every POST but those that enqueue, which store their key
+//! in the transaction of the effect.
+
+use axum::Extension;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
+use jobqueue_store::{Idempotency, KeyClaim, KeyState};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tracing::Instrument as _;
+
+use super::auth::Caller;
+use crate::extract::{IdempotencyKey, json};
+use crate::problem::{Kind, Problem};
+use crate::state::ApiState;
+
+/// Marks the answer to a repeated request.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// What is kept of an answer.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    status: u16,
+    body: Box<RawValue>,
+}
+
+/// Carries a request with a key out at most once, and in a task of its own: a client that goes away does not take the
+/// answer with it.
+pub(crate) async fn replay(
+    State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    key: IdempotencyKey,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    if !key.is_given() {
+        return Ok(next.run(request).await);
+    }
+    let (parts, body) = request.into_parts();
+    let (text, room) = json::read(&parts.headers, body, json::BATCH_BYTES, &state).await?;
+    let route = format!("POST {}", parts.uri);
+    let Some(idempotency) = key.of(&route, caller.name, &text) else { return Err(Problem::internal()) };
+    let request = Request::from_parts(parts, Body::from(text));
+    let task = state.clone();
+    let served = async move {
+        let _room = room;
+        once(&task, idempotency, request, next).await
+    };
+    state
+        .shutdown
+        .spawn_contained(served.in_current_span())
+        .await
+        .unwrap_or_else(|_| Err(Problem::internal()))
+}
+
+async fn once(
+    state: &ApiState,
+    idempotency: Idempotency,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    match state.store(move |store| async move { store.claim_key(idempotency).await }).await? {
+        KeyState::Ours(claim) => keep(state, claim, next.run(request).await).await,
+        KeyState::Answered(kept) => again(&kept),
+        KeyState::UnderWay => Err(Problem::new(
+            Kind::IdempotencyKeyInUse,
+            "the first request with this Idempotency-Key is still being carried out; ask again",
+        )),
+        KeyState::Reused => Err(Problem::key_reused()),
+    }
+}
+
+/// Keeps the answer of a request that was carried out; a refused one leaves its key free.
+async fn keep(state: &ApiState, claim: KeyClaim, response: Response) -> Result<Response, Problem> {
+    if !response.status().is_success() {
+        state.store(move |store| async move { store.free_key(claim).await }).await?;
+        return Ok(response);
+    }
+    let (parts, body) = response.into_parts();
+    let body = to_bytes(body, usize::MAX).await.map_err(|_| Problem::internal())?;
+    let raw = serde_json::from_slice::<Box<RawValue>>(&body).map_err(|_| Problem::internal())?;
+    let kept = serde_json::to_string(&Kept { status: parts.status.as_u16(), body: raw })
+        .map_err(|_| Problem::internal())?;
+    // If this fails the request was carried out all the same, and that is what its sender should hear.
+    let _logged = state.store(move |store| async move { store.keep_answer(claim, &kept).await }).await;
+    Ok(Response::from_parts(parts, Body::from(body)))
+}
+
+fn again(kept: &str) -> Result<Response, Problem> {
+    let Kept { status, body } = serde_json::from_str(kept).map_err(|_| Problem::internal())?;
+    let mut response = Response::new(Body::from(Box::<str>::from(body).into_string()));
+    *response.status_mut() = StatusCode::from_u16(status).map_err(|_| Problem::internal())?;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    mark(&mut response);
+    Ok(response)
+}
+
+/// Says of an answer that it is old news.
+pub(crate) fn mark(response: &mut Response) {
+    response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+}
