@@ -5,7 +5,7 @@ use std::thread;
 
 use jobqueue_embedded::Server;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
 
 use crate::Clock;
 use crate::server::{MIGRATED, shared, small_pool};
@@ -51,6 +51,24 @@ impl TestDb {
     /// A small pool of the runtime that called [`new`](Self::new).
     pub fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// The one number that a query gives, asked from outside of everything that is tested.
+    pub async fn number(&self, sql: &str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap_or_else(|error| panic!("{error}: {sql}"))
+    }
+
+    /// How many sessions of this database are in a state, a condition on `pg_stat_activity`.
+    pub async fn sessions(&self, state: &str) -> i64 {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()";
+        self.number(&format!("{sql} AND {state}")).await
+    }
+
+    /// Somebody's transaction that did this and stays open.
+    pub async fn hold(&self, sql: &str) -> Transaction<'static, Postgres> {
+        let mut transaction = self.pool.begin().await.unwrap();
+        sqlx::raw_sql(sql).execute(&mut *transaction).await.unwrap_or_else(|error| panic!("{error}: {sql}"));
+        transaction
     }
 
     /// A small pool whose every session lives in the time of `clock`.

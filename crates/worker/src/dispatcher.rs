@@ -1,11 +1,13 @@
 //! The one loop of a worker: leases batches, hands them to slots, settles what ended together with the next lease. Owns
 //! when each of that happens; never what a job does or what follows from its outcome.
 //!
-//! At most one store call is under way; what ends meanwhile goes with the next one, so the batches grow with the load.
+//! What ends while a store call is under way goes with the next one, so the batches grow with the load. Only when a good
+//! part of a batch has come together does a second call run beside the first.
 
 mod call;
 mod drain;
 mod hunger;
+mod in_flight;
 mod pace;
 
 use std::collections::VecDeque;
@@ -17,7 +19,6 @@ use jobqueue_core::{Outcome, WorkerId};
 use jobqueue_runtime::{Backoff, Shutdown};
 use jobqueue_store::{LeaseRequest, Leased, Store, StoreError, StoreOptions};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep_until};
 
 use crate::executor::{self, Attempt, Ended};
@@ -28,6 +29,7 @@ use call::{Call, Done, End, Verdict};
 use drain::Phase;
 pub(crate) use drain::STOP_WITHIN;
 use hunger::Hunger;
+use in_flight::{CALL_LIMIT, Flight, InFlight, Lost};
 use pace::Pace;
 
 /// Results wait at most this long for company, while no slot is idle.
@@ -38,8 +40,6 @@ const FLUSH_AT: usize = 100;
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// A prefetched job that found no slot within this long goes back.
 const PREFETCH_HOLD: Duration = Duration::from_secs(1);
-/// A call that hangs longer than the database lets any statement run: the connection is dead and nobody told us.
-const CALL_LIMIT: Duration = Duration::from_secs(45);
 /// Ceilings of the first and of later pauses while the database is away.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 /// The shortest such pause.
@@ -56,7 +56,7 @@ pub(crate) struct Dispatcher {
     /// Ended, not settled, and since when the oldest waits.
     ends: Vec<Arc<End>>,
     ends_since: Option<Instant>,
-    call: Option<InFlight>,
+    calls: InFlight,
     hunger: Hunger,
     report_at: Instant,
     backoff: Backoff,
@@ -67,14 +67,6 @@ pub(crate) struct Dispatcher {
     /// Unbounded by type, bounded by the slots: each attempt sends once.
     ending: mpsc::UnboundedSender<(u64, Ended)>,
     phase: Phase,
-}
-
-/// A store call under way.
-struct InFlight {
-    task: JoinHandle<Done>,
-    call: Arc<Call>,
-    worker_id: WorkerId,
-    deadline: Instant,
 }
 
 impl Dispatcher {
@@ -90,7 +82,7 @@ impl Dispatcher {
             ready: VecDeque::new(),
             ends: Vec::new(),
             ends_since: None,
-            call: None,
+            calls: InFlight::default(),
             hunger: Hunger::new(now),
             report_at: now,
             backoff: Backoff::new(BACKOFF.0, BACKOFF.1),
@@ -122,7 +114,7 @@ impl Dispatcher {
         let next = self.next_look();
         tokio::select! {
             Some((number, ended)) = self.ended.recv() => self.attempt_ended(number, ended),
-            done = InFlight::done(&mut self.call) => self.call_done(done),
+            (flight, done) = self.calls.next() => self.call_done(flight, done),
             () = self.shared.wake.notified() => self.hunger.wake(),
             () = shutdown.soft().cancelled(), if self.phase == Phase::Working => {}
             () = shutdown.hard().cancelled(), if !self.phase.is_stopping() => {}
@@ -133,9 +125,8 @@ impl Dispatcher {
     /// The next moment at which something is due without anybody telling.
     fn next_look(&self) -> Instant {
         let now = Instant::now();
-        if self.call.is_some() {
-            let limit = self.call.as_ref().map(|call| call.deadline);
-            return [limit, self.phase.deadline()].into_iter().flatten().min().unwrap_or(now + CALL_LIMIT);
+        if let Some(late) = self.calls.deadline() {
+            return self.phase.deadline().map_or(late, |deadline| deadline.min(late));
         }
         if let Some(retry_at) = self.retry_at {
             return self.phase.deadline().map_or(retry_at, |deadline| deadline.min(retry_at));
@@ -204,36 +195,51 @@ impl Dispatcher {
         }
     }
 
-    /// Begins a store call if one is due and none is under way.
+    /// Begins a store call if one is due. A second one, beside another, must be worth it: it takes work that the next call
+    /// would have had.
     fn begin_call(&mut self) {
         let now = Instant::now();
-        if self.call.is_some() || self.retry_at.is_some_and(|at| now < at) {
+        if self.calls.is_full() || self.retry_at.is_some_and(|at| now < at) {
             return;
         }
         self.retry_at = None;
-        let starving = self.slots.available_permits() > self.ready.len();
-        let flush = !self.ends.is_empty()
-            && (starving
-                || self.ends.len() >= FLUSH_AT
-                || self.ends_since.is_some_and(|since| now >= since + FLUSH_AFTER));
         let room = self.room();
-        if room == 0 && self.backoff.failures() == 0 {
+        if room == 0 && self.calls.is_empty() && self.backoff.failures() == 0 {
             self.shared.health.cycle_succeeded();
         }
-        let lease = room > 0
-            && self.hunger.is_due(now)
-            && (starving || flush || room * 2 >= self.shared.options.batch);
+        let half_a_batch = room * 2 >= self.shared.options.batch;
+        let (lease, ends) = if self.calls.is_empty() {
+            let starving = self.slots.available_permits() > self.ready.len();
+            let waited = self.ends_since.is_some_and(|since| now >= since + FLUSH_AFTER);
+            let flush = !self.ends.is_empty() && (starving || waited || self.ends.len() >= FLUSH_AT);
+            let lease = room > 0 && self.hunger.is_due(now) && (starving || flush || half_a_batch);
+            (lease, if lease || flush { std::mem::take(&mut self.ends) } else { Vec::new() })
+        } else {
+            let lease = half_a_batch && self.hunger.has_plenty();
+            (lease, self.ends_beside(lease))
+        };
         let report = now >= self.report_at;
         let reports = if report { self.shared.running.take_reports() } else { Vec::new() };
         if report {
             self.report_at = now + REPORT_EVERY;
         }
-        if lease || flush || !reports.is_empty() {
-            let ends = std::mem::take(&mut self.ends);
-            self.ends_since = None;
+        if lease || !ends.is_empty() || !reports.is_empty() {
+            self.ends_since = self.ends.first().map(|_| now);
             let request = lease.then(|| self.request(room));
             self.send(Call { reports, ends, request });
         }
+    }
+
+    /// What a second call may settle: enough to be worth it, or whatever there is if it runs anyway.
+    fn ends_beside(&mut self, anyway: bool) -> Vec<Arc<End>> {
+        if !anyway && self.ends.len() < FLUSH_AT {
+            return Vec::new();
+        }
+        let mut free = self.calls.take_free(&mut self.ends);
+        if !anyway && free.len() < FLUSH_AT {
+            self.ends.append(&mut free);
+        }
+        free
     }
 
     /// Jobs that could be leased now.
@@ -244,7 +250,7 @@ impl Dispatcher {
         let options = &self.shared.options;
         let free = self.slots.available_permits();
         let wanted = free + self.pace.prefetch(options.slots, options.batch, Instant::now());
-        wanted.saturating_sub(self.ready.len()).min(options.batch)
+        wanted.saturating_sub(self.ready.len() + self.calls.asked()).min(options.batch)
     }
 
     fn request(&mut self, limit: usize) -> LeaseRequest {
@@ -265,17 +271,18 @@ impl Dispatcher {
             let mut identity = self.shared.identity();
             if let Some(request) = &mut call.request {
                 request.worker_id = Some(identity.current);
-                identity.leasing = Some((identity.current, now));
+                let current = identity.current;
+                identity.leasing.push((current, now));
             }
             identity.current
         };
         let call = Arc::new(call);
         let task = self.shared.tasks.spawn(call.clone().run(self.store.clone()));
-        self.call = Some(InFlight { task, call, worker_id, deadline: now + CALL_LIMIT });
+        self.calls.add(Flight { task, call, worker_id, began: now });
     }
 
-    fn call_done(&mut self, done: Result<Done, Lost>) {
-        let Some(InFlight { call, worker_id, .. }) = self.call.take() else { return };
+    fn call_done(&mut self, flight: Flight, done: Result<Done, Lost>) {
+        let Flight { call, worker_id, began, .. } = flight;
         let done = done.unwrap_or_else(|lost| self.lost(lost));
         self.shared.metrics.lease_seconds.observe(done.took.as_secs_f64());
         let mut failure = None;
@@ -297,7 +304,7 @@ impl Dispatcher {
             Some(Err(error)) => failure = Some(error),
             None => {}
         }
-        self.shared.identity().leasing = None;
+        self.shared.identity().leasing.retain(|leasing| *leasing != (worker_id, began));
         self.pause_or_go_on(failure, call.request.is_some());
     }
 
@@ -389,26 +396,6 @@ impl Dispatcher {
         metrics.slots_in_use.set(count(self.shared.options.slots - self.slots.available_permits()));
         metrics.prefetched.set(count(self.ready.len()));
         metrics.unsettled.set(count(self.ends.len()));
-    }
-}
-
-/// Why a call has no outcome.
-enum Lost {
-    Late,
-    Broken(JoinError),
-}
-
-impl InFlight {
-    /// Waits for the call, if there is one; for ever, if not. Cancel-safe: the call goes on without us.
-    async fn done(call: &mut Option<Self>) -> Result<Done, Lost> {
-        let Some(call) = call else { return std::future::pending().await };
-        tokio::select! {
-            done = &mut call.task => done.map_err(Lost::Broken),
-            () = sleep_until(call.deadline) => {
-                call.task.abort();
-                Err(Lost::Late)
-            }
-        }
     }
 }
 

@@ -185,7 +185,7 @@ impl Heart {
         let known = self.shared.running.epochs(id);
         let unknown: HashSet<i64> =
             beat.held.iter().copied().filter(|epoch| !known.contains(epoch)).collect();
-        let not_under_way = identity.leasing.is_none_or(|(_, began)| began > since);
+        let not_under_way = identity.leasing.iter().all(|(_, began)| *began > since);
         let orphans = not_under_way && unknown.iter().any(|epoch| suspected.contains(epoch));
         self.suspects.0 = unknown;
         orphans
@@ -206,7 +206,7 @@ impl Heart {
 
     /// Forgets an old id as soon as nothing that we know runs under it.
     async fn give_up_retired(&mut self, id: WorkerId) -> Result<(), StoreError> {
-        let leasing = self.shared.identity().leasing.is_some_and(|(worker, _)| worker == id);
+        let leasing = self.shared.identity().leasing.iter().any(|(worker, _)| *worker == id);
         if leasing || !self.shared.running.epochs(id).is_empty() {
             return Ok(());
         }

@@ -45,13 +45,13 @@ pub(crate) struct Shared {
 pub(crate) struct Identity {
     pub(crate) current: WorkerId,
     pub(crate) retired: Vec<WorkerId>,
-    /// The lease call under way: its id, and since when.
-    pub(crate) leasing: Option<(WorkerId, Instant)>,
+    /// The lease calls under way: the id of each, and since when.
+    pub(crate) leasing: Vec<(WorkerId, Instant)>,
 }
 
 impl Identity {
     pub(crate) fn new() -> Self {
-        Self { current: new_id(), retired: Vec::new(), leasing: None }
+        Self { current: new_id(), retired: Vec::new(), leasing: Vec::new() }
     }
 
     /// Takes a new id, which must be registered already: leases of an unknown worker are reclaimed at once.

@@ -1,7 +1,5 @@
 //! Clients that go away at any moment: no transaction stays open, no task dies, nothing is half-stored.
 
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -21,23 +19,26 @@ async fn no_transaction_outlives_its_client() {
     let id = api.enqueue_in("other").await;
     for round in 0..ROUNDS {
         join_all((0..AT_ONCE).map(|n| abort(&api, round * AT_ONCE + n, &id))).await;
-        eventually(Duration::from_secs(5), "no transaction is left open", async || open_transactions(&api))
-            .await;
+        eventually(Duration::from_secs(5), "no transaction is left open", async || {
+            open_transactions(&api).await
+        })
+        .await;
     }
     assert_eq!(api.get(&format!("/v1/jobs/{id}")).await.status, 200);
     assert!(api.shutdown.failure().is_none());
-    let jobs =
-        |and: &str| ask(api.db.url(), &format!("SELECT count(*) FROM jobs WHERE kind = 'aborted' {and}"));
-    assert_eq!(jobs(""), jobs("AND status IN ('queued', 'running')"));
-    assert_ne!(jobs(""), "0", "some were fast enough");
+    let jobs = async |and: &str| {
+        api.db.number(&format!("SELECT count(*) FROM jobs WHERE kind = 'aborted' {and}")).await
+    };
+    assert_eq!(jobs("").await, jobs("AND status IN ('queued', 'running')").await);
+    assert_ne!(jobs("").await, 0, "some were fast enough");
 }
 
 /// Sessions of the test's database that sit inside a transaction; an honest one is gone at the next look.
-fn open_transactions(api: &Api) -> Result<(), String> {
-    let sql = "SELECT count(*) FROM pg_stat_activity \
-               WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
-    let open = ask(api.db.url(), sql);
-    if open == "0" { Ok(()) } else { Err(open) }
+async fn open_transactions(api: &Api) -> Result<(), i64> {
+    match api.db.sessions("state LIKE 'idle in transaction%'").await {
+        0 => Ok(()),
+        open => Err(open),
+    }
 }
 
 /// Sends a request and goes away: before its end, right after it, or a little later.
@@ -70,18 +71,4 @@ async fn abort(api: &Api, n: u64, id: &str) {
     let mut some = [0; 16];
     // at most as long as a busy commit takes
     let _answered = tokio::time::timeout(Duration::from_micros(dice % 12_000), stream.read(&mut some)).await;
-}
-
-/// Asks the database from outside of everything that is tested here.
-pub(crate) fn ask(url: &str, sql: &str) -> String {
-    let said = Command::new(psql()).args([url, "-XAtc", sql]).output().expect("run psql");
-    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
-    String::from_utf8(said.stdout).unwrap().trim().to_owned()
-}
-
-/// On the PATH, or beside the server's binaries.
-pub(crate) fn psql() -> PathBuf {
-    let beside = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let found = beside.map(|version| version.path().join("bin/psql")).find(|path| path.exists());
-    found.unwrap_or_else(|| PathBuf::from("psql"))
 }

@@ -6,10 +6,9 @@ use futures_util::future::join_all;
 use jobqueue_testkit::eventually;
 use serde_json::json;
 
-use crate::aborts::ask;
 use crate::bench::Api;
 use crate::client::{Answer, HANG};
-use crate::submitter::{Holder, waiting};
+use crate::submitter::waiting;
 
 const JSON: &str = "Content-Type: application/json";
 
@@ -120,7 +119,7 @@ async fn while_the_first_is_under_way_the_second_hears_so() {
     let body = r#"{"queues":["q"],"wait":20}"#;
     let first = keyed(&api, "/v1/leases", "one", body);
     let second = async {
-        eventually(HANG, "the first has its key", async || keys(&api, "", "1")).await;
+        eventually(HANG, "the first has its key", async || keys(&api, "", 1).await).await;
         let answer = keyed(&api, "/v1/leases", "one", body).await;
         assert_eq!(
             (answer.problem(409).as_str(), answer.header("retry-after")),
@@ -137,22 +136,23 @@ async fn a_client_that_goes_away_finds_its_answer() {
     let api = Api::start().await;
     api.enqueue_in("q").await;
     // the table is locked, so that the request stands in its claim when its client goes
-    let mut holder = Holder::lock(api.db.url(), "jobqueue.idempotency");
+    let holder = api.db.hold("LOCK TABLE jobqueue.idempotency").await;
     let body = r#"{"queues":["q"]}"#;
     let claims = "wait_event_type = 'Lock' AND query LIKE '%claim_key%'";
     tokio::select! {
         answer = keyed(&api, "/v1/leases", "one", body) => panic!("{answer:?}"),
-        () = eventually(HANG, "the claim waits", async || waiting(api.db.url(), claims, 1)) => {}
+        () = eventually(HANG, "the claim waits", async || waiting(&api.db, claims, 1).await) => {}
     }
-    holder.commit();
-    eventually(HANG, "it was carried out", async || keys(&api, "WHERE answer::text <> 'null'", "1")).await;
+    holder.commit().await.unwrap();
+    eventually(HANG, "it was carried out", async || keys(&api, "WHERE answer::text <> 'null'", 1).await)
+        .await;
     let again = keyed(&api, "/v1/leases", "one", body).await;
     assert_eq!(again.header("idempotent-replayed"), Some("true"));
     assert_eq!(again.expect(200)["leases"].as_array().unwrap().len(), 1);
 }
 
 /// Whether so many keys are stored.
-fn keys(api: &Api, which: &str, count: &str) -> Result<(), String> {
-    let stored = ask(api.db.url(), &format!("SELECT count(*) FROM jobqueue.idempotency {which}"));
+async fn keys(api: &Api, which: &str, count: i64) -> Result<(), i64> {
+    let stored = api.db.number(&format!("SELECT count(*) FROM jobqueue.idempotency {which}")).await;
     if stored == count { Ok(()) } else { Err(stored) }
 }

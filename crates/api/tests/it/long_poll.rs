@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use jobqueue_api::Settings;
-use jobqueue_testkit::eventually;
+use jobqueue_testkit::{TestDb, eventually};
 use serde_json::json;
 
 use crate::bench::{Api, settings};
@@ -10,15 +10,15 @@ use crate::client::HANG;
 use crate::submitter::waiting;
 
 /// Waits until the API has looked, in vain, for what a request waits for.
-pub(crate) async fn looked(url: &str, statement: &str) {
+pub(crate) async fn looked(db: &TestDb, statement: &str) {
     let state = format!("query LIKE '-- {statement}%'");
-    eventually(HANG, statement, async || waiting(url, &state, 1)).await;
+    eventually(HANG, statement, async || waiting(db, &state, 1).await).await;
 }
 
 /// Waits until a worker's request has looked for jobs: in these tests nothing else ends a transaction as the last thing that its
 /// connection does.
-async fn looked_for_jobs(url: &str) {
-    let ended = async || waiting(url, "state = 'idle' AND query = 'COMMIT'", 1);
+async fn looked_for_jobs(db: &TestDb) {
+    let ended = async || waiting(db, "state = 'idle' AND query = 'COMMIT'", 1).await;
     eventually(HANG, "a look for jobs", ended).await;
 }
 
@@ -29,7 +29,7 @@ async fn a_waiting_reader_hears_of_the_end() {
     let lease = api.lease("q").await.unwrap();
     let path = format!("/v1/jobs/{id}?wait=60");
     let end = async {
-        looked(api.db.url(), "store.not_live").await;
+        looked(&api.db, "store.not_live").await;
         api.settle(json!({ "outcome": "completed", "result": 1 }), &lease).await.expect(200);
     };
     // many wait for the same job, and hold no connection meanwhile
@@ -53,7 +53,7 @@ async fn a_waiting_worker_gets_the_job_when_it_comes() {
     let api = Api::start().await;
     let body = json!({ "queues": ["q"], "wait": 30 });
     let submit = async {
-        looked_for_jobs(api.db.url()).await;
+        looked_for_jobs(&api.db).await;
         api.enqueue_in("q").await
     };
     let (answer, id) = tokio::join!(api.post("/v1/leases", &body), submit);
@@ -68,7 +68,7 @@ async fn a_worker_that_went_away_while_it_waited_takes_no_job_along() {
     let body = json!({ "queues": ["q"], "wait": 30 });
     tokio::select! {
         answers = join_all((0..5).map(|_| api.post("/v1/leases", &body))) => panic!("there is no job yet: {answers:?}"),
-        () = looked_for_jobs(api.db.url()) => {}
+        () = looked_for_jobs(&api.db) => {}
     }
     let id = api.enqueue_in("q").await;
     let lease =
@@ -96,8 +96,8 @@ async fn the_shutdown_ends_the_waiting_early_and_finishes_what_is_in_flight() {
     let id = api.enqueue_in("q").await;
     let (job, work) = (format!("/v1/jobs/{id}?wait=60"), json!({ "queues": ["none"], "wait": 30 }));
     let down = async {
-        looked(api.db.url(), "store.not_live").await;
-        looked_for_jobs(api.db.url()).await;
+        looked(&api.db, "store.not_live").await;
+        looked_for_jobs(&api.db).await;
         api.shutdown.begin();
     };
     let (job, work, ()) = tokio::join!(api.get(&job), api.post("/v1/leases", &work), down);

@@ -49,7 +49,7 @@ async fn a_signal_ends_it_with_0_and_what_waits_is_answered() {
     let job = post(addr, "/v1/jobs", r#"{"kind":"k"}"#).await.expect(201);
     let wait = format!("/v1/jobs/{}?wait=60", job["id"].as_str().unwrap());
     let down = async {
-        looked(db.url(), "store.not_live").await;
+        looked(&db, "store.not_live").await;
         process.signal(Signal::TERM);
     };
     let (waiting, ()) = tokio::join!(get(addr, &wait), down);

@@ -1,14 +1,11 @@
 //! Single submissions share transactions, but nobody waits for a stranger's key.
 
-use std::io::Write as _;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
-use jobqueue_testkit::eventually;
+use jobqueue_testkit::{TestDb, eventually};
 use serde_json::json;
 
-use crate::aborts::{ask, psql};
 use crate::bench::Api;
 use crate::client::HANG;
 
@@ -17,12 +14,10 @@ async fn a_plain_submission_does_not_wait_for_a_key_that_somebody_holds() {
     let api = Api::start().await;
     // The names are known to all, so that the key alone is in the way.
     api.enqueue(json!({ "kind": "k", "queue": "q" })).await;
-    let mut holder = Holder::open(api.db.url());
-    eventually(HANG, "the key is held", async || waiting(api.db.url(), "state = 'idle in transaction'", 1))
-        .await;
+    let holder = api.db.hold("SELECT jobqueue.enqueue('k', queue := 'q', unique_key := 'held')").await;
     let body = json!({ "kind": "k", "queue": "q", "unique": { "key": "held" } });
     let locked = async |least| {
-        let look = async || waiting(api.db.url(), "wait_event_type = 'Lock'", least);
+        let look = async || waiting(&api.db, "wait_event_type = 'Lock'", least).await;
         eventually(HANG, "submissions wait for the key", look).await;
     };
     let second = async {
@@ -35,8 +30,8 @@ async fn a_plain_submission_does_not_wait_for_a_key_that_somebody_holds() {
         for answer in join_all((0..50).map(|_| api.post("/v1/jobs", &plain))).await {
             answer.expect(201);
         }
-        assert_eq!(waiting(api.db.url(), "wait_event_type = 'Lock'", 2), Ok(()), "the key is still held");
-        holder.commit();
+        assert_eq!(waiting(&api.db, "wait_event_type = 'Lock'", 2).await, Ok(()), "the key is still held");
+        holder.commit().await.unwrap();
     };
     let (first, second, ()) = tokio::join!(api.post("/v1/jobs", &body), second, neighbours);
     assert_eq!(first.expect(200)["id"], second.expect(200)["id"]);
@@ -47,9 +42,7 @@ async fn a_plain_submission_does_not_wait_for_a_key_that_somebody_holds() {
 async fn readers_that_walk_far_neither_starve_submissions_nor_walk_for_ever() {
     let api = Api::start().await;
     api.enqueue(json!({ "kind": "k", "queue": "q" })).await;
-    let mut holder = Holder::lock(api.db.url(), "jobqueue.outcome");
-    let locked = async || waiting(api.db.url(), "state = 'idle in transaction' AND query LIKE 'LOCK%'", 1);
-    eventually(HANG, "the table is locked", locked).await;
+    let holder = api.db.hold("LOCK TABLE jobqueue.outcome").await;
     let enough = AtomicBool::new(false);
     let reader = async || {
         let mut refused = Vec::new();
@@ -61,7 +54,7 @@ async fn readers_that_walk_far_neither_starve_submissions_nor_walk_for_ever() {
     // as many as this process has connections
     let readers = join_all((0..8).map(|_| reader()));
     let submitters = async {
-        let stuck = async || waiting(api.db.url(), "wait_event_type = 'Lock'", 4);
+        let stuck = async || waiting(&api.db, "wait_event_type = 'Lock'", 4).await;
         eventually(HANG, "readers hold all that they may", stuck).await;
         let body = json!({ "kind": "k" });
         for answer in join_all((0..10).map(|_| api.post("/v1/jobs", &body))).await {
@@ -72,7 +65,7 @@ async fn readers_that_walk_far_neither_starve_submissions_nor_walk_for_ever() {
         enough.store(true, Ordering::Relaxed);
     };
     let (refused, ()) = tokio::join!(readers, submitters);
-    holder.commit();
+    holder.commit().await.unwrap();
     let refused: Vec<_> = refused.into_iter().flatten().collect();
     let (broad, others): (Vec<_>, Vec<_>) = refused.iter().partition(|answer| answer.status == 422);
     assert!(broad.len() >= 4, "those that got a connection were stopped");
@@ -85,49 +78,7 @@ async fn readers_that_walk_far_neither_starve_submissions_nor_walk_for_ever() {
 }
 
 /// Whether at least `least` sessions of this database are in a state.
-pub(crate) fn waiting(url: &str, state: &str, least: u32) -> Result<(), String> {
-    let sql = format!("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND {state}");
-    let count = ask(url, &sql);
-    if count.parse::<u32>().unwrap() >= least { Ok(()) } else { Err(count) }
-}
-
-/// Somebody's transaction that stays open.
-pub(crate) struct Holder(Child);
-
-impl Holder {
-    /// One that submitted a job with a key.
-    fn open(url: &str) -> Self {
-        Self::of(url, "SELECT jobqueue.enqueue('k', queue := 'q', unique_key := 'held');")
-    }
-
-    /// One that keeps everybody from a table.
-    pub(crate) fn lock(url: &str, table: &str) -> Self {
-        Self::of(url, &format!("LOCK TABLE {table};"))
-    }
-
-    fn of(url: &str, sql: &str) -> Self {
-        let mut command = Command::new(psql());
-        command.args([url, "-XAtq", "-v", "ON_ERROR_STOP=1"]).stdin(Stdio::piped()).stdout(Stdio::null());
-        let mut holder = Self(command.spawn().expect("run psql"));
-        holder.say(&format!("BEGIN; {sql}"));
-        holder
-    }
-
-    pub(crate) fn commit(&mut self) {
-        self.say("COMMIT;");
-    }
-
-    fn say(&mut self, sql: &str) {
-        let input = self.0.stdin.as_mut().unwrap();
-        writeln!(input, "{sql}").unwrap();
-        input.flush().unwrap();
-    }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+pub(crate) async fn waiting(db: &TestDb, state: &str, least: i64) -> Result<(), i64> {
+    let count = db.sessions(state).await;
+    if count >= least { Ok(()) } else { Err(count) }
 }

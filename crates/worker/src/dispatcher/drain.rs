@@ -76,7 +76,7 @@ impl Dispatcher {
     /// Whether nothing is held any more, or time is up.
     pub(super) fn is_over(&self) -> bool {
         let done =
-            self.pace.active() == 0 && self.ends.is_empty() && self.ready.is_empty() && self.call.is_none();
+            self.pace.active() == 0 && self.ends.is_empty() && self.ready.is_empty() && self.calls.is_empty();
         match self.phase {
             Phase::Working => false,
             Phase::Finishing(_) => done,

@@ -16,6 +16,8 @@ const JITTER_MS: f64 = 3.0;
 pub(super) struct Hunger {
     /// There may be more to lease.
     hungry: bool,
+    /// The last look brought all that it asked for.
+    plenty: bool,
     poll_at: Instant,
     quiet_until: Option<Instant>,
 }
@@ -23,7 +25,7 @@ pub(super) struct Hunger {
 impl Hunger {
     /// A new worker looks at once.
     pub(super) fn new(now: Instant) -> Self {
-        Self { hungry: true, poll_at: now, quiet_until: None }
+        Self { hungry: true, plenty: false, poll_at: now, quiet_until: None }
     }
 
     /// There may be work.
@@ -40,9 +42,15 @@ impl Hunger {
     pub(super) fn looked(&mut self, got: usize, asked: usize, (now, poll): (Instant, Duration), chance: f64) {
         self.poll_at = now + poll;
         // a full batch says that there is more
-        self.hungry |= got >= asked;
+        self.plenty = got >= asked;
+        self.hungry |= self.plenty;
         let quiet = QUIET + Duration::from_secs_f64(chance * JITTER_MS / 1000.0);
         self.quiet_until = (got == 0).then(|| now + quiet);
+    }
+
+    /// Whether there is so much that two may look at once.
+    pub(super) fn has_plenty(&self) -> bool {
+        self.plenty
     }
 
     /// Whether it is time to look.
@@ -103,7 +111,10 @@ mod tests {
         let now = Instant::now();
         let mut hunger = Hunger::new(now);
         hunger.looking();
+        assert!(!hunger.has_plenty(), "nothing is known");
         hunger.looked(10, 10, (now, POLL), 0.0);
-        assert!(hunger.is_due(now));
+        assert!(hunger.is_due(now) && hunger.has_plenty());
+        hunger.looked(9, 10, (now, POLL), 0.0);
+        assert!(!hunger.has_plenty());
     }
 }

@@ -84,6 +84,34 @@ async fn slow_jobs_are_left_to_others_until_a_slot_is_free() {
     second.drain().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_waits_for_a_row_does_not_hold_up_the_others() {
+    let bench = Bench::new().await;
+    let ids = enqueue(&bench.store, (0..1000).map(|_| draft("gate", "null")).collect()).await;
+    let (release, gate) = watch::channel(false);
+    let worker = bench.worker().slots(100).batch_size(100);
+    let worker = AtWork::start(worker.handle("gate", move |_, (): ()| opened(gate.clone())));
+    let at_least = async |least: i64, sql: &str| {
+        eventually(SOON, sql, async || match bench.db.number(sql).await {
+            count if count >= least => Ok(()),
+            fewer => Err(fewer),
+        })
+        .await;
+    };
+    at_least(2, "SELECT count(*) FROM jobqueue.lease").await;
+    let holder = bench.db.hold("SELECT FROM jobqueue.lease ORDER BY epoch LIMIT 1 FOR UPDATE").await;
+    release.send(true).unwrap();
+    at_least(500, "SELECT count(*) FROM jobs WHERE status = 'completed'").await;
+    let stuck = bench.db.sessions("wait_event_type = 'Lock'").await;
+    assert_eq!(stuck, 1, "the first call still waits, and nobody else");
+    holder.rollback().await.unwrap();
+    for id in &ids {
+        bench.reaches(*id, Status::Completed).await;
+        assert_eq!(bench.job(*id).await.attempt, 1);
+    }
+    worker.drain().await;
+}
+
 #[tokio::test]
 async fn a_wake_up_comes_before_the_next_poll() {
     let bench = Bench::new().await;
