@@ -13,7 +13,8 @@ CREATE TABLE jobqueue.idempotency (
     key uuid PRIMARY KEY,
     fingerprint uuid NOT NULL,                -- of the request; the same key with another request is refused
     answer json NOT NULL,
-    created_at timestamptz NOT NULL
+    created_at timestamptz NOT NULL,
+    void_at timestamptz                       -- from then on the request is carried out again; null if it never is
 );
 CREATE INDEX idempotency_created ON jobqueue.idempotency (created_at);
 

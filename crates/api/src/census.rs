@@ -74,8 +74,10 @@ pub(crate) fn registry(census: &Census) -> prometheus::Result<Registry> {
         registry.register(Box::new(total))?;
     }
     depths(&registry, queues)?;
-    let workers =
-        prometheus::IntGauge::new("job_queue_workers", "Workers with a heartbeat in the last 30 s")?;
+    let workers = prometheus::IntGauge::new(
+        "job_queue_workers",
+        "Workers that are not silent for longer than they said",
+    )?;
     workers.set(signed(census.workers));
     registry.register(Box::new(workers))?;
     Ok(registry)

@@ -23,7 +23,7 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     /// Registers everything.
-    pub(crate) fn register(registry: &Registry, stores: [Store; 2]) -> prometheus::Result<Self> {
+    pub(crate) fn register(registry: &Registry, stores: [Store; 3]) -> prometheus::Result<Self> {
         let requests = HistogramVec::new(
             HistogramOpts::new("http_request_duration_seconds", "Time from a request's header to its answer")
                 .buckets(SECONDS.to_vec()),
@@ -66,12 +66,12 @@ impl Metrics {
 
 /// Reads the pools at each scrape.
 struct Connections {
-    stores: [Store; 2],
+    stores: [Store; 3],
     gauge: IntGaugeVec,
 }
 
 impl Connections {
-    fn new(stores: [Store; 2]) -> prometheus::Result<Self> {
+    fn new(stores: [Store; 3]) -> prometheus::Result<Self> {
         let options =
             Opts::new("api_database_connections", "Connections of this process to Postgres, by use");
         Ok(Self { stores, gauge: IntGaugeVec::new(options, &["state"])? })

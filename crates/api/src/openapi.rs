@@ -86,8 +86,8 @@ fn idempotency_key(operation: &mut Operation, with_effect: bool) {
         .to_owned();
     if !with_effect {
         description.push_str(
-            " While the first request is still being carried out, the key is in use (409). If the server dies in between, \
-             the request is carried out again two minutes later.",
+            " While the first request is being carried out, the key is in use (409). If nobody can say what became of it (5xx, \
+             or the server died), it stays in use for two minutes; then the request is carried out again.",
         );
     }
     let parameter = ParameterBuilder::new()

@@ -296,8 +296,8 @@ pub fn refuse(status: StatusCode) -> Response<String> {
     };
     let problem = Problem::new(Kind::of_status(status), detail);
     let id = request_id::fresh();
-    let text = problem.to_json(id.to_str().ok()).to_string();
-    let mut response = Response::new(text);
+    tracing::debug!(request_id = ?id, http.status = status.as_u16(), detail, "bytes refused before they were a request");
+    let mut response = Response::new(problem.to_json(id.to_str().ok()).to_string());
     *response.status_mut() = problem.kind().status();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
     response.headers_mut().insert(X_REQUEST_ID, id);

@@ -22,11 +22,11 @@ use crate::problem::{Kind, Problem};
 use crate::submitter::Submitter;
 
 /// The longest that a request waits for the store; below the 30 s within which every request is answered.
-const CALL_LIMIT: Duration = Duration::from_secs(25);
+pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(25);
 
-/// Connections that submissions have to themselves, out of those of the process: as many as there are flushers; batches
-/// share them.
-const SUBMITTERS: u32 = 4;
+/// Connections that each lane of submissions has to itself, out of those of the process: as many as it has flushers. Batches
+/// share those of the lane with keys, for they may have some.
+const SUBMITTERS: u32 = 2;
 
 /// What the API grants and demands; see [`args::ApiArgs`](crate::args::ApiArgs) for the meanings.
 #[derive(Clone, Debug)]
@@ -96,10 +96,10 @@ impl ApiState {
         shutdown: &Shutdown,
         registry: &Registry,
     ) -> prometheus::Result<Self> {
-        let own = (store.max_connections() / 2).clamp(1, SUBMITTERS);
-        let (submitting, store) =
-            (store.apart(own), store.apart(store.max_connections().saturating_sub(own)));
-        let metrics = Metrics::register(registry, [store.clone(), submitting.clone()])?;
+        let lane = (store.max_connections() / 4).clamp(1, SUBMITTERS);
+        let (plain, submitting) = (store.apart(lane), store.apart(lane));
+        let store = store.apart(store.max_connections().saturating_sub(2 * lane));
+        let metrics = Metrics::register(registry, [store.clone(), plain.clone(), submitting.clone()])?;
         let (notifier, send_wake_ups) = Notifier::new(&store);
         shutdown.spawn(send_wake_ups);
         let secret = settings.key.as_ref().map_or("", |key| key.expose_secret());
@@ -109,7 +109,7 @@ impl ApiState {
             root_key: RootKey::new(settings.key.as_ref()),
             cursors: Cursors::new(secret),
             submitter: Submitter::start(
-                &submitting,
+                [&plain, &submitting],
                 &notifier,
                 settings.max_pending_jobs,
                 shutdown,
@@ -122,14 +122,15 @@ impl ApiState {
             bodies: Arc::new(Semaphore::new(settings.body_memory_bytes.min(Semaphore::MAX_PERMITS))),
             notifier,
             long_polls: Arc::new(Semaphore::new(settings.max_long_polls.min(Semaphore::MAX_PERMITS))),
-            readiness: readiness(&store),
+            readiness: readiness(&plain),
             store,
             submitting,
         };
         Ok(Self(Arc::new(parts)))
     }
 
-    /// Decides `/ready`: the database answers and has a schema that this build knows.
+    /// Decides `/ready`: the database answers and has a schema that this build knows. Asked where plain submissions go, which
+    /// nobody can hold up.
     pub fn readiness(&self) -> &Readiness {
         &self.readiness
     }

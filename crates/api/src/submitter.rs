@@ -1,7 +1,7 @@
 //! Many clients that submit one job each share transactions: what queued up while the last commit ran goes with the next.
 //! Owns the submissions between their check and their commit, and their bound; an answer means committed.
 //!
-//! There are two lanes, because a submission with a key has to wait while somebody else's open transaction holds that key:
+//! There are two lanes with connections of their own, because a submission with a key has to wait while somebody else's open transaction holds that key:
 //! a plain submission must never wait behind it.
 
 use std::collections::BTreeSet;
@@ -52,13 +52,13 @@ struct Flusher {
 impl Submitter {
     /// Starts the flushers, which end when the submitter is gone and their lane is empty. `capacity` bounds each lane.
     pub(crate) fn start(
-        store: &Store,
+        [plain, keyed]: [&Store; 2],
         notifier: &Notifier,
         capacity: usize,
         shutdown: &Shutdown,
         metrics: &Metrics,
     ) -> Self {
-        let lane = || {
+        let lane = |store: &Store| {
             let (sender, receiver) = mpsc::channel(capacity.max(1));
             let flusher = Arc::new(Flusher {
                 store: store.clone(),
@@ -72,7 +72,7 @@ impl Submitter {
             }
             sender
         };
-        Self { plain: lane(), keyed: lane(), metrics: metrics.clone() }
+        Self { plain: lane(plain), keyed: lane(keyed), metrics: metrics.clone() }
     }
 
     /// Stores one request, together with those that came at the same time.

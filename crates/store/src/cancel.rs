@@ -153,7 +153,6 @@ impl Store {
         Ok(found)
     }
 
-    /// Whether the job is final; what a replacement may take over from.
     /// Whether the job is final, and stays so until this transaction ends: an operator's retry waits for our lock, and then
     /// finds what we did to the key that the job kept.
     pub(crate) async fn stays_final(unit: &mut Unit, id: JobId) -> Result<bool, StoreError> {

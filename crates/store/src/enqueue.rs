@@ -16,9 +16,6 @@ use crate::unique::kept_bits;
 
 mod keyed;
 
-/// Collisions with other transactions are tried this often before they count as unavailable.
-const TRIES: u32 = 4;
-
 /// One request: jobs that are answered together.
 #[derive(Clone, Debug)]
 pub struct Submission {

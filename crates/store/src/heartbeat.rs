@@ -74,12 +74,14 @@ impl Store {
         unit.commit().await
     }
 
-    /// Renews everything that the worker holds: its beat, and leases that have less than two thirds of `duration` left.
+    /// Renews what the worker holds: its beat, and leases that have less than two thirds of `duration` left. Of an id that the
+    /// worker has given up only the leases that it still knows (`known`) are renewed: nobody runs the others.
     pub async fn heartbeat(
         &self,
         worker: WorkerId,
         duration: Duration,
         draining: bool,
+        known: Option<&[i64]>,
     ) -> Result<Beat, StoreError> {
         let mut unit = self.one().await?;
         let row = sqlx::query!(
@@ -89,17 +91,18 @@ impl Store {
             SELECT EXISTS (SELECT FROM beat) AS "known!",
                    ARRAY(SELECT job_id FROM jobqueue.cancel_request WHERE worker_id = $1) AS "cancelled!",
                    ARRAY(SELECT epoch FROM jobqueue.lease WHERE worker_id = $1) AS "held!",
-                   EXISTS (SELECT FROM jobqueue.lease WHERE worker_id = $1
+                   EXISTS (SELECT FROM jobqueue.lease WHERE worker_id = $1 AND ($4::bigint[] IS NULL OR epoch = ANY ($4))
                            AND expires_at < jobqueue.now() + $2::bigint * interval '0.667 ms') AS "due!""#,
             worker.as_uuid(),
             to_ms(duration),
             draining,
+            known,
         )
         .fetch_one(&mut *unit)
         .await?;
         unit.commit().await?;
         if row.due {
-            self.renew(worker, duration).await?;
+            self.renew(worker, duration, known).await?;
         }
         let cancelled = row.cancelled.into_iter().map(JobId::from_uuid).collect();
         Ok(Beat { known: row.known, cancelled, held: row.held })
@@ -107,17 +110,23 @@ impl Store {
 
     /// Renews leases that have less than two thirds left. Apart from the beat, which must not wait for a lock; in the order in
     /// which everybody locks leases.
-    async fn renew(&self, worker: WorkerId, duration: Duration) -> Result<(), StoreError> {
+    async fn renew(
+        &self,
+        worker: WorkerId,
+        duration: Duration,
+        known: Option<&[i64]>,
+    ) -> Result<(), StoreError> {
         let mut unit = self.one().await?;
         sqlx::query!(
             "-- store.heartbeat.renew
             UPDATE jobqueue.lease SET expires_at = jobqueue.now() + $2::bigint * interval '1 ms'
             WHERE epoch = ANY (ARRAY(
                 SELECT epoch FROM jobqueue.lease
-                WHERE worker_id = $1 AND expires_at < jobqueue.now() + $2::bigint * interval '0.667 ms'
+                WHERE worker_id = $1 AND ($3::bigint[] IS NULL OR epoch = ANY ($3)) AND expires_at < jobqueue.now() + $2::bigint * interval '0.667 ms'
                 ORDER BY epoch FOR UPDATE))",
             worker.as_uuid(),
             to_ms(duration),
+            known,
         )
         .execute(&mut *unit)
         .await?;

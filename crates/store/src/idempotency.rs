@@ -6,6 +6,7 @@
 //! (reliability I1).
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -16,6 +17,7 @@ use jobqueue_core::unique::digest;
 
 use crate::connect::{Store, Unit};
 use crate::error::StoreError;
+use crate::row::to_ms;
 
 /// A client's key for one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +49,22 @@ pub(crate) async fn claim<A: DeserializeOwned>(
     unit: &mut Unit,
     wanted: &[Idempotency],
 ) -> Result<HashMap<Uuid, Claimed<A>>, StoreError> {
-    let mut keys: Vec<Idempotency> = wanted.to_vec();
-    keys.sort_by_key(|idempotency| idempotency.key);
+    let mut open: Vec<Idempotency> = wanted.to_vec();
+    open.sort_by_key(|idempotency| idempotency.key);
+    let mut claimed = HashMap::new();
+    // a key can be forgotten between the failed insert and the look at its answer: then insert again
+    while !open.is_empty() {
+        claim_once(unit, &open, &mut claimed).await?;
+        open.retain(|idempotency| !claimed.contains_key(&idempotency.key));
+    }
+    Ok(claimed)
+}
+
+async fn claim_once<A: DeserializeOwned>(
+    unit: &mut Unit,
+    keys: &[Idempotency],
+    claimed: &mut HashMap<Uuid, Claimed<A>>,
+) -> Result<(), StoreError> {
     let (ids, prints): (Vec<Uuid>, Vec<Uuid>) = keys.iter().map(|i| (i.key, i.fingerprint)).unzip();
     let fresh = sqlx::query_scalar!(
         "-- store.idempotency.claim
@@ -60,30 +76,28 @@ pub(crate) async fn claim<A: DeserializeOwned>(
     )
     .fetch_all(&mut **unit)
     .await?;
-    let mut claimed: HashMap<Uuid, Claimed<A>> = fresh.into_iter().map(|key| (key, Claimed::Fresh)).collect();
-    let known: Vec<Idempotency> = keys.into_iter().filter(|i| !claimed.contains_key(&i.key)).collect();
+    claimed.extend(fresh.into_iter().map(|key| (key, Claimed::Fresh)));
+    let known: Vec<Uuid> = ids.into_iter().filter(|key| !claimed.contains_key(key)).collect();
     if known.is_empty() {
-        return Ok(claimed);
+        return Ok(());
     }
-    let known_ids: Vec<Uuid> = known.iter().map(|i| i.key).collect();
     let rows = sqlx::query!(
         r#"-- store.idempotency.again
         UPDATE jobqueue.idempotency SET created_at = created_at WHERE key = ANY ($1)
         RETURNING key, fingerprint, answer::text AS "answer!""#,
-        &known_ids,
+        &known,
     )
     .fetch_all(&mut **unit)
     .await?;
     for row in rows {
-        let same = known.iter().any(|i| i.key == row.key && i.fingerprint == row.fingerprint);
-        let answer = serde_json::from_str(&row.answer);
-        let state = match answer {
+        let same = keys.iter().any(|i| i.key == row.key && i.fingerprint == row.fingerprint);
+        let state = match serde_json::from_str(&row.answer) {
             Ok(answer) if same => Claimed::Again(answer),
             _ => Claimed::Reused,
         };
         claimed.insert(row.key, state);
     }
-    Ok(claimed)
+    Ok(())
 }
 
 /// Stores what a fresh key's request is answered with.
@@ -125,25 +139,25 @@ pub enum KeyState {
     Ours(KeyClaim),
     /// The same request was carried out; this JSON was kept of its answer.
     Answered(String),
-    /// The same request is being carried out, or whoever did so died less than two minutes ago.
+    /// The same request is being carried out, or nobody knows yet what became of it.
     UnderWay,
     /// The key belongs to another request.
     Reused,
 }
 
 impl Store {
-    /// Claims a key for a request that cannot store it in the transaction of its effect. The claim of a process that died
-    /// is void after two minutes, four times the longest request; then the request is carried out again.
+    /// Claims a key for a request that cannot store it in the transaction of its effect. A claim that gets no answer is void
+    /// after two minutes, four times the longest request; then the request is carried out again.
     pub async fn claim_key(&self, idempotency: Idempotency) -> Result<KeyState, StoreError> {
         let Idempotency { key, fingerprint } = idempotency;
         let mut unit = self.one().await?;
         let ours = sqlx::query_scalar!(
             "-- store.idempotency.claim_key
-            INSERT INTO jobqueue.idempotency AS i (key, fingerprint, answer, created_at)
-            VALUES ($1, $2, 'null', jobqueue.now())
-            ON CONFLICT (key) DO UPDATE SET created_at = excluded.created_at
-            WHERE i.fingerprint = excluded.fingerprint AND i.answer::text = 'null'
-                AND i.created_at < excluded.created_at - interval '2 minutes'
+            INSERT INTO jobqueue.idempotency AS i (key, fingerprint, answer, created_at, void_at)
+            VALUES ($1, $2, 'null', jobqueue.now(), jobqueue.now() + interval '2 minutes')
+            ON CONFLICT (key) DO UPDATE
+                SET answer = excluded.answer, created_at = excluded.created_at, void_at = excluded.void_at
+            WHERE i.fingerprint = excluded.fingerprint AND i.void_at < excluded.created_at
             RETURNING created_at",
             key,
             fingerprint,
@@ -172,22 +186,30 @@ impl Store {
         })
     }
 
-    /// Keeps a request's answer, some JSON, unless its claim has become void.
-    pub async fn keep_answer(&self, claim: KeyClaim, answer: &str) -> Result<(), StoreError> {
+    /// Keeps a request's answer, some JSON, unless its claim has become void: for `valid`, or as long as keys are kept.
+    pub async fn keep_answer(
+        &self,
+        claim: KeyClaim,
+        answer: &str,
+        valid: Option<Duration>,
+    ) -> Result<(), StoreError> {
         let mut unit = self.one().await?;
         sqlx::query!(
             "-- store.idempotency.keep_answer
-            UPDATE jobqueue.idempotency SET answer = $3::text::json WHERE key = $1 AND created_at = $2",
+            UPDATE jobqueue.idempotency
+            SET answer = $3::text::json, void_at = jobqueue.now() + $4::bigint * interval '1 ms'
+            WHERE key = $1 AND created_at = $2",
             claim.key,
             claim.since,
             answer,
+            valid.map(to_ms),
         )
         .execute(&mut *unit)
         .await?;
         unit.commit().await
     }
 
-    /// Frees the key of a request that was refused.
+    /// Frees the key of a request that had no effect.
     pub async fn free_key(&self, claim: KeyClaim) -> Result<(), StoreError> {
         let mut unit = self.one().await?;
         sqlx::query!(

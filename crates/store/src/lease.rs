@@ -80,6 +80,10 @@ impl Store {
     async fn grant(&self, unit: &mut Unit, request: &LeaseRequest) -> Result<Vec<Grant>, StoreError> {
         let kinds =
             if request.kinds.is_empty() { None } else { Some(self.kinds(unit, &request.kinds).await?) };
+        if kinds.as_ref().is_some_and(Vec::is_empty) {
+            // nobody has submitted a job of these kinds yet
+            return Ok(vec![]);
+        }
         let look = self.low_water.look(kinds.as_deref());
         let grants = self.grant_from(unit, request, kinds.as_deref(), look).await?;
         if grants.is_empty() && self.low_water.look_again(kinds.as_deref(), look) {
@@ -131,7 +135,7 @@ impl Store {
             lease AS (
                 INSERT INTO jobqueue.lease (epoch, token, worker_id, queue_id, leased_at, expires_at, open)
                 SELECT epoch, token, $6, queue_id, jobqueue.now(), jobqueue.now() + $7::bigint * interval '1 ms',
-                       CASE n WHEN 64 THEN -1 ELSE (1::bigint << n) - 1 END FROM granted),
+                       CASE n WHEN 64 THEN -1 ELSE ~(-1::bigint << n) END FROM granted),
             jobs AS (
                 INSERT INTO jobqueue.lease_jobs (epoch, job_ids, attempts, lanes, kinds)
                 SELECT epoch, job_ids, attempts, lanes, kinds FROM granted),

@@ -39,7 +39,7 @@ const CHOICES: usize = 64;
 
 /// How far this process has come, for each choice of kinds: what one passes by, another may want.
 #[derive(Debug, Default)]
-pub(crate) struct LowWaters(Mutex<HashMap<Vec<i32>, LowWater>>);
+pub(crate) struct LowWaters(Mutex<HashMap<Option<Vec<i32>>, LowWater>>);
 
 impl LowWaters {
     /// See [`LowWater::look`].
@@ -70,12 +70,11 @@ impl LowWaters {
 
     fn of<T>(&self, kinds: Option<&[i32]>, act: impl FnOnce(&mut LowWater) -> T) -> Option<T> {
         let mut waters = self.0.lock().ok()?;
-        if waters.len() >= CHOICES {
+        let choice = kinds.map(<[i32]>::to_vec);
+        if waters.len() >= CHOICES && !waters.contains_key(&choice) {
             waters.clear();
         }
-        Some(act(waters
-            .entry(kinds.unwrap_or_default().to_vec())
-            .or_insert_with(|| LowWater::new(Instant::now()))))
+        Some(act(waters.entry(choice).or_insert_with(|| LowWater::new(Instant::now()))))
     }
 }
 

@@ -13,8 +13,10 @@ const DAYS_AHEAD: i32 = 4;
 const MAX_KEPT: i32 = 20_000;
 /// Idempotency keys are honoured for a day.
 const KEYS_KEPT: Duration = Duration::from_hours(24);
-/// Idempotency keys that one prune forgets; more wait for the next.
-const KEYS_AT_ONCE: i64 = 50_000;
+/// Idempotency keys that one call forgets.
+const KEYS_AT_ONCE: u32 = 50_000;
+/// How many such calls one prune makes at most: with a prune a minute, 16,000 keys a second.
+const KEY_CALLS: u32 = 20;
 /// Stragglers that one call forgets.
 const STRAGGLERS: i64 = 5_000;
 /// How many such calls one prune makes at most.
@@ -45,7 +47,8 @@ pub struct Pruned {
 }
 
 impl Store {
-    /// Does all of it once. Safe in many processes at once: one works, the others return at once with nothing done.
+    /// Does all of it once. Safe in many processes at once: while one makes room for days the others return
+    /// at once with nothing done, and the rest can be done twice.
     pub async fn prune(&self, retention: Retention) -> Result<Pruned, StoreError> {
         let mut pruned = Pruned::default();
         let mut unit = self.begin().await?;
@@ -65,6 +68,11 @@ impl Store {
         };
         // making room locks everybody out until here, so nothing else is done in that transaction
         unit.commit().await?;
+        for _ in 0..KEY_CALLS {
+            if self.forget_keys().await? < u64::from(KEYS_AT_ONCE) {
+                break;
+            }
+        }
         self.forget_side_rows().await?;
         for day in self.old_days(retention).await? {
             match self.prune_day(&day, retention).await {
@@ -100,18 +108,24 @@ impl Store {
         Ok(lock.fetch_one(&mut **unit).await?)
     }
 
-    async fn forget_side_rows(&self) -> Result<(), StoreError> {
-        let mut unit = self.begin().await?;
-        sqlx::query!(
+    async fn forget_keys(&self) -> Result<u64, StoreError> {
+        let mut unit = self.one().await?;
+        let gone = sqlx::query!(
             "-- store.prune.keys
             DELETE FROM jobqueue.idempotency WHERE key = ANY (ARRAY(
                 SELECT key FROM jobqueue.idempotency WHERE created_at < jobqueue.now() - $1::bigint * interval '1 ms'
                 ORDER BY created_at LIMIT $2))",
             to_ms(KEYS_KEPT),
-            KEYS_AT_ONCE,
+            i64::from(KEYS_AT_ONCE),
         )
         .execute(&mut *unit)
         .await?;
+        unit.commit().await?;
+        Ok(gone.rows_affected())
+    }
+
+    async fn forget_side_rows(&self) -> Result<(), StoreError> {
+        let mut unit = self.begin().await?;
         sqlx::query!(
             "-- store.prune.cancel_requests
             DELETE FROM jobqueue.cancel_request c WHERE NOT EXISTS (SELECT FROM jobqueue.lease l WHERE l.epoch = c.epoch)"

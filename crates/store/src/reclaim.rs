@@ -42,6 +42,19 @@ impl Store {
         on_collision(|| self.reclaim_once(hold_off, limit)).await
     }
 
+    /// How long ago the last heartbeat of any worker was, if there is a worker.
+    pub async fn silence(&self) -> Result<Option<Duration>, StoreError> {
+        let mut unit = self.one().await?;
+        let ms = sqlx::query_scalar!(
+            "-- store.silence
+            SELECT (extract(epoch FROM jobqueue.now() - max(beat_at)) * 1000)::bigint FROM jobqueue.worker"
+        )
+        .fetch_one(&mut *unit)
+        .await?;
+        unit.commit().await?;
+        Ok(ms.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0))))
+    }
+
     async fn reclaim_once(&self, hold_off: Duration, limit: u32) -> Result<Reclaimed, StoreError> {
         let mut unit = self.begin().await?;
         let lost = Self::lost(&mut unit, hold_off, limit).await?;

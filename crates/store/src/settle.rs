@@ -63,6 +63,7 @@ impl Store {
         unit: &mut Unit,
         mut ends: Vec<AttemptEnd>,
     ) -> Result<Vec<Settled>, StoreError> {
+        Self::lock_mixed(unit, &ends).await?;
         Self::heed_cancel_requests(unit, &mut ends).await?;
         Self::end_attempts(unit, ends, true).await
     }
@@ -80,7 +81,6 @@ impl Store {
         if ends.is_empty() {
             return Ok(vec![]);
         }
-        // leases are locked in one order everywhere
         let mut order: Vec<usize> = (0..ends.len()).collect();
         let right = |at: usize| (ends[at].lease.epoch(), ends[at].lease.token());
         order.sort_by_key(|at| (right(*at), ends[*at].lease.ordinal()));
@@ -109,15 +109,16 @@ impl Store {
         Ok(settled)
     }
 
-    /// What would run again is cancelled if a user asked for that. The leases are locked first: a wish that comes later finds
-    /// the job where we put it.
-    async fn heed_cancel_requests(unit: &mut Unit, ends: &mut [AttemptEnd]) -> Result<(), StoreError> {
-        let again = || ends.iter().filter(|end| end.settlement.runs_again());
-        let mut epochs: Vec<i64> = again().map(|end| end.lease.epoch()).collect();
-        if epochs.is_empty() {
+    /// Leases are locked in one order everywhere. A statement that ends attempts does that by itself, so only ends of both
+    /// kinds, for which there are two statements, need it before.
+    async fn lock_mixed(unit: &mut Unit, ends: &[AttemptEnd]) -> Result<(), StoreError> {
+        let completed =
+            ends.iter().filter(|end| matches!(end.settlement, Settlement::Complete { .. })).count();
+        let again = ends.iter().any(|end| end.settlement.runs_again());
+        if !again && (completed == 0 || completed == ends.len()) {
             return Ok(());
         }
-        epochs.extend(ends.iter().map(|end| end.lease.epoch()));
+        let epochs: Vec<i64> = ends.iter().map(|end| end.lease.epoch()).collect();
         sqlx::query!(
             "-- store.settle.lock
             SELECT epoch FROM jobqueue.lease WHERE epoch = ANY ($1) ORDER BY epoch FOR UPDATE",
@@ -125,6 +126,16 @@ impl Store {
         )
         .fetch_all(&mut **unit)
         .await?;
+        Ok(())
+    }
+
+    /// What would run again is cancelled if a user asked for that. Its lease is locked: a wish that comes later finds the job
+    /// where we put it.
+    async fn heed_cancel_requests(unit: &mut Unit, ends: &mut [AttemptEnd]) -> Result<(), StoreError> {
+        let again = || ends.iter().filter(|end| end.settlement.runs_again());
+        if again().next().is_none() {
+            return Ok(());
+        }
         let jobs: Vec<Uuid> = again().map(|end| end.lease.job_id().as_uuid()).collect();
         let rows = sqlx::query!(
             "-- store.settle.cancel_requests

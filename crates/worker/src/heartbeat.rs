@@ -162,10 +162,14 @@ impl Heart {
         let lease = self.shared.options.lease;
         let draining = self.shared.draining.load(Ordering::Relaxed);
         let store = self.store.clone();
-        let beat = self.limited(async move { store.heartbeat(id, lease, draining).await }).await?;
+        let is_current = self.shared.identity().current == id;
+        let known: Option<Vec<i64>> =
+            (!is_current).then(|| self.shared.running.epochs(id).into_iter().collect());
+        let beat =
+            self.limited(async move { store.heartbeat(id, lease, draining, known.as_deref()).await }).await?;
         self.shared.running.cancel(&beat.cancelled);
         self.shared.running.stop_unheld(id, &beat.held, sent_at);
-        if self.shared.identity().current == id {
+        if is_current {
             if self.sees_orphans(id, &beat, sent_at) {
                 self.change_identity(id).await?;
             } else if !beat.known {

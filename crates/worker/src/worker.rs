@@ -240,7 +240,7 @@ impl WorkerBuilder {
         self
     }
 
-    /// The silence after which the reaper takes a worker for dead; must be what the reaper has. Default 30 s. A worker that
+    /// The silence after which the reaper takes this worker for dead: it reads it from the worker's row. Default 30 s. A worker that
     /// reaches no database for almost as long starts nothing new; what runs goes on.
     #[must_use]
     pub fn stale_after(mut self, silence: Duration) -> Self {

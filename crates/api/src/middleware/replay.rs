@@ -1,6 +1,8 @@
 //! A repeated `Idempotency-Key` is answered as the first time: for every POST but those that enqueue, which store their key
 //! in the transaction of the effect.
 
+use std::time::Duration;
+
 use axum::Extension;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -21,6 +23,13 @@ use crate::state::ApiState;
 /// Marks the answer to a repeated request.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
+/// Put into a response's extensions: for how long its answer says something true. Of one without effect nothing is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    For(Duration),
+    Nothing,
+}
+
 /// What is kept of an answer.
 #[derive(Debug, Serialize, Deserialize)]
 struct Kept {
@@ -28,8 +37,9 @@ struct Kept {
     body: Box<RawValue>,
 }
 
-/// Carries a request with a key out at most once, and in a task of its own: a client that goes away does not take the
-/// answer with it.
+/// Carries a request with a key out once, in a task of its own: a client that goes away does not take the answer with it.
+/// Only when nobody knows what became of it (the process died, the database failed) is it carried out again, two minutes
+/// later.
 pub(crate) async fn replay(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
@@ -46,10 +56,9 @@ pub(crate) async fn replay(
     let Some(idempotency) = key.of(&route, caller.name, &text) else { return Err(Problem::internal()) };
     let request = Request::from_parts(parts, Body::from(text));
     let task = state.clone();
-    let served = async move {
-        let _room = room;
-        once(&task, idempotency, request, next).await
-    };
+    // whoever reads the body now takes its room again
+    drop(room);
+    let served = async move { once(&task, idempotency, request, next).await };
     state
         .shutdown
         .spawn_contained(served.in_current_span())
@@ -68,25 +77,32 @@ async fn once(
         KeyState::Answered(kept) => again(&kept),
         KeyState::UnderWay => Err(Problem::new(
             Kind::IdempotencyKeyInUse,
-            "the first request with this Idempotency-Key is still being carried out; ask again",
+            "the request with this Idempotency-Key is being carried out, or what became of it is not known yet; ask again",
         )),
         KeyState::Reused => Err(Problem::key_reused()),
     }
 }
 
-/// Keeps the answer of a request that was carried out; a refused one leaves its key free.
+/// Keeps the answer of a request that was carried out. A refused one leaves its key free; after a failure of ours the effect
+/// may still come, and the key waits.
 async fn keep(state: &ApiState, claim: KeyClaim, response: Response) -> Result<Response, Problem> {
-    if !response.status().is_success() {
-        state.store(move |store| async move { store.free_key(claim).await }).await?;
+    let keep = response.extensions().get::<Keep>().copied();
+    if response.status().is_client_error() || keep == Some(Keep::Nothing) {
+        // If this fails the key is free two minutes later.
+        let _logged = state.store(move |store| async move { store.free_key(claim).await }).await;
         return Ok(response);
     }
+    if !response.status().is_success() {
+        return Ok(response);
+    }
+    let valid = keep.and_then(|keep| if let Keep::For(span) = keep { Some(span) } else { None });
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, usize::MAX).await.map_err(|_| Problem::internal())?;
     let raw = serde_json::from_slice::<Box<RawValue>>(&body).map_err(|_| Problem::internal())?;
     let kept = serde_json::to_string(&Kept { status: parts.status.as_u16(), body: raw })
         .map_err(|_| Problem::internal())?;
     // If this fails the request was carried out all the same, and that is what its sender should hear.
-    let _logged = state.store(move |store| async move { store.keep_answer(claim, &kept).await }).await;
+    let _logged = state.store(move |store| async move { store.keep_answer(claim, &kept, valid).await }).await;
     Ok(Response::from_parts(parts, Body::from(body)))
 }
 

@@ -1,9 +1,10 @@
 //! The same key with the same request makes one job and gives one answer.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use futures_util::future::join_all;
-use jobqueue_testkit::eventually;
+use jobqueue_testkit::{Clock, eventually};
 use serde_json::json;
 
 use crate::bench::Api;
@@ -111,6 +112,50 @@ async fn a_refused_verb_leaves_its_key_free() {
     api.enqueue_in("q").await;
     let purged = keyed(&api, "/v1/queues/q/purge", "one", "").await;
     assert_eq!((purged.status, purged.header("idempotent-replayed")), (200, None));
+}
+
+#[tokio::test]
+async fn a_key_waits_while_nobody_knows_what_became_of_its_request() {
+    let clock = Clock::new();
+    let api = Api::with_clock(&clock).await;
+    let id = api.enqueue_in("q").await;
+    let cancel = format!("/v1/jobs/{id}/cancel");
+    let holder = api.db.hold("LOCK TABLE jobqueue.ready").await;
+    let cut = async {
+        let locked = "wait_event_type = 'Lock'";
+        eventually(HANG, "the verb waits", async || waiting(&api.db, locked, 1).await).await;
+        let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database()";
+        api.db.number(&format!("{sql} AND {locked}")).await
+    };
+    let (broken, cut) = tokio::join!(keyed(&api, &cancel, "one", ""), cut);
+    assert_eq!((broken.problem(503).as_str(), cut), ("unavailable", 1));
+    holder.commit().await.unwrap();
+    assert_eq!(keyed(&api, &cancel, "one", "").await.problem(409), "idempotency-key-in-use");
+    clock.advance(Duration::from_secs(121));
+    let again = keyed(&api, &cancel, "one", "").await;
+    assert_eq!((again.status, again.header("idempotent-replayed")), (200, None));
+    assert_eq!(api.status(&id).await, "cancelled");
+}
+
+#[tokio::test]
+async fn leases_are_given_again_only_while_they_last() {
+    let clock = Clock::new();
+    let api = Api::with_clock(&clock).await;
+    let body = r#"{"queues":["q"],"lease_seconds":30}"#;
+    let count = |answer: &Answer| answer.expect(200)["leases"].as_array().unwrap().len();
+    assert_eq!(count(&keyed(&api, "/v1/leases", "one", body).await), 0);
+    api.enqueue_in("q").await;
+    let first = keyed(&api, "/v1/leases", "one", body).await;
+    assert_eq!(
+        (first.header("idempotent-replayed"), count(&first)),
+        (None, 1),
+        "an empty answer is not kept"
+    );
+    let again = keyed(&api, "/v1/leases", "one", body).await;
+    assert_eq!((again.header("idempotent-replayed"), count(&again)), (Some("true"), 1));
+    clock.advance(Duration::from_secs(31));
+    let late = keyed(&api, "/v1/leases", "one", body).await;
+    assert_eq!((late.header("idempotent-replayed"), count(&late)), (None, 0), "another has the job by now");
 }
 
 #[tokio::test]

@@ -6,12 +6,12 @@ use clap::Parser as _;
 use jobqueue_core::{JobDraft, JobId, Limits, NewJob, Status, WorkerId};
 use jobqueue_reaper::{Args, Census, Duty, DutyArgs, Expire, Promote, Prune, Reclaim};
 use jobqueue_store::{Accepted, Answer, LeaseRequest, Notifier, Store, Submission, WorkerEntry};
-use jobqueue_testkit::{Clock, TestDb};
+use jobqueue_testkit::{Clock, TestDb, eventually};
 use uuid::Uuid;
 
 /// A database, its store, and duties with short rhythms.
 struct Bench {
-    _db: TestDb,
+    db: TestDb,
     clock: Clock,
     store: Store,
     notifier: Notifier,
@@ -27,7 +27,7 @@ impl Bench {
         let line = ["reaper", "--database-url", db.url(), "--hold-off-seconds", "30"];
         // hold-off counts from the start of the server, which other tests share: the one test that cares sets its own
         let args = DutyArgs { hold_off: Duration::ZERO, ..Args::try_parse_from(line).unwrap().duties };
-        Self { _db: db, clock, store, notifier, args }
+        Self { db, clock, store, notifier, args }
     }
 
     async fn run(&self, duty: &dyn Duty) -> u64 {
@@ -84,6 +84,37 @@ async fn reclaim_takes_the_jobs_of_the_dead_and_only_theirs() {
     assert_eq!(bench.run(&reclaim).await, 1);
     assert_eq!(bench.status(id).await, Status::Queued);
     assert_eq!(bench.run(&reclaim).await, 0);
+}
+
+#[tokio::test]
+async fn a_reaper_that_starts_among_silent_workers_waits_and_among_others_does_not() {
+    let bench = Bench::new().await;
+    let id = bench.submit(JobDraft::default()).await;
+    assert_eq!(bench.doomed_worker().await, 1);
+    let impatient = bench.db.hold("UPDATE jobqueue.worker SET stale_ms = 1").await;
+    impatient.commit().await.unwrap();
+    bench.clock.advance(Duration::from_secs(40));
+    let short = DutyArgs { hold_off: Duration::from_millis(300), ..bench.args.clone() };
+    let started = Reclaim::new(&short);
+    assert_eq!(bench.run(&started).await, 0, "an outage looks like this");
+    eventually(Duration::from_secs(20), "it was none", async || match bench.run(&started).await {
+        1 => Ok(()),
+        other => Err(other),
+    })
+    .await;
+    assert_eq!(bench.status(id).await, Status::Queued);
+
+    assert_eq!(bench.doomed_worker().await, 1);
+    bench.db.hold("UPDATE jobqueue.worker SET stale_ms = 1").await.commit().await.unwrap();
+    let patient = DutyArgs { hold_off: Duration::from_secs(2), ..bench.args.clone() };
+    eventually(Duration::from_secs(20), "somebody was heard of just now", async || {
+        assert_eq!(bench.doomed_worker().await, 0, "it registers, which is a beat");
+        match bench.run(&Reclaim::new(&patient)).await {
+            1 => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

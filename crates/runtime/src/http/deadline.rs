@@ -52,6 +52,11 @@ impl Pulse {
         self.state().phase = Phase::Busy;
     }
 
+    /// Whether a request is in a handler, or its answer is being made.
+    fn is_busy(&self) -> bool {
+        matches!(self.state().phase, Phase::Busy)
+    }
+
     /// Whether a header has begun and not ended.
     pub(super) fn in_header(&self) -> bool {
         let state = self.state();
@@ -121,7 +126,7 @@ impl Metered {
     }
 
     fn poll_refusal(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Option<Poll<io::Result<usize>>> {
-        if self.refusal.is_none() && self.pulse.in_header() {
+        if self.refusal.is_none() && !self.pulse.is_busy() {
             let status = refusal::status_of_hyper(bytes)?;
             self.refusal = Some(refusal::encode(&(self.refuse)(status)).into());
         }

@@ -42,7 +42,8 @@ pub(super) fn status_of_hyper(bytes: &[u8]) -> Option<StatusCode> {
     let bare =
         |line: &str| line == "content-length: 0" || line == "connection: close" || line.starts_with("date: ");
     let status = StatusCode::from_bytes(status.as_bytes()).ok()?;
-    (status.is_client_error() && lines.all(bare)).then_some(status)
+    let closes = text.contains("\r\nconnection: close\r\n");
+    (status.is_client_error() && closes && lines.all(bare)).then_some(status)
 }
 
 #[cfg(test)]
@@ -56,7 +57,8 @@ mod tests {
         for other in [
             "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nx-request-id: a\r\n\r\n",
             "HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\nno",
-            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\ndate: x\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
             "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n",
             "",
         ] {

@@ -135,6 +135,11 @@ async fn malformed_http_is_answered_before_any_route() {
             "{head}"
         );
     }
+    let mut pipelined = Client::connect(addr).await;
+    pipelined.send(b"GET / HTTP/1.1\r\nHost: test\r\n\r\nnonsense\r\n\r\n").await;
+    assert_eq!(pipelined.answer().await.body, "hello");
+    let refusal = pipelined.closed().await;
+    assert!(refusal.starts_with("HTTP/1.1 400 ") && refusal.ends_with("\r\n\r\nBad Request\n"), "{refusal}");
     assert_eq!(Client::connect(addr).await.get("/").await.status, 200);
 }
 

@@ -6,7 +6,8 @@ use jobqueue_core::attempt::Failure;
 use jobqueue_core::{JobId, NewJob, OnConflict};
 use uuid::Uuid;
 
-use super::{Accepted, Answer, Fresh, Submission, TRIES};
+use super::{Accepted, Answer, Fresh, Submission};
+use crate::again::on_collision;
 use crate::connect::{Store, Unit};
 use crate::error::StoreError;
 use crate::idempotency::{self, Claimed};
@@ -37,13 +38,7 @@ impl Store {
     }
 
     async fn round(&self, submissions: &[&Submission]) -> Result<Vec<Answer>, StoreError> {
-        let mut tries = 1;
-        loop {
-            match self.try_round(submissions).await {
-                Err(error) if error.is_collision() && tries < TRIES => tries += 1,
-                other => return other,
-            }
-        }
+        on_collision(|| self.try_round(submissions)).await
     }
 
     async fn try_round(&self, submissions: &[&Submission]) -> Result<Vec<Answer>, StoreError> {

@@ -22,19 +22,37 @@ async fn a_beat_renews_leases_that_run_low_and_tells_what_is_held() {
     let leased = bench.lease_one().await;
     let expires = |record: jobqueue_core::JobRecord| record.lease_expires_at.unwrap();
     let first = expires(bench.record(id).await);
-    let beat = bench.store.heartbeat(bench.worker, 5 * MINUTE, false).await.unwrap();
+    let beat = bench.store.heartbeat(bench.worker, 5 * MINUTE, false, None).await.unwrap();
     assert_eq!((beat.known, beat.cancelled.len(), beat.held), (true, 0, vec![leased.lease.epoch()]));
     assert_eq!(expires(bench.record(id).await), first, "plenty left: nothing is written");
     bench.pass(2 * MINUTE);
-    bench.store.heartbeat(bench.worker, 5 * MINUTE, true).await.unwrap();
+    bench.store.heartbeat(bench.worker, 5 * MINUTE, true, None).await.unwrap();
     let gained = (expires(bench.record(id).await) - first).num_seconds();
     assert!((119..=125).contains(&gained), "{gained}");
     assert_eq!(bench.count("SELECT count(*) FROM jobqueue.worker WHERE draining").await, 1);
     let stranger = WorkerId::from_uuid(Uuid::new_v4());
-    let beat = bench.store.heartbeat(stranger, MINUTE, false).await.unwrap();
+    let beat = bench.store.heartbeat(stranger, MINUTE, false, None).await.unwrap();
     assert_eq!((beat.known, beat.held.len()), (false, 0));
     assert_eq!(bench.end(leased, Outcome::Completed(None)).await, Settled::Applied(Status::Completed));
-    assert!(bench.store.heartbeat(bench.worker, MINUTE, false).await.unwrap().held.is_empty());
+    assert!(bench.store.heartbeat(bench.worker, MINUTE, false, None).await.unwrap().held.is_empty());
+}
+
+#[tokio::test]
+async fn of_an_id_that_was_given_up_only_known_leases_are_renewed() {
+    let mut bench = Bench::new().await;
+    let (known, orphan) = (bench.add(draft()).await, bench.add(draft()).await);
+    let expires = async |bench: &Bench, id| bench.record(id).await.lease_expires_at.unwrap();
+    let (mine, _lost) = (bench.lease_one().await, bench.lease_one().await);
+    assert_eq!(
+        (mine.job.id, expires(&bench, known).await.timestamp()),
+        (known, expires(&bench, orphan).await.timestamp())
+    );
+    bench.pass(2 * MINUTE);
+    let before = (expires(&bench, known).await, expires(&bench, orphan).await);
+    bench.store.heartbeat(bench.worker, 5 * MINUTE, false, Some(&[mine.lease.epoch()])).await.unwrap();
+    let after = (expires(&bench, known).await, expires(&bench, orphan).await);
+    assert!(after.0 > before.0, "{before:?} {after:?}");
+    assert_eq!(after.1, before.1, "nobody runs it");
 }
 
 #[tokio::test]
@@ -43,14 +61,14 @@ async fn a_beat_tells_of_wishes_and_forgets_those_of_an_earlier_life() {
     let ids = bench.add_many(2).await;
     let mut leased = bench.lease(2).await;
     bench.store.cancel(&ids[1..], &boom()).await.unwrap();
-    let beat = bench.store.heartbeat(bench.worker, MINUTE, false).await.unwrap();
+    let beat = bench.store.heartbeat(bench.worker, MINUTE, false, None).await.unwrap();
     assert_eq!(beat.cancelled, ids[1..]);
     // it stops, and an operator runs it again on the same worker while the old grant is still held
     bench.end(leased.pop().unwrap(), Outcome::Cancelled).await;
     assert_eq!(bench.store.retry(&ids[1..]).await.unwrap(), [Retried::Now]);
     let again = bench.lease_one().await;
     assert_eq!(again.job.id, ids[1]);
-    let beat = bench.store.heartbeat(bench.worker, MINUTE, false).await.unwrap();
+    let beat = bench.store.heartbeat(bench.worker, MINUTE, false, None).await.unwrap();
     assert_eq!((beat.cancelled.len(), beat.held.len()), (0, 2));
     assert!(!bench.record(ids[1]).await.cancel_requested);
 }

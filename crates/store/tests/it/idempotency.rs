@@ -115,10 +115,24 @@ async fn a_claimed_key_is_answered_freed_or_void() {
     assert_eq!(claim("body").await, KeyState::Reused, "a void claim still tells requests apart");
     let KeyState::Ours(third) = claim("other").await else { panic!("the claim is void") };
 
-    store.keep_answer(second, r#"{"from":"the dead"}"#).await.unwrap();
+    store.keep_answer(second, r#"{"from":"the dead"}"#, None).await.unwrap();
     store.free_key(second).await.unwrap();
     assert_eq!(claim("other").await, KeyState::UnderWay, "whose claim is void changes nothing");
-    store.keep_answer(third, r#"{"a":1}"#).await.unwrap();
+    store.keep_answer(third, r#"{"a":1}"#, None).await.unwrap();
     bench.pass(Duration::from_hours(1));
     assert_eq!(claim("other").await, KeyState::Answered(r#"{"a":1}"#.to_owned()));
+}
+
+#[tokio::test]
+async fn an_answer_can_be_good_for_a_while_only() {
+    let mut bench = Bench::new().await;
+    let store = bench.store.clone();
+    let claim = async || store.claim_key(Idempotency::new("test", "a", "body")).await.unwrap();
+    let KeyState::Ours(first) = claim().await else { panic!("it is new") };
+    store.keep_answer(first, "1", Some(Duration::from_secs(30))).await.unwrap();
+    bench.pass(Duration::from_secs(29));
+    assert_eq!(claim().await, KeyState::Answered("1".to_owned()));
+    bench.pass(Duration::from_secs(2));
+    assert!(matches!(claim().await, KeyState::Ours(_)));
+    assert_eq!(claim().await, KeyState::UnderWay);
 }

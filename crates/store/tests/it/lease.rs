@@ -52,6 +52,22 @@ async fn more_than_a_grant_holds_become_several_in_order() {
     assert_eq!(bench.count("SELECT count(*) FROM jobqueue.lease_jobs").await, 0);
 }
 
+/// A grant holds up to 64 jobs, one bit each; every size has its own pattern.
+#[tokio::test]
+async fn every_size_of_a_grant_can_be_leased_and_settled() {
+    let bench = Bench::new().await;
+    for size in [1, 2, 31, 32, 33, 62, 63, 64, 65, 127, 128, 129] {
+        bench.add_many(size).await;
+        let leased = bench.lease(200).await;
+        assert_eq!(leased.len(), size);
+        let ends =
+            leased.into_iter().map(|leased| crate::bench::end(leased, Outcome::Completed(None))).collect();
+        let settled = bench.store.settle(ends).await.unwrap();
+        assert!(settled.iter().all(|s| *s == jobqueue_store::Settled::Applied(Status::Completed)), "{size}");
+        assert_eq!(bench.count("SELECT count(*) FROM jobqueue.lease").await, 0, "{size}");
+    }
+}
+
 #[tokio::test]
 async fn only_the_kinds_asked_for() {
     let bench = Bench::new().await;

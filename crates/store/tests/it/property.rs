@@ -130,7 +130,7 @@ async fn worker(world: World, mut dice: StdRng) {
         let asked = world.history.tick();
         let leased = world.heard("lease", world.store.lease(&wish).await);
         world.history.granted(&leased, asked);
-        world.heard("heartbeat", world.store.heartbeat(me, Duration::from_mins(1), false).await);
+        world.heard("heartbeat", world.store.heartbeat(me, Duration::from_mins(1), false, None).await);
         let mut ends = Vec::new();
         for one in leased {
             if dice.random_bool(0.2) {

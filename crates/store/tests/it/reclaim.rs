@@ -43,7 +43,7 @@ async fn a_worker_that_beats_keeps_what_it_holds() {
     let leased = bench.lease_one().await;
     for _ in 0..40 {
         bench.pass(Duration::from_secs(20));
-        bench.store.heartbeat(bench.worker, MINUTE, false).await.unwrap();
+        bench.store.heartbeat(bench.worker, MINUTE, false, None).await.unwrap();
         assert_eq!(reclaim(&bench).await, []);
     }
     assert_eq!(bench.end(leased, Outcome::Completed(None)).await, Settled::Applied(Status::Completed));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jobqueue_core::{JobDraft, Json, Lease, Outcome, RetryPolicy, Status};
 use jobqueue_store::{AttemptEnd, Cancelled, Leased, Settled};
+use jobqueue_testkit::eventually;
 use uuid::Uuid;
 
 use crate::bench::{Bench, MINUTE, boom, copy, draft, end, failed, json, start, twin};
@@ -279,4 +280,30 @@ async fn a_forged_right_among_true_ones_changes_nothing_and_harms_none() {
     assert_eq!(bench.end(last, Outcome::Released).await, Settled::Applied(Status::Queued));
     assert_eq!(bench.count("SELECT count(*) FROM jobqueue.lease").await, 1, "the second job is still held");
     assert_eq!(bench.count("SELECT count(*) FROM jobqueue.outcome").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ends_of_two_kinds_lock_their_leases_in_one_order() {
+    let bench = Bench::new().await;
+    bench.add_many(2).await;
+    let (low, high) = (bench.lease_one().await, bench.lease_one().await);
+    let (first, second) = (low.lease.epoch(), high.lease.epoch());
+    assert!(first < second);
+    let holder = bench.db.hold(&format!("SELECT FROM jobqueue.lease WHERE epoch = {first} FOR UPDATE")).await;
+    let ends = vec![end(high, Outcome::Completed(None)), end(low, Outcome::Discarded(boom()))];
+    let store = bench.store.clone();
+    let settling = start(async move { store.settle(ends).await.unwrap() });
+    eventually(MINUTE, "the settle waits", async || {
+        match bench.db.sessions("wait_event_type = 'Lock'").await {
+            1 => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+    // whoever locks in order, such as a heartbeat, now wants the second: it must be free
+    let other = format!("SELECT FROM jobqueue.lease WHERE epoch = {second} FOR UPDATE NOWAIT");
+    bench.db.hold(&other).await.rollback().await.unwrap();
+    holder.rollback().await.unwrap();
+    let settled = settling.await.unwrap();
+    assert_eq!(settled, [Settled::Applied(Status::Completed), Settled::Applied(Status::Failed)]);
 }

@@ -68,7 +68,7 @@ async fn walk(store: &Store, worker: WorkerId, ids: &[JobId]) {
     assert_eq!(leased.len(), 4);
     let report = AttemptReport { progress: None, log: "line\n".into() };
     assert_eq!(store.report(&[(&leased[0].lease, report)]).await.unwrap(), [true]);
-    let beat = store.heartbeat(worker, MINUTE, false).await.unwrap();
+    let beat = store.heartbeat(worker, MINUTE, false, None).await.unwrap();
     assert!(beat.known && beat.held == [leased[0].lease.epoch()]);
     let extended = store.extend(&[copy(&leased[0].lease)], MINUTE).await.unwrap();
     assert!(matches!(extended[..], [Extended::Until { .. }]));

@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
 use jobqueue_core::{Outcome, QueueName, settle};
 use jobqueue_store::{AttemptEnd, LeaseRequest, Leased};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::Instrument as _;
 
 use crate::extract::JsonBody;
-use crate::problem::Problem;
-use crate::state::ApiState;
+use crate::middleware::replay::Keep;
+use crate::problem::{Kind, Problem};
+use crate::state::{ApiState, CALL_LIMIT};
 use crate::wire::lease::{AcquireBody, AcquiredView, LeasedView};
 
 /// A wake-up can be lost, so whoever waits also looks.
@@ -24,24 +26,27 @@ type Outcomes = Result<Vec<Leased>, Problem>;
 ///
 /// Whoever gets a job must settle it, and renew its lease by heartbeats until then: a lease that ends costs an attempt
 /// and gives the job to another. Without any job the answer comes after `wait`, with no leases. An
-/// answer that got lost leaves its jobs leased until the leases end, or is given again for the same `Idempotency-Key`.
+/// answer that got lost leaves its jobs leased until the leases end; with the same `Idempotency-Key` it is given again until
+/// then, and is a new request after it.
 #[utoipa::path(post, path = "/v1/leases", operation_id = "acquire_leases", tag = "workers", request_body = AcquireBody,
     responses((status = 200, description = "Leased jobs, maybe none", body = AcquiredView)))]
 pub(crate) async fn acquire(
     State(state): State<ApiState>,
     body: JsonBody<AcquireBody>,
-) -> Result<Json<AcquiredView>, Problem> {
+) -> Result<Response, Problem> {
     let terms = body.value.terms().map_err(|errors| Problem::fields(&errors))?;
     let duration = Duration::from_secs(terms.lease_seconds.into());
     let AcquireBody { queues, kinds, .. } = body.value;
     let request = LeaseRequest { worker_id: None, queues, kinds, limit: terms.limit, duration };
     let leased = lease(&state, request, terms.wait).await?;
+    let keep = if leased.is_empty() { Keep::Nothing } else { Keep::For(duration) };
     let view = |Leased { job, lease, .. }: Leased| LeasedView {
         lease: lease.to_string(),
         expires_in_seconds: terms.lease_seconds,
         job: job.into(),
     };
-    Ok(Json(AcquiredView { leases: leased.into_iter().map(view).collect() }))
+    let view = AcquiredView { leases: leased.into_iter().map(view).collect() };
+    Ok((Extension(keep), Json(view)).into_response())
 }
 
 /// Leases in a task of its own, which knows when the client has gone: jobs that nobody will run are given back.
@@ -57,7 +62,11 @@ async fn lease(state: &ApiState, request: LeaseRequest, wait: Duration) -> Outco
         }
     };
     state.shutdown.spawn_contained(waiting.in_current_span());
-    leased.await.map_err(|_| Problem::internal())?
+    match timeout(wait + CALL_LIMIT, leased).await {
+        Ok(outcome) => outcome.map_err(|_| Problem::internal())?,
+        // nobody listens any more: what is leased later is given back
+        Err(_) => Err(Problem::new(Kind::Unavailable, "the database did not answer in time")),
+    }
 }
 
 /// Looks until there is a job, the time is over, the client is gone or the process goes down.
@@ -87,8 +96,8 @@ async fn look_until(
 
 async fn look(state: &ApiState, request: &LeaseRequest) -> Outcomes {
     let _turn = state.hints.turn().await;
-    let request = request.clone();
-    state.store(|store| async move { store.lease(&request).await }).await
+    // in a task that nobody cuts off, so that no lease is without somebody who knows it
+    Ok(state.bare_store().lease(request).await?)
 }
 
 /// Releases jobs whose worker went away before it heard of them; it costs them no attempt.
