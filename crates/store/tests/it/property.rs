@@ -119,6 +119,8 @@ async fn worker(world: World, mut dice: StdRng) {
     let me = WorkerId::from_uuid(Uuid::from_u128(dice.random()));
     world.store.register_worker(&entry(me)).await.unwrap();
     let mut zombies: Vec<Leased> = Vec::new();
+    // leased together with the last settle, as workers do
+    let mut carried: (bool, Vec<Leased>) = (false, Vec::new());
     while world.goes_on() {
         let remote = dice.random_bool(0.3);
         let duration =
@@ -127,29 +129,37 @@ async fn worker(world: World, mut dice: StdRng) {
             duration,
             ..request((!remote).then_some(me), &["a", "b", "a"], dice.random_range(1..100))
         };
-        let asked = world.history.tick();
-        let leased = world.heard("lease", world.store.lease(&wish).await);
-        world.history.granted(&leased, asked);
+        let (was_remote, leased) = if carried.1.is_empty() {
+            let asked = world.history.tick();
+            let leased = world.heard("lease", world.store.lease(&wish).await);
+            world.history.granted(&leased, asked);
+            (remote, leased)
+        } else {
+            std::mem::take(&mut carried)
+        };
         world.heard("heartbeat", world.store.heartbeat(me, Duration::from_mins(1), false, None).await);
         let mut ends = Vec::new();
         for one in leased {
             if dice.random_bool(0.2) {
                 zombies.push(twin(&one));
             }
-            if !remote || dice.random_bool(0.7) {
+            if !was_remote || dice.random_bool(0.7) {
                 ends.push((one, random_outcome(&mut dice)));
             }
         }
         while ends.len() > 3 && dice.random_bool(0.5) {
             let rest = ends.split_off(ends.len() / 2);
-            end_all(&world, rest).await;
+            end_all(&world, rest, None).await;
         }
-        end_all(&world, ends).await;
+        let and_lease = dice.random_bool(0.5).then_some(&wish);
+        carried = (remote, end_all(&world, ends, and_lease).await);
         if dice.random_bool(0.5) {
             let late = zombies.drain(..).map(|zombie| (zombie, random_outcome(&mut dice))).collect();
-            end_all(&world, late).await;
+            end_all(&world, late, None).await;
         }
     }
+    let rest = carried.1.into_iter().map(|one| (one, Outcome::Released)).collect();
+    end_all(&world, rest, None).await;
 }
 
 fn random_outcome(dice: &mut StdRng) -> Outcome {
@@ -162,7 +172,11 @@ fn random_outcome(dice: &mut StdRng) -> Outcome {
     }
 }
 
-async fn end_all(world: &World, ends: Vec<(Leased, Outcome)>) {
+async fn end_all(
+    world: &World,
+    ends: Vec<(Leased, Outcome)>,
+    and_lease: Option<&LeaseRequest>,
+) -> Vec<Leased> {
     let mut told = Vec::new();
     let mut calls = Vec::new();
     for (leased, outcome) in ends {
@@ -174,7 +188,11 @@ async fn end_all(world: &World, ends: Vec<(Leased, Outcome)>) {
         told.push((job, epoch, given_back));
         calls.push(AttemptEnd { lease, settlement, ran: None, holds_key: leased.job.unique_key.is_some() });
     }
-    let settled = world.heard("settle", world.store.settle(calls).await);
+    let asked = world.history.tick();
+    let (settled, leased) = match and_lease {
+        Some(wish) => world.heard("settle_and_lease", world.store.settle_and_lease(calls, wish).await),
+        None => (world.heard("settle", world.store.settle(calls).await), Vec::new()),
+    };
     for ((job, epoch, given_back), settled) in told.into_iter().zip(settled) {
         match settled {
             Settled::Applied(status) if status.is_final() => world.history.ended(job, epoch, Ended::Final),
@@ -183,6 +201,8 @@ async fn end_all(world: &World, ends: Vec<(Leased, Outcome)>) {
             Settled::Stale => {}
         }
     }
+    world.history.granted(&leased, asked);
+    leased
 }
 
 async fn operator(world: World, mut dice: StdRng) {
@@ -251,7 +271,7 @@ async fn drain(world: &World) {
         let asked = world.history.tick();
         let leased = world.store.lease(&request(Some(worker), &["a", "b"], 1000)).await.unwrap();
         world.history.granted(&leased, asked);
-        end_all(world, leased.into_iter().map(|one| (one, Outcome::Completed(None))).collect()).await;
+        end_all(world, leased.into_iter().map(|one| (one, Outcome::Completed(None))).collect(), None).await;
     }
     world.history.broken(look(&world.pool).await);
 }
