@@ -154,7 +154,8 @@ impl Store {
         .await?;
         let jobs = grants.iter().flat_map(|grant| grant.lanes.iter().zip(&grant.job_ids));
         let jobs = jobs.map(|(lane, id)| (*lane, JobId::from_uuid(*id)));
-        self.low_water.looked(kinds, look, began.elapsed(), jobs);
+        let full = jobs.clone().count() >= request.limit;
+        self.low_water.looked(kinds, (look, began.elapsed()), jobs, full);
         Ok(grants)
     }
 

@@ -20,6 +20,10 @@ const SLOW: Duration = Duration::from_millis(100);
 const LATELY: Duration = Duration::from_secs(15);
 /// Looking further back may take one part in so many of the time.
 const SHARE: u32 = 30;
+/// And for whoever has found nothing for this long, who may be waiting for what was put back:
+const HUNGRY: Duration = Duration::from_secs(1);
+/// one part in so many.
+const HUNGRY_SHARE: u32 = 4;
 /// How far before the mark every look starts: transactions commit in another order than they made their ids.
 const NEAR: Duration = Duration::from_millis(100);
 /// And how far the more thorough one.
@@ -61,11 +65,11 @@ impl LowWaters {
     pub(crate) fn looked(
         &self,
         kinds: Option<&[i32]>,
-        look: Look,
-        took: Duration,
+        (look, took): (Look, Duration),
         leased: impl Iterator<Item = (i32, JobId)>,
+        full: bool,
     ) {
-        self.of(kinds, |water| water.looked(look, (Instant::now(), took), leased));
+        self.of(kinds, |water| water.looked((look, Instant::now(), took), leased, full));
     }
 
     fn of<T>(&self, kinds: Option<&[i32]>, act: impl FnOnce(&mut LowWater) -> T) -> Option<T> {
@@ -81,12 +85,25 @@ impl LowWaters {
 /// How far one process has come.
 #[derive(Debug)]
 struct LowWater {
-    marks: HashMap<i32, JobId>,
+    marks: HashMap<i32, Mark>,
+    /// When a look last put a mark back. One that began before that knows nothing of it.
+    lowered: Option<Instant>,
     far: Turn,
     front: Turn,
     /// Jobs leased since `since`, and in the time before.
     leased: (usize, usize),
     since: Instant,
+    /// When a look last found something.
+    fed: Instant,
+}
+
+/// How far one lane is known to be without work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mark {
+    /// Looks start a little before it.
+    at: JobId,
+    /// The youngest job that was ever leased.
+    youngest: JobId,
 }
 
 /// When a costly look was taken last, and what it cost.
@@ -97,8 +114,8 @@ struct Turn {
 }
 
 impl Turn {
-    fn is_due(&self, now: Instant) -> bool {
-        self.last.is_none_or(|last| now.saturating_duration_since(last) >= self.took * SHARE)
+    fn is_due(&self, now: Instant, share: u32) -> bool {
+        self.last.is_none_or(|last| now.saturating_duration_since(last) >= self.took * share)
     }
 }
 
@@ -106,19 +123,25 @@ impl LowWater {
     fn new(now: Instant) -> Self {
         Self {
             marks: HashMap::new(),
+            lowered: None,
             far: Turn::default(),
             front: Turn::default(),
             leased: (0, 0),
             since: now,
+            fed: now,
         }
+    }
+
+    fn share(&self, now: Instant) -> u32 {
+        if now.saturating_duration_since(self.fed) < HUNGRY { SHARE } else { HUNGRY_SHARE }
     }
 
     /// The look to take now: from the front as long as that is cheap, else as far back as is due.
     fn look(&self, now: Instant) -> Look {
         let few = self.leased.0 + self.leased.1 < FEW_JOBS && self.front.took < SLOW;
-        if few || self.front.is_due(now) {
+        if few || self.front.is_due(now, self.share(now)) {
             Look::Front
-        } else if self.far.is_due(now) {
+        } else if self.far.is_due(now, self.share(now)) {
             Look::Before(FAR)
         } else {
             Look::Before(NEAR)
@@ -127,21 +150,25 @@ impl LowWater {
 
     /// After a look that found nothing: whether to look from the front at once.
     fn look_again(&self, look: Look, now: Instant) -> bool {
-        look != Look::Front && self.front.is_due(now)
+        look != Look::Front && self.front.is_due(now, self.share(now))
     }
 
     /// Lanes with the id after which this look starts in each.
     fn starts(&self, look: Look) -> Vec<(i32, Uuid)> {
         let Look::Before(span) = look else { return Vec::new() };
-        self.marks.iter().map(|(lane, mark)| (*lane, mark.earlier(span).as_uuid())).collect()
+        self.marks.iter().map(|(lane, mark)| (*lane, mark.at.earlier(span).as_uuid())).collect()
     }
 
-    /// A look ended and took so long. It leased these jobs of these lanes.
+    /// A look ended and took so long. It leased these jobs of these lanes, in the order of its walk; `full` if it stopped
+    /// because it had enough.
+    ///
+    /// Whoever has enough goes on there next time, even if that is behind the mark: there is work that was put back. Whoever
+    /// has not has seen everything from its start on.
     fn looked(
         &mut self,
-        look: Look,
-        (now, took): (Instant, Duration),
+        (look, now, took): (Look, Instant, Duration),
         leased: impl Iterator<Item = (i32, JobId)>,
+        full: bool,
     ) {
         match look {
             Look::Front => {
@@ -156,10 +183,28 @@ impl LowWater {
             self.leased = (0, if idle < LATELY * 2 { self.leased.0 } else { 0 });
             self.since = now;
         }
+        let began = now.checked_sub(took);
+        let knows = self.lowered.is_none_or(|lowered| began.is_some_and(|began| began >= lowered));
+        let mut last = None;
         for (lane, id) in leased {
-            let mark = self.marks.entry(lane).or_insert(id);
-            *mark = id.max(*mark);
+            let mark = self.marks.entry(lane).or_insert(Mark { at: id, youngest: id });
+            mark.youngest = id.max(mark.youngest);
+            last = Some((lane, id));
+            self.fed = now;
             self.leased.0 += 1;
+        }
+        if !knows {
+            return;
+        }
+        match last.filter(|_| full) {
+            Some((lane, id)) => {
+                let mark = self.marks.entry(lane).or_insert(Mark { at: id, youngest: id });
+                if id < mark.at {
+                    self.lowered = Some(now);
+                }
+                mark.at = id;
+            }
+            None => self.marks.values_mut().for_each(|mark| mark.at = mark.youngest),
         }
     }
 }
@@ -178,7 +223,7 @@ mod tests {
     fn busy(now: Instant, took: Duration) -> LowWater {
         let mut water = LowWater::new(now);
         let jobs = (0..u64::try_from(FEW_JOBS).unwrap()).map(|n| (1, id(n)));
-        water.looked(Look::Front, (now, took), jobs);
+        water.looked((Look::Front, now, took), jobs, false);
         water
     }
 
@@ -187,9 +232,9 @@ mod tests {
         let now = Instant::now();
         let mut water = LowWater::new(now);
         assert_eq!(water.look(now), Look::Front);
-        water.looked(Look::Front, (now, 5 * MS), [(1, id(0))].into_iter());
+        water.looked((Look::Front, now, 5 * MS), [(1, id(0))].into_iter(), false);
         assert_eq!(water.look(now), Look::Front);
-        water.looked(Look::Front, (now, SLOW), std::iter::empty());
+        water.looked((Look::Front, now, SLOW), std::iter::empty(), false);
         assert_ne!(water.look(now), Look::Front, "but not if that is slow");
     }
 
@@ -198,7 +243,7 @@ mod tests {
         let now = Instant::now();
         let mut water = busy(now, 10 * MS);
         assert_eq!(water.look(now), Look::Before(FAR), "its cost is not known yet");
-        water.looked(Look::Before(FAR), (now, MS), std::iter::empty());
+        water.looked((Look::Before(FAR), now, MS), std::iter::empty(), false);
         assert_eq!(water.look(now), Look::Before(NEAR));
         assert_eq!(water.look(now + SHARE * MS), Look::Before(FAR));
         assert_eq!(water.look(now + SHARE * 10 * MS), Look::Front);
@@ -211,11 +256,37 @@ mod tests {
     }
 
     #[test]
+    fn whoever_finds_plenty_behind_the_mark_goes_on_there_until_it_is_used_up() {
+        let now = Instant::now();
+        let mut water = busy(now, MS);
+        let young = water.marks[&1].at;
+        water.looked((Look::Front, now + SECOND, MS), [(2, id(3)), (1, id(4)), (1, id(5))].into_iter(), true);
+        assert_eq!((water.marks[&1].at, water.marks[&2].at), (id(5), id(3)));
+        water.looked((Look::Before(NEAR), now + SECOND, 2 * MS), [(1, young)].into_iter(), true);
+        assert_eq!(water.marks[&1].at, id(5), "that one began before and does not know");
+        water.looked((Look::Before(NEAR), now + 2 * SECOND, MS), [(1, id(6))].into_iter(), true);
+        assert_eq!(water.marks[&1].at, id(6));
+        water.looked((Look::Before(NEAR), now + 3 * SECOND, MS), [(1, id(7))].into_iter(), false);
+        assert_eq!(water.marks[&1].at, young, "nothing is left there");
+    }
+
+    #[test]
+    fn who_finds_nothing_for_a_while_looks_back_sooner() {
+        let now = Instant::now();
+        let took = Duration::from_millis(400);
+        let mut water = busy(now, took);
+        water.looked((Look::Before(NEAR), now + SECOND, MS), [(1, id(0))].into_iter(), false);
+        let later = now + HUNGRY_SHARE * took;
+        assert!(!water.look_again(Look::Before(NEAR), later), "it found something just now");
+        assert!(water.look_again(Look::Before(NEAR), later + SECOND), "hungry");
+    }
+
+    #[test]
     fn an_empty_look_is_followed_by_one_from_the_front_if_that_is_due() {
         let now = Instant::now();
         let water = busy(now, 10 * MS);
         assert!(!water.look_again(Look::Before(NEAR), now));
-        assert!(water.look_again(Look::Before(NEAR), now + SECOND));
+        assert!(water.look_again(Look::Before(NEAR), now + SHARE * 10 * MS));
         assert!(!water.look_again(Look::Front, now + SECOND));
     }
 
@@ -223,12 +294,12 @@ mod tests {
     fn marks_only_grow_and_quiet_makes_them_needless() {
         let now = Instant::now();
         let mut water = busy(now, MS);
-        water.looked(Look::Before(NEAR), (now, MS), [(1, id(5)), (2, id(6))].into_iter());
+        water.looked((Look::Before(NEAR), now, MS), [(1, id(5)), (2, id(6))].into_iter(), false);
         assert_eq!(water.starts(Look::Before(NEAR)).len(), 2);
-        assert_eq!(water.marks[&1], id(u64::try_from(FEW_JOBS).unwrap() - 1));
-        water.looked(Look::Before(NEAR), (now + LATELY, MS), std::iter::empty());
+        assert_eq!(water.marks[&1].at, id(u64::try_from(FEW_JOBS).unwrap() - 1));
+        water.looked((Look::Before(NEAR), now + LATELY, MS), std::iter::empty(), false);
         assert_ne!(water.look(now + LATELY), Look::Before(NEAR), "looking back is long due");
-        water.looked(Look::Before(NEAR), (now + 2 * LATELY, MS), std::iter::empty());
+        water.looked((Look::Before(NEAR), now + 2 * LATELY, MS), std::iter::empty(), false);
         assert_eq!(water.look(now + 2 * LATELY), Look::Front);
     }
 }
