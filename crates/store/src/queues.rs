@@ -44,9 +44,10 @@ impl Store {
         let mut unit = self.one().await?;
         let rows = sqlx::query!(
             r#"-- store.queues
+            WITH by_lane AS MATERIALIZED (SELECT lane, count(*) AS jobs FROM jobqueue.scheduled GROUP BY lane)
             SELECT q.name, q.paused_at, (extract(epoch FROM q.completed_retention) * 1000)::bigint AS completed_ms,
                    (extract(epoch FROM q.failed_retention) * 1000)::bigint AS failed_ms,
-                   (SELECT count(*) FROM jobqueue.lane l JOIN jobqueue.scheduled s ON s.lane = l.id
+                   (SELECT coalesce(sum(s.jobs), 0)::bigint FROM jobqueue.lane l JOIN by_lane s ON s.lane = l.id
                     WHERE l.queue_id = q.id) AS "scheduled!",
                    (SELECT count(*) FROM jobqueue.lane l JOIN jobqueue.ready r ON r.lane = l.id
                     WHERE l.queue_id = q.id) AS "queued!",
