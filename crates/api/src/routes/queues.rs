@@ -78,7 +78,7 @@ pub(crate) async fn resume(
 /// Forget all waiting (queued and scheduled) jobs of a queue.
 ///
 /// What runs or is final stays. One request purges up to 100,000 jobs and works for 20 seconds at most: send it again while
-/// `more`.
+/// `more`, with another `Idempotency-Key` if with any.
 #[utoipa::path(post, path = "/v1/queues/{name}/purge", operation_id = "purge_queue", tag = "queues", params(("name" = String, Path, description = "The queue")),
     responses((status = 200, description = "How many", body = PurgeView), (status = 404, description = "No such queue")))]
 pub(crate) async fn purge(

@@ -37,8 +37,8 @@ pub struct DatabaseArgs {
     )]
     database_url_file: Option<SecretString>,
 
-    /// Connections in this process's pool, 1 to 1000. All processes together must stay below Postgres'
-    /// `max_connections`.
+    /// Connections in this process's pool, 1 to 1000; the API opens three at least. All processes together must stay below Postgres'
+    /// `max_connections`
     #[arg(
         long,
         env = "DATABASE_MAX_CONNECTIONS",

@@ -14,7 +14,8 @@ use crate::wire::bulk::{BulkBody, BulkFailure, BulkView};
 
 /// Cancel all jobs that match.
 ///
-/// A running job counts as changed when its worker has been asked to stop. Send it again while `more` is true.
+/// A running job counts as changed when its worker has been asked to stop. Send it again while `more` is true, with another
+/// `Idempotency-Key` if with any.
 #[utoipa::path(post, path = "/v1/jobs/cancel", operation_id = "cancel_jobs", tag = "jobs", request_body = BulkBody,
     responses((status = 200, description = "What was done", body = BulkView)))]
 pub(crate) async fn cancel(
