@@ -24,6 +24,8 @@ async fn a_plain_submission_does_not_wait_for_a_key_that_somebody_holds() {
         locked(1).await;
         api.post("/v1/jobs", &body).await
     };
+    let batch = json!({ "jobs": [body] });
+    let batches = join_all((0..4).map(|_| api.post("/v1/jobs/batch", &batch)));
     let neighbours = async {
         locked(2).await;
         let plain = json!({ "kind": "k", "queue": "q" });
@@ -33,8 +35,9 @@ async fn a_plain_submission_does_not_wait_for_a_key_that_somebody_holds() {
         assert_eq!(waiting(&api.db, "wait_event_type = 'Lock'", 2).await, Ok(()), "the key is still held");
         holder.commit().await.unwrap();
     };
-    let (first, second, ()) = tokio::join!(api.post("/v1/jobs", &body), second, neighbours);
+    let (first, second, batches, ()) = tokio::join!(api.post("/v1/jobs", &body), second, batches, neighbours);
     assert_eq!(first.expect(200)["id"], second.expect(200)["id"]);
+    assert!(batches.iter().all(|answer| [200, 503].contains(&answer.status)), "{batches:?}");
     assert_eq!(api.count().await, 1 + 1 + 50);
 }
 
