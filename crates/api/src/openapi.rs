@@ -87,7 +87,7 @@ fn idempotency_key(operation: &mut Operation, with_effect: bool) {
     if !with_effect {
         description.push_str(
             " While the first request is being carried out, the key is in use (409). If nobody can say what became of it (5xx, \
-             or the server died), it stays in use for two minutes; then the request is carried out again.",
+             or the server died), it stays in use for two minutes (not for settle and heartbeat, which are fenced); then the request is carried out again.",
         );
     }
     let parameter = ParameterBuilder::new()

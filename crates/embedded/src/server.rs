@@ -5,6 +5,7 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -151,7 +152,7 @@ impl Server {
         let mut tries = 0;
         loop {
             tries += 1;
-            self.port = free_port(std::process::id().wrapping_add(tries))?;
+            self.port = free_port()?;
             match self.boot() {
                 Err(ServerError::Exited { tail, .. })
                     if tries < PORT_TRIES && tail.contains("Address already in use") => {}
@@ -239,11 +240,14 @@ fn plain(name: &str) -> Result<String, ServerError> {
     Ok(format!("\"{name}\""))
 }
 
-/// A port that is free now; processes with different seeds look at different ports first.
-fn free_port(seed: u32) -> Result<u16, ServerError> {
+/// A port that is free now. Processes look at different ports first, and a process at another one each time: the port of a
+/// server that is stopped for a while is free, and yet not to be had.
+fn free_port() -> Result<u16, ServerError> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     let span = u32::from(PORTS.end - PORTS.start);
-    // A prime step spreads neighbouring seeds over the range.
-    let first = seed.wrapping_mul(7_919) % span;
+    // Prime steps spread neighbours over the range.
+    let own = std::process::id().wrapping_mul(7_919) % span;
+    let first = own + NEXT.fetch_add(1, Ordering::Relaxed).wrapping_mul(101) % span;
     (0..span)
         .filter_map(|offset| u16::try_from((first + offset) % span).ok())
         .map(|offset| PORTS.start + offset)

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::connect::{Store, Unit};
 use crate::error::StoreError;
-use crate::low_water::Look;
+use crate::low_water::{Choice, Look};
 use crate::row::{BodyRow, corrupt, to_ms};
 use crate::settle::AttemptEnd;
 
@@ -84,10 +84,15 @@ impl Store {
             // nobody has submitted a job of these kinds yet
             return Ok(vec![]);
         }
-        let look = self.low_water.look(kinds.as_deref());
-        let grants = self.grant_from(unit, request, kinds.as_deref(), look).await?;
-        if grants.is_empty() && self.low_water.look_again(kinds.as_deref(), look) {
-            return self.grant_from(unit, request, kinds.as_deref(), Look::Front).await;
+        // a queue named twice would be walked twice, and our own locks do not keep us from a row
+        let mut seen = HashSet::new();
+        let queues: Vec<String> =
+            request.queues.iter().filter(|q| seen.insert(*q)).map(ToString::to_string).collect();
+        let choice = Choice::new(&queues, kinds);
+        let look = self.low_water.look(&choice);
+        let grants = self.grant_from(unit, request, (&queues, &choice), look).await?;
+        if grants.is_empty() && self.low_water.look_again(&choice, look) {
+            return self.grant_from(unit, request, (&queues, &choice), Look::Front).await;
         }
         Ok(grants)
     }
@@ -96,15 +101,11 @@ impl Store {
         &self,
         unit: &mut Unit,
         request: &LeaseRequest,
-        kinds: Option<&[i32]>,
+        (queues, choice): (&[String], &Choice),
         look: Look,
     ) -> Result<Vec<Grant>, StoreError> {
-        // a queue named twice would be walked twice, and our own locks do not keep us from a row
-        let mut seen = HashSet::new();
-        let queues: Vec<String> =
-            request.queues.iter().filter(|q| seen.insert(*q)).map(ToString::to_string).collect();
         let limit = i64::try_from(request.limit.min(MAX_BATCH)).unwrap_or(1);
-        let (lanes, starts): (Vec<i32>, Vec<Uuid>) = self.low_water.starts(kinds, look).into_iter().unzip();
+        let (lanes, starts): (Vec<i32>, Vec<Uuid>) = self.low_water.starts(choice, look).into_iter().unzip();
         let began = Instant::now();
         // lanes come in order and a nested loop keeps it; an outer ORDER BY would lock every candidate before the limit.
         // `at` is the row's address: locked by us, so it cannot move before the delete.
@@ -142,9 +143,9 @@ impl Store {
             tally AS (INSERT INTO jobqueue.tally (queue_id, leased) SELECT queue_id, sum(n)::int FROM granted GROUP BY queue_id)
             SELECT epoch AS "epoch!", token AS "token!", job_ids AS "job_ids!", attempts AS "attempts!", lanes AS "lanes!"
             FROM granted ORDER BY epoch"#,
-            &queues,
+            queues,
             limit,
-            kinds,
+            choice.kinds(),
             &lanes,
             &starts,
             request.worker_id.map(WorkerId::as_uuid),
@@ -155,7 +156,7 @@ impl Store {
         let jobs = grants.iter().flat_map(|grant| grant.lanes.iter().zip(&grant.job_ids));
         let jobs = jobs.map(|(lane, id)| (*lane, JobId::from_uuid(*id)));
         let full = jobs.clone().count() >= request.limit;
-        self.low_water.looked(kinds, (look, began.elapsed()), jobs, full);
+        self.low_water.looked(choice, (look, began.elapsed()), jobs, full);
         Ok(grants)
     }
 

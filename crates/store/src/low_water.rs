@@ -38,47 +38,67 @@ pub(crate) enum Look {
     Front,
 }
 
-/// Choices of kinds that are remembered; a worker has one, remote workers bring theirs.
+/// Choices that are remembered; a worker has one, remote workers bring theirs.
 const CHOICES: usize = 64;
 
-/// How far this process has come, for each choice of kinds: what one passes by, another may want.
+/// What a look is after: what one choice passes by or never visits, another may want.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Choice {
+    /// In one order, whatever the order of the visits.
+    queues: Vec<String>,
+    kinds: Option<Vec<i32>>,
+}
+
+impl Choice {
+    pub(crate) fn new(queues: &[String], kinds: Option<Vec<i32>>) -> Self {
+        let mut queues = queues.to_vec();
+        queues.sort_unstable();
+        Self { queues, kinds }
+    }
+
+    /// Numbers of the kinds; `None` is all.
+    pub(crate) fn kinds(&self) -> Option<&[i32]> {
+        self.kinds.as_deref()
+    }
+}
+
+/// How far this process has come, for each choice.
 #[derive(Debug, Default)]
-pub(crate) struct LowWaters(Mutex<HashMap<Option<Vec<i32>>, LowWater>>);
+pub(crate) struct LowWaters(Mutex<HashMap<Choice, LowWater>>);
 
 impl LowWaters {
     /// See [`LowWater::look`].
-    pub(crate) fn look(&self, kinds: Option<&[i32]>) -> Look {
-        self.of(kinds, |water| water.look(Instant::now())).unwrap_or(Look::Front)
+    pub(crate) fn look(&self, choice: &Choice) -> Look {
+        self.of(choice, |water| water.look(Instant::now())).unwrap_or(Look::Front)
     }
 
     /// See [`LowWater::look_again`].
-    pub(crate) fn look_again(&self, kinds: Option<&[i32]>, look: Look) -> bool {
-        self.of(kinds, |water| water.look_again(look, Instant::now())).unwrap_or(true)
+    pub(crate) fn look_again(&self, choice: &Choice, look: Look) -> bool {
+        self.of(choice, |water| water.look_again(look, Instant::now())).unwrap_or(true)
     }
 
     /// See [`LowWater::starts`].
-    pub(crate) fn starts(&self, kinds: Option<&[i32]>, look: Look) -> Vec<(i32, Uuid)> {
-        self.of(kinds, |water| water.starts(look)).unwrap_or_default()
+    pub(crate) fn starts(&self, choice: &Choice, look: Look) -> Vec<(i32, Uuid)> {
+        self.of(choice, |water| water.starts(look)).unwrap_or_default()
     }
 
     /// See [`LowWater::looked`].
     pub(crate) fn looked(
         &self,
-        kinds: Option<&[i32]>,
+        choice: &Choice,
         (look, took): (Look, Duration),
         leased: impl Iterator<Item = (i32, JobId)>,
         full: bool,
     ) {
-        self.of(kinds, |water| water.looked((look, Instant::now(), took), leased, full));
+        self.of(choice, |water| water.looked((look, Instant::now(), took), leased, full));
     }
 
-    fn of<T>(&self, kinds: Option<&[i32]>, act: impl FnOnce(&mut LowWater) -> T) -> Option<T> {
+    fn of<T>(&self, choice: &Choice, act: impl FnOnce(&mut LowWater) -> T) -> Option<T> {
         let mut waters = self.0.lock().ok()?;
-        let choice = kinds.map(<[i32]>::to_vec);
-        if waters.len() >= CHOICES && !waters.contains_key(&choice) {
+        if waters.len() >= CHOICES && !waters.contains_key(choice) {
             waters.clear();
         }
-        Some(act(waters.entry(choice).or_insert_with(|| LowWater::new(Instant::now()))))
+        Some(act(waters.entry(choice.clone()).or_insert_with(|| LowWater::new(Instant::now()))))
     }
 }
 
@@ -185,8 +205,11 @@ impl LowWater {
         }
         let began = now.checked_sub(took);
         let knows = self.lowered.is_none_or(|lowered| began.is_some_and(|began| began >= lowered));
-        let mut last = None;
+        let (mut last, mut walked) = (None, Vec::new());
         for (lane, id) in leased {
+            if walked.last() != Some(&lane) {
+                walked.push(lane);
+            }
             let mark = self.marks.entry(lane).or_insert(Mark { at: id, youngest: id });
             mark.youngest = id.max(mark.youngest);
             last = Some((lane, id));
@@ -198,6 +221,12 @@ impl LowWater {
         }
         match last.filter(|_| full) {
             Some((lane, id)) => {
+                // those before it were walked to their end
+                for other in walked.iter().filter(|other| **other != lane) {
+                    if let Some(mark) = self.marks.get_mut(other) {
+                        mark.at = mark.youngest;
+                    }
+                }
                 let mark = self.marks.entry(lane).or_insert(Mark { at: id, youngest: id });
                 if id < mark.at {
                     self.lowered = Some(now);
@@ -268,6 +297,17 @@ mod tests {
         assert_eq!(water.marks[&1].at, id(6));
         water.looked((Look::Before(NEAR), now + 3 * SECOND, MS), [(1, id(7))].into_iter(), false);
         assert_eq!(water.marks[&1].at, young, "nothing is left there");
+    }
+
+    #[test]
+    fn lanes_before_the_last_are_passed_although_every_look_is_full() {
+        let now = Instant::now();
+        let mut water = busy(now, MS);
+        for n in 1..4 {
+            let looked = (Look::Before(NEAR), now + SECOND, MS);
+            water.looked(looked, [(2, id(100 * n)), (1, id(20_000 + n))].into_iter(), true);
+            assert_eq!((water.marks[&2].at, water.marks[&1].at), (id(100 * n), id(20_000 + n)));
+        }
     }
 
     #[test]

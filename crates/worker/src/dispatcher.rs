@@ -126,7 +126,9 @@ impl Dispatcher {
     fn next_look(&self) -> Instant {
         let now = Instant::now();
         if let Some(late) = self.calls.deadline() {
-            return self.phase.deadline().map_or(late, |deadline| deadline.min(late));
+            let second = [self.retry_at, self.hunger.due_at(now)].into_iter().flatten().min();
+            let second = second.filter(|at| !self.calls.is_full() && *at > now);
+            return [second, self.phase.deadline()].into_iter().flatten().fold(late, Instant::min);
         }
         if let Some(retry_at) = self.retry_at {
             return self.phase.deadline().map_or(retry_at, |deadline| deadline.min(retry_at));
@@ -215,11 +217,14 @@ impl Dispatcher {
             let lease = room > 0 && self.hunger.is_due(now) && (starving || flush || half_a_batch);
             (lease, if lease || flush { std::mem::take(&mut self.ends) } else { Vec::new() })
         } else {
-            let lease = half_a_batch && self.hunger.has_plenty();
+            let may_look =
+                if self.calls.asked() > 0 { self.hunger.has_plenty() } else { self.hunger.is_due(now) };
+            let lease = half_a_batch && may_look;
             (lease, self.ends_beside(lease))
         };
         let report = now >= self.report_at;
-        let reports = if report { self.shared.running.take_reports() } else { Vec::new() };
+        let reports =
+            if report { self.calls.free_reports(self.shared.running.take_reports()) } else { Vec::new() };
         if report {
             self.report_at = now + REPORT_EVERY;
         }

@@ -16,12 +16,15 @@ use serde_json::value::RawValue;
 use tracing::Instrument as _;
 
 use super::auth::Caller;
-use crate::extract::{IdempotencyKey, json};
+use crate::extract::{IdempotencyKey, Room, json};
 use crate::problem::{Kind, Problem};
 use crate::state::ApiState;
 
 /// Marks the answer to a repeated request.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// Routes whose effect a lease guards: sent twice, the second finds it done. Their senders cannot wait, for the lease ends.
+const FENCED: [&str; 2] = ["/v1/leases/heartbeat", "/v1/leases/settle"];
 
 /// Put into a response's extensions: for how long its answer says something true. Of one without effect nothing is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,9 +59,7 @@ pub(crate) async fn replay(
     let Some(idempotency) = key.of(&route, caller.name, &text) else { return Err(Problem::internal()) };
     let request = Request::from_parts(parts, Body::from(text));
     let task = state.clone();
-    // whoever reads the body now takes its room again
-    drop(room);
-    let served = async move { once(&task, idempotency, request, next).await };
+    let served = async move { once(&task, idempotency, (request, room), next).await };
     state
         .shutdown
         .spawn_contained(served.in_current_span())
@@ -69,11 +70,16 @@ pub(crate) async fn replay(
 async fn once(
     state: &ApiState,
     idempotency: Idempotency,
-    request: Request,
+    (request, room): (Request, Room),
     next: Next,
 ) -> Result<Response, Problem> {
+    let is_fenced = FENCED.contains(&request.uri().path());
     match state.store(move |store| async move { store.claim_key(idempotency).await }).await? {
-        KeyState::Ours(claim) => keep(state, claim, next.run(request).await).await,
+        KeyState::Ours(claim) => {
+            // whoever reads the body now takes its room again
+            drop(room);
+            keep(state, claim, next.run(request).await, is_fenced).await
+        }
         KeyState::Answered(kept) => again(&kept),
         KeyState::UnderWay => Err(Problem::new(
             Kind::IdempotencyKeyInUse,
@@ -84,15 +90,21 @@ async fn once(
 }
 
 /// Keeps the answer of a request that was carried out. A refused one leaves its key free; after a failure of ours the effect
-/// may still come, and the key waits.
-async fn keep(state: &ApiState, claim: KeyClaim, response: Response) -> Result<Response, Problem> {
+/// may still come, and the key waits, unless a second try can do no harm.
+async fn keep(
+    state: &ApiState,
+    claim: KeyClaim,
+    response: Response,
+    is_fenced: bool,
+) -> Result<Response, Problem> {
     let keep = response.extensions().get::<Keep>().copied();
-    if response.status().is_client_error() || keep == Some(Keep::Nothing) {
+    let (status, failed) = (response.status(), !response.status().is_success());
+    if status.is_client_error() || failed && is_fenced || keep == Some(Keep::Nothing) {
         // If this fails the key is free two minutes later.
         let _logged = state.store(move |store| async move { store.free_key(claim).await }).await;
         return Ok(response);
     }
-    if !response.status().is_success() {
+    if failed {
         return Ok(response);
     }
     let valid = keep.and_then(|keep| if let Keep::For(span) = keep { Some(span) } else { None });

@@ -12,6 +12,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 
 use super::call::{Call, Done, End};
+use crate::running::Report;
 
 /// Postgres works on the second while we take in the first; a third would only wait for the disk behind them.
 const MOST: usize = 2;
@@ -64,13 +65,28 @@ impl InFlight {
     /// Takes out of `ends` those whose lease none of the calls touches: the others would only wait for its row, and could
     /// overtake a report of their own attempt.
     pub(super) fn take_free(&self, ends: &mut Vec<Arc<End>>) -> Vec<Arc<End>> {
+        let busy = self.busy();
+        ends.extract_if(.., |end| busy.binary_search(&end.lease.epoch()).is_err()).collect()
+    }
+
+    /// The same for reports; the others are put back for later.
+    pub(super) fn free_reports(&self, reports: Vec<Report>) -> Vec<Report> {
+        let busy = self.busy();
+        let is_free = |report: &Report| busy.binary_search(&report.lease.epoch()).is_err();
+        let (free, later): (Vec<Report>, Vec<Report>) = reports.into_iter().partition(is_free);
+        later.iter().for_each(Report::put_back);
+        free
+    }
+
+    /// The leases that the calls touch, in order.
+    fn busy(&self) -> Vec<i64> {
         let calls = || self.0.iter().map(|flight| &*flight.call);
         let settled = calls().flat_map(|call| &call.ends).map(|end| end.lease.epoch());
         let reported = calls().flat_map(|call| &call.reports).map(|report| report.lease.epoch());
         let mut busy: Vec<i64> = settled.chain(reported).collect();
         busy.sort_unstable();
         busy.dedup();
-        ends.extract_if(.., |end| busy.binary_search(&end.lease.epoch()).is_err()).collect()
+        busy
     }
 
     /// Waits for the first to end or to be late; for ever, if there is none. Cancel-safe: the calls go on without us. Who

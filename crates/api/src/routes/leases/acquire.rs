@@ -26,8 +26,8 @@ type Outcomes = Result<Vec<Leased>, Problem>;
 ///
 /// Whoever gets a job must settle it, and renew its lease by heartbeats until then: a lease that ends costs an attempt
 /// and gives the job to another. Without any job the answer comes after `wait`, with no leases. An
-/// answer that got lost leaves its jobs leased until the leases end; with the same `Idempotency-Key` it is given again until
-/// then, and is a new request after it.
+/// answer that got lost leaves its jobs leased until the leases end; with the same `Idempotency-Key` it is given again for
+/// half of that time, and is a new request after it.
 #[utoipa::path(post, path = "/v1/leases", operation_id = "acquire_leases", tag = "workers", request_body = AcquireBody,
     responses((status = 200, description = "Leased jobs, maybe none", body = AcquiredView)))]
 pub(crate) async fn acquire(
@@ -39,7 +39,8 @@ pub(crate) async fn acquire(
     let AcquireBody { queues, kinds, .. } = body.value;
     let request = LeaseRequest { worker_id: None, queues, kinds, limit: terms.limit, duration };
     let leased = lease(&state, request, terms.wait).await?;
-    let keep = if leased.is_empty() { Keep::Nothing } else { Keep::For(duration) };
+    // the answer says how long they last, which must not be far from true when it is given again
+    let keep = if leased.is_empty() { Keep::Nothing } else { Keep::For(duration / 2) };
     let view = |Leased { job, lease, .. }: Leased| LeasedView {
         lease: lease.to_string(),
         expires_in_seconds: terms.lease_seconds,
