@@ -39,6 +39,8 @@ fn starts_crashes_and_starts_again_on_the_same_port() {
     assert_eq!(server.pid(), None);
     assert!(!is_alive(pid));
     assert!(matches!(server.create_database("second"), Err(ServerError::Io { .. })), "nobody may answer");
+    let other = Server::start(throw_away()).unwrap();
+    assert_ne!(other.port(), port, "a stopped server's port is free, and yet not to be had");
 
     server.resume().unwrap();
     assert_eq!(server.port(), port);
