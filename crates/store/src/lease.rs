@@ -104,7 +104,8 @@ impl Store {
         (queues, choice): (&[String], &Choice),
         look: Look,
     ) -> Result<Vec<Grant>, StoreError> {
-        let limit = i64::try_from(request.limit.min(MAX_BATCH)).unwrap_or(1);
+        let most = request.limit.min(MAX_BATCH);
+        let limit = i64::try_from(most).unwrap_or(1);
         let (lanes, starts): (Vec<i32>, Vec<Uuid>) = self.low_water.starts(choice, look).into_iter().unzip();
         let began = Instant::now();
         // lanes come in order and a nested loop keeps it; an outer ORDER BY would lock every candidate before the limit.
@@ -155,7 +156,7 @@ impl Store {
         .await?;
         let jobs = grants.iter().flat_map(|grant| grant.lanes.iter().zip(&grant.job_ids));
         let jobs = jobs.map(|(lane, id)| (*lane, JobId::from_uuid(*id)));
-        let full = jobs.clone().count() >= request.limit;
+        let full = jobs.clone().count() >= most;
         self.low_water.looked(choice, (look, began.elapsed()), jobs, full);
         Ok(grants)
     }

@@ -73,10 +73,8 @@ impl Connection {
 /// Why a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// Its client, or the protocol, was done.
-    Done,
-    /// The process goes down.
-    Cut,
+    /// Its client or the protocol was done, or the process goes down.
+    Over,
     /// The client was too slow.
     Late,
 }
@@ -100,12 +98,12 @@ where
     let mut stopping = false;
     poll_fn(|context| {
         if cut.as_mut().poll(context).is_ready() {
-            return Poll::Ready(End::Cut);
+            return Poll::Ready(End::Over);
         }
         loop {
             // An error here is the client's (reset, bad syntax, which hyper has answered): nothing to log per client.
             if protocol.as_mut().poll(context).is_ready() {
-                return Poll::Ready(End::Done);
+                return Poll::Ready(End::Over);
             }
             if stopping || stop.as_mut().poll(context).is_pending() {
                 break;

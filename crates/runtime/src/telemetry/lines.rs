@@ -188,7 +188,7 @@ fn is_steering(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// JSON leaves DEL, C1 and the separators as they are. They occur inside strings only, where `\uXXXX` means the same.
+/// JSON leaves DEL, C1 and the separators as they are. They occur inside strings only, where an escape means the same.
 fn escape_beyond_json(text: String) -> String {
     if !text.contains(is_steering) {
         return text;
