@@ -5,6 +5,7 @@
 
 pub mod args;
 mod census;
+mod coalesce;
 mod cursor;
 mod extract;
 mod long_poll;
@@ -13,6 +14,7 @@ mod middleware;
 pub mod openapi;
 mod probe;
 mod problem;
+mod remote;
 mod router;
 mod routes;
 mod state;

@@ -8,16 +8,13 @@ use std::time::Duration;
 use jobqueue_core::{JobId, QueueName};
 use jobqueue_runtime::{Backoff, Shutdown};
 use jobqueue_store::{Store, StoreError};
-use tokio::sync::{Notify, Semaphore, SemaphorePermit, broadcast, oneshot};
+use tokio::sync::{Notify, broadcast, oneshot};
 use tokio::time::{sleep, timeout};
 
 /// Pause between two looks at the jobs that somebody waits for.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Wake-ups that a waiting request may fall behind before it counts as "anything may have happened".
 const HINTS: usize = 256;
-
-/// Waiting workers that look for jobs at once.
-const LOOKS: usize = 4;
 
 type Waiting = HashMap<JobId, Vec<oneshot::Sender<()>>>;
 
@@ -104,7 +101,6 @@ type Hint = Arc<[QueueName]>;
 #[derive(Debug)]
 pub(crate) struct Hints {
     sender: broadcast::Sender<Hint>,
-    looks: Semaphore,
 }
 
 impl Hints {
@@ -112,17 +108,12 @@ impl Hints {
     pub(crate) fn start(store: &Store, shutdown: &Shutdown) -> Self {
         let (sender, _) = broadcast::channel(HINTS);
         shutdown.spawn(listen(store.clone(), sender.clone(), shutdown.clone()));
-        Self { sender, looks: Semaphore::new(LOOKS) }
+        Self { sender }
     }
 
     /// What comes from now on.
     pub(crate) fn subscribe(&self) -> HintReceiver {
         HintReceiver(self.sender.subscribe())
-    }
-
-    /// A turn to look for work. One wake-up reaches all who wait; without turns they would take every connection at once.
-    pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        self.looks.acquire().await.ok()
     }
 }
 

@@ -19,6 +19,7 @@ use crate::long_poll::{Hints, Watch};
 use crate::metrics::Metrics;
 use crate::middleware::auth::RootKey;
 use crate::problem::{Kind, Problem};
+use crate::remote::Remote;
 use crate::submitter::Submitter;
 
 /// The longest that a request waits for the store; below the 30 s within which every request is answered.
@@ -70,6 +71,7 @@ pub struct Parts {
     pub(crate) root_key: RootKey,
     pub(crate) cursors: Cursors,
     pub(crate) submitter: Submitter,
+    pub(crate) remote: Remote,
     pub(crate) watch: Watch,
     pub(crate) hints: Hints,
     pub(crate) census: CensusReader,
@@ -115,6 +117,7 @@ impl ApiState {
                 shutdown,
                 &metrics,
             ),
+            remote: Remote::start(&store, &notifier, shutdown, &metrics),
             watch: Watch::start(&store, shutdown),
             hints: Hints::start(&store, shutdown),
             census: CensusReader::default(),

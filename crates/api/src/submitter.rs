@@ -8,14 +8,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jobqueue_core::limits::MAX_BATCH;
 use jobqueue_core::{QueueName, Status};
 use jobqueue_runtime::Shutdown;
 use jobqueue_store::{Accepted, Answer, Notifier, Store, StoreError, Submission};
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::coalesce::Coalescer;
 use crate::extract::Room;
 use crate::metrics::Metrics;
 use crate::problem::{Kind, Problem};
@@ -28,25 +26,19 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(25);
 /// Takes single submissions.
 #[derive(Debug)]
 pub(crate) struct Submitter {
-    plain: mpsc::Sender<Ticket>,
-    keyed: mpsc::Sender<Ticket>,
+    plain: Lane,
+    keyed: Lane,
     metrics: Metrics,
 }
 
-#[derive(Debug)]
-struct Ticket {
-    submission: Submission,
-    reply: oneshot::Sender<Result<Answer, Problem>>,
-    /// Held until the body is no longer in memory.
-    room: Room,
-}
+/// The room of a submission is held until its body is no longer in memory.
+type Lane = Coalescer<(Submission, Room), Result<Answer, Problem>>;
 
-/// What the flushers of one lane use.
+/// What the calls of one lane use.
 struct Flusher {
     store: Store,
     notifier: Notifier,
     metrics: Metrics,
-    tickets: Mutex<mpsc::Receiver<Ticket>>,
 }
 
 impl Submitter {
@@ -59,37 +51,25 @@ impl Submitter {
         metrics: &Metrics,
     ) -> Self {
         let lane = |store: &Store| {
-            let (sender, receiver) = mpsc::channel(capacity.max(1));
             let flusher = Arc::new(Flusher {
                 store: store.clone(),
                 notifier: notifier.clone(),
                 metrics: metrics.clone(),
-                tickets: Mutex::new(receiver),
             });
-            for _ in 0..FLUSHERS {
+            let flush = move |tickets| {
                 let flusher = flusher.clone();
-                shutdown.spawn(async move { flusher.run().await });
-            }
-            sender
+                async move { flusher.flush(tickets).await }
+            };
+            Coalescer::start(FLUSHERS, capacity, shutdown, flush)
         };
         Self { plain: lane(plain), keyed: lane(keyed), metrics: metrics.clone() }
     }
 
     /// Stores one request, together with those that came at the same time.
     pub(crate) async fn submit(&self, submission: Submission, room: Room) -> Result<Answer, Problem> {
-        let (reply, answer) = oneshot::channel();
         let lane = if is_keyed(&submission) { &self.keyed } else { &self.plain };
-        match lane.try_send(Ticket { submission, reply, room }) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => {
-                self.metrics.rejected("pending_jobs");
-                return Err(Problem::new(
-                    Kind::TooBusy,
-                    "too many submissions wait for their commit; send it again",
-                ));
-            }
-            Err(TrySendError::Closed(_)) => return Err(Problem::shutting_down()),
-        }
+        let answer =
+            lane.ask((submission, room)).map_err(|full| full.into_problem("submissions", &self.metrics))?;
         match timeout(ANSWER_WITHIN, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(Problem::internal()),
@@ -103,39 +83,17 @@ impl Submitter {
 
     /// Submissions that wait.
     pub(crate) fn depth(&self) -> usize {
-        [&self.plain, &self.keyed].into_iter().map(|lane| lane.max_capacity() - lane.capacity()).sum()
+        self.plain.waiting() + self.keyed.waiting()
     }
 }
 
 impl Flusher {
-    async fn run(&self) {
-        let mut tickets = Vec::with_capacity(MAX_BATCH);
-        loop {
-            // Whoever holds the lock waits for the first; the other one is busy with its commit.
-            let count = self.tickets.lock().await.recv_many(&mut tickets, MAX_BATCH).await;
-            if count == 0 {
-                return;
-            }
-            self.metrics.flushed(count);
-            self.flush(std::mem::take(&mut tickets)).await;
-        }
-    }
-
-    async fn flush(&self, tickets: Vec<Ticket>) {
-        let mut submissions = Vec::with_capacity(tickets.len());
-        let mut replies = Vec::with_capacity(tickets.len());
-        let mut rooms = Vec::with_capacity(tickets.len());
-        for Ticket { submission, reply, room } in tickets {
-            submissions.push(submission);
-            replies.push(reply);
-            rooms.push(room);
-        }
+    async fn flush(&self, tickets: Vec<(Submission, Room)>) -> Vec<Result<Answer, Problem>> {
+        self.metrics.flushed(tickets.len());
+        let (submissions, _rooms): (Vec<Submission>, Vec<Room>) = tickets.into_iter().unzip();
         let answers = self.store_all(&submissions).await;
         self.wake(&submissions, &answers);
-        for (reply, answer) in replies.into_iter().zip(answers) {
-            // The client went away; its job is stored all the same.
-            let _gone = reply.send(answer);
-        }
+        answers
     }
 
     /// One transaction for all. If Postgres refuses it for what one of them holds, each goes alone, so that a neighbour

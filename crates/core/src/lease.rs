@@ -32,6 +32,18 @@ impl Lease {
         (usize::from(ordinal) < MAX_LEASE_JOBS).then_some(Self { epoch, token, job_id, ordinal, attempt })
     }
 
+    /// The same right once more, to settle again what may not have been settled; that changes nothing if it was.
+    #[must_use]
+    pub const fn again(&self) -> Self {
+        Self {
+            epoch: self.epoch,
+            token: self.token,
+            job_id: self.job_id,
+            ordinal: self.ordinal,
+            attempt: self.attempt,
+        }
+    }
+
     /// Grows with every grant, so a later lease of the same job has a larger one.
     pub const fn epoch(&self) -> i64 {
         self.epoch

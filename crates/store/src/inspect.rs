@@ -106,7 +106,8 @@ impl Store {
         let epochs: Vec<i64> = leases.iter().map(Lease::epoch).collect();
         let tokens: Vec<Uuid> = leases.iter().map(Lease::token).collect();
         let ordinals: Vec<i32> = leases.iter().map(|lease| i32::from(lease.ordinal())).collect();
-        let mut unit = self.begin().await?;
+        // both are reads, and a body never changes
+        let mut unit = self.one().await?;
         let live = sqlx::query!(
             r#"-- store.leased
             SELECT i.place AS "place!", j.attempts[i.ordinal + 1] AS "attempt!"

@@ -1,8 +1,9 @@
-//! lease: takes runnable jobs for a worker. One statement finds, removes and grants; a second fetches the bodies.
+//! lease: takes runnable jobs for a worker. One statement finds, removes, grants and brings the bodies.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use jobqueue_core::limits::MAX_BATCH;
 use jobqueue_core::{
     Failure, Job, JobId, KindName, Lease, Outcome, QueueName, Settlement, Status, WorkerId, settle,
@@ -12,11 +13,11 @@ use uuid::Uuid;
 use crate::connect::{Store, Unit};
 use crate::error::StoreError;
 use crate::low_water::{Choice, Look};
-use crate::row::{BodyRow, corrupt, to_ms};
+use crate::row::{BodyRow, StoredBody, corrupt, to_ms};
 use crate::settle::AttemptEnd;
 
 /// What a worker wants.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LeaseRequest {
     /// The registered worker that will hold the lease; `None` for a remote one, whose lease lives by its time alone.
     pub worker_id: Option<WorkerId>,
@@ -41,13 +42,71 @@ pub struct Leased {
     pub waited: Option<Duration>,
 }
 
-/// One granted row: up to 64 jobs of one queue.
-struct Grant {
+/// A request of so many workers.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    request: &'a LeaseRequest,
+    shares: usize,
+}
+
+/// A job that was taken out of its lane, with the right to it and its body, if there is one.
+struct Granted {
     epoch: i64,
     token: Uuid,
-    job_ids: Vec<Uuid>,
-    attempts: Vec<i16>,
-    lanes: Vec<i32>,
+    /// In the grant, from 1.
+    place: i64,
+    job_id: Uuid,
+    attempt: i16,
+    lane: i32,
+    kind: Option<i32>,
+    max_attempts: Option<i16>,
+    payload: Option<String>,
+    retry: Option<String>,
+    timeout_ms: Option<i64>,
+    soft_timeout_ms: Option<i64>,
+    run_at: Option<DateTime<Utc>>,
+    expires_at: Option<DateTime<Utc>>,
+    unique_key: Option<String>,
+    tags: Option<Vec<String>>,
+    metadata: Option<String>,
+    traceparent: Option<String>,
+    overdue: bool,
+    now: DateTime<Utc>,
+}
+
+impl Granted {
+    fn lease(&self) -> Result<Lease, StoreError> {
+        let place = usize::try_from(self.place - 1).unwrap_or(usize::MAX);
+        granted(self.epoch, self.token, self.job_id, place, self.attempt)
+    }
+
+    fn body(self) -> Option<StoredBody> {
+        Some(StoredBody {
+            id: self.job_id,
+            lane: self.lane,
+            kind: self.kind?,
+            max_attempts: self.max_attempts?,
+            payload: self.payload?,
+            retry: self.retry,
+            timeout_ms: self.timeout_ms,
+            soft_timeout_ms: self.soft_timeout_ms,
+            run_at: self.run_at,
+            expires_at: self.expires_at,
+            unique_key: self.unique_key,
+            tags: self.tags,
+            metadata: self.metadata,
+            traceparent: self.traceparent,
+            overdue: self.overdue,
+            now: self.now,
+        })
+    }
+}
+
+/// What a look found: jobs to run, a share for each who asked, and the ends of those that must not start.
+#[derive(Default)]
+pub(crate) struct Found {
+    shares: Vec<Vec<Leased>>,
+    stillborn: Vec<AttemptEnd>,
 }
 
 impl Store {
@@ -55,29 +114,48 @@ impl Store {
     /// A busy process may pass by a job that was put back, for a while (`low_water`).
     /// Jobs that expired while they waited are cancelled on the way and not returned.
     pub async fn lease(&self, request: &LeaseRequest) -> Result<Vec<Leased>, StoreError> {
-        let mut unit = self.begin().await?;
-        let leased = self.lease_in(&mut unit, request).await?;
-        unit.commit().await?;
-        Ok(leased)
+        Ok(self.lease_shares(request, 1).await?.pop().unwrap_or_default())
     }
 
-    /// The same inside a transaction of the caller.
+    /// The same for `shares` workers who ask for the same, each with leases of its own: a share is as large as the request says, the
+    /// last one maybe smaller, and those for whom there is nothing are left out. All together at most 1000 jobs.
+    pub async fn lease_shares(
+        &self,
+        request: &LeaseRequest,
+        shares: usize,
+    ) -> Result<Vec<Vec<Leased>>, StoreError> {
+        let mut unit = self.one().await?;
+        let found = self.lease_in(&mut unit, request, shares).await?;
+        unit.commit().await?;
+        Ok(self.startable(found).await)
+    }
+
+    /// The same in the caller's unit of work: one statement. What it finds is held when that is committed.
     pub(crate) async fn lease_in(
         &self,
         unit: &mut Unit,
         request: &LeaseRequest,
-    ) -> Result<Vec<Leased>, StoreError> {
-        let grants = self.grant(unit, request).await?;
-        if grants.is_empty() {
-            return Ok(vec![]);
+        shares: usize,
+    ) -> Result<Found, StoreError> {
+        let wanted = Wanted { request, shares };
+        let granted = self.grant(unit, wanted).await?;
+        self.read(unit, granted, request.limit).await
+    }
+
+    /// Ends what must not start, after the commit that leased it. The rest must not suffer if that fails: who holds what he
+    /// does not know lets it go with his next heartbeats.
+    pub(crate) async fn startable(&self, found: Found) -> Vec<Vec<Leased>> {
+        if !found.stillborn.is_empty()
+            && let Err(error) = self.settle_unbegun(found.stillborn).await
+        {
+            tracing::warn!(error.class = error.class(), "jobs that must not start stay leased for a while");
         }
-        let (leased, stillborn) = self.bodies(unit, grants).await?;
-        Self::settle_unbegun(unit, stillborn).await?;
-        Ok(leased)
+        found.shares
     }
 
     /// Takes jobs out of their lanes and writes down who holds them.
-    async fn grant(&self, unit: &mut Unit, request: &LeaseRequest) -> Result<Vec<Grant>, StoreError> {
+    async fn grant(&self, unit: &mut Unit, wanted: Wanted<'_>) -> Result<Vec<Granted>, StoreError> {
+        let request = wanted.request;
         let kinds =
             if request.kinds.is_empty() { None } else { Some(self.kinds(unit, &request.kinds).await?) };
         if kinds.as_ref().is_some_and(Vec::is_empty) {
@@ -90,107 +168,71 @@ impl Store {
             request.queues.iter().filter(|q| seen.insert(*q)).map(ToString::to_string).collect();
         let choice = Choice::new(&queues, kinds);
         let look = self.low_water.look(&choice);
-        let grants = self.grant_from(unit, request, (&queues, &choice), look).await?;
-        if grants.is_empty() && self.low_water.look_again(&choice, look) {
-            return self.grant_from(unit, request, (&queues, &choice), Look::Front).await;
+        let granted = self.grant_from(unit, wanted, (&queues, &choice), look).await?;
+        if granted.is_empty() && self.low_water.look_again(&choice, look) {
+            return self.grant_from(unit, wanted, (&queues, &choice), Look::Front).await;
         }
-        Ok(grants)
+        Ok(granted)
     }
 
     async fn grant_from(
         &self,
         unit: &mut Unit,
-        request: &LeaseRequest,
+        Wanted { request, shares }: Wanted<'_>,
         (queues, choice): (&[String], &Choice),
         look: Look,
-    ) -> Result<Vec<Grant>, StoreError> {
-        let most = request.limit.min(MAX_BATCH);
-        let limit = i64::try_from(most).unwrap_or(1);
+    ) -> Result<Vec<Granted>, StoreError> {
+        let most = request.limit.saturating_mul(shares).min(MAX_BATCH);
         let (lanes, starts): (Vec<i32>, Vec<Uuid>) = self.low_water.starts(choice, look).into_iter().unzip();
         let began = Instant::now();
-        // lanes come in order and a nested loop keeps it; an outer ORDER BY would lock every candidate before the limit.
-        // `at` is the row's address: locked by us, so it cannot move before the delete.
-        // array_agg gathers in the order of the pick; an ORDER BY in each of the four would sort four times.
-        let grants = sqlx::query_as!(
-            Grant,
-            r#"-- store.lease
-            WITH pick AS MATERIALIZED (
-                SELECT lane.queue_id, lane.id AS lane, r.at, r.job_id, r.attempt, r.kind
-                FROM (SELECT l.id, l.queue_id, coalesce(s.after, '00000000-0000-0000-0000-000000000000') AS after
-                      FROM unnest($1::text[]) WITH ORDINALITY AS want (name, place)
-                      JOIN jobqueue.queue q ON q.name = want.name AND q.paused_at IS NULL
-                      JOIN jobqueue.lane l ON l.queue_id = q.id
-                      LEFT JOIN unnest($4::int[], $5::uuid[]) AS s (lane, after) ON s.lane = l.id
-                      ORDER BY want.place, l.priority DESC) AS lane
-                CROSS JOIN LATERAL (
-                      SELECT w.ctid AS at, w.job_id, w.attempt, w.kind FROM jobqueue.ready w
-                      WHERE w.lane = lane.id AND w.job_id > lane.after AND ($3::int[] IS NULL OR w.kind = ANY ($3))
-                      ORDER BY w.job_id LIMIT $2 FOR UPDATE SKIP LOCKED) AS r
-                LIMIT $2),
-            gone AS (DELETE FROM jobqueue.ready WHERE ctid = ANY (ARRAY(SELECT at FROM pick))),
-            numbered AS (SELECT *, row_number() OVER () - 1 AS nth FROM pick),
-            granted AS MATERIALIZED (
-                SELECT (SELECT nextval('jobqueue.lease_epoch')) + min(nth) AS epoch, gen_random_uuid() AS token, queue_id,
-                       array_agg(job_id) AS job_ids, array_agg((attempt + 1)::smallint) AS attempts,
-                       array_agg(lane) AS lanes, array_agg(kind) AS kinds, count(*)::int AS n
-                FROM numbered GROUP BY queue_id, nth / 64),
-            lease AS (
-                INSERT INTO jobqueue.lease (epoch, token, worker_id, queue_id, leased_at, expires_at, open)
-                SELECT epoch, token, $6, queue_id, jobqueue.now(), jobqueue.now() + $7::bigint * interval '1 ms',
-                       CASE n WHEN 64 THEN -1 ELSE ~(-1::bigint << n) END FROM granted),
-            jobs AS (
-                INSERT INTO jobqueue.lease_jobs (epoch, job_ids, attempts, lanes, kinds)
-                SELECT epoch, job_ids, attempts, lanes, kinds FROM granted),
-            tally AS (INSERT INTO jobqueue.tally (queue_id, leased) SELECT queue_id, sum(n)::int FROM granted GROUP BY queue_id)
-            SELECT epoch AS "epoch!", token AS "token!", job_ids AS "job_ids!", attempts AS "attempts!", lanes AS "lanes!"
-            FROM granted ORDER BY epoch"#,
+        let mut granted = sqlx::query_file_as!(
+            Granted,
+            "src/lease.sql",
             queues,
-            limit,
+            i64::try_from(most).unwrap_or(1),
             choice.kinds(),
             &lanes,
             &starts,
             request.worker_id.map(WorkerId::as_uuid),
             to_ms(request.duration),
+            i64::try_from(request.limit.max(1)).unwrap_or(i64::MAX),
         )
         .fetch_all(&mut **unit)
         .await?;
-        let jobs = grants.iter().flat_map(|grant| grant.lanes.iter().zip(&grant.job_ids));
-        let jobs = jobs.map(|(lane, id)| (*lane, JobId::from_uuid(*id)));
-        let full = jobs.clone().count() >= most;
-        self.low_water.looked(choice, (look, began.elapsed()), jobs, full);
-        Ok(grants)
+        granted.sort_unstable_by_key(|job| (job.epoch, job.place));
+        let jobs = granted.iter().map(|job| (job.lane, JobId::from_uuid(job.job_id)));
+        self.low_water.looked(choice, (look, began.elapsed()), jobs, granted.len() >= most);
+        Ok(granted)
     }
 
-    /// The granted jobs in the order of the grants, and the ends of those that must not start: expired while they waited, or
-    /// unreadable because somebody wrote to the tables by hand. One bad row must not stop a queue.
-    async fn bodies(
-        &self,
-        unit: &mut Unit,
-        grants: Vec<Grant>,
-    ) -> Result<(Vec<Leased>, Vec<AttemptEnd>), StoreError> {
-        let ids: Vec<Uuid> = grants.iter().flat_map(|grant| grant.job_ids.iter().copied()).collect();
-        let mut bodies = self.body_rows(unit, &ids).await?;
-        let (mut leased, mut stillborn) = (Vec::with_capacity(ids.len()), Vec::new());
-        for grant in grants {
-            for (place, (job_id, attempt)) in grant.job_ids.into_iter().zip(grant.attempts).enumerate() {
-                let lease = granted(grant.epoch, grant.token, job_id, place, attempt)?;
-                let body = bodies.remove(&job_id);
-                let holds_key = body.as_ref().is_some_and(|body| body.stored.unique_key.is_some());
-                let (overdue, waited) =
-                    body.as_ref().map_or((false, None), |body| (body.stored.overdue, body.waited()));
-                let settlement = match readable(lease.job_id(), body, attempt) {
-                    Ok(job) if !overdue => {
-                        let waited = waited.filter(|_| job.attempt == 1);
-                        leased.push(Leased { job, lease, waited });
-                        continue;
-                    }
-                    Ok(job) => settle(&job, Outcome::Expired, 0.0),
-                    Err(unreadable) => unreadable,
-                };
-                stillborn.push(AttemptEnd { lease, settlement, ran: None, holds_key });
+    /// Rows become jobs. Those that must not start expired while they waited, or are unreadable because somebody wrote to the
+    /// tables by hand: one bad row must not stop a queue.
+    async fn read(&self, unit: &mut Unit, granted: Vec<Granted>, share: usize) -> Result<Found, StoreError> {
+        let numbers = granted.iter().filter_map(|job| Some((job.lane, job.kind?)));
+        let names = self.names(unit, numbers).await?;
+        let mut found = Found::default();
+        for (nth, job) in granted.into_iter().enumerate() {
+            if nth % share.max(1) == 0 {
+                found.shares.push(Vec::new());
             }
+            let (lease, attempt) = (job.lease()?, job.attempt);
+            let body = job.body().and_then(|body| body.named(&names));
+            let holds_key = body.as_ref().is_some_and(|body| body.stored.unique_key.is_some());
+            let overdue = body.as_ref().is_some_and(|body| body.stored.overdue);
+            let waited = body.as_ref().filter(|_| attempt == 1).and_then(BodyRow::waited);
+            let settlement = match readable(lease.job_id(), body, attempt) {
+                Ok(job) if !overdue => {
+                    if let Some(share) = found.shares.last_mut() {
+                        share.push(Leased { job, lease, waited });
+                    }
+                    continue;
+                }
+                Ok(job) => settle(&job, Outcome::Expired, 0.0),
+                Err(unreadable) => unreadable,
+            };
+            found.stillborn.push(AttemptEnd { lease, settlement, ran: None, holds_key });
         }
-        Ok((leased, stillborn))
+        Ok(found)
     }
 }
 

@@ -40,7 +40,10 @@ pub enum Settled {
 impl Store {
     /// Ends attempts; one answer each, in order.
     pub async fn settle(&self, ends: Vec<AttemptEnd>) -> Result<Vec<Settled>, StoreError> {
-        let mut unit = self.begin().await?;
+        let plain =
+            |end: &AttemptEnd| !end.holds_key && matches!(end.settlement, Settlement::Complete { .. });
+        // ends of the common kind are one statement
+        let mut unit = if ends.iter().all(plain) { self.one().await? } else { self.begin().await? };
         let settled = Self::settle_in(&mut unit, ends).await?;
         unit.commit().await?;
         Ok(settled)
@@ -54,9 +57,9 @@ impl Store {
     ) -> Result<(Vec<Settled>, Vec<Leased>), StoreError> {
         let mut unit = self.begin().await?;
         let settled = Self::settle_in(&mut unit, ends).await?;
-        let leased = self.lease_in(&mut unit, request).await?;
+        let found = self.lease_in(&mut unit, request, 1).await?;
         unit.commit().await?;
-        Ok((settled, leased))
+        Ok((settled, self.startable(found).await.pop().unwrap_or_default()))
     }
 
     pub(crate) async fn settle_in(
@@ -69,8 +72,11 @@ impl Store {
     }
 
     /// Ends attempts whose handler was never called: they leave no trace but the job's outcome.
-    pub(crate) async fn settle_unbegun(unit: &mut Unit, ends: Vec<AttemptEnd>) -> Result<(), StoreError> {
-        Self::end_attempts(unit, ends, false).await.map(|_| ())
+    pub(crate) async fn settle_unbegun(&self, ends: Vec<AttemptEnd>) -> Result<(), StoreError> {
+        let mut unit = self.begin().await?;
+        Self::lock_mixed(&mut unit, &ends).await?;
+        Self::end_attempts(&mut unit, ends, false).await?;
+        unit.commit().await
     }
 
     async fn end_attempts(

@@ -40,6 +40,7 @@ pub(crate) async fn detailed(State(state): State<ApiState>) -> Response {
         Status::NotReady => StatusCode::SERVICE_UNAVAILABLE,
     };
     let (busy, open) = state.bare_store().connections();
+    let (pending_leases, pending_settles) = state.remote.depths();
     let body = json!({
         "status": report.status,
         "checks": report.checks,
@@ -47,6 +48,8 @@ pub(crate) async fn detailed(State(state): State<ApiState>) -> Response {
         "revision": build_info::REVISION,
         "database_connections": { "busy": busy, "open": open },
         "pending_submissions": state.submitter.depth(),
+        "pending_leases": pending_leases,
+        "pending_settles": pending_settles,
     });
     (code, NO_STORE, Json(body)).into_response()
 }

@@ -1,11 +1,14 @@
 //! A worker in another language: it needs only HTTP.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
-use jobqueue_testkit::Clock;
+use futures_util::future::join_all;
+use jobqueue_testkit::{Clock, eventually};
 use serde_json::{Value, json};
 
 use crate::bench::Api;
+use crate::client::HANG;
 
 #[tokio::test]
 async fn outcomes_lead_where_the_core_says() {
@@ -113,4 +116,50 @@ async fn a_worker_that_lost_its_lease_is_told_so_and_changes_nothing() {
     assert_eq!(api.get(&format!("/v1/jobs/{id}")).await.expect(200)["result"], "right");
     let attempts = api.get(&format!("/v1/jobs/{id}/attempts")).await;
     assert!(!attempts.text.contains("late"), "{attempts:?}");
+}
+
+/// Waits until so many requests wait for a call under way to end.
+async fn pending(api: &Api, what: &str, count: usize) {
+    eventually(HANG, what, async || {
+        let detailed = api.get("/health/detailed").await.expect(200);
+        if detailed[what] == json!(count) { Ok(()) } else { Err(detailed) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_that_come_at_once_share_transactions_and_nothing_else() {
+    let api = Api::start().await;
+    for _ in 0..30 {
+        api.enqueue_in("q").await;
+    }
+    let holder = api.db.hold("LOCK TABLE jobqueue.ready").await;
+    let many = async {
+        pending(&api, "pending_leases", 38).await;
+        holder.commit().await.unwrap();
+    };
+    let (leases, ()) = tokio::join!(join_all((0..40).map(|_| api.lease("q"))), many);
+    let leases: Vec<Value> = leases.into_iter().flatten().collect();
+    assert_eq!(leases.len(), 30);
+    let jobs: HashSet<String> = leases.iter().map(|lease| lease["job"]["id"].to_string()).collect();
+    assert_eq!(jobs.len(), 30, "each job went to one of them");
+    let calls = api.db.number("SELECT last_value / 1000 + 1 FROM jobqueue.lease_epoch").await;
+    assert_eq!(calls, 3, "two were under way, and the rest came together");
+
+    // one of them has a row that makes no sense, and one sends its settle twice
+    let broken = leases[7]["job"]["id"].as_str().unwrap();
+    let breaking = format!("UPDATE jobqueue.body SET max_attempts = -1 WHERE id = '{broken}'");
+    api.db.hold(&breaking).await.commit().await.unwrap();
+    let holder = api.db.hold("LOCK TABLE jobqueue.lease").await;
+    let many = async {
+        pending(&api, "pending_settles", 29).await;
+        holder.commit().await.unwrap();
+    };
+    let twice = leases.iter().chain(&leases[20..21]);
+    let ends = twice.map(|lease| api.settle(json!({ "outcome": "completed" }), lease));
+    let (answers, ()) = tokio::join!(join_all(ends), many);
+    let codes: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+    let count = |code: u16| codes.iter().filter(|c| **c == code).count();
+    assert_eq!((count(200), count(409), codes[7]), (29, 1, 500), "{codes:?}");
+    assert_eq!(codes[20].min(codes[30]), 200, "{codes:?}");
 }

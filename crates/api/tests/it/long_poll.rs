@@ -15,11 +15,9 @@ pub(crate) async fn looked(db: &TestDb, statement: &str) {
     eventually(HANG, statement, async || waiting(db, &state, 1).await).await;
 }
 
-/// Waits until a worker's request has looked for jobs: in these tests nothing else ends a transaction as the last thing that its
-/// connection does.
+/// Waits until a worker's request has looked for jobs.
 async fn looked_for_jobs(db: &TestDb) {
-    let ended = async || waiting(db, "state = 'idle' AND query = 'COMMIT'", 1).await;
-    eventually(HANG, "a look for jobs", ended).await;
+    looked(db, "store.lease\n").await;
 }
 
 #[tokio::test]

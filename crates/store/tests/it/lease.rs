@@ -68,6 +68,50 @@ async fn every_size_of_a_grant_can_be_leased_and_settled() {
     }
 }
 
+/// Workers who ask for the same share a call and never a lease.
+#[tokio::test]
+async fn shares_are_filled_in_order_and_hold_leases_of_their_own() {
+    let bench = Bench::new().await;
+    for (limit, shares, jobs, sizes) in [
+        (2, 4, 5, vec![2, 2, 1]),
+        (1, 3, 3, vec![1, 1, 1]),
+        (1, 2, 0, vec![]),
+        (70, 3, 200, vec![70, 70, 60]),
+        (600, 2, 1001, vec![600, 400]),
+    ] {
+        let mut added = Vec::new();
+        for (queue, size) in [("a", jobs / 2), ("b", jobs - jobs / 2)] {
+            for chunk in (0..size).collect::<Vec<_>>().chunks(500) {
+                let drafts = chunk.iter().map(|_| at(queue, 0)).collect();
+                added.extend(bench.submit(drafts).await.into_iter().map(crate::bench::created));
+            }
+        }
+        let asked = request(None, &["a", "b"], limit);
+        let leased = bench.store.lease_shares(&asked, shares).await.unwrap();
+        assert_eq!(leased.iter().map(Vec::len).collect::<Vec<_>>(), sizes);
+        let all: Vec<JobId> = leased.iter().flat_map(|share| ids(share)).collect();
+        assert_eq!(all, added[..all.len()]);
+        let rights = |share: &Vec<Leased>| {
+            share.iter().map(|leased| (leased.lease.epoch(), leased.lease.token())).collect::<HashSet<_>>()
+        };
+        let each: usize = leased.iter().map(|share| rights(share).len()).sum();
+        assert_eq!(
+            leased.iter().flat_map(rights).collect::<HashSet<_>>().len(),
+            each,
+            "nobody shares a token"
+        );
+        // and the end of one share leaves the others as they are
+        for share in leased {
+            let ends =
+                share.into_iter().map(|one| crate::bench::end(one, Outcome::Completed(None))).collect();
+            let settled = bench.store.settle(ends).await.unwrap();
+            assert!(settled.iter().all(|s| *s == jobqueue_store::Settled::Applied(Status::Completed)));
+        }
+        let rest = bench.store.lease(&request(None, &["a", "b"], 1000)).await.unwrap();
+        assert_eq!(rest.len(), jobs - all.len());
+    }
+}
+
 #[tokio::test]
 async fn only_the_kinds_asked_for() {
     let bench = Bench::new().await;

@@ -48,19 +48,14 @@ impl End {
     }
 
     /// For the store, which uses it up; ours stays for another try.
-    fn for_store(&self) -> Option<AttemptEnd> {
-        Some(AttemptEnd {
-            lease: again(&self.lease)?,
+    fn for_store(&self) -> AttemptEnd {
+        AttemptEnd {
+            lease: self.lease.again(),
             settlement: self.settlement.clone(),
             ran: self.ran.map(|ran| ran + self.ended_at.elapsed()),
             holds_key: self.job.unique_key.is_some(),
-        })
+        }
     }
-}
-
-/// The same lease once more. A settle whose answer was lost must be sent again; that changes nothing if it was applied.
-fn again(lease: &Lease) -> Option<Lease> {
-    Lease::grant(lease.epoch(), lease.token(), lease.job_id(), lease.ordinal(), lease.attempt())
 }
 
 /// What to do in one round trip.
@@ -125,7 +120,7 @@ impl Call {
         &self,
         store: &Store,
     ) -> (Result<Vec<Verdict>, StoreError>, Option<LeasedResult>) {
-        let ends: Vec<AttemptEnd> = self.ends.iter().filter_map(|end| end.for_store()).collect();
+        let ends: Vec<AttemptEnd> = self.ends.iter().map(|end| end.for_store()).collect();
         let whole = match &self.request {
             Some(request) if ends.is_empty() => return (Ok(Vec::new()), Some(store.lease(request).await)),
             Some(request) => store
@@ -152,7 +147,7 @@ impl Call {
                 Err(error) if error.is_transient() => return Err(error),
                 Err(error) => {
                     let failure = Failure::new("unsettlable", "the database refused to store how the attempt ended");
-                    let failed = end.for_store().map(|end| AttemptEnd { settlement: Settlement::Fail { failure }, ..end });
+                    let failed = AttemptEnd { settlement: Settlement::Fail { failure }, ..end.for_store() };
                     tracing::error!(%error, job_id = %end.job.id, "an end was refused; the job is failed instead");
                     match settle_one(store, failed).await {
                         Err(error) if error.is_transient() => return Err(error),
@@ -169,8 +164,8 @@ impl Call {
 
 type LeasedResult = Result<Vec<Leased>, StoreError>;
 
-async fn settle_one(store: &Store, end: Option<AttemptEnd>) -> Result<Verdict, StoreError> {
-    let settled = store.settle(end.into_iter().collect()).await?;
+async fn settle_one(store: &Store, end: AttemptEnd) -> Result<Verdict, StoreError> {
+    let settled = store.settle(vec![end]).await?;
     Ok(settled.into_iter().next().map_or(Verdict::Stale, verdict))
 }
 

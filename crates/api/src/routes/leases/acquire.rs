@@ -81,7 +81,7 @@ async fn look_until(
     loop {
         // Listening begins before looking, so that nothing falls in between.
         let mut hints = state.hints.subscribe();
-        let leased = look(state, &request).await?;
+        let leased = state.remote.lease(request.clone()).await?;
         let left = deadline.saturating_duration_since(Instant::now());
         if !leased.is_empty() || left.is_zero() {
             return Ok(leased);
@@ -93,12 +93,6 @@ async fn look_until(
             () = answer.closed() => return Ok(leased),
         }
     }
-}
-
-async fn look(state: &ApiState, request: &LeaseRequest) -> Outcomes {
-    let _turn = state.hints.turn().await;
-    // in a task that nobody cuts off, so that no lease is without somebody who knows it
-    Ok(state.bare_store().lease(request).await?)
 }
 
 /// Releases jobs whose worker went away before it heard of them; it costs them no attempt.

@@ -4,8 +4,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use jobqueue_core::limits::MAX_BATCH;
-use jobqueue_core::{FieldError, Lease, Outcome, QueueName, Status, settle as decide};
-use jobqueue_store::{AttemptEnd, Settled, Store, StoreError};
+use jobqueue_core::{FieldError, Lease, Outcome};
+use jobqueue_store::Settled;
 
 use super::heartbeat::stale;
 use crate::extract::JsonBody;
@@ -28,8 +28,7 @@ pub(crate) async fn settle(
     body: JsonBody<SettleBody>,
 ) -> Result<Json<SettledView>, Problem> {
     let ends = check(&state, body.value)?;
-    let (settled, requeued) = state.store(|store| end(store, ends)).await?;
-    state.wake(&requeued);
+    let settled = state.remote.settle(ends).await?;
     if settled == [Settled::Stale] {
         return Err(stale());
     }
@@ -48,33 +47,6 @@ fn check(state: &ApiState, body: SettleBody) -> Result<Vec<(Lease, Outcome)>, Pr
         }
     }
     if errors.is_empty() { Ok(ends) } else { Err(Problem::fields(&errors)) }
-}
-
-/// Reads the jobs, lets the core decide, and stores what it decided. A lease of a job that is gone is stale. Answers also
-/// the queues that have work again.
-async fn end(
-    store: Store,
-    ends: Vec<(Lease, Outcome)>,
-) -> Result<(Vec<Settled>, Vec<QueueName>), StoreError> {
-    let (leases, outcomes): (Vec<Lease>, Vec<Outcome>) = ends.into_iter().unzip();
-    let jobs = store.leased_jobs(&leases).await?;
-    let (mut places, mut known) = (Vec::new(), Vec::new());
-    for (at, ((lease, outcome), job)) in leases.into_iter().zip(outcomes).zip(&jobs).enumerate() {
-        let Some(job) = job else { continue };
-        let settlement = decide(job, outcome, rand::random());
-        places.push((at, &job.queue));
-        known.push(AttemptEnd { lease, settlement, ran: None, holds_key: job.unique_key.is_some() });
-    }
-    let (mut settled, mut requeued) = (vec![Settled::Stale; jobs.len()], Vec::new());
-    for ((at, queue), one) in places.into_iter().zip(store.settle(known).await?) {
-        if let Some(place) = settled.get_mut(at) {
-            *place = one;
-        }
-        if one == Settled::Applied(Status::Queued) {
-            requeued.push(queue.clone());
-        }
-    }
-    Ok((settled, requeued))
 }
 
 fn view(settled: Settled) -> SettledItem {
