@@ -57,7 +57,9 @@ CREATE TABLE jobqueue.tally (
     retried int NOT NULL DEFAULT 0,
     leased int NOT NULL DEFAULT 0,
     lost int NOT NULL DEFAULT 0,
-    pruned int NOT NULL DEFAULT 0
+    pruned int NOT NULL DEFAULT 0,
+    attempts int NOT NULL DEFAULT 0,          -- that ran and ended, whatever came of them
+    run_ms bigint NOT NULL DEFAULT 0          -- how long those ran, together
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
 
 CREATE TABLE jobqueue.counter (
@@ -69,7 +71,9 @@ CREATE TABLE jobqueue.counter (
     retried bigint NOT NULL DEFAULT 0,
     leased bigint NOT NULL DEFAULT 0,
     lost bigint NOT NULL DEFAULT 0,
-    pruned bigint NOT NULL DEFAULT 0
+    pruned bigint NOT NULL DEFAULT 0,
+    attempts bigint NOT NULL DEFAULT 0,
+    run_ms bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
 
 -- What waits and runs in each queue, counted by the reaper every few seconds so that a scrape never counts.
@@ -79,5 +83,10 @@ CREATE TABLE jobqueue.census (
     queued bigint NOT NULL,
     running bigint NOT NULL,
     oldest_at timestamptz,                    -- submission of the oldest runnable job
-    taken_at timestamptz NOT NULL
+    taken_at timestamptz NOT NULL,
+    rates_at timestamptz,                     -- a second's worth of each, on average of the last minutes
+    rates_queued bigint NOT NULL DEFAULT 0,   -- what `queued` was then
+    arrivals float8 NOT NULL DEFAULT 0,
+    attempts float8 NOT NULL DEFAULT 0,
+    run_ms float8 NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);

@@ -193,6 +193,17 @@ pub struct ApiArgs {
     )]
     pub api_max_payload_bytes: u32,
 
+    /// Within how many seconds a backlog shall be gone, for `job_queue_recommended_workers`.
+    #[arg(
+        long = "api-drain-target-seconds",
+        env = "API_DRAIN_TARGET_SECONDS",
+        default_value = "60",
+        value_name = "SECONDS",
+        value_parser = Seconds::parse_duration,
+        help_heading = "API"
+    )]
+    pub api_drain_target: Duration,
+
     /// The database.
     #[command(flatten)]
     pub database: DatabaseArgs,
@@ -216,6 +227,7 @@ impl ApiArgs {
             max_pending_jobs: to_usize(self.api_max_pending_jobs),
             max_long_polls: to_usize(self.api_max_long_polls),
             body_memory_bytes: to_usize(self.api_body_memory_mib).saturating_mul(1024 * 1024),
+            drain_target: self.api_drain_target,
         })
     }
 

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jobqueue_core::QueueLoad;
 use jobqueue_store::{Census, QueueCensus};
-use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{CounterVec, GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -49,7 +50,7 @@ pub(crate) fn oldest_age_seconds(queue: &QueueCensus) -> f64 {
 /// A counter column of the census: metric name, help, value.
 type Total = (&'static str, &'static str, fn(&QueueCensus) -> u64);
 
-const TOTALS: [Total; 8] = [
+const TOTALS: [Total; 9] = [
     ("job_created_total", "Jobs submitted", |q| q.created),
     ("job_completed_total", "Jobs completed", |q| q.completed),
     ("job_failed_total", "Jobs failed for good", |q| q.failed),
@@ -57,11 +58,15 @@ const TOTALS: [Total; 8] = [
     ("job_retried_total", "Attempts that are tried again, by policy or by an operator", |q| q.retried),
     ("job_lease_lost_total", "Attempts lost with their worker or lease", |q| q.lost),
     ("job_pruned_total", "Jobs forgotten by retention or purge", |q| q.pruned),
+    ("job_attempts_total", "Attempts that ran and ended, whatever came of them", |q| q.attempts),
     ("worker_lease_acquired_total", "Jobs handed to workers", |q| q.leased),
 ];
 
-/// The census as a registry: cluster truth, so use `max` over replicas and never `sum`.
-pub(crate) fn registry(census: &Census) -> prometheus::Result<Registry> {
+/// Jobs that a worker runs at once if there is none to ask: its default.
+const USUAL_SLOTS: f64 = 10.0;
+
+/// The census as a registry: cluster truth, so use `max` over replicas and never `sum`. A backlog shall be gone within `target`.
+pub(crate) fn registry(census: &Census, target: Duration) -> prometheus::Result<Registry> {
     let registry = Registry::new();
     // Without any queue the names still appear, so that an alert on their absence means what it says.
     let none = [QueueCensus { queue: "default".to_owned(), ..QueueCensus::default() }];
@@ -73,6 +78,21 @@ pub(crate) fn registry(census: &Census) -> prometheus::Result<Registry> {
         }
         registry.register(Box::new(total))?;
     }
+    let run =
+        CounterVec::new(Opts::new("job_run_seconds_total", "How long attempts ran, together"), &["queue"])?;
+    let recommended = IntGaugeVec::new(
+        Opts::new(
+            "job_queue_recommended_workers",
+            "Workers that keep up with the queue and work off what waits in time",
+        ),
+        &["queue"],
+    )?;
+    for queue in queues {
+        run.with_label_values(&[&queue.queue]).inc_by(queue.run.as_secs_f64());
+        recommended.with_label_values(&[&queue.queue]).set(load(queue).recommended_workers(target).into());
+    }
+    registry.register(Box::new(run))?;
+    registry.register(Box::new(recommended))?;
     depths(&registry, queues)?;
     let workers = prometheus::IntGauge::new(
         "job_queue_workers",
@@ -81,6 +101,18 @@ pub(crate) fn registry(census: &Census) -> prometheus::Result<Registry> {
     workers.set(signed(census.workers));
     registry.register(Box::new(workers))?;
     Ok(registry)
+}
+
+fn load(queue: &QueueCensus) -> QueueLoad {
+    // what nobody may lease is nobody's work
+    let open = !queue.paused;
+    QueueLoad {
+        arrivals_per_second: if open { queue.arrivals_per_second } else { 0.0 },
+        waiting: if open { queue.queued } else { 0 },
+        running: queue.running,
+        mean_run: queue.mean_run,
+        slots: queue.slots.unwrap_or(USUAL_SLOTS),
+    }
 }
 
 fn depths(registry: &Registry, queues: &[QueueCensus]) -> prometheus::Result<()> {

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use jobqueue_core::limits::MAX_BATCH;
 use jobqueue_runtime::Shutdown;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -11,52 +10,62 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use crate::metrics::Metrics;
 use crate::problem::{Kind, Problem};
 
-/// Takes requests and hands each its answer. The calls go on, and answers are for nobody, when those who asked go away.
+/// Takes requests. Calls go on, and answers are for nobody, when those who asked go away.
 #[derive(Debug)]
 pub(crate) struct Coalescer<Q, A>(mpsc::Sender<Ticket<Q, A>>);
 
+/// A request, and who waits for its answer. Dropped without one, it was lost by a defect.
 #[derive(Debug)]
-struct Ticket<Q, A> {
-    request: Q,
-    reply: oneshot::Sender<A>,
+pub(crate) struct Ticket<Q, A> {
+    pub(crate) request: Q,
+    pub(crate) reply: oneshot::Sender<A>,
 }
 
-/// Why a request was not taken.
+/// How much there may be of what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Calls under way at once.
+    pub(crate) calls: usize,
+    /// Requests that go with one call.
+    pub(crate) together: usize,
+    /// Requests that wait.
+    pub(crate) waiting: usize,
+}
+
+/// The request was not taken: as many as may wait do so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NotTaken {
-    /// As many as may wait do so.
-    Full,
-    /// The process goes down.
-    Closed,
-}
-
-/// An answer to come.
-pub(crate) type Pending<A> = oneshot::Receiver<A>;
+pub(crate) struct Full;
 
 impl<Q: Send + 'static, A: Send + 'static> Coalescer<Q, A> {
-    /// Starts `calls` tasks, which end when the coalescer is gone and nothing waits any more: so many calls are under way at
-    /// most. `capacity` bounds what waits. `call` takes up to 1000 requests and gives an answer each, in order.
-    pub(crate) fn start<F, Fut>(calls: usize, capacity: usize, shutdown: &Shutdown, call: F) -> Self
+    /// Starts the tasks, which end when the coalescer is gone and nothing waits any more. `call` sees to every ticket's answer.
+    pub(crate) fn start<F, Fut>(bounds: Bounds, shutdown: &Shutdown, call: F) -> Self
     where
-        F: Fn(Vec<Q>) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Vec<A>> + Send,
+        F: Fn(Vec<Ticket<Q, A>>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
     {
-        let (sender, receiver) = mpsc::channel(capacity.max(1));
+        let (sender, receiver) = mpsc::channel(bounds.waiting.max(1));
         let desk = Arc::new((Mutex::new(receiver), call));
-        for _ in 0..calls {
-            let desk = desk.clone();
-            shutdown.spawn(async move { serve(&desk.0, &desk.1).await });
+        for _ in 0..bounds.calls {
+            let (desk, contained) = (desk.clone(), shutdown.clone());
+            shutdown.spawn(async move {
+                let mut tickets = Vec::new();
+                // Whoever holds the lock waits for the first; the others are busy with their calls.
+                while desk.0.lock().await.recv_many(&mut tickets, bounds.together).await > 0 {
+                    // a call that panics costs its own requests alone
+                    let _panicked = contained.spawn_contained((desk.1)(std::mem::take(&mut tickets))).await;
+                }
+            });
         }
         Self(sender)
     }
 
-    /// Leaves a request.
-    pub(crate) fn ask(&self, request: Q) -> Result<Pending<A>, NotTaken> {
+    /// Leaves a request. The answer is an error if the call panicked.
+    pub(crate) fn ask(&self, request: Q) -> Result<oneshot::Receiver<A>, Full> {
         let (reply, answer) = oneshot::channel();
         match self.0.try_send(Ticket { request, reply }) {
-            Ok(()) => Ok(answer),
-            Err(TrySendError::Full(_)) => Err(NotTaken::Full),
-            Err(TrySendError::Closed(_)) => Err(NotTaken::Closed),
+            // The tasks live as long as we do.
+            Ok(()) | Err(TrySendError::Closed(_)) => Ok(answer),
+            Err(TrySendError::Full(_)) => Err(Full),
         }
     }
 
@@ -66,34 +75,8 @@ impl<Q: Send + 'static, A: Send + 'static> Coalescer<Q, A> {
     }
 }
 
-async fn serve<Q, A, Fut: Future<Output = Vec<A>>>(
-    desk: &Mutex<mpsc::Receiver<Ticket<Q, A>>>,
-    call: impl Fn(Vec<Q>) -> Fut,
-) {
-    let mut tickets = Vec::new();
-    loop {
-        // Whoever holds the lock waits for the first; the others are busy with their calls.
-        if desk.lock().await.recv_many(&mut tickets, MAX_BATCH).await == 0 {
-            return;
-        }
-        let (requests, replies): (Vec<Q>, Vec<_>) =
-            tickets.drain(..).map(|Ticket { request, reply }| (request, reply)).unzip();
-        for (reply, answer) in replies.into_iter().zip(call(requests).await) {
-            // The client went away; what it asked for is done all the same.
-            let _gone = reply.send(answer);
-        }
-    }
-}
-
-impl NotTaken {
-    /// For the client; `what` waits, in the plural.
-    pub(crate) fn into_problem(self, what: &str, metrics: &Metrics) -> Problem {
-        match self {
-            Self::Full => {
-                metrics.rejected("pending_jobs");
-                Problem::new(Kind::TooBusy, format!("too many {what} wait for their commit; send it again"))
-            }
-            Self::Closed => Problem::shutting_down(),
-        }
-    }
+/// What a client is told whose request was not taken. `bound` is its name in the metrics.
+pub(crate) fn refused(bound: &str, metrics: &Metrics) -> Problem {
+    metrics.rejected(bound);
+    Problem::new(Kind::TooBusy, "too many requests of this kind wait for the database; send it again")
 }

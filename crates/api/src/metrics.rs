@@ -33,7 +33,7 @@ impl Metrics {
             Opts::new("api_rejected_total", "Requests answered with 429, by the bound that was reached"),
             &["bound"],
         )?;
-        for bound in ["pending_jobs", "long_polls", "body_memory"] {
+        for bound in ["pending_jobs", "pending_leases", "pending_settles", "long_polls", "body_memory"] {
             rejected.with_label_values(&[bound]);
         }
         let flushed = Histogram::with_opts(

@@ -195,11 +195,6 @@ impl Problem {
         )
     }
 
-    /// The process goes down.
-    pub(crate) fn shutting_down() -> Self {
-        Self::new(Kind::Unavailable, "this process is shutting down; send the request again")
-    }
-
     /// A defect of ours; what it was is in the log.
     pub(crate) fn internal() -> Self {
         Self::new(Kind::Internal, "the request was not understood by the server itself; its log knows more")

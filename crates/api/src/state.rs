@@ -42,6 +42,8 @@ pub struct Settings {
     pub max_long_polls: usize,
     /// Bytes of request bodies that may be in memory.
     pub body_memory_bytes: usize,
+    /// Within what time the recommended workers work off a backlog.
+    pub drain_target: Duration,
 }
 
 impl Settings {
@@ -53,6 +55,7 @@ impl Settings {
             max_pending_jobs: 10_000,
             max_long_polls: 2_000,
             body_memory_bytes: 64 * 1024 * 1024,
+            drain_target: Duration::from_mins(1),
         }
     }
 }
@@ -68,6 +71,7 @@ pub struct Parts {
     submitting: Store,
     pub(crate) shutdown: Shutdown,
     pub(crate) limits: Limits,
+    pub(crate) drain_target: Duration,
     pub(crate) root_key: RootKey,
     pub(crate) cursors: Cursors,
     pub(crate) submitter: Submitter,
@@ -108,6 +112,7 @@ impl ApiState {
         let parts = Parts {
             shutdown: shutdown.clone(),
             limits: settings.limits,
+            drain_target: settings.drain_target,
             root_key: RootKey::new(settings.key.as_ref()),
             cursors: Cursors::new(secret),
             submitter: Submitter::start(
@@ -117,7 +122,7 @@ impl ApiState {
                 shutdown,
                 &metrics,
             ),
-            remote: Remote::start(&store, &notifier, shutdown, &metrics),
+            remote: Remote::start(&store, &notifier, settings.max_long_polls, shutdown, &metrics),
             watch: Watch::start(&store, shutdown),
             hints: Hints::start(&store, shutdown),
             census: CensusReader::default(),

@@ -6,22 +6,21 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
+use jobqueue_core::limits::MAX_BATCH;
 use jobqueue_core::{QueueName, Status};
 use jobqueue_runtime::Shutdown;
 use jobqueue_store::{Accepted, Answer, Notifier, Store, StoreError, Submission};
 use tokio::time::timeout;
 
-use crate::coalesce::Coalescer;
+use crate::coalesce::{Bounds, Coalescer, Full, Ticket, refused};
 use crate::extract::Room;
 use crate::metrics::Metrics;
 use crate::problem::{Kind, Problem};
+use crate::state::CALL_LIMIT;
 
 /// Commits of a lane that are under way at once: one is with the disk while the next is being filled.
 const FLUSHERS: usize = 2;
-/// The longest that a request waits for its commit.
-const ANSWER_WITHIN: Duration = Duration::from_secs(25);
 
 /// Takes single submissions.
 #[derive(Debug)]
@@ -56,11 +55,8 @@ impl Submitter {
                 notifier: notifier.clone(),
                 metrics: metrics.clone(),
             });
-            let flush = move |tickets| {
-                let flusher = flusher.clone();
-                async move { flusher.flush(tickets).await }
-            };
-            Coalescer::start(FLUSHERS, capacity, shutdown, flush)
+            let bounds = Bounds { calls: FLUSHERS, together: MAX_BATCH, waiting: capacity };
+            Coalescer::start(bounds, shutdown, move |tickets| flush(flusher.clone(), tickets))
         };
         Self { plain: lane(plain), keyed: lane(keyed), metrics: metrics.clone() }
     }
@@ -68,9 +64,9 @@ impl Submitter {
     /// Stores one request, together with those that came at the same time.
     pub(crate) async fn submit(&self, submission: Submission, room: Room) -> Result<Answer, Problem> {
         let lane = if is_keyed(&submission) { &self.keyed } else { &self.plain };
-        let answer =
-            lane.ask((submission, room)).map_err(|full| full.into_problem("submissions", &self.metrics))?;
-        match timeout(ANSWER_WITHIN, answer).await {
+        let asked = lane.ask((submission, room));
+        let answer = asked.map_err(|Full| refused("pending_jobs", &self.metrics))?;
+        match timeout(CALL_LIMIT, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(Problem::internal()),
             Err(_) => Err(Problem::new(
@@ -87,15 +83,24 @@ impl Submitter {
     }
 }
 
-impl Flusher {
-    async fn flush(&self, tickets: Vec<(Submission, Room)>) -> Vec<Result<Answer, Problem>> {
-        self.metrics.flushed(tickets.len());
-        let (submissions, _rooms): (Vec<Submission>, Vec<Room>) = tickets.into_iter().unzip();
-        let answers = self.store_all(&submissions).await;
-        self.wake(&submissions, &answers);
-        answers
+/// Stores what came together and answers each.
+async fn flush(flusher: Arc<Flusher>, tickets: Vec<Ticket<(Submission, Room), Result<Answer, Problem>>>) {
+    flusher.metrics.flushed(tickets.len());
+    let (mut submissions, mut askers) =
+        (Vec::with_capacity(tickets.len()), Vec::with_capacity(tickets.len()));
+    for Ticket { request: (submission, room), reply } in tickets {
+        submissions.push(submission);
+        askers.push((reply, room));
     }
+    let answers = flusher.store_all(&submissions).await;
+    flusher.wake(&submissions, &answers);
+    for ((reply, _room), answer) in askers.into_iter().zip(answers) {
+        // The client went away; its job is stored all the same.
+        let _gone = reply.send(answer);
+    }
+}
 
+impl Flusher {
     /// One transaction for all. If Postgres refuses it for what one of them holds, each goes alone, so that a neighbour
     /// does not suffer.
     async fn store_all(&self, submissions: &[Submission]) -> Vec<Result<Answer, Problem>> {

@@ -46,7 +46,7 @@ pub(crate) struct RunArgs {
     #[arg(long, default_value_t = 3)]
     pub(crate) repeats: usize,
 
-    /// Seconds of the steady scenarios (saturate, pinned, count, mixed).
+    /// Seconds of the steady scenarios (saturate, pinned, count, mixed, memory).
     #[arg(long, default_value_t = 600)]
     pub(crate) seconds: u64,
 
@@ -71,6 +71,8 @@ pub(crate) enum Scenario {
     Latency,
     /// CPU while nothing or little happens.
     Idle,
+    /// Resident memory under a steady load.
+    Memory,
     /// Drain rate with a deep backlog.
     Backlog,
     /// Saturate while another session holds a snapshot.

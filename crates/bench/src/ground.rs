@@ -21,6 +21,7 @@ pub(crate) struct Ground {
 pub(crate) struct Meter {
     wal_bytes: i64,
     commits: i64,
+    connections: i64,
     cpu: Duration,
 }
 
@@ -30,6 +31,9 @@ pub(crate) struct Cost {
     pub(crate) wal_bytes_per_job: f64,
     pub(crate) commits_per_job: f64,
     pub(crate) postgres_cpu_seconds_per_1000: f64,
+    /// Of everybody, at the end.
+    #[serde(default)]
+    pub(crate) connections: f64,
 }
 
 impl Ground {
@@ -105,10 +109,13 @@ impl Ground {
 
     /// Reads what Postgres has done so far.
     pub(crate) async fn meter(&self) -> anyhow::Result<Meter> {
-        let query = "SELECT (pg_current_wal_lsn() - '0/0')::bigint, xact_commit FROM pg_stat_database WHERE datname = current_database()";
-        let (wal_bytes, commits) = sqlx::query_as(query).fetch_one(&mut self.connection().await?).await?;
+        let query = "SELECT (pg_current_wal_lsn() - '0/0')::bigint, xact_commit,
+                            (SELECT count(*) - 1 FROM pg_stat_activity WHERE backend_type = 'client backend')
+                     FROM pg_stat_database WHERE datname = current_database()";
+        let (wal_bytes, commits, connections) =
+            sqlx::query_as(query).fetch_one(&mut self.connection().await?).await?;
         let postmaster = self.server.pid().context("the server is gone")?;
-        Ok(Meter { wal_bytes, commits, cpu: crate::process::cpu_of_family(postmaster) })
+        Ok(Meter { wal_bytes, commits, connections, cpu: crate::process::cpu_of_family(postmaster) })
     }
 }
 
@@ -121,6 +128,7 @@ impl Meter {
             wal_bytes_per_job: float(now.wal_bytes - self.wal_bytes) / jobs,
             commits_per_job: float(now.commits - self.commits) / jobs,
             postgres_cpu_seconds_per_1000: (now.cpu.saturating_sub(self.cpu)).as_secs_f64() / jobs * 1000.0,
+            connections: float(now.connections),
         }
     }
 }

@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 use crate::process::KEY;
 use crate::stats::{Latency, float_len};
 
-/// Largest answer that is read.
-const BUFFER: usize = 64 * 1024;
+/// Largest answer that is read: that of a thousand jobs.
+const BUFFER: usize = 1024 * 1024;
 
 /// One request, as bytes.
 pub(crate) fn post(path: &str, body: &str) -> Vec<u8> {

@@ -72,8 +72,11 @@ impl Figure {
         }
         if let Some(cost) = &self.cost {
             line = format!(
-                "{line} · {:.0} B WAL, {:.3} commits a job, {:.3} CPU-s/1000 in Postgres",
-                cost.wal_bytes_per_job, cost.commits_per_job, cost.postgres_cpu_seconds_per_1000
+                "{line} · {:.0} B WAL, {:.3} commits a job, {:.3} CPU-s/1000 in Postgres, {:.0} connections",
+                cost.wal_bytes_per_job,
+                cost.commits_per_job,
+                cost.postgres_cpu_seconds_per_1000,
+                cost.connections
             );
         }
         println!("{line}");

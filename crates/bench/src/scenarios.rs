@@ -5,6 +5,7 @@ mod burn_down;
 mod crowd;
 mod idle;
 mod latency;
+mod memory;
 mod peers;
 mod rest;
 mod steady;
@@ -79,6 +80,9 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     }
     if wants(Scenario::Idle) {
         figures.extend(idle::run(&ground, sizes).await?);
+    }
+    if wants(Scenario::Memory) {
+        figures.extend(memory::run(&ground, sizes).await?);
     }
     if wants(Scenario::Backlog) {
         figures.extend(backlog::run(&ground, sizes).await?);

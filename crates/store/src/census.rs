@@ -1,16 +1,18 @@
 //! census: counts what waits and runs, so that nobody else has to; folds the appended tallies into totals.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 
-use crate::connect::Store;
+use crate::connect::{Store, Unit};
 use crate::error::StoreError;
-use crate::row::to_count;
+use crate::row::{from_ms, to_count};
 
 /// Of several reapers one counts.
 const CENSUS_LOCK: i64 = 0x6a71_0002;
 
 /// The state of all queues: cluster truth, the same from every process.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Census {
     /// One entry a queue, by name.
     pub queues: Vec<QueueCensus>,
@@ -19,7 +21,7 @@ pub struct Census {
 }
 
 /// Numbers of one queue. The totals are exact to the last commit; the depths are as old as `taken_at`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct QueueCensus {
     /// Queue name.
     pub queue: String,
@@ -51,6 +53,18 @@ pub struct QueueCensus {
     pub lost: u64,
     /// Jobs forgotten by retention or purge.
     pub pruned: u64,
+    /// Attempts that ran and ended, ever, whatever came of them.
+    pub attempts: u64,
+    /// How long those ran, together.
+    pub run: Duration,
+    /// Jobs that become runnable in a second, on average of the last minutes.
+    pub arrivals_per_second: f64,
+    /// How long an attempt runs, on the same average; `None` before one has ended.
+    pub mean_run: Option<Duration>,
+    /// Nobody may lease from it.
+    pub paused: bool,
+    /// Jobs that a worker of this queue runs at once, on average of those alive; `None` without one.
+    pub slots: Option<f64>,
 }
 
 impl Store {
@@ -91,22 +105,54 @@ impl Store {
         )
         .execute(&mut *unit)
         .await?;
-        sqlx::query!(
-            "-- store.census.fold
-            WITH gone AS (DELETE FROM jobqueue.tally RETURNING *)
-            INSERT INTO jobqueue.counter AS c (queue_id, created, completed, failed, cancelled, retried, leased, lost, pruned)
-            SELECT queue_id, sum(created), sum(completed), sum(failed), sum(cancelled), sum(retried), sum(leased), sum(lost),
-                   sum(pruned) FROM gone GROUP BY queue_id
-            ON CONFLICT (queue_id) DO UPDATE SET
-                created = c.created + excluded.created, completed = c.completed + excluded.completed,
-                failed = c.failed + excluded.failed, cancelled = c.cancelled + excluded.cancelled,
-                retried = c.retried + excluded.retried, leased = c.leased + excluded.leased,
-                lost = c.lost + excluded.lost, pruned = c.pruned + excluded.pruned"
-        )
-        .execute(&mut *unit)
-        .await?;
+        Self::fold(&mut unit).await?;
         unit.commit().await?;
         Ok(true)
+    }
+
+    /// Folds the tallies into the totals, and into what is usual in a second: a moving average that forgets two thirds within
+    /// a minute. What became runnable is what was leased and what there is more of. Averages stay away from numbers so small that
+    /// Postgres refuses to multiply them; how long an attempt runs is remembered from before.
+    async fn fold(unit: &mut Unit) -> Result<(), StoreError> {
+        sqlx::query!(
+            "-- store.census.fold
+            WITH gone AS (DELETE FROM jobqueue.tally RETURNING *),
+            new AS (
+                SELECT queue_id, sum(created) AS created, sum(completed) AS completed, sum(failed) AS failed,
+                       sum(cancelled) AS cancelled, sum(retried) AS retried, sum(leased) AS leased, sum(lost) AS lost,
+                       sum(pruned) AS pruned, sum(attempts) AS attempts, sum(run_ms)::bigint AS run_ms
+                FROM gone GROUP BY queue_id),
+            total AS (
+                INSERT INTO jobqueue.counter AS c
+                       (queue_id, created, completed, failed, cancelled, retried, leased, lost, pruned, attempts, run_ms)
+                SELECT queue_id, created, completed, failed, cancelled, retried, leased, lost, pruned, attempts, run_ms FROM new
+                ON CONFLICT (queue_id) DO UPDATE SET
+                    created = c.created + excluded.created, completed = c.completed + excluded.completed,
+                    failed = c.failed + excluded.failed, cancelled = c.cancelled + excluded.cancelled,
+                    retried = c.retried + excluded.retried, leased = c.leased + excluded.leased,
+                    lost = c.lost + excluded.lost, pruned = c.pruned + excluded.pruned,
+                    attempts = c.attempts + excluded.attempts, run_ms = c.run_ms + excluded.run_ms)
+            UPDATE jobqueue.census c SET
+                rates_at = c.taken_at, rates_queued = c.queued,
+                arrivals = CASE WHEN w.arrived = 0 AND c.arrivals < 1e-6 THEN 0
+                                ELSE c.arrivals + w.weight * (w.arrived / w.seconds - c.arrivals) END,
+                attempts = CASE WHEN w.attempts = 0 AND c.attempts < 1e-6 THEN c.attempts
+                                ELSE c.attempts + w.weight * (w.attempts / w.seconds - c.attempts) END,
+                run_ms = CASE WHEN w.attempts = 0 AND c.attempts < 1e-6 OR w.run_ms = 0 AND c.run_ms < 1e-6 THEN c.run_ms
+                              ELSE c.run_ms + w.weight * (w.run_ms / w.seconds - c.run_ms) END
+            FROM (SELECT s.queue_id, s.seconds,
+                         CASE WHEN s.known THEN 1 - exp(-least(s.seconds, 600) / 60) ELSE 0 END AS weight,
+                         greatest(coalesce(n.leased, 0) + s.grown, 0)::float8 AS arrived,
+                         coalesce(n.attempts, 0)::float8 AS attempts, coalesce(n.run_ms, 0)::float8 AS run_ms
+                  FROM (SELECT queue_id, rates_at IS NOT NULL AS known, queued - rates_queued AS grown,
+                               greatest(extract(epoch FROM taken_at - rates_at)::float8, 1) AS seconds
+                        FROM jobqueue.census) s
+                  LEFT JOIN new n ON n.queue_id = s.queue_id) w
+            WHERE c.queue_id = w.queue_id"
+        )
+        .execute(&mut **unit)
+        .await?;
+        Ok(())
     }
 
     /// Reads the last census and the totals; cheap enough for every scrape.
@@ -114,17 +160,21 @@ impl Store {
         let mut unit = self.begin().await?;
         let rows = sqlx::query!(
             r#"-- store.census.read
-            SELECT q.name, c.scheduled AS "scheduled?", c.queued AS "queued?", c.running AS "running?", c.oldest_at,
+            SELECT q.name, q.paused_at IS NOT NULL AS "paused!", c.scheduled AS "scheduled?", c.queued AS "queued?", c.running AS "running?", c.oldest_at,
                    c.taken_at AS "taken_at?", jobqueue.now() AS "now!",
                    coalesce(t.created, 0)::bigint AS "created!", coalesce(t.completed, 0)::bigint AS "completed!",
                    coalesce(t.failed, 0)::bigint AS "failed!", coalesce(t.cancelled, 0)::bigint AS "cancelled!",
                    coalesce(t.retried, 0)::bigint AS "retried!", coalesce(t.leased, 0)::bigint AS "leased!",
-                   coalesce(t.lost, 0)::bigint AS "lost!", coalesce(t.pruned, 0)::bigint AS "pruned!"
+                   coalesce(t.lost, 0)::bigint AS "lost!", coalesce(t.pruned, 0)::bigint AS "pruned!",
+                   coalesce(t.attempts, 0)::bigint AS "attempts!", coalesce(t.run_ms, 0)::bigint AS "run_ms!",
+                   c.arrivals AS "arrivals?", CASE WHEN c.attempts > 0 THEN c.run_ms / c.attempts END AS mean_run_ms,
+                   (SELECT avg(w.slots)::float8 FROM jobqueue.worker w WHERE w.queues @> ARRAY[q.name] AND NOT w.draining
+                       AND w.beat_at > jobqueue.now() - w.stale_ms * interval '1 ms') AS slots
             FROM jobqueue.queue q
             LEFT JOIN jobqueue.census c ON c.queue_id = q.id
             LEFT JOIN (SELECT queue_id, sum(created) AS created, sum(completed) AS completed, sum(failed) AS failed,
                               sum(cancelled) AS cancelled, sum(retried) AS retried, sum(leased) AS leased, sum(lost) AS lost,
-                              sum(pruned) AS pruned
+                              sum(pruned) AS pruned, sum(attempts) AS attempts, sum(run_ms) AS run_ms
                        FROM (SELECT * FROM jobqueue.tally UNION ALL SELECT * FROM jobqueue.counter) u GROUP BY queue_id) t
                    ON t.queue_id = q.id
             ORDER BY q.name"#
@@ -153,6 +203,12 @@ impl Store {
             leased: to_count(row.leased),
             lost: to_count(row.lost),
             pruned: to_count(row.pruned),
+            attempts: to_count(row.attempts),
+            run: from_ms(row.run_ms),
+            arrivals_per_second: row.arrivals.unwrap_or(0.0),
+            mean_run: row.mean_run_ms.and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok()),
+            paused: row.paused,
+            slots: row.slots,
         });
         Ok(Census { queues: queues.collect(), workers: to_count(workers) })
     }

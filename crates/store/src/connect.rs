@@ -126,7 +126,7 @@ impl Store {
         self.pool.close().await;
     }
 
-    /// A connection for exactly one statement. Behind a pooler in transaction mode it comes with a transaction.
+    /// A connection for one statement, or for reads that need not be of one moment. Behind a pooler in transaction mode it comes with a transaction.
     pub(crate) async fn one(&self) -> Result<Unit, StoreError> {
         match self.pooler {
             Pooler::None => Ok(Unit::Bare(self.pool.acquire().await?)),
@@ -154,7 +154,7 @@ impl Store {
 
 /// A unit of work on one connection.
 pub(crate) enum Unit {
-    /// One statement, which is its own transaction.
+    /// Each statement is its own transaction.
     Bare(PoolConnection<Postgres>),
     /// Several statements.
     Transaction(Transaction<'static, Postgres>),

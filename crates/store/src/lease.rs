@@ -42,13 +42,6 @@ pub struct Leased {
     pub waited: Option<Duration>,
 }
 
-/// A request of so many workers.
-#[derive(Clone, Copy)]
-struct Wanted<'a> {
-    request: &'a LeaseRequest,
-    shares: usize,
-}
-
 /// A job that was taken out of its lane, with the right to it and its body, if there is one.
 struct Granted {
     epoch: i64,
@@ -72,6 +65,8 @@ struct Granted {
     traceparent: Option<String>,
     overdue: bool,
     now: DateTime<Utc>,
+    /// From the start of the statement until all were picked.
+    took_micros: i64,
 }
 
 impl Granted {
@@ -130,20 +125,20 @@ impl Store {
         Ok(self.startable(found).await)
     }
 
-    /// The same in the caller's unit of work: one statement. What it finds is held when that is committed.
+    /// The same in the caller's unit of work, by one statement and, for names that are new to this process, two more. What it
+    /// finds is held when that is committed.
     pub(crate) async fn lease_in(
         &self,
         unit: &mut Unit,
         request: &LeaseRequest,
         shares: usize,
     ) -> Result<Found, StoreError> {
-        let wanted = Wanted { request, shares };
-        let granted = self.grant(unit, wanted).await?;
+        let granted = self.grant(unit, request, shares).await?;
         self.read(unit, granted, request.limit).await
     }
 
-    /// Ends what must not start, after the commit that leased it. The rest must not suffer if that fails: who holds what he
-    /// does not know lets it go with his next heartbeats.
+    /// Ends what must not start, after the commit that leased it. The rest must not suffer if that fails: nobody renews these
+    /// leases for their own sake, so the jobs come back.
     pub(crate) async fn startable(&self, found: Found) -> Vec<Vec<Leased>> {
         if !found.stillborn.is_empty()
             && let Err(error) = self.settle_unbegun(found.stillborn).await
@@ -154,8 +149,12 @@ impl Store {
     }
 
     /// Takes jobs out of their lanes and writes down who holds them.
-    async fn grant(&self, unit: &mut Unit, wanted: Wanted<'_>) -> Result<Vec<Granted>, StoreError> {
-        let request = wanted.request;
+    async fn grant(
+        &self,
+        unit: &mut Unit,
+        request: &LeaseRequest,
+        shares: usize,
+    ) -> Result<Vec<Granted>, StoreError> {
         let kinds =
             if request.kinds.is_empty() { None } else { Some(self.kinds(unit, &request.kinds).await?) };
         if kinds.as_ref().is_some_and(Vec::is_empty) {
@@ -168,9 +167,9 @@ impl Store {
             request.queues.iter().filter(|q| seen.insert(*q)).map(ToString::to_string).collect();
         let choice = Choice::new(&queues, kinds);
         let look = self.low_water.look(&choice);
-        let granted = self.grant_from(unit, wanted, (&queues, &choice), look).await?;
+        let granted = self.grant_from(unit, (request, shares), (&queues, &choice), look).await?;
         if granted.is_empty() && self.low_water.look_again(&choice, look) {
-            return self.grant_from(unit, wanted, (&queues, &choice), Look::Front).await;
+            return self.grant_from(unit, (request, shares), (&queues, &choice), Look::Front).await;
         }
         Ok(granted)
     }
@@ -178,7 +177,7 @@ impl Store {
     async fn grant_from(
         &self,
         unit: &mut Unit,
-        Wanted { request, shares }: Wanted<'_>,
+        (request, shares): (&LeaseRequest, usize),
         (queues, choice): (&[String], &Choice),
         look: Look,
     ) -> Result<Vec<Granted>, StoreError> {
@@ -201,7 +200,9 @@ impl Store {
         .await?;
         granted.sort_unstable_by_key(|job| (job.epoch, job.place));
         let jobs = granted.iter().map(|job| (job.lane, JobId::from_uuid(job.job_id)));
-        self.low_water.looked(choice, (look, began.elapsed()), jobs, granted.len() >= most);
+        // what the walk took, without the bodies
+        let took = granted.first().map_or_else(|| began.elapsed(), |job| from_micros(job.took_micros));
+        self.low_water.looked(choice, (look, began, took), jobs, granted.len() >= most);
         Ok(granted)
     }
 
@@ -236,6 +237,10 @@ impl Store {
     }
 }
 
+fn from_micros(micros: i64) -> Duration {
+    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+}
+
 /// The right to the job at a place of a grant.
 pub(crate) fn granted(
     epoch: i64,
@@ -246,7 +251,8 @@ pub(crate) fn granted(
 ) -> Result<Lease, StoreError> {
     let job_id = JobId::from_uuid(id);
     let ordinal = u8::try_from(place).map_err(|e| corrupt(job_id, "lease.place", e))?;
-    let attempt = u16::try_from(attempt).map_err(|e| corrupt(job_id, "lease.attempt", e))?;
+    // for readers alone; a number that makes no sense must not keep the job from becoming a dead letter
+    let attempt = u16::try_from(attempt).unwrap_or(0);
     Lease::grant(epoch, token, job_id, ordinal, attempt)
         .ok_or_else(|| corrupt(job_id, "lease.place", Status::Running))
 }

@@ -86,11 +86,11 @@ impl LowWaters {
     pub(crate) fn looked(
         &self,
         choice: &Choice,
-        (look, took): (Look, Duration),
+        (look, began, walk): (Look, Instant, Duration),
         leased: impl Iterator<Item = (i32, JobId)>,
         full: bool,
     ) {
-        self.of(choice, |water| water.looked((look, Instant::now(), took), leased, full));
+        self.of(choice, |water| water.looked((look, Instant::now(), began.elapsed()), walk, leased, full));
     }
 
     fn of<T>(&self, choice: &Choice, act: impl FnOnce(&mut LowWater) -> T) -> Option<T> {
@@ -179,7 +179,7 @@ impl LowWater {
         self.marks.iter().map(|(lane, mark)| (*lane, mark.at.earlier(span).as_uuid())).collect()
     }
 
-    /// A look ended and took so long. It leased these jobs of these lanes, in the order of its walk; `full` if it stopped
+    /// A look ended and took so long, of which `walk` was for the walk. It leased these jobs of these lanes, in the order of its walk; `full` if it stopped
     /// because it had enough.
     ///
     /// Whoever has enough goes on there next time, even if that is behind the mark: there is work that was put back. Whoever
@@ -187,15 +187,16 @@ impl LowWater {
     fn looked(
         &mut self,
         (look, now, took): (Look, Instant, Duration),
+        walk: Duration,
         leased: impl Iterator<Item = (i32, JobId)>,
         full: bool,
     ) {
         match look {
             Look::Front => {
-                self.front = Turn { last: Some(now), took };
+                self.front = Turn { last: Some(now), took: walk };
                 self.far = Turn { last: Some(now), ..self.far };
             }
-            Look::Before(FAR) => self.far = Turn { last: Some(now), took },
+            Look::Before(FAR) => self.far = Turn { last: Some(now), took: walk },
             Look::Before(_) => {}
         }
         let idle = now.saturating_duration_since(self.since);
@@ -252,7 +253,7 @@ mod tests {
     fn busy(now: Instant, took: Duration) -> LowWater {
         let mut water = LowWater::new(now);
         let jobs = (0..u64::try_from(FEW_JOBS).unwrap()).map(|n| (1, id(n)));
-        water.looked((Look::Front, now, took), jobs, false);
+        water.looked((Look::Front, now, took), took, jobs, false);
         water
     }
 
@@ -261,9 +262,9 @@ mod tests {
         let now = Instant::now();
         let mut water = LowWater::new(now);
         assert_eq!(water.look(now), Look::Front);
-        water.looked((Look::Front, now, 5 * MS), [(1, id(0))].into_iter(), false);
+        water.looked((Look::Front, now, 5 * MS), 5 * MS, [(1, id(0))].into_iter(), false);
         assert_eq!(water.look(now), Look::Front);
-        water.looked((Look::Front, now, SLOW), std::iter::empty(), false);
+        water.looked((Look::Front, now, SLOW), SLOW, std::iter::empty(), false);
         assert_ne!(water.look(now), Look::Front, "but not if that is slow");
     }
 
@@ -272,7 +273,7 @@ mod tests {
         let now = Instant::now();
         let mut water = busy(now, 10 * MS);
         assert_eq!(water.look(now), Look::Before(FAR), "its cost is not known yet");
-        water.looked((Look::Before(FAR), now, MS), std::iter::empty(), false);
+        water.looked((Look::Before(FAR), now, MS), MS, std::iter::empty(), false);
         assert_eq!(water.look(now), Look::Before(NEAR));
         assert_eq!(water.look(now + SHARE * MS), Look::Before(FAR));
         assert_eq!(water.look(now + SHARE * 10 * MS), Look::Front);
@@ -289,13 +290,21 @@ mod tests {
         let now = Instant::now();
         let mut water = busy(now, MS);
         let young = water.marks[&1].at;
-        water.looked((Look::Front, now + SECOND, MS), [(2, id(3)), (1, id(4)), (1, id(5))].into_iter(), true);
+        water.looked(
+            (Look::Front, now + SECOND, MS),
+            MS,
+            [(2, id(3)), (1, id(4)), (1, id(5))].into_iter(),
+            true,
+        );
         assert_eq!((water.marks[&1].at, water.marks[&2].at), (id(5), id(3)));
-        water.looked((Look::Before(NEAR), now + SECOND, 2 * MS), [(1, young)].into_iter(), true);
+        water.looked((Look::Before(NEAR), now + SECOND, 2 * MS), 2 * MS, [(1, young)].into_iter(), true);
         assert_eq!(water.marks[&1].at, id(5), "that one began before and does not know");
-        water.looked((Look::Before(NEAR), now + 2 * SECOND, MS), [(1, id(6))].into_iter(), true);
+        let quick = (Look::Before(NEAR), now + SECOND + 5 * MS, 20 * MS);
+        water.looked(quick, MS, [(1, young)].into_iter(), true);
+        assert_eq!(water.marks[&1].at, id(5), "nor does one whose walk was short");
+        water.looked((Look::Before(NEAR), now + 2 * SECOND, MS), MS, [(1, id(6))].into_iter(), true);
         assert_eq!(water.marks[&1].at, id(6));
-        water.looked((Look::Before(NEAR), now + 3 * SECOND, MS), [(1, id(7))].into_iter(), false);
+        water.looked((Look::Before(NEAR), now + 3 * SECOND, MS), MS, [(1, id(7))].into_iter(), false);
         assert_eq!(water.marks[&1].at, young, "nothing is left there");
     }
 
@@ -305,7 +314,7 @@ mod tests {
         let mut water = busy(now, MS);
         for n in 1..4 {
             let looked = (Look::Before(NEAR), now + SECOND, MS);
-            water.looked(looked, [(2, id(100 * n)), (1, id(20_000 + n))].into_iter(), true);
+            water.looked(looked, MS, [(2, id(100 * n)), (1, id(20_000 + n))].into_iter(), true);
             assert_eq!((water.marks[&2].at, water.marks[&1].at), (id(100 * n), id(20_000 + n)));
         }
     }
@@ -315,7 +324,7 @@ mod tests {
         let now = Instant::now();
         let took = Duration::from_millis(400);
         let mut water = busy(now, took);
-        water.looked((Look::Before(NEAR), now + SECOND, MS), [(1, id(0))].into_iter(), false);
+        water.looked((Look::Before(NEAR), now + SECOND, MS), MS, [(1, id(0))].into_iter(), false);
         let later = now + HUNGRY_SHARE * took;
         assert!(!water.look_again(Look::Before(NEAR), later), "it found something just now");
         assert!(water.look_again(Look::Before(NEAR), later + SECOND), "hungry");
@@ -334,12 +343,12 @@ mod tests {
     fn marks_only_grow_and_quiet_makes_them_needless() {
         let now = Instant::now();
         let mut water = busy(now, MS);
-        water.looked((Look::Before(NEAR), now, MS), [(1, id(5)), (2, id(6))].into_iter(), false);
+        water.looked((Look::Before(NEAR), now, MS), MS, [(1, id(5)), (2, id(6))].into_iter(), false);
         assert_eq!(water.starts(Look::Before(NEAR)).len(), 2);
         assert_eq!(water.marks[&1].at, id(u64::try_from(FEW_JOBS).unwrap() - 1));
-        water.looked((Look::Before(NEAR), now + LATELY, MS), std::iter::empty(), false);
+        water.looked((Look::Before(NEAR), now + LATELY, MS), MS, std::iter::empty(), false);
         assert_ne!(water.look(now + LATELY), Look::Before(NEAR), "looking back is long due");
-        water.looked((Look::Before(NEAR), now + 2 * LATELY, MS), std::iter::empty(), false);
+        water.looked((Look::Before(NEAR), now + 2 * LATELY, MS), MS, std::iter::empty(), false);
         assert_eq!(water.look(now + 2 * LATELY), Look::Front);
     }
 }

@@ -40,6 +40,9 @@ pub enum Settled {
 impl Store {
     /// Ends attempts; one answer each, in order.
     pub async fn settle(&self, ends: Vec<AttemptEnd>) -> Result<Vec<Settled>, StoreError> {
+        if ends.is_empty() {
+            return Ok(vec![]);
+        }
         let plain =
             |end: &AttemptEnd| !end.holds_key && matches!(end.settlement, Settlement::Complete { .. });
         // ends of the common kind are one statement
@@ -184,6 +187,8 @@ struct Held {
     /// Where the lease's jobs begin and end in the columns of the jobs, counted from 1.
     lows: Vec<i32>,
     highs: Vec<i32>,
+    /// How long the lease's jobs ran, together; `None` if that is not known of one.
+    run_ms: Vec<Option<i64>>,
     ordinals: Vec<i32>,
     job_ids: Vec<Uuid>,
     rans: Vec<Option<i64>>,
@@ -199,16 +204,21 @@ impl Held {
                 held.epochs.push(lease.epoch());
                 held.tokens.push(lease.token());
                 held.masks.push(0);
+                held.run_ms.push(Some(0));
                 held.lows.push(place);
                 held.highs.push(place);
             }
-            if let (Some(mask), Some(high)) = (held.masks.last_mut(), held.highs.last_mut()) {
+            let ran = end.ran.map(to_ms);
+            if let (Some(mask), Some(high), Some(sum)) =
+                (held.masks.last_mut(), held.highs.last_mut(), held.run_ms.last_mut())
+            {
                 *mask |= 1 << lease.ordinal();
                 *high = place;
+                *sum = sum.zip(ran).map(|(sum, ran)| sum.saturating_add(ran));
             }
             held.ordinals.push(lease.ordinal().into());
             held.job_ids.push(lease.job_id().as_uuid());
-            held.rans.push(end.ran.map(to_ms));
+            held.rans.push(ran);
         }
         held
     }

@@ -8,6 +8,7 @@ use jobqueue_runtime::{AdminArgs, ConfigError, DatabaseArgs, Pooler as PoolerArg
 use jobqueue_store::{Pooler, StoreOptions};
 
 use crate::config::Config;
+use crate::pod_cost::PodCost;
 use crate::worker::{Worker, WorkerBuilder};
 
 /// Leases jobs, runs them by the handlers of one configuration file, and settles how they ended.
@@ -105,6 +106,34 @@ pub struct WorkerArgs {
     /// Name for humans. Default: the host's name, which is the pod's.
     #[arg(long = "name", env = "WORKER_NAME", value_name = "NAME")]
     pub name: Option<String>,
+
+    /// How often to tell Kubernetes how much work this pod holds, if that changed much, so that scaling in spares busy pods
+    /// (`controller.kubernetes.io/pod-deletion-cost`). Absent: never. Needs WORKER_POD_NAME and a service account that may patch the pod.
+    #[arg(long = "pod-deletion-cost-interval-seconds", env = "WORKER_POD_DELETION_COST_INTERVAL_SECONDS", value_name = "SECONDS",
+          value_parser = Seconds::parse_duration)]
+    pub pod_deletion_cost_interval: Option<Duration>,
+
+    /// The name of this pod, by the downward API (`metadata.name`); only for its deletion cost.
+    #[arg(long = "pod-name", env = "WORKER_POD_NAME", value_name = "NAME")]
+    pub pod_name: Option<String>,
+
+    /// Where the Kubernetes API is; only for the pod's deletion cost.
+    #[arg(
+        long = "kubernetes-url",
+        env = "WORKER_KUBERNETES_URL",
+        value_name = "URL",
+        default_value = "https://kubernetes.default.svc"
+    )]
+    pub kubernetes_url: String,
+
+    /// Where the service account is mounted; only for the pod's deletion cost.
+    #[arg(
+        long = "service-account-dir",
+        env = "WORKER_SERVICE_ACCOUNT_DIR",
+        value_name = "PATH",
+        default_value = "/var/run/secrets/kubernetes.io/serviceaccount"
+    )]
+    pub service_account_dir: PathBuf,
 }
 
 impl WorkerArgs {
@@ -135,6 +164,11 @@ impl WorkerArgs {
             .default_timeout(self.default_timeout)
             .cancel_grace(self.cancel_grace);
         builder.options.pod_grace = self.pod_grace;
+        if let Some(interval) = self.pod_deletion_cost_interval {
+            let pod = self.pod_name.as_deref();
+            builder.options.pod_cost =
+                Some(PodCost::new(interval, &self.kubernetes_url, pod, &self.service_account_dir)?);
+        }
         if let Some(name) = &self.name {
             builder = builder.name(name);
         }

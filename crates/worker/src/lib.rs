@@ -35,6 +35,7 @@ mod heartbeat;
 mod http;
 mod metrics;
 mod options;
+mod pod_cost;
 mod queues;
 mod running;
 mod shared;

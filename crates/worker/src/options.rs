@@ -9,6 +9,7 @@ use jobqueue_runtime::ConfigError;
 
 use crate::dispatcher::STOP_WITHIN;
 use crate::heartbeat::FAREWELL_LIMIT;
+use crate::pod_cost::PodCost;
 use crate::queues::QueuePlan;
 use crate::worker::ABANDON_AFTER;
 
@@ -41,6 +42,8 @@ pub(crate) struct Options {
     pub(crate) default_timeout: Duration,
     /// `WORKER_CANCEL_GRACE_SECONDS`: what a handler gets to stop by itself after a cancel.
     pub(crate) cancel_grace: Duration,
+    /// `WORKER_POD_DELETION_COST_INTERVAL_SECONDS`: whether and how Kubernetes hears how busy this pod is.
+    pub(crate) pod_cost: Option<PodCost>,
     /// Whether to listen for wake-ups; useless through a pooler in transaction mode.
     pub(crate) listen: bool,
 }
@@ -61,6 +64,7 @@ impl Default for Options {
             pod_grace: Duration::from_mins(1),
             default_timeout: Duration::from_hours(1),
             cancel_grace: Duration::from_secs(5),
+            pod_cost: None,
             listen: true,
         }
     }

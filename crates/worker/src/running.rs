@@ -46,6 +46,11 @@ impl Running {
         self.lock().remove(&key(lease));
     }
 
+    /// How many attempts there are.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
     /// A user wants these stopped.
     pub(crate) fn cancel(&self, ids: &[JobId]) {
         if ids.is_empty() {

@@ -76,6 +76,11 @@ impl Worker {
             let soft = shutdown.soft().clone();
             shared.tasks.spawn(async move { soft.run_until_cancelled(listening).await });
         }
+        if let Some(pod_cost) = shared.options.pod_cost.clone() {
+            let telling = pod_cost.run(shared.clone());
+            let soft = shutdown.soft().clone();
+            shared.tasks.spawn(async move { soft.run_until_cancelled(telling).await });
+        }
         let dispatcher = Dispatcher::new(shared.clone(), self.store.clone(), self.store_options.clone());
         // a task of its own: whoever drops this future must not cut it short
         let mut working = shared.tasks.spawn(dispatcher.run(shutdown.clone()));

@@ -40,7 +40,7 @@ pub(crate) async fn detailed(State(state): State<ApiState>) -> Response {
         Status::NotReady => StatusCode::SERVICE_UNAVAILABLE,
     };
     let (busy, open) = state.bare_store().connections();
-    let (pending_leases, pending_settles) = state.remote.depths();
+    let (pending_leases, pending_settles) = state.remote.waiting();
     let body = json!({
         "status": report.status,
         "checks": report.checks,

@@ -14,7 +14,7 @@ use crate::state::ApiState;
 ))]
 pub(crate) async fn metrics(State(state): State<ApiState>) -> Result<Response, Problem> {
     let latest = state.census.read(&state).await?;
-    let registry = census::registry(&latest).map_err(|error| {
+    let registry = census::registry(&latest, state.drain_target).map_err(|error| {
         tracing::error!(%error, "the metrics of the queues cannot be made");
         Problem::internal()
     })?;

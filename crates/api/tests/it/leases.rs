@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::bench::Api;
 use crate::client::HANG;
+use crate::submitter::waiting;
 
 #[tokio::test]
 async fn outcomes_lead_where_the_core_says() {
@@ -127,39 +128,93 @@ async fn pending(api: &Api, what: &str, count: usize) {
     .await;
 }
 
+/// Sends two requests one after the other, which wait for a lock in a call each; then the others, which come together behind them; then
+/// lets go of the lock.
+async fn together<T>(
+    api: &Api,
+    (lock, pending_name): (&str, &str),
+    requests: Vec<impl Future<Output = T>>,
+) -> Vec<T> {
+    let holder = api.db.hold(lock).await;
+    let stuck = async |calls| {
+        let blocked = async || waiting(&api.db, "wait_event_type = 'Lock'", calls).await;
+        eventually(HANG, "a call is under way", blocked).await;
+    };
+    let mut requests = requests.into_iter();
+    let (first, second) = (requests.next().unwrap(), requests.next().unwrap());
+    let rest: Vec<_> = requests.collect();
+    let count = rest.len();
+    let go = async {
+        pending(api, pending_name, count).await;
+        holder.commit().await.unwrap();
+    };
+    let third = async {
+        stuck(2).await;
+        tokio::join!(join_all(rest), go).0
+    };
+    let second = async {
+        stuck(1).await;
+        tokio::join!(second, third)
+    };
+    let (first, (second, others)) = tokio::join!(first, second);
+    [first, second].into_iter().chain(others).collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workers_that_come_at_once_share_transactions_and_nothing_else() {
     let api = Api::start().await;
-    for _ in 0..30 {
+    for _ in 0..32 {
         api.enqueue_in("q").await;
     }
-    let holder = api.db.hold("LOCK TABLE jobqueue.ready").await;
-    let many = async {
-        pending(&api, "pending_leases", 38).await;
-        holder.commit().await.unwrap();
-    };
-    let (leases, ()) = tokio::join!(join_all((0..40).map(|_| api.lease("q"))), many);
+    let asking = (0..40).map(|_| api.lease("q")).collect();
+    let leases = together(&api, ("LOCK TABLE jobqueue.ready", "pending_leases"), asking).await;
     let leases: Vec<Value> = leases.into_iter().flatten().collect();
-    assert_eq!(leases.len(), 30);
     let jobs: HashSet<String> = leases.iter().map(|lease| lease["job"]["id"].to_string()).collect();
-    assert_eq!(jobs.len(), 30, "each job went to one of them");
+    assert_eq!((leases.len(), jobs.len()), (32, 32), "each job went to one of them");
     let calls = api.db.number("SELECT last_value / 1000 + 1 FROM jobqueue.lease_epoch").await;
     assert_eq!(calls, 3, "two were under way, and the rest came together");
+    assert_eq!(api.db.number("SELECT count(*) FROM jobqueue.lease").await, 32, "each has a lease of his own");
 
-    // one of them has a row that makes no sense, and one sends its settle twice
-    let broken = leases[7]["job"]["id"].as_str().unwrap();
+    // requests of one, two and three ends; one of them comes twice
+    let mut left = leases.iter();
+    let mut ends: Vec<Vec<&Value>> = Vec::new();
+    for size in [1, 1, 3, 1, 2, 1, 3] {
+        ends.push(left.by_ref().take(size).collect());
+    }
+    ends.push(ends[4].clone());
+    let settle = |leases: &Vec<&Value>| {
+        let item = |lease: &&Value| json!({ "lease": lease["lease"], "outcome": "completed", "result": lease["job"]["id"] });
+        let body = json!({ "items": leases.iter().map(item).collect::<Vec<_>>() });
+        let api = &api;
+        async move { api.post("/v1/leases/settle", &body).await }
+    };
+    let lock = ("LOCK TABLE jobqueue.lease", "pending_settles");
+    let answers = together(&api, lock, ends.iter().map(settle).collect()).await;
+    let codes: Vec<Vec<u64>> = answers
+        .iter()
+        .map(|answer| {
+            let view = answer.expect(200);
+            view["items"].as_array().unwrap().iter().map(|item| item["code"].as_u64().unwrap()).collect()
+        })
+        .collect();
+    let fine = |size| vec![200; size];
+    assert_eq!(codes[..4], [fine(1), fine(1), fine(3), fine(1)]);
+    assert_eq!(codes[5..7], [fine(1), fine(3)]);
+    let mut twice = [codes[4].clone(), codes[7].clone()];
+    twice.sort();
+    assert_eq!(twice, [fine(2), vec![409, 409]], "the first of two counts");
+    for lease in ends[2].iter().chain(&ends[6]) {
+        let job = api.get(&format!("/v1/jobs/{}", lease["job"]["id"].as_str().unwrap())).await.expect(200);
+        assert_eq!(job["result"], job["id"], "each got its own result");
+    }
+
+    // one of them has a row that makes no sense
+    let rest: Vec<Vec<&Value>> = left.map(|lease| vec![lease]).collect();
+    let broken = rest[7][0]["job"]["id"].as_str().unwrap();
     let breaking = format!("UPDATE jobqueue.body SET max_attempts = -1 WHERE id = '{broken}'");
     api.db.hold(&breaking).await.commit().await.unwrap();
-    let holder = api.db.hold("LOCK TABLE jobqueue.lease").await;
-    let many = async {
-        pending(&api, "pending_settles", 29).await;
-        holder.commit().await.unwrap();
-    };
-    let twice = leases.iter().chain(&leases[20..21]);
-    let ends = twice.map(|lease| api.settle(json!({ "outcome": "completed" }), lease));
-    let (answers, ()) = tokio::join!(join_all(ends), many);
-    let codes: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
-    let count = |code: u16| codes.iter().filter(|c| **c == code).count();
-    assert_eq!((count(200), count(409), codes[7]), (29, 1, 500), "{codes:?}");
-    assert_eq!(codes[20].min(codes[30]), 200, "{codes:?}");
+    let answers = together(&api, lock, rest.iter().map(settle).collect()).await;
+    for (at, answer) in answers.iter().enumerate() {
+        assert_eq!(answer.status, if at == 7 { 500 } else { 200 }, "{at}: {answer:?}");
+    }
 }

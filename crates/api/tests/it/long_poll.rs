@@ -76,6 +76,27 @@ async fn a_worker_that_went_away_while_it_waited_takes_no_job_along() {
 }
 
 #[tokio::test]
+async fn a_worker_that_went_away_while_its_job_was_leased_takes_it_along_for_no_attempt() {
+    let api = Api::start().await;
+    let id = api.enqueue_in("q").await;
+    let holder = api.db.hold("LOCK TABLE jobqueue.ready").await;
+    let stuck = async || waiting(&api.db, "wait_event_type = 'Lock'", 1).await;
+    tokio::select! {
+        answer = api.lease("q") => panic!("the lane is locked: {answer:?}"),
+        () = eventually(HANG, "the look waits", stuck) => {}
+    }
+    holder.commit().await.unwrap();
+    let attempts = format!("/v1/jobs/{id}/attempts");
+    let given_back = async || match api.get(&attempts).await.expect(200) {
+        attempts if attempts["attempts"][0]["ended"] == "released" => Ok(()),
+        attempts => Err(attempts),
+    };
+    eventually(HANG, "it is given back", given_back).await;
+    let lease = api.lease("q").await.expect("it is there for who comes next");
+    assert_eq!((&lease["job"]["id"], &lease["job"]["attempt"]), (&json!(id), &json!(1)));
+}
+
+#[tokio::test]
 async fn those_who_wait_are_bounded() {
     let api = Api::with(Settings { max_long_polls: 1, ..settings() }).await;
     let id = api.enqueue_in("q").await;

@@ -28,6 +28,8 @@ async fn metrics_tell_the_truth_of_the_cluster() {
     assert!(api.store.take_census().await.unwrap());
     let other = fresh_metrics(&api).await;
     for line in [
+        "job_attempts_total{queue=\"q\"} 2",
+        "job_queue_recommended_workers{queue=\"q\"} 1",
         "job_created_total{queue=\"q\"} 3",
         "job_completed_total{queue=\"q\"} 1",
         "job_failed_total{queue=\"q\"} 1",

@@ -14,9 +14,11 @@ const DRAINED: u64 = 200_000;
 /// See the module.
 pub(crate) async fn run(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Figure>> {
     let mut rates = Vec::new();
-    let (mut count_seconds, mut bytes) = (0.0, 0);
+    let (mut count_seconds, mut bytes, mut rss) = (0.0, 0, 0.0);
     let drained = DRAINED.min(u64::try_from(sizes.deep)? / 2);
-    for depth in [usize::try_from(drained)?, sizes.deep] {
+    let shallow = usize::try_from(drained)?;
+    let middle = (sizes.deep / 10).max(shallow);
+    for depth in [shallow, middle, sizes.deep] {
         ground.fresh().await?;
         let store = ground.store()?;
         fill(&store, depth).await?;
@@ -28,15 +30,20 @@ pub(crate) async fn run(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Fig
         let worker = Process::worker(ground.url(), 100, 0)?;
         wait_for_completed(&store, drained, &progress("backlog", usize::try_from(drained)?)).await?;
         rates.push(float_len(usize::try_from(drained)?) / began.elapsed().as_secs_f64());
+        rss = worker.rss_mb()?;
         std::fs::remove_file(worker.stop().await?)?;
         bytes = ground.number("SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class WHERE relkind = 'r' AND relname ~ '^(body|ready)'").await?;
         store.close().await;
     }
-    let (shallow, deep) =
-        (rates.first().copied().unwrap_or_default(), rates.last().copied().unwrap_or_default());
+    let [at_shallow, at_middle, at_deep] = rates[..] else { anyhow::bail!("{} rates", rates.len()) };
+    let beside = |depth: usize, rate: f64| {
+        Figure::plain("backlog", format!("{depth} waiting, first {drained}"), "jobs/s", &[rate])
+            .beside(format!("{drained} waiting"), &[(rate, at_shallow)])
+    };
     Ok(vec![
-        Figure::plain("backlog", format!("{} waiting, first {drained}", sizes.deep), "jobs/s", &[deep])
-            .beside("shallow", &[(deep, shallow)]),
+        beside(middle, at_middle),
+        beside(sizes.deep, at_deep),
+        Figure::plain("backlog", "worker, resident memory", "MB", &[rss]),
         Figure::plain("backlog", format!("count(*) of {} queued", sizes.deep), "s", &[count_seconds]),
         Figure::plain(
             "backlog",

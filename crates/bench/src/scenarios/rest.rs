@@ -8,6 +8,7 @@ use crate::ground::Ground;
 use crate::http_load::{Load, closed_loop, get, post};
 use crate::process::Process;
 use crate::report::Figure;
+use crate::stats::float_len;
 use crate::submissions;
 
 /// See the module.
@@ -47,7 +48,35 @@ pub(crate) async fn run(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Fig
         figures.push(Figure::plain("rest", what("/health"), "req/s", &health));
         figures.push(Figure::plain("rest", what("API, resident memory"), "MB", &rss));
     }
+    for jobs in [100, 1000] {
+        figures.extend(batches(ground, jobs, sizes).await?);
+    }
     Ok(figures)
+}
+
+/// Connections that send batches.
+const BATCHERS: usize = 4;
+
+async fn batches(ground: &Ground, jobs: usize, sizes: Sizes) -> anyhow::Result<[Figure; 2]> {
+    let body = format!(r#"{{"jobs":[{}]}}"#, vec![submissions::body(); jobs].join(","));
+    let (mut rates, mut tails) = (Vec::new(), Vec::new());
+    for _ in 0..sizes.repeats {
+        ground.fresh().await?;
+        let (api, address) = Process::api(ground.url(), false).await?;
+        let load = closed_loop(address, &post("/v1/jobs/batch", &body), 201, BATCHERS, sizes.short).await?;
+        anyhow::ensure!(
+            ground.count("queued").await? == u64::try_from(load.answered * jobs)?,
+            "acknowledged is not what is stored"
+        );
+        api.stop().await?;
+        rates.push(load.per_second * float_len(jobs));
+        tails.push(load.latency.p99);
+    }
+    let what = |text: &str| format!("batches of {jobs}, {BATCHERS} connections, {text}");
+    Ok([
+        Figure::plain("rest", what("jobs"), "jobs/s", &rates),
+        Figure::plain("rest", what("p99"), "ms", &tails),
+    ])
 }
 
 async fn single(address: SocketAddr, connections: usize, sizes: Sizes) -> anyhow::Result<Load> {

@@ -1,8 +1,8 @@
 //! saturate and its variants: jobs are enqueued as fast as they are done, and the depth is bounded, for minutes. The figure is the rate of
 //! committed final states; the worst window is printed.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jobqueue_core::job::UniqueDraft;
@@ -16,7 +16,7 @@ use crate::ground::{Cost, Ground};
 use crate::ledger::Ledger;
 use crate::process::Process;
 use crate::report::Figure;
-use crate::stats::float;
+use crate::stats::{Latency, float};
 use crate::submissions;
 use crate::yardstick;
 
@@ -99,7 +99,9 @@ pub(crate) async fn run(ground: &Ground, sizes: Sizes, load: Load) -> anyhow::Re
     let dead = ground.number(DEAD).await?;
     let index_bytes = ground.number("SELECT pg_relation_size('jobqueue.ready_pkey')").await?;
     pressure.stop.store(true, Ordering::Relaxed);
+    let tails = pressure.tails(&windows)?;
     pin.close().await?;
+    let recovery = if matches!(load, Load::Pinned { .. }) { recovery(ground).await? } else { None };
     while let Some(done) = helpers.join_next().await {
         done??;
     }
@@ -118,11 +120,20 @@ pub(crate) async fn run(ground: &Ground, sizes: Sizes, load: Load) -> anyhow::Re
     let micros = cpu.as_secs_f64() / jobs.max(1.0) * 1_000_000.0;
     figures.push(Figure::plain(scenario, name("worker, CPU a job"), "us", &[micros]));
     figures.push(Figure::plain(scenario, name("worker, resident memory"), "MB", &[rss]));
+    if let Some((first, last)) = tails {
+        figures.push(
+            Figure::plain(scenario, name("p99 of an enqueue call, last window"), "ms", &[last])
+                .beside("first window", &[(last, first)]),
+        );
+    }
     if let Load::Pinned { .. } = load {
         let dead = float(u64::try_from(dead)?);
         figures.push(Figure::plain(scenario, name("dead rows of ready at the end"), "rows", &[dead]));
         let bytes = float(u64::try_from(index_bytes)?);
         figures.push(Figure::plain(scenario, name("its index at the end"), "MB", &[bytes / 1e6]));
+        figures.extend(recovery.map(|seconds| {
+            Figure::plain(scenario, name("a vacuum of ready after it was let go"), "s", &[seconds])
+        }));
     }
     Ok(figures)
 }
@@ -156,6 +167,14 @@ fn figures(
 /// Rows that nobody can see any more.
 const DEAD: &str = "SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'ready'";
 
+/// What it takes to remove the dead rows once nobody sees them, while what waits is worked off; `None` if many stay.
+async fn recovery(ground: &Ground) -> anyhow::Result<Option<f64>> {
+    let began = Instant::now();
+    sqlx::raw_sql("VACUUM jobqueue.ready").execute(&mut ground.connection().await?).await?;
+    let seconds = began.elapsed().as_secs_f64();
+    Ok((ground.number(DEAD).await? < 100_000).then_some(seconds))
+}
+
 /// The rate of each window at its end.
 fn course(windows: &[Window]) -> Vec<(f64, f64)> {
     let mut at = 0.0;
@@ -174,6 +193,31 @@ struct Pressure {
     stop: AtomicBool,
     waiting: AtomicU64,
     completed: AtomicU64,
+    /// When each enqueue call ended and what it took.
+    calls: Mutex<Vec<(Instant, Duration)>>,
+}
+
+impl Pressure {
+    /// The p99 of the enqueue calls of the first and of the last of the windows, which have just ended.
+    fn tails(&self, windows: &[Window]) -> anyhow::Result<Option<(f64, f64)>> {
+        let calls = self.calls.lock().map_err(|_| anyhow::anyhow!("a producer panicked"))?;
+        let seconds: f64 = windows.iter().map(|(_, seconds)| *seconds).sum();
+        let began = Instant::now().checked_sub(Duration::from_secs_f64(seconds));
+        let (Some(began), Some((_, first)), Some((_, last))) = (began, windows.first(), windows.last())
+        else {
+            return Ok(None);
+        };
+        let p99 = |from: f64, to: f64| {
+            let within = |at: &Instant| {
+                let since = at.saturating_duration_since(began).as_secs_f64();
+                *at >= began && since >= from && since < to
+            };
+            let micros = |took: &Duration| u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            let those = calls.iter().filter(|(at, _)| within(at)).map(|(_, took)| micros(took));
+            anyhow::Ok(Latency::of_micros(those)?.p99)
+        };
+        Ok(Some((p99(0.0, *first)?, p99(seconds - last, seconds)?)))
+    }
 }
 
 async fn gauge(store: Store, pressure: Arc<Pressure>) -> anyhow::Result<()> {
@@ -219,11 +263,15 @@ async fn produce(store: Store, load: Load, producer: usize, pressure: Arc<Pressu
             continue;
         }
         call += 1;
+        let asked = Instant::now();
         let accepted = if load.is_mixed() {
             store.enqueue(&[request(load, producer, call)?]).await?
         } else {
             store.enqueue(&plain).await?
         };
+        if let Ok(mut calls) = pressure.calls.lock() {
+            calls.push((Instant::now(), asked.elapsed()));
+        }
         pressure
             .waiting
             .fetch_add(u64::try_from(plain.iter().map(|s| s.jobs.len()).sum::<usize>())?, Ordering::Relaxed);

@@ -29,8 +29,11 @@ pub(crate) fn variables(command: &Command) -> BTreeMap<String, String> {
 
 /// Own variables of a container, then those of its ConfigMaps.
 fn environment(variant: &Variant, container: &Value) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
-    let own =
-        list(&container["env"]).iter().map(|e| (text(&e["name"]).to_owned(), text(&e["value"]).to_owned()));
+    // what the downward API gives is not known here: its path stands for it
+    let value = |e: &Value| {
+        e["value"].as_str().unwrap_or_else(|| text(&e["valueFrom"]["fieldRef"]["fieldPath"])).to_owned()
+    };
+    let own = list(&container["env"]).iter().map(|e| (text(&e["name"]).to_owned(), value(e)));
     let maps = list(&container["envFrom"]).iter().map(|source| text(&source["configMapRef"]["name"]));
     let shared = maps.flat_map(|name| texts(&variant.get("ConfigMap", name)["data"])).collect();
     (own.collect(), shared)

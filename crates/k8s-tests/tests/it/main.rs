@@ -2,6 +2,7 @@
 //! command lines, metric names from the code, routes from the router. Never talks to a cluster.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod admission;
 mod alerts;
 mod checksums;
 mod environment;

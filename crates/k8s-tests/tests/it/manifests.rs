@@ -9,13 +9,14 @@ use std::sync::LazyLock;
 use serde_json::Value;
 
 /// Every component, by the name of its directory.
-pub(crate) const COMPONENTS: [&str; 10] = [
+pub(crate) const COMPONENTS: [&str; 11] = [
     "cnpg",
     "ingress",
     "keda",
     "limitrange-2to1",
     "otel",
     "pgbouncer",
+    "pod-deletion-cost",
     "prometheus-adapter",
     "routed-workers",
     "servicemonitor",

@@ -131,7 +131,7 @@ fn autoscalers_ask_for_what_is_exported() {
         let triggers = list(&variant.get("ScaledObject", "jobqueue-worker")["spec"]["triggers"]);
         let queries: Vec<_> =
             triggers.iter().filter_map(|trigger| trigger["metadata"]["query"].as_str()).collect();
-        assert_eq!(queries.len(), 2);
+        assert_eq!(queries.len(), 3);
         for query in queries {
             assert_eq!(findings(query), [""; 0], "{query}");
             assert!(query.starts_with("max("), "{query}");

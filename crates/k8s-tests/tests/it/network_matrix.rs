@@ -34,6 +34,7 @@ fn others() -> Vec<End> {
         End::outside("internet", [93, 184, 216, 34]),
         End::outside("metadata", [169, 254, 169, 254]),
         End::outside("private", [10, 0, 0, 5]),
+        End::outside("api-server", [10, 0, 0, 1]),
     ]
 }
 
@@ -102,6 +103,7 @@ fn components_open_what_they_say() {
             ],
         ),
         ("webhook-egress", vec!["jobqueue-worker → internet TCP/443", "jobqueue-worker → internet TCP/80"]),
+        ("pod-deletion-cost", vec!["jobqueue-worker → api-server TCP/443"]),
         ("servicemonitor", vec![]),
         ("keda", vec![]),
         ("prometheus-adapter", vec![]),

@@ -21,6 +21,8 @@ pub(crate) struct Reading {
     pub(crate) oldest_age_seconds: f64,
     /// `job_queue_depth`.
     pub(crate) depth: f64,
+    /// `job_queue_recommended_workers`.
+    pub(crate) recommended: f64,
 }
 
 #[derive(Clone, Debug)]
@@ -158,6 +160,7 @@ impl Target {
         let named = |name: &str| match name {
             "job_queue_oldest_age_seconds" => reading.oldest_age_seconds,
             "job_queue_depth" => reading.depth,
+            "job_queue_recommended_workers" => reading.recommended,
             other => panic!("the simulation has no {other}"),
         };
         let (ratio, wish) = match self {

@@ -1,7 +1,9 @@
 //! Workers under load, scaled by the autoscaler of the manifests: does it go from 2 to 20 in time, slowly back, and never to and fro?
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
+use jobqueue_core::QueueLoad;
 use serde_json::Value;
 
 use crate::manifests::{base, variant};
@@ -15,6 +17,10 @@ const LATE_SECONDS: usize = 30;
 const SLOTS: f64 = 10.0;
 /// One job: two seconds, mostly waiting for somebody else.
 const JOB_SECONDS: f64 = 2.0;
+/// How fast the census forgets what was usual.
+const MEMORY_SECONDS: f64 = 60.0;
+/// API_DRAIN_TARGET_SECONDS.
+const DRAIN_TARGET: Duration = Duration::from_mins(1);
 /// CPU of a busy slot in thousandths, so that a full pod uses 80m of the 100m that it requests.
 const SLOT_MILLICORES: f64 = 8.0;
 const REQUEST_MILLICORES: f64 = 100.0;
@@ -53,17 +59,21 @@ fn simulate(spec: &Value, load: Load, seconds: u32) -> Run {
     let mut waiting: VecDeque<(u32, f64)> = VecDeque::new();
     let mut readings = VecDeque::from(vec![Reading::default(); LATE_SECONDS]);
     let mut run = Run { pods: Vec::new(), oldest: Vec::new() };
+    let mut arrivals = 0.0;
     for now in 0..seconds {
         waiting.push_back((now, load(now)));
         let ready = f64::from(u32::try_from(pods.iter().filter(|at| **at <= now).count()).unwrap());
         let capacity = ready * SLOTS / JOB_SECONDS;
         let done = work_off(&mut waiting, capacity);
         let oldest = waiting.front().map_or(0.0, |(since, _)| f64::from(now - since));
+        arrivals += (1.0 - (-1.0 / MEMORY_SECONDS).exp()) * (load(now) - arrivals);
+        let depth = waiting.iter().map(|(_, jobs)| jobs).sum();
         let used = done * JOB_SECONDS * SLOT_MILLICORES;
         readings.push_back(Reading {
             cpu_percent: used / (ready.max(1.0) * REQUEST_MILLICORES) * 100.0,
             oldest_age_seconds: oldest,
-            depth: waiting.iter().map(|(_, jobs)| jobs).sum(),
+            depth,
+            recommended: f64::from(recommended(arrivals, depth, done * JOB_SECONDS)),
         });
         let reading = readings.pop_front().unwrap();
         if now % SYNC_SECONDS == 0 {
@@ -74,6 +84,19 @@ fn simulate(spec: &Value, load: Load, seconds: u32) -> Run {
         run.oldest.push(oldest);
     }
     run
+}
+
+/// What the API would export.
+fn recommended(arrivals_per_second: f64, waiting: f64, running: f64) -> u32 {
+    let whole = |count: f64| format!("{:.0}", count.abs()).parse().unwrap();
+    let load = QueueLoad {
+        arrivals_per_second,
+        waiting: whole(waiting),
+        running: whole(running),
+        mean_run: Some(Duration::from_secs_f64(JOB_SECONDS)),
+        slots: SLOTS,
+    };
+    load.recommended_workers(DRAIN_TARGET)
 }
 
 /// Takes up to `capacity` jobs, the oldest first; tells how many there were.
@@ -155,6 +178,30 @@ fn a_step_takes_it_from_2_to_20_within_minutes_and_back_by_a_tenth_a_minute() {
     let took = settled - down.unwrap();
     assert!((10 * MINUTE..20 * MINUTE).contains(&took), "down to 2 in {took} s");
     assert_eq!(run.turns().len(), 1, "up once, down once");
+}
+
+/// The recommendation alone, as an operator may have it.
+#[test]
+fn the_recommended_workers_are_those_that_the_load_needs() {
+    let Some(variant) = variant("prometheus-adapter") else { return };
+    let mut spec = worker_hpa(variant).clone();
+    let metrics = spec["metrics"].as_array_mut().unwrap();
+    metrics.retain(|metric| metric["external"]["metric"]["name"] == "job_queue_recommended_workers");
+    assert_eq!(metrics.len(), 1);
+    let run = simulate(&spec, step, 120 * MINUTE);
+    run.keeps_the_rates();
+    let pods = |minute: u32| run.pods[usize::try_from(minute * MINUTE).unwrap()];
+    assert_eq!(pods(9), 2);
+    assert!(run.first(10 * MINUTE, |pods| pods >= 17).unwrap() <= 13 * MINUTE, "{:?}", thinned(&run.pods));
+    assert!((17..=19).contains(&pods(29)), "85 jobs/s of 2 s need 17 pods of ten: {}", pods(29));
+    assert_eq!(run.pods.last(), Some(&2));
+    for load in [step, tide] {
+        simulate(&spec, load, 180 * MINUTE).does_not_flap();
+    }
+    let run = simulate(&spec, bursts, 60 * MINUTE);
+    let level = run.pods.iter().skip(1800);
+    let (least, most) = (level.clone().min().unwrap(), level.max().unwrap());
+    assert!(*most - *least <= 4, "from {least} to {most} within half an hour of bursts");
 }
 
 #[test]

@@ -17,9 +17,9 @@ pub(super) async fn settle(unit: &mut Unit, ends: &[&AttemptEnd]) -> Result<Take
     let rows = sqlx::query!(
         r#"-- store.settle.completed
             WITH held AS MATERIALIZED (
-                SELECT i.low, i.high, l.epoch, l.token, l.open, l.open & i.mask AS taken, l.worker_id, l.queue_id, l.leased_at,
+                SELECT i.low, i.high, i.mask, i.run_ms, l.epoch, l.token, l.open, l.open & i.mask AS taken, l.worker_id, l.queue_id, l.leased_at,
                        j.job_ids, j.attempts
-                FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::int[], $5::int[]) AS i (epoch, token, mask, low, high)
+                FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::int[], $5::int[], $10::bigint[]) AS i (epoch, token, mask, low, high, run_ms)
                 JOIN jobqueue.lease l ON l.epoch = i.epoch AND l.token = i.token
                 JOIN jobqueue.lease_jobs j ON j.epoch = l.epoch
                 WHERE NOT EXISTS (SELECT FROM unnest(($6::int[])[i.low:i.high], ($7::uuid[])[i.low:i.high]) AS e (ordinal, job_id)
@@ -37,8 +37,10 @@ pub(super) async fn settle(unit: &mut Unit, ends: &[&AttemptEnd]) -> Result<Take
                                 AS e (ordinal, ran_ms, result)
                 WHERE (h.taken >> e.ordinal) & 1 = 1),
             tally AS (
-                INSERT INTO jobqueue.tally (queue_id, completed)
-                SELECT queue_id, sum(bit_count(taken::bit(64)))::int FROM held GROUP BY queue_id)
+                INSERT INTO jobqueue.tally (queue_id, completed, attempts, run_ms)
+                SELECT queue_id, sum(n)::int, sum(n)::int,
+                       sum(n * least(run_ms::float8 / bit_count(mask::bit(64)), greatest(extract(epoch FROM jobqueue.now() - leased_at), 0) * 1000))::bigint
+                FROM (SELECT *, bit_count(taken::bit(64)) AS n FROM held WHERE taken <> 0) h GROUP BY queue_id)
             SELECT epoch AS "epoch!", token AS "token!", taken AS "taken!" FROM held"#,
         &held.epochs,
         &held.tokens,
@@ -49,6 +51,7 @@ pub(super) async fn settle(unit: &mut Unit, ends: &[&AttemptEnd]) -> Result<Take
         &held.job_ids,
         &held.rans as _,
         used(&results) as _,
+        &held.run_ms as _,
     )
     .fetch_all(&mut **unit)
     .await?;

@@ -103,9 +103,10 @@ pub(super) async fn settle(unit: &mut Unit, ends: &[&AttemptEnd], begun: bool) -
                 INSERT INTO jobqueue.attempt (job_id, epoch, attempt, ended, worker_id, started_at, finished_at, error)
                 SELECT job_id, epoch, attempt, ended, worker_id, started_at, now, error::json FROM ended WHERE ended IS NOT NULL),
             tally AS (
-                INSERT INTO jobqueue.tally (queue_id, failed, cancelled, retried, lost)
+                INSERT INTO jobqueue.tally (queue_id, failed, cancelled, retried, lost, attempts, run_ms)
                 SELECT queue_id, count(*) FILTER (WHERE status = 6)::int, count(*) FILTER (WHERE status = 7)::int,
-                       count(*) FILTER (WHERE ended = 'retried')::int, count(*) FILTER (WHERE ended = 'lost')::int
+                       count(*) FILTER (WHERE ended = 'retried')::int, count(*) FILTER (WHERE ended = 'lost')::int,
+                       count(started_at) FILTER (WHERE ended NOT IN ('released', 'lost'))::int, coalesce(sum(extract(epoch FROM now - started_at) * 1000) FILTER (WHERE ended NOT IN ('released', 'lost')), 0)::bigint
                 FROM ended GROUP BY queue_id)
             SELECT epoch AS "epoch!", token AS "token!", taken AS "taken!" FROM held"#,
         &held.epochs,

@@ -216,11 +216,14 @@ async fn a_row_that_makes_no_sense_becomes_a_dead_letter_and_stops_nobody() {
     bench.execute(&format!("UPDATE jobqueue.body SET max_attempts = -1 WHERE id = '{bad}'")).await;
     bench.execute(&format!("UPDATE jobqueue.body SET retry = '{{}}' WHERE id = '{odd}'")).await;
     bench.execute(&format!("DELETE FROM jobqueue.body WHERE id = '{gone}'")).await;
+    let early = bench.add(draft()).await;
+    bench.execute(&format!("UPDATE jobqueue.ready SET attempt = -5 WHERE job_id = '{early}'")).await;
     assert_eq!(ids(&bench.lease(10).await), [odd], "an unreadable policy is replaced by the default one");
     assert_eq!(
         bench
             .count("SELECT count(*) FROM jobqueue.outcome WHERE status = 6 AND error->>'type' = 'corrupt'")
             .await,
-        2
+        3
     );
+    assert_eq!(bench.count("SELECT count(*) FROM jobqueue.lease").await, 1, "and nothing of them is left");
 }

@@ -1,12 +1,13 @@
 //! The readers: one job, its attempts and events, many jobs by filter, the census, queues.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use jobqueue_core::{JobDraft, JobId, Outcome, QueueName, Status};
-use jobqueue_store::{JobFilter, QueueSettings, Store};
+use jobqueue_store::{AttemptEnd, JobFilter, Leased, QueueSettings, Store};
 use uuid::Uuid;
 
-use crate::bench::{Bench, DAY, MINUTE, boom, copy, delayed, draft, failed, request};
+use crate::bench::{Bench, DAY, MINUTE, boom, copy, delayed, draft, end, failed, request};
 
 /// Two jobs in each status, of different queues, kinds and tags.
 async fn zoo(bench: &Bench) -> Vec<(JobId, Status, JobDraft)> {
@@ -243,6 +244,63 @@ async fn the_census_counts_and_the_tallies_fold() {
     bench.add(JobDraft { queue: Some("a".into()), ..draft() }).await;
     bench.store.take_census().await.unwrap();
     assert_eq!(bench.store.census().await.unwrap().queues[0].created, 7);
+}
+
+/// What arrives and how long it runs, as a moving average: of one minute 1 − 1/e.
+#[tokio::test]
+async fn the_census_knows_what_is_usual_in_a_second() {
+    let bench = Bench::new().await;
+    bench.add_many(1000).await;
+    bench.store.take_census().await.unwrap();
+    let usual = async || bench.store.census().await.unwrap().queues[0].clone();
+    let begin = usual().await;
+    assert_eq!((begin.arrivals_per_second, begin.mean_run), (0.0, None), "since when is not known");
+    assert_eq!(begin.slots, Some(4.0));
+
+    bench.add_many(120).await;
+    let ran = |one| AttemptEnd { ran: Some(Duration::from_secs(3)), ..end(one, Outcome::Completed(None)) };
+    let leased = bench.lease(60).await;
+    let remote = bench.lease(2).await;
+    bench.clock.advance(Duration::from_secs(10));
+    bench.store.settle(leased.into_iter().map(ran).collect()).await.unwrap();
+    bench.clock.advance(Duration::from_secs(50));
+    let started = bench.lease(3).await;
+    bench.clock.advance(Duration::from_secs(6));
+    // whose run time nobody measured counts from the lease; what was lost or not begun counts for nothing
+    let mut ends: Vec<AttemptEnd> =
+        remote.into_iter().map(|one| end(one, Outcome::Completed(None))).collect();
+    let [retried, lost, released] = <[Leased; 3]>::try_from(started).unwrap();
+    ends.extend([end(retried, failed()), end(lost, Outcome::LeaseLost), end(released, Outcome::Released)]);
+    bench.store.settle(ends).await.unwrap();
+    bench.store.take_census().await.unwrap();
+    let now = usual().await;
+    let weight = 1.0 - (-1.1_f64).exp();
+    let close =
+        |found: f64, expected: f64| assert!((found - expected).abs() < 0.01, "{found} and {expected}");
+    // 120 that are new, and two that came back; the retried one waits for its time
+    close(now.arrivals_per_second, weight * 122.0 / 66.0);
+    let run = 60.0 * 3.0 + 2.0 * 66.0 + 6.0;
+    assert_eq!(now.attempts, 63);
+    assert!((now.run.as_secs_f64() - run).abs() < 5.0, "the clock runs too: {:?}", now.run);
+    let mean = now.mean_run.unwrap().as_secs_f64();
+    close(mean, now.run.as_secs_f64() / 63.0);
+    assert_eq!((now.slots, now.paused), (None, false), "the worker is silent");
+
+    // days later, and with numbers that Postgres would refuse to multiply
+    for smallest in [false, true] {
+        if smallest {
+            bench
+                .execute("UPDATE jobqueue.census SET arrivals = 5e-324, attempts = 5e-324, run_ms = 5e-324")
+                .await;
+        }
+        for span in [10 * MINUTE, 2 * DAY, MINUTE] {
+            bench.clock.advance(span);
+            bench.store.take_census().await.unwrap();
+        }
+        close(usual().await.arrivals_per_second, 0.0);
+        let still = usual().await.mean_run.unwrap().as_secs_f64();
+        close(still, if smallest { 0.001 } else { mean });
+    }
 }
 
 #[tokio::test]

@@ -15,4 +15,5 @@ mod leases;
 mod load;
 mod outage;
 mod outcomes;
+mod pod_cost;
 mod process;

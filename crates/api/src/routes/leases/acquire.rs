@@ -5,22 +5,18 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
-use jobqueue_core::{Outcome, QueueName, settle};
-use jobqueue_store::{AttemptEnd, LeaseRequest, Leased};
-use tokio::sync::oneshot;
+use jobqueue_store::{LeaseRequest, Leased};
 use tokio::time::{Instant, sleep, timeout};
-use tracing::Instrument as _;
 
 use crate::extract::JsonBody;
 use crate::middleware::replay::Keep;
 use crate::problem::{Kind, Problem};
+use crate::remote::Handout;
 use crate::state::{ApiState, CALL_LIMIT};
 use crate::wire::lease::{AcquireBody, AcquiredView, LeasedView};
 
 /// A wake-up can be lost, so whoever waits also looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-type Outcomes = Result<Vec<Leased>, Problem>;
 
 /// Lease jobs for a worker.
 ///
@@ -38,7 +34,10 @@ pub(crate) async fn acquire(
     let duration = Duration::from_secs(terms.lease_seconds.into());
     let AcquireBody { queues, kinds, .. } = body.value;
     let request = LeaseRequest { worker_id: None, queues, kinds, limit: terms.limit, duration };
-    let leased = lease(&state, request, terms.wait).await?;
+    let _place = if terms.wait.is_zero() { None } else { Some(state.long_poll_place()?) };
+    let looking = look_until(&state, request, terms.wait);
+    let late = |_| Problem::new(Kind::Unavailable, "the database did not answer in time");
+    let leased = timeout(terms.wait + CALL_LIMIT, looking).await.map_err(late)??.take();
     // the answer says how long they last, which must not be far from true when it is given again
     let keep = if leased.is_empty() { Keep::Nothing } else { Keep::For(duration / 2) };
     let view = |Leased { job, lease, .. }: Leased| LeasedView {
@@ -50,67 +49,21 @@ pub(crate) async fn acquire(
     Ok((Extension(keep), Json(view)).into_response())
 }
 
-/// Leases in a task of its own, which knows when the client has gone: jobs that nobody will run are given back.
-async fn lease(state: &ApiState, request: LeaseRequest, wait: Duration) -> Outcomes {
-    let place = if wait.is_zero() { None } else { Some(state.long_poll_place()?) };
-    let (mut answer, leased) = oneshot::channel::<Outcomes>();
-    let task = state.clone();
-    let waiting = async move {
-        let _place = place;
-        let outcome = look_until(&task, request, wait, &mut answer).await;
-        if let Err(Ok(orphans)) = answer.send(outcome) {
-            give_back(&task, orphans).await;
-        }
-    };
-    state.shutdown.spawn_contained(waiting.in_current_span());
-    match timeout(wait + CALL_LIMIT, leased).await {
-        Ok(outcome) => outcome.map_err(|_| Problem::internal())?,
-        // nobody listens any more: what is leased later is given back
-        Err(_) => Err(Problem::new(Kind::Unavailable, "the database did not answer in time")),
-    }
-}
-
-/// Looks until there is a job, the time is over, the client is gone or the process goes down.
-async fn look_until(
-    state: &ApiState,
-    request: LeaseRequest,
-    wait: Duration,
-    answer: &mut oneshot::Sender<Outcomes>,
-) -> Outcomes {
+/// Looks until there is a job, the time is over or the process goes down. Cancel-safe: a client that goes away takes no job along.
+async fn look_until(state: &ApiState, request: LeaseRequest, wait: Duration) -> Result<Handout, Problem> {
     let deadline = Instant::now() + wait;
     loop {
         // Listening begins before looking, so that nothing falls in between.
         let mut hints = state.hints.subscribe();
-        let leased = state.remote.lease(request.clone()).await?;
+        let handout = state.remote.lease(request.clone()).await?;
         let left = deadline.saturating_duration_since(Instant::now());
-        if !leased.is_empty() || left.is_zero() {
-            return Ok(leased);
+        if !handout.is_empty() || left.is_zero() {
+            return Ok(handout);
         }
         tokio::select! {
             () = hints.of(&request.queues) => {}
             () = sleep(left.min(LOOK_EVERY.mul_f64(rand::random_range(0.8..1.2)))) => {}
-            () = state.shutdown.soft().cancelled() => return Ok(leased),
-            () = answer.closed() => return Ok(leased),
-        }
-    }
-}
-
-/// Releases jobs whose worker went away before it heard of them; it costs them no attempt.
-async fn give_back(state: &ApiState, orphans: Vec<Leased>) {
-    let queues: Vec<QueueName> = orphans.iter().map(|orphan| orphan.job.queue.clone()).collect();
-    let release = |Leased { job, lease, .. }: Leased| AttemptEnd {
-        lease,
-        settlement: settle(&job, Outcome::Released, 0.0),
-        ran: None,
-        holds_key: job.unique_key.is_some(),
-    };
-    match state.bare_store().settle(orphans.into_iter().map(release).collect()).await {
-        Ok(_) => state.wake(&queues),
-        Err(error) => {
-            tracing::warn!(
-                error.class = error.class(),
-                "jobs of a client that went away stay leased until their leases end"
-            );
+            () = state.shutdown.soft().cancelled() => return Ok(handout),
         }
     }
 }

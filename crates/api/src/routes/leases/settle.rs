@@ -28,7 +28,7 @@ pub(crate) async fn settle(
     body: JsonBody<SettleBody>,
 ) -> Result<Json<SettledView>, Problem> {
     let ends = check(&state, body.value)?;
-    let settled = state.remote.settle(ends).await?;
+    let settled = state.remote.settle(ends, body.room).await?;
     if settled == [Settled::Stale] {
         return Err(stale());
     }

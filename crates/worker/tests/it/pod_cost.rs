@@ -1,0 +1,154 @@
+//! The cost of deleting the pod, told to a server that speaks TLS as the API server of Kubernetes does.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use jobqueue_core::Status;
+use jobqueue_testkit::{Binary, Process, Signal, eventually};
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::ServerConfig;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use crate::bench::{Bench, SOON, written};
+
+const CONFIG: &str = "[handlers.forever]\ntype = \"command\"\nargv = [\"/bin/sleep\", \"1000\"]\n";
+
+/// What was asked so far, whole requests as text.
+type Asked = Arc<Mutex<Vec<String>>>;
+
+/// A server with a certificate of its own, and the mounted service account that trusts it.
+struct Cluster {
+    address: SocketAddr,
+    account: PathBuf,
+    asked: Asked,
+    _serving: JoinSet<()>,
+}
+
+impl Cluster {
+    /// Answers with these statuses, then with 200.
+    async fn start(statuses: &[u16]) -> Self {
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(signing_key.serialize_der()));
+        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.der().clone()], key)
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, asked) = (listener.local_addr().unwrap(), Asked::default());
+        let mut serving = JoinSet::new();
+        let tls = TlsAcceptor::from(Arc::new(config));
+        serving.spawn(serve(listener, tls, asked.clone(), statuses.to_vec().into()));
+        let account = written("").with_extension("account");
+        std::fs::create_dir(&account).unwrap();
+        for (name, text) in [("token", "s3cret\n"), ("namespace", "jobs"), ("ca.crt", &cert.pem())] {
+            std::fs::write(account.join(name), text).unwrap();
+        }
+        Self { address, account, asked, _serving: serving }
+    }
+
+    fn worker(&self, bench: &Bench) -> Process {
+        Binary::at(env!("CARGO_BIN_EXE_jobqueue-worker"))
+            .env("DATABASE_URL", bench.db.url())
+            .env("ADMIN_ADDR", "127.0.0.1:0")
+            .env("WORKER_CONFIG", written(CONFIG))
+            .env("WORKER_POD_DELETION_COST_INTERVAL_SECONDS", "1")
+            .env("WORKER_POD_NAME", "worker-7")
+            .env("WORKER_SERVICE_ACCOUNT_DIR", self.account.to_str().unwrap())
+            .env("WORKER_KUBERNETES_URL", format!("https://{}", self.address))
+            .spawn()
+    }
+
+    async fn hears(&self, what: &str) {
+        eventually(SOON, what, async || {
+            let asked = self.asked.lock().unwrap().clone();
+            if asked.last().is_some_and(|last| last.contains(what)) { Ok(()) } else { Err(asked) }
+        })
+        .await;
+    }
+}
+
+async fn serve(listener: TcpListener, tls: TlsAcceptor, asked: Asked, mut statuses: VecDeque<u16>) {
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let status = statuses.pop_front().unwrap_or(200);
+        let request = answer(&tls, stream, status).await;
+        asked.lock().unwrap().push(request);
+    }
+}
+
+/// One request a connection.
+async fn answer(tls: &TlsAcceptor, stream: TcpStream, status: u16) -> String {
+    let mut stream = tls.accept(stream).await.unwrap();
+    let mut request = Vec::new();
+    while !request.ends_with(b"}}}") {
+        assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0, "{request:?}");
+    }
+    let head = format!("HTTP/1.1 {status} x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{{}}");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    String::from_utf8(request).unwrap()
+}
+
+async fn end(mut process: Process) {
+    process.signal(Signal::TERM);
+    process.wait_for_line("the drain", |line| line.contains("draining"), SOON).await;
+    process.signal(Signal::TERM);
+    process.wait_exit(SOON).await;
+}
+
+fn cost(cost: u32) -> String {
+    format!(r#"{{"metadata":{{"annotations":{{"controller.kubernetes.io/pod-deletion-cost":"{cost}"}}}}}}"#)
+}
+
+#[tokio::test]
+async fn kubernetes_hears_how_much_work_the_pod_holds() {
+    let bench = Bench::new().await;
+    let cluster = Cluster::start(&[]).await;
+    let process = cluster.worker(&bench);
+    cluster.hears(&cost(0)).await;
+    let first = cluster.asked.lock().unwrap()[0].to_ascii_lowercase();
+    for part in [
+        "patch /api/v1/namespaces/jobs/pods/worker-7 http/1.1\r\n",
+        "authorization: bearer s3cret\r\n",
+        "content-type: application/merge-patch+json\r\n",
+    ] {
+        assert!(first.contains(part), "{part} in {first}");
+    }
+    for step in [1, 2, 2, 3] {
+        let job = bench.enqueue("forever", "{}").await;
+        bench.reaches(job, Status::Running).await;
+        cluster.hears(&cost(step)).await;
+    }
+    let asked = cluster.asked.lock().unwrap().len();
+    assert_eq!(asked, 4, "two and three jobs cost the same");
+    end(process).await;
+}
+
+#[tokio::test]
+async fn a_cluster_that_refuses_is_asked_again_and_costs_no_job() {
+    let bench = Bench::new().await;
+    let cluster = Cluster::start(&[403, 500]).await;
+    let process = cluster.worker(&bench);
+    let warned = |line: &str| line.contains("does not hear how busy") && line.contains("403");
+    process.wait_for_line("the warning", warned, SOON).await;
+    let job = bench.enqueue("forever", "{}").await;
+    bench.reaches(job, Status::Running).await;
+    cluster.hears(&cost(1)).await;
+    eventually(SOON, "it is asked a third time", async || match cluster.asked.lock().unwrap().len() {
+        asked if asked >= 3 => Ok(()),
+        asked => Err(asked),
+    })
+    .await;
+    let warnings = process.lines().iter().filter(|line| line.contains("does not hear")).count();
+    assert_eq!(warnings, 1, "one line for one trouble");
+    end(process).await;
+}
