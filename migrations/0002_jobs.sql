@@ -121,6 +121,9 @@ CREATE FUNCTION jobqueue.created_at(id uuid) RETURNS timestamptz LANGUAGE sql IM
     SELECT to_timestamp(('x' || substr(replace(id::text, '-', ''), 1, 12))::bit(48)::bigint / 1000.0)
 $$;
 
+-- Vacuums for inserts alone are off for what is only appended: under a long snapshot they read everything again and again, and set
+-- nothing all-visible. Days are dropped long before their transactions grow old.
+
 -- Makes the day partitions [from_day, from_day + days) that do not exist; skips a day whose rows already lie in the default one.
 CREATE FUNCTION jobqueue.add_partitions(from_day date, days int) RETURNS int LANGUAGE plpgsql AS $$
 DECLARE day date; parent text; suffix text; low uuid; high uuid; made int := 0; taken boolean;
@@ -136,7 +139,8 @@ BEGIN
             OR EXISTS (SELECT FROM jobqueue.report_default WHERE job_id >= low AND job_id < high) INTO taken;
         CONTINUE WHEN taken;
         FOREACH parent IN ARRAY ARRAY['body', 'outcome', 'attempt', 'report'] LOOP
-            EXECUTE format('CREATE TABLE jobqueue.%I PARTITION OF jobqueue.%I FOR VALUES FROM (%L) TO (%L)',
+            EXECUTE format('CREATE TABLE jobqueue.%I PARTITION OF jobqueue.%I FOR VALUES FROM (%L) TO (%L)
+                            WITH (autovacuum_vacuum_insert_threshold = -1)',
                            parent || suffix, parent, low, high);
         END LOOP;
         made := made + 1;
@@ -144,8 +148,8 @@ BEGIN
     RETURN made;
 END $$;
 
-CREATE TABLE jobqueue.body_default PARTITION OF jobqueue.body DEFAULT;
-CREATE TABLE jobqueue.outcome_default PARTITION OF jobqueue.outcome DEFAULT;
-CREATE TABLE jobqueue.attempt_default PARTITION OF jobqueue.attempt DEFAULT;
-CREATE TABLE jobqueue.report_default PARTITION OF jobqueue.report DEFAULT;
+CREATE TABLE jobqueue.body_default PARTITION OF jobqueue.body DEFAULT WITH (autovacuum_vacuum_insert_threshold = -1);
+CREATE TABLE jobqueue.outcome_default PARTITION OF jobqueue.outcome DEFAULT WITH (autovacuum_vacuum_insert_threshold = -1);
+CREATE TABLE jobqueue.attempt_default PARTITION OF jobqueue.attempt DEFAULT WITH (autovacuum_vacuum_insert_threshold = -1);
+CREATE TABLE jobqueue.report_default PARTITION OF jobqueue.report DEFAULT WITH (autovacuum_vacuum_insert_threshold = -1);
 SELECT jobqueue.add_partitions((now() AT TIME ZONE 'UTC')::date - 1, 5);

@@ -25,7 +25,7 @@ const HUNGRY: Duration = Duration::from_secs(1);
 /// one part in so many.
 const HUNGRY_SHARE: u32 = 4;
 /// How far before the mark every look starts: transactions commit in another order than they made their ids.
-const NEAR: Duration = Duration::from_millis(100);
+const NEAR: Duration = Duration::from_millis(25);
 /// And how far the more thorough one.
 const FAR: Duration = Duration::from_secs(10);
 
@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(starts.len(), 1);
         let (lane, start) = starts[0];
         let mark = u64::try_from(FEW_JOBS).unwrap() - 1;
-        assert!(lane == 1 && start < id(mark - 99).as_uuid() && start > id(mark - 101).as_uuid(), "{start}");
+        assert!(lane == 1 && start < id(mark - 24).as_uuid() && start > id(mark - 26).as_uuid(), "{start}");
         assert_eq!(water.starts(Look::Front), []);
     }
 
