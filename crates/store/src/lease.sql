@@ -23,7 +23,7 @@ granted AS MATERIALIZED (
     SELECT (SELECT nextval('jobqueue.lease_epoch')) + min(nth) AS epoch, gen_random_uuid() AS token, queue_id,
            array_agg(job_id) AS job_ids, array_agg((attempt + 1)::smallint) AS attempts,
            array_agg(lane) AS lanes, array_agg(kind) AS kinds, count(*)::int AS n,
-           clock_timestamp() - statement_timestamp() AS took
+           (extract(epoch FROM clock_timestamp() - statement_timestamp()) * 1000000)::bigint AS took_micros
     FROM numbered GROUP BY queue_id, nth / $8::bigint, nth % $8 / 64),
 lease AS (
     INSERT INTO jobqueue.lease (epoch, token, worker_id, queue_id, leased_at, expires_at, open)
@@ -37,6 +37,6 @@ SELECT g.epoch AS "epoch!", g.token AS "token!", j.place AS "place!", j.job_id A
        b.kind AS "kind?", b.max_attempts AS "max_attempts?", b.payload::text AS payload, b.retry::text AS retry, b.timeout_ms,
        b.soft_timeout_ms, b.run_at, b.expires_at, b.unique_key, b.tags, b.metadata::text AS metadata, b.traceparent,
        CASE WHEN b.expires_at IS NULL THEN false ELSE b.expires_at <= (SELECT jobqueue.now()) END AS "overdue!",
-       (SELECT jobqueue.now()) AS "now!", (extract(epoch FROM g.took) * 1000000)::bigint AS "took_micros!"
+       (SELECT jobqueue.now()) AS "now!", g.took_micros AS "took_micros!"
 FROM granted g CROSS JOIN LATERAL unnest(g.job_ids, g.attempts, g.lanes) WITH ORDINALITY AS j (job_id, attempt, lane, place)
 LEFT JOIN jobqueue.body b ON b.id = j.job_id
