@@ -61,8 +61,7 @@ pub(super) async fn settle(unit: &mut Unit, ends: &[&AttemptEnd], begun: bool) -
     if ends.is_empty() {
         return Ok(Taken::new());
     }
-    let held = Held::of(ends);
-    let columns = Columns::of(ends, begun);
+    let (held, columns) = (Held::of(ends), Columns::of(ends, begun));
     // the attempt's number is taken from the grant: what a lease's text says of it is for readers
     let rows = sqlx::query!(
         r#"-- store.settle.others
