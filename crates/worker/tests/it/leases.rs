@@ -105,12 +105,14 @@ async fn a_worker_that_nobody_hears_goes_on_until_the_database_says_that_the_lea
     let bench = Bench::new().await;
     let proxy = FaultProxy::before(bench.db.url()).await;
     let (sender, mut reasons) = mpsc::unbounded_channel();
+    let (telling, mut running) = mpsc::unbounded_channel();
     let worker = fast(&proxy.through(bench.db.url())).stale_after(Duration::from_secs(1)).handle(
         "long",
         move |context: JobContext, (): ()| {
-            let sender = sender.clone();
+            let (sender, telling) = (sender.clone(), telling.clone());
             async move {
                 if context.attempt() == 1 {
+                    telling.send(()).unwrap();
                     sender.send(context.must_stop().await).unwrap();
                     std::future::pending::<()>().await;
                 }
@@ -122,7 +124,8 @@ async fn a_worker_that_nobody_hears_goes_on_until_the_database_says_that_the_lea
     let readiness = worker.readiness();
     let worker = AtWork::run(worker);
     let id = bench.enqueue("long", "null").await;
-    bench.reaches(id, Status::Running).await;
+    // leased is not enough: the answer that says so must not be cut off
+    running.recv().await.unwrap();
     proxy.set(Fault::Cut);
     untrusted(&readiness, &worker).await;
     assert_eq!(take_for_dead(&bench, id).await, [id]);
