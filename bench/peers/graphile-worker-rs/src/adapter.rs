@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 const BATCH: usize = 10_000;
 
@@ -116,14 +117,18 @@ async fn latency(pool: &PgPool, seconds: usize) -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     let due = |number: usize| start + Duration::from_millis(20) * u32::try_from(number).unwrap_or(0);
     let count = seconds * 50;
+    let mut sending = JoinSet::new();
     for number in 0..count {
         tokio::time::sleep_until(due(number).into()).await;
         let pool = pool.clone();
-        tokio::spawn(async move {
-            let add = "SELECT graphile_worker.add_job('timed', $1)";
-            let payload = serde_json::json!({ "number": number });
+        sending.spawn(async move {
+            let add = "SELECT graphile_worker.add_job('timed', $1::json)";
+            let payload = serde_json::json!({ "number": number }).to_string();
             sqlx::query(add).bind(payload).execute(&pool).await.map(|_| ())
         });
+    }
+    while let Some(sent) = sending.join_next().await {
+        sent??;
     }
     let mut micros = Vec::with_capacity(count);
     while micros.len() < count {

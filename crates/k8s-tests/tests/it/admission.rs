@@ -134,3 +134,34 @@ fn the_token_may_patch_pods_and_the_policy_is_bound() {
     let subject = &variant.get("RoleBinding", "jobqueue-worker-own-pod")["subjects"][0];
     assert_eq!((&subject["name"], &subject["namespace"]), (&json!("jobqueue-worker"), &json!("jobqueue")));
 }
+
+/// Also those of the pools, if that component comes first.
+#[test]
+fn every_worker_knows_its_pod_and_has_the_token_and_nobody_else_does() {
+    for (name, pools) in [("pod-deletion-cost", 1), ("many together", 8)] {
+        let Some(variant) = variant(name) else { return };
+        let mut workers = 0;
+        for pod in variant.pods() {
+            let spec = &pod.template["spec"];
+            let has_token = list(&spec["volumes"]).iter().any(|volume| volume["name"] == "service-account");
+            let is_worker = pod.binary() == Some("jobqueue-worker");
+            assert_eq!(has_token, is_worker, "{name}: {}", pod.name());
+            if is_worker {
+                workers += 1;
+                let worker = &spec["containers"][0];
+                let named = list(&worker["env"]).iter().find(|env| env["name"] == "WORKER_POD_NAME").unwrap();
+                assert_eq!(named["valueFrom"]["fieldRef"]["fieldPath"], "metadata.name");
+                assert_eq!(spec["serviceAccountName"], "jobqueue-worker", "whom the policy knows");
+                let mounts = |container: &Value| {
+                    list(&container["volumeMounts"]).iter().any(|mount| mount["name"] == "service-account")
+                };
+                assert!(
+                    mounts(worker) && !list(&spec["initContainers"]).iter().any(mounts),
+                    "{}",
+                    pod.name()
+                );
+            }
+        }
+        assert_eq!(workers, pools, "{name}");
+    }
+}

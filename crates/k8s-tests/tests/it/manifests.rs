@@ -24,7 +24,8 @@ pub(crate) const COMPONENTS: [&str; 11] = [
 ];
 const OVERLAYS: [&str; 3] = ["dev", "staging", "prod"];
 /// Components that people will combine; the order is the one that their comments ask for.
-const TOGETHER: [&str; 5] = ["routed-workers", "pgbouncer", "otel", "servicemonitor", "limitrange-2to1"];
+const TOGETHER: [&str; 6] =
+    ["routed-workers", "pod-deletion-cost", "pgbouncer", "otel", "servicemonitor", "limitrange-2to1"];
 
 /// One way to deploy: its name and its objects.
 #[derive(Clone, Debug)]

@@ -17,9 +17,10 @@ pub(super) async fn settle(unit: &mut Unit, ends: &[&AttemptEnd]) -> Result<Take
     let rows = sqlx::query!(
         r#"-- store.settle.completed
             WITH held AS MATERIALIZED (
-                SELECT i.low, i.high, i.mask, i.run_ms, l.epoch, l.token, l.open, l.open & i.mask AS taken, l.worker_id, l.queue_id, l.leased_at,
-                       j.job_ids, j.attempts
-                FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::int[], $5::int[], $10::bigint[]) AS i (epoch, token, mask, low, high, run_ms)
+                SELECT i.low, i.high, i.mask, i.run_ms, l.epoch, l.token, l.open, l.open & i.mask AS taken,
+                       l.worker_id, l.queue_id, l.leased_at, j.job_ids, j.attempts
+                FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::int[], $5::int[], $10::bigint[])
+                  AS i (epoch, token, mask, low, high, run_ms)
                 JOIN jobqueue.lease l ON l.epoch = i.epoch AND l.token = i.token
                 JOIN jobqueue.lease_jobs j ON j.epoch = l.epoch
                 WHERE NOT EXISTS (SELECT FROM unnest(($6::int[])[i.low:i.high], ($7::uuid[])[i.low:i.high]) AS e (ordinal, job_id)
@@ -39,7 +40,8 @@ pub(super) async fn settle(unit: &mut Unit, ends: &[&AttemptEnd]) -> Result<Take
             tally AS (
                 INSERT INTO jobqueue.tally (queue_id, completed, attempts, run_ms)
                 SELECT queue_id, sum(n)::int, sum(n)::int,
-                       sum(n * least(run_ms::float8 / bit_count(mask::bit(64)), greatest(extract(epoch FROM jobqueue.now() - leased_at), 0) * 1000))::bigint
+                       sum(n * least(run_ms::float8 / bit_count(mask::bit(64)),
+                                     greatest(extract(epoch FROM jobqueue.now() - leased_at), 0) * 1000))::bigint
                 FROM (SELECT *, bit_count(taken::bit(64)) AS n FROM held WHERE taken <> 0) h GROUP BY queue_id)
             SELECT epoch AS "epoch!", token AS "token!", taken AS "taken!" FROM held"#,
         &held.epochs,
