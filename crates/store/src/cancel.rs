@@ -133,10 +133,12 @@ impl Store {
     /// Those that are final, and those that do not exist.
     async fn already(unit: &mut Unit, ids: &[JobId]) -> Result<Vec<(JobId, Cancelled)>, StoreError> {
         let wanted: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
+        // scalar sub-selects: an EXISTS or a join may be planned as one walk of the whole table
         let rows = sqlx::query!(
             r#"-- store.cancel.already
-            SELECT i.id AS "id!", o.status AS "status?", EXISTS (SELECT FROM jobqueue.body b WHERE b.id = i.id) AS "known!"
-            FROM unnest($1::uuid[]) AS i (id) LEFT JOIN jobqueue.outcome o ON o.job_id = i.id"#,
+            SELECT i.id AS "id!", (SELECT o.status FROM jobqueue.outcome o WHERE o.job_id = i.id) AS "status?",
+                   (SELECT b.lane FROM jobqueue.body b WHERE b.id = i.id) IS NOT NULL AS "known!"
+            FROM unnest($1::uuid[]) AS i (id)"#,
             &wanted,
         )
         .fetch_all(&mut **unit)

@@ -85,7 +85,7 @@ impl Store {
     pub async fn not_live(&self, ids: &[JobId]) -> Result<Vec<JobId>, StoreError> {
         let wanted: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
         let mut unit = self.one().await?;
-        // scalar sub-selects: an EXISTS may be planned as one walk of the whole table
+        // scalar sub-selects: an EXISTS or a join may be planned as one walk of the whole table
         let found = sqlx::query_scalar!(
             r#"-- store.not_live
             SELECT i.id AS "id!" FROM unnest($1::uuid[]) AS i (id)
@@ -148,6 +148,7 @@ impl Store {
     }
 
     async fn places(unit: &mut Unit, ids: &[Uuid]) -> Result<Vec<Place>, StoreError> {
+        // the limits keep each a look by key: a join may be planned as one walk of the whole table
         Ok(sqlx::query_as!(
             Place,
             r#"-- store.places
@@ -157,9 +158,9 @@ impl Store {
                    run.attempt AS "running_attempt?", run.leased_at AS "leased_at?", run.expires_at AS "lease_expires_at?",
                    coalesce(run.worker_id, o.worker_id) AS "worker_id?", coalesce(run.asked, false) AS "cancel_requested!"
             FROM jobqueue.body b
-            LEFT JOIN jobqueue.outcome o ON o.job_id = b.id
-            LEFT JOIN jobqueue.ready r ON r.lane = b.lane AND r.job_id = b.id
-            LEFT JOIN jobqueue.scheduled s ON s.job_id = b.id
+            LEFT JOIN LATERAL (SELECT * FROM jobqueue.outcome WHERE job_id = b.id LIMIT 1) o ON true
+            LEFT JOIN LATERAL (SELECT * FROM jobqueue.ready WHERE lane = b.lane AND job_id = b.id LIMIT 1) r ON true
+            LEFT JOIN LATERAL (SELECT * FROM jobqueue.scheduled WHERE job_id = b.id LIMIT 1) s ON true
             LEFT JOIN LATERAL (
                 SELECT j.attempt, l.leased_at, l.expires_at, l.worker_id,
                        EXISTS (SELECT FROM jobqueue.cancel_request c WHERE c.job_id = b.id AND c.epoch = l.epoch) AS asked

@@ -1,6 +1,6 @@
 //! lease: takes runnable jobs for a worker. One statement finds, removes, grants and brings the bodies.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -42,15 +42,16 @@ pub struct Leased {
     pub waited: Option<Duration>,
 }
 
-/// A job that was taken out of its lane, with the right to it and its body, if there is one.
-struct Granted {
-    epoch: i64,
-    token: Uuid,
-    /// In the grant, from 1.
-    place: i64,
-    job_id: Uuid,
-    attempt: i16,
-    lane: i32,
+/// A row of the answer: a grant of up to 64 jobs, or a body.
+struct Answer {
+    epoch: Option<i64>,
+    token: Option<Uuid>,
+    job_ids: Option<Vec<Uuid>>,
+    attempts: Option<Vec<i16>>,
+    lanes: Option<Vec<i32>>,
+    took_micros: Option<i64>,
+    id: Option<Uuid>,
+    lane: Option<i32>,
     kind: Option<i32>,
     max_attempts: Option<i16>,
     payload: Option<String>,
@@ -63,22 +64,44 @@ struct Granted {
     tags: Option<Vec<String>>,
     metadata: Option<String>,
     traceparent: Option<String>,
-    overdue: bool,
-    now: DateTime<Utc>,
-    /// From the start of the statement until all were picked.
-    took_micros: i64,
+    overdue: Option<bool>,
+    now: Option<DateTime<Utc>>,
 }
 
-impl Granted {
-    fn lease(&self) -> Result<Lease, StoreError> {
-        let place = usize::try_from(self.place - 1).unwrap_or(usize::MAX);
-        granted(self.epoch, self.token, self.job_id, place, self.attempt)
+/// Jobs of one queue that were taken out of their lanes for one share.
+struct Grant {
+    epoch: i64,
+    token: Uuid,
+    job_ids: Vec<Uuid>,
+    attempts: Vec<i16>,
+    lanes: Vec<i32>,
+    /// From the start of the statement until all were picked.
+    took: Duration,
+}
+
+/// The grants in the order of their jobs, and the bodies that there are.
+#[derive(Default)]
+struct Granted {
+    grants: Vec<Grant>,
+    bodies: HashMap<Uuid, StoredBody>,
+}
+
+impl Answer {
+    fn grant(&mut self) -> Option<Grant> {
+        Some(Grant {
+            epoch: self.epoch?,
+            token: self.token?,
+            job_ids: self.job_ids.take()?,
+            attempts: self.attempts.take()?,
+            lanes: self.lanes.take()?,
+            took: Duration::from_micros(u64::try_from(self.took_micros?).unwrap_or(0)),
+        })
     }
 
     fn body(self) -> Option<StoredBody> {
         Some(StoredBody {
-            id: self.job_id,
-            lane: self.lane,
+            id: self.id?,
+            lane: self.lane?,
             kind: self.kind?,
             max_attempts: self.max_attempts?,
             payload: self.payload?,
@@ -91,9 +114,32 @@ impl Granted {
             tags: self.tags,
             metadata: self.metadata,
             traceparent: self.traceparent,
-            overdue: self.overdue,
-            now: self.now,
+            overdue: self.overdue?,
+            now: self.now?,
         })
+    }
+}
+
+impl Granted {
+    fn of(rows: Vec<Answer>) -> Self {
+        let mut granted = Self { grants: Vec::new(), bodies: HashMap::with_capacity(rows.len()) };
+        for mut row in rows {
+            if let Some(grant) = row.grant() {
+                granted.grants.push(grant);
+            } else if let Some(body) = row.body() {
+                granted.bodies.insert(body.id, body);
+            }
+        }
+        granted.grants.sort_unstable_by_key(|grant| grant.epoch);
+        granted
+    }
+}
+
+impl Grant {
+    /// Lane, job and attempt of each, in order.
+    fn jobs(&self) -> impl Iterator<Item = (i32, Uuid, i16)> {
+        let jobs = self.lanes.iter().zip(&self.job_ids).zip(&self.attempts);
+        jobs.map(|((lane, job), attempt)| (*lane, *job, *attempt))
     }
 }
 
@@ -154,12 +200,12 @@ impl Store {
         unit: &mut Unit,
         request: &LeaseRequest,
         shares: usize,
-    ) -> Result<Vec<Granted>, StoreError> {
+    ) -> Result<Granted, StoreError> {
         let kinds =
             if request.kinds.is_empty() { None } else { Some(self.kinds(unit, &request.kinds).await?) };
         if kinds.as_ref().is_some_and(Vec::is_empty) {
             // nobody has submitted a job of these kinds yet
-            return Ok(vec![]);
+            return Ok(Granted::default());
         }
         // a queue named twice would be walked twice, and our own locks do not keep us from a row
         let mut seen = HashSet::new();
@@ -168,7 +214,7 @@ impl Store {
         let choice = Choice::new(&queues, kinds);
         let look = self.low_water.look(&choice);
         let granted = self.grant_from(unit, (request, shares), (&queues, &choice), look).await?;
-        if granted.is_empty() && self.low_water.look_again(&choice, look) {
+        if granted.grants.is_empty() && self.low_water.look_again(&choice, look) {
             return self.grant_from(unit, (request, shares), (&queues, &choice), Look::Front).await;
         }
         Ok(granted)
@@ -180,12 +226,12 @@ impl Store {
         (request, shares): (&LeaseRequest, usize),
         (queues, choice): (&[String], &Choice),
         look: Look,
-    ) -> Result<Vec<Granted>, StoreError> {
+    ) -> Result<Granted, StoreError> {
         let most = request.limit.saturating_mul(shares).min(MAX_BATCH);
         let (lanes, starts): (Vec<i32>, Vec<Uuid>) = self.low_water.starts(choice, look).into_iter().unzip();
         let began = Instant::now();
-        let mut granted = sqlx::query_file_as!(
-            Granted,
+        let rows = sqlx::query_file_as!(
+            Answer,
             "src/lease.sql",
             queues,
             i64::try_from(most).unwrap_or(1),
@@ -198,51 +244,63 @@ impl Store {
         )
         .fetch_all(&mut **unit)
         .await?;
-        granted.sort_unstable_by_key(|job| (job.epoch, job.place));
-        let jobs = granted.iter().map(|job| (job.lane, JobId::from_uuid(job.job_id)));
+        let granted = Granted::of(rows);
+        let jobs: Vec<(i32, JobId)> = granted
+            .grants
+            .iter()
+            .flat_map(|grant| grant.jobs().map(|(lane, job, _)| (lane, JobId::from_uuid(job))))
+            .collect();
         // what the walk took, without the bodies
-        let took = granted.first().map_or_else(|| began.elapsed(), |job| from_micros(job.took_micros));
-        self.low_water.looked(choice, (look, began, took), jobs, granted.len() >= most);
+        let took = granted.grants.first().map_or_else(|| began.elapsed(), |grant| grant.took);
+        let full = jobs.len() >= most;
+        self.low_water.looked(choice, (look, began, took), jobs.into_iter(), full);
         Ok(granted)
     }
 
     /// Rows become jobs. Those that must not start expired while they waited, or are unreadable because somebody wrote to the
     /// tables by hand: one bad row must not stop a queue.
-    async fn read(&self, unit: &mut Unit, granted: Vec<Granted>, share: usize) -> Result<Found, StoreError> {
-        let numbers = granted.iter().filter_map(|job| Some((job.lane, job.kind?)));
-        let names = self.names(unit, numbers).await?;
+    async fn read(&self, unit: &mut Unit, granted: Granted, share: usize) -> Result<Found, StoreError> {
+        let Granted { grants, mut bodies } = granted;
+        let names = self.names(unit, bodies.values().map(|body| (body.lane, body.kind))).await?;
         let mut found = Found::default();
-        for (nth, job) in granted.into_iter().enumerate() {
-            if nth % share.max(1) == 0 {
-                found.shares.push(Vec::new());
-            }
-            let (lease, attempt) = (job.lease()?, job.attempt);
-            let body = job.body().and_then(|body| body.named(&names));
-            let holds_key = body.as_ref().is_some_and(|body| body.stored.unique_key.is_some());
-            let overdue = body.as_ref().is_some_and(|body| body.stored.overdue);
-            let waited = body.as_ref().filter(|_| attempt == 1).and_then(BodyRow::waited);
-            let settlement = match readable(lease.job_id(), body, attempt) {
-                Ok(job) if !overdue => {
-                    if let Some(share) = found.shares.last_mut() {
-                        share.push(Leased { job, lease, waited });
-                    }
-                    continue;
+        let mut nth = 0;
+        for grant in grants {
+            for (place, (_, job_id, attempt)) in grant.jobs().enumerate() {
+                if nth % share.max(1) == 0 {
+                    found.shares.push(Vec::new());
                 }
-                Ok(job) => settle(&job, Outcome::Expired, 0.0),
-                Err(unreadable) => unreadable,
-            };
-            found.stillborn.push(AttemptEnd { lease, settlement, ran: None, holds_key });
+                nth += 1;
+                let lease = right_to(grant.epoch, grant.token, job_id, place, attempt)?;
+                let body = bodies.remove(&job_id).and_then(|body| body.named(&names));
+                found.take(lease, body, attempt);
+            }
         }
         Ok(found)
     }
 }
 
-fn from_micros(micros: i64) -> Duration {
-    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+impl Found {
+    /// One job more for the last share, unless it must not start.
+    fn take(&mut self, lease: Lease, body: Option<BodyRow>, attempt: i16) {
+        let holds_key = body.as_ref().is_some_and(|body| body.stored.unique_key.is_some());
+        let overdue = body.as_ref().is_some_and(|body| body.stored.overdue);
+        let waited = body.as_ref().filter(|_| attempt == 1).and_then(BodyRow::waited);
+        let settlement = match readable(lease.job_id(), body, attempt) {
+            Ok(job) if !overdue => {
+                if let Some(share) = self.shares.last_mut() {
+                    share.push(Leased { job, lease, waited });
+                }
+                return;
+            }
+            Ok(job) => settle(&job, Outcome::Expired, 0.0),
+            Err(unreadable) => unreadable,
+        };
+        self.stillborn.push(AttemptEnd { lease, settlement, ran: None, holds_key });
+    }
 }
 
 /// The right to the job at a place of a grant.
-pub(crate) fn granted(
+pub(crate) fn right_to(
     epoch: i64,
     token: Uuid,
     id: Uuid,

@@ -3,6 +3,8 @@
 -- `at` is the row's address: locked by us, so it cannot move before the delete.
 -- array_agg gathers in the order of the pick; an ORDER BY in each of the four would sort four times.
 -- A share ($8 jobs) is for one worker, and a grant holds up to 64 jobs of one share and one queue.
+-- The answer has a row for each grant and a row for each body, for the process to put together. Joined here, either each job would
+-- look for its body by itself, or a plan made while there were few would walk all bodies. The range is for the days that are left out.
 -- Bodies never change and were committed with the row that named them first, so this snapshot has them.
 WITH pick AS MATERIALIZED (
     SELECT lane.queue_id, lane.id AS lane, r.at, r.job_id, r.attempt, r.kind
@@ -33,10 +35,18 @@ jobs AS (
     INSERT INTO jobqueue.lease_jobs (epoch, job_ids, attempts, lanes, kinds)
     SELECT epoch, job_ids, attempts, lanes, kinds FROM granted),
 tally AS (INSERT INTO jobqueue.tally (queue_id, leased) SELECT queue_id, sum(n)::int FROM granted GROUP BY queue_id)
-SELECT g.epoch AS "epoch!", g.token AS "token!", j.place AS "place!", j.job_id AS "job_id!", j.attempt AS "attempt!", j.lane AS "lane!",
-       b.kind AS "kind?", b.max_attempts AS "max_attempts?", b.payload::text AS payload, b.retry::text AS retry, b.timeout_ms,
-       b.soft_timeout_ms, b.run_at, b.expires_at, b.unique_key, b.tags, b.metadata::text AS metadata, b.traceparent,
-       CASE WHEN b.expires_at IS NULL THEN false ELSE b.expires_at <= (SELECT jobqueue.now()) END AS "overdue!",
-       (SELECT jobqueue.now()) AS "now!", g.took_micros AS "took_micros!"
-FROM granted g CROSS JOIN LATERAL unnest(g.job_ids, g.attempts, g.lanes) WITH ORDINALITY AS j (job_id, attempt, lane, place)
-LEFT JOIN jobqueue.body b ON b.id = j.job_id
+SELECT g.epoch AS "epoch?", g.token AS "token?", g.job_ids AS "job_ids?", g.attempts AS "attempts?", g.lanes AS "lanes?",
+       g.took_micros AS "took_micros?",
+       NULL::uuid AS "id?", NULL::int AS "lane?", NULL::int AS "kind?", NULL::smallint AS "max_attempts?", NULL::text AS "payload?",
+       NULL::text AS "retry?", NULL::bigint AS "timeout_ms?", NULL::bigint AS "soft_timeout_ms?", NULL::timestamptz AS "run_at?",
+       NULL::timestamptz AS "expires_at?", NULL::text AS "unique_key?", NULL::text[] AS "tags?", NULL::text AS "metadata?",
+       NULL::text AS "traceparent?", NULL::boolean AS "overdue?", NULL::timestamptz AS "now?"
+FROM granted g
+UNION ALL
+SELECT NULL, NULL, NULL, NULL, NULL, NULL,
+       id, lane, kind, max_attempts, payload::text, retry::text, timeout_ms, soft_timeout_ms, run_at, expires_at, unique_key, tags,
+       metadata::text, traceparent,
+       CASE WHEN expires_at IS NULL THEN false ELSE expires_at <= (SELECT jobqueue.now()) END, (SELECT jobqueue.now())
+FROM jobqueue.body
+WHERE id = ANY (ARRAY(SELECT job_id FROM pick))
+  AND id BETWEEN (SELECT job_id FROM pick ORDER BY job_id LIMIT 1) AND (SELECT job_id FROM pick ORDER BY job_id DESC LIMIT 1)

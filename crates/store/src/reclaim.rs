@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::again::on_collision;
 use crate::connect::{Store, Unit};
 use crate::error::StoreError;
-use crate::lease::{granted, readable};
+use crate::lease::{readable, right_to};
 use crate::row::to_ms;
 use crate::settle::{AttemptEnd, Settled};
 
@@ -111,7 +111,7 @@ impl Store {
                 if (lease.open >> place) & 1 == 0 {
                     continue;
                 }
-                let right = granted(lease.epoch, lease.token, id, place, attempt)?;
+                let right = right_to(lease.epoch, lease.token, id, place, attempt)?;
                 let body = bodies.remove(&id);
                 let holds_key = body.as_ref().is_some_and(|body| body.stored.unique_key.is_some());
                 let settlement = readable(right.job_id(), body, attempt).map_or_else(

@@ -62,19 +62,17 @@ impl Store {
         }
         sqlx::query!(
             "-- store.retry
-            WITH gone AS (DELETE FROM jobqueue.outcome WHERE job_id = ANY ($1) RETURNING job_id),
+            WITH gone AS (DELETE FROM jobqueue.outcome WHERE job_id = ANY ($1)),
             wish AS (DELETE FROM jobqueue.cancel_request WHERE job_id = ANY ($1)),
+            again AS MATERIALIZED (SELECT id, run_at, lane, kind FROM jobqueue.body WHERE id = ANY ($1)),
             tally AS (
                 INSERT INTO jobqueue.tally (queue_id, retried)
-                SELECT l.queue_id, count(*)::int FROM gone g JOIN jobqueue.body b ON b.id = g.job_id
-                JOIN jobqueue.lane l ON l.id = b.lane GROUP BY l.queue_id),
+                SELECT l.queue_id, count(*)::int FROM again JOIN jobqueue.lane l ON l.id = again.lane GROUP BY l.queue_id),
             later AS (
                 INSERT INTO jobqueue.scheduled (job_id, run_at, lane, kind, attempt)
-                SELECT b.id, b.run_at, b.lane, b.kind, 0 FROM gone g JOIN jobqueue.body b ON b.id = g.job_id
-                WHERE b.run_at > jobqueue.now())
+                SELECT id, run_at, lane, kind, 0 FROM again WHERE run_at > jobqueue.now())
             INSERT INTO jobqueue.ready (job_id, lane, kind, attempt)
-            SELECT b.id, b.lane, b.kind, 0 FROM gone g JOIN jobqueue.body b ON b.id = g.job_id
-            WHERE b.run_at IS NULL OR b.run_at <= jobqueue.now()",
+            SELECT id, lane, kind, 0 FROM again WHERE run_at IS NULL OR run_at <= jobqueue.now()",
             &again,
         )
         .execute(&mut *unit)
@@ -98,9 +96,9 @@ impl Store {
         Ok(sqlx::query_as!(
             Candidate,
             r#"-- store.retry.candidates
-            SELECT b.id, o.status AS "status?", coalesce(b.expires_at <= jobqueue.now(), false) AS "expired!",
-                   b.unique_digest AS digest, b.unique_kept AS kept
-            FROM jobqueue.body b LEFT JOIN jobqueue.outcome o ON o.job_id = b.id
+            SELECT b.id, (SELECT o.status FROM jobqueue.outcome o WHERE o.job_id = b.id) AS "status?",
+                   coalesce(b.expires_at <= jobqueue.now(), false) AS "expired!", b.unique_digest AS digest, b.unique_kept AS kept
+            FROM jobqueue.body b
             WHERE b.id = ANY ($1) ORDER BY b.unique_digest, b.id"#,
             &wanted,
         )

@@ -1,5 +1,5 @@
-//! Plans: with a lot waiting and a lot done, and statistics that know it or know nothing, the hot statements look up and
-//! never walk a table. Postgres counts what each table gives out, whatever plan it took; that is what is read here.
+//! Plans: with a lot waiting and a lot done, and statistics that know it or know nothing, or plans made before, the hot statements
+//! look up and never walk a table. Postgres counts what each table gives out, whatever plan it took; that is what is read here.
 
 use std::time::Duration;
 
@@ -10,17 +10,33 @@ use sqlx::PgPool;
 
 use crate::bench::{boom, end, failed, request};
 
-/// 200,000 ready jobs and as many final ones, of which 200 failed, as the verbs would have left them.
-const FILL: &str = "
-    SELECT jobqueue.lane_id('default', 0::smallint), jobqueue.kind_id('noop');
-    CREATE TEMP TABLE fill AS SELECT n, jobqueue.new_id() AS id FROM generate_series(1, 400000) n;
-    INSERT INTO jobqueue.body (id, lane, kind, max_attempts, payload) SELECT id, 1, 1, 10, '{}' FROM fill;
-    INSERT INTO jobqueue.ready SELECT id, 1, 1, 0 FROM fill WHERE n > 200000;
-    INSERT INTO jobqueue.outcome (job_id, status, attempt, finished_at)
-      SELECT id, CASE WHEN n % 1000 = 0 THEN 6 ELSE 5 END, 1, now() FROM fill WHERE n <= 200000;
-    INSERT INTO jobqueue.tally (queue_id, created, completed) VALUES (1, 400000, 200000);
-    DROP TABLE fill";
+/// What the planner knows of the many rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Knows {
+    Statistics,
+    Sizes,
+    /// Its plans are from when there was next to nothing, as in an installation that has waited for its first busy day.
+    Nothing,
+}
 
+/// As many ready jobs, scheduled ones (older, without their bodies) and final ones, of which some failed, as the verbs would have
+/// left them.
+fn fill(jobs: u32) -> String {
+    format!(
+        "SELECT jobqueue.lane_id('default', 0::smallint), jobqueue.kind_id('noop');
+         INSERT INTO jobqueue.scheduled SELECT jobqueue.new_id(), now() + interval '1 day', 1, 1, 0 FROM generate_series(1, {jobs});
+         CREATE TEMP TABLE fill AS SELECT n, jobqueue.new_id() AS id FROM generate_series(1, 2 * {jobs}) n;
+         INSERT INTO jobqueue.body (id, lane, kind, max_attempts, payload) SELECT id, 1, 1, 10, '{{}}' FROM fill;
+         INSERT INTO jobqueue.ready SELECT id, 1, 1, 0 FROM fill WHERE n > {jobs};
+         INSERT INTO jobqueue.outcome (job_id, status, attempt, finished_at)
+           SELECT id, CASE WHEN n % 1000 = 0 THEN 6 ELSE 5 END, 1, now() FROM fill WHERE n <= {jobs};
+         INSERT INTO jobqueue.tally (queue_id, created, completed) VALUES (1, 2 * {jobs}, {jobs});
+         DROP TABLE fill"
+    )
+}
+
+const MANY: u32 = 200_000;
+const FEW: u32 = 5;
 /// Cycles of a worker and its users: often enough that Postgres turns from custom to generic plans.
 const CYCLES: usize = 12;
 /// Far more rows than the cycles handle, far fewer than one walk gives out.
@@ -54,22 +70,32 @@ async fn counted(pool: &PgPool, inserted: i64) {
     .await;
 }
 
+/// What workers, users and the reaper do, with up to 103 jobs of which up to 100 complete. Returns those.
+async fn cycle(store: &Store) -> Vec<JobId> {
+    let leased = store.lease(&request(None, &["default"], 100)).await.unwrap();
+    let completed: Vec<JobId> = leased.iter().map(|leased| leased.job.id).collect();
+    let some = if completed.is_empty() {
+        vec![JobId::from_ticks(1 << 50, 0)]
+    } else {
+        completed[..completed.len().min(20)].to_vec()
+    };
+    let mut ends: Vec<_> = leased.into_iter().map(|one| end(one, Outcome::Completed(None))).collect();
+    let more = store.lease(&request(None, &["default"], 3)).await.unwrap();
+    ends.extend(more.into_iter().map(|one| end(one, failed())));
+    store.settle(ends).await.unwrap();
+    store.jobs_by_id(&some).await.unwrap();
+    store.job(some[0]).await.unwrap();
+    assert_eq!(store.not_live(&some).await.unwrap().len(), some.len());
+    store.cancel(&some[..some.len().min(5)], &boom()).await.unwrap();
+    store.retry(&some[..1]).await.unwrap();
+    store.promote_due(100).await.unwrap();
+    store.reclaim(Duration::ZERO, 10).await.unwrap();
+    completed
+}
+
 async fn cycles(store: &Store) {
-    let mut ids: Vec<JobId> = Vec::new();
     for _ in 0..CYCLES {
-        let leased = store.lease(&request(None, &["default"], 100)).await.unwrap();
-        assert_eq!(leased.len(), 100);
-        ids.extend(leased.iter().map(|leased| leased.job.id));
-        let mut ends: Vec<_> = leased.into_iter().map(|one| end(one, Outcome::Completed(None))).collect();
-        let more = store.lease(&request(None, &["default"], 3)).await.unwrap();
-        ends.extend(more.into_iter().map(|one| end(one, failed())));
-        store.settle(ends).await.unwrap();
-        store.jobs_by_id(&ids[..20]).await.unwrap();
-        store.job(ids[0]).await.unwrap();
-        assert_eq!(store.not_live(&ids[..20]).await.unwrap().len(), 20);
-        store.cancel(&ids[..5], &boom()).await.unwrap();
-        store.promote_due(100).await.unwrap();
-        store.reclaim(Duration::ZERO, 10).await.unwrap();
+        assert_eq!(cycle(store).await.len(), 100);
         for statuses in [vec![], vec![Status::Completed], vec![Status::Failed], vec![Status::Queued]] {
             let filter = JobFilter { statuses, ..JobFilter::default() };
             assert_eq!(store.list(&filter, None, 50).await.unwrap().jobs.len(), 50);
@@ -77,19 +103,9 @@ async fn cycles(store: &Store) {
     }
 }
 
-async fn hot_statements_look_up(analyzed: bool) {
+async fn hot_statements_look_up(planner: Knows) {
     let server = TestServer::with_settings(&[("autovacuum", "off"), ("fsync", "off")]).await;
     let pool = server.pool();
-    let mut filling = pool.acquire().await.unwrap();
-    sqlx::raw_sql(FILL).execute(&mut *filling).await.unwrap();
-    if analyzed {
-        sqlx::raw_sql("ANALYZE").execute(&mut *filling).await.unwrap();
-    }
-    sqlx::raw_sql("SELECT pg_stat_force_next_flush()").execute(&mut *filling).await.unwrap();
-    drop(filling);
-    counted(&pool, 200_000).await;
-    let (walked_before, looked_up_before) = given_out(&pool).await;
-
     let options = StoreOptions {
         url: server.url().to_owned(),
         application_name: "plans".into(),
@@ -98,9 +114,28 @@ async fn hot_statements_look_up(analyzed: bool) {
         pooler: Pooler::None,
     };
     let store = Store::connect_lazy(&options).unwrap();
+    let mut filling = pool.acquire().await.unwrap();
+    let mut ended = i64::from(MANY);
+    if planner == Knows::Nothing {
+        sqlx::raw_sql("VACUUM ANALYZE").execute(&mut *filling).await.unwrap();
+        for _ in 0..CYCLES {
+            cycle(&store).await;
+            sqlx::raw_sql(&fill(FEW)).execute(&mut *filling).await.unwrap();
+            ended += i64::from(FEW) + i64::try_from(cycle(&store).await.len()).unwrap();
+        }
+    }
+    sqlx::raw_sql(&fill(MANY)).execute(&mut *filling).await.unwrap();
+    if planner == Knows::Statistics {
+        sqlx::raw_sql("ANALYZE").execute(&mut *filling).await.unwrap();
+    }
+    sqlx::raw_sql("SELECT pg_stat_force_next_flush()").execute(&mut *filling).await.unwrap();
+    drop(filling);
+    counted(&pool, ended).await;
+    let (walked_before, looked_up_before) = given_out(&pool).await;
+
     cycles(&store).await;
     store.close().await;
-    counted(&pool, 201_200).await;
+    counted(&pool, ended + 1200).await;
     let (walked, looked_up) = given_out(&pool).await;
     assert_eq!(walked - walked_before, 0, "rows given out by walking a table");
     let looked_up = looked_up - looked_up_before;
@@ -122,10 +157,15 @@ async fn hot_statements_look_up(analyzed: bool) {
 
 #[tokio::test]
 async fn hot_statements_look_up_with_statistics() {
-    hot_statements_look_up(true).await;
+    hot_statements_look_up(Knows::Statistics).await;
 }
 
 #[tokio::test]
 async fn hot_statements_look_up_without_statistics() {
-    hot_statements_look_up(false).await;
+    hot_statements_look_up(Knows::Sizes).await;
+}
+
+#[tokio::test]
+async fn hot_statements_look_up_with_plans_from_when_there_were_few_rows() {
+    hot_statements_look_up(Knows::Nothing).await;
 }
