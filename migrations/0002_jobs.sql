@@ -102,6 +102,14 @@ CREATE TABLE jobqueue.report (
     PRIMARY KEY (job_id, epoch)
 ) PARTITION BY RANGE (job_id);
 
+-- Rows from 2 kB on are compressed; lz4, where this Postgres has it, takes a fraction of the default's time.
+DO $$ BEGIN
+    ALTER TABLE jobqueue.body ALTER payload SET COMPRESSION lz4;
+    ALTER TABLE jobqueue.outcome ALTER result SET COMPRESSION lz4;
+    ALTER TABLE jobqueue.report ALTER log SET COMPRESSION lz4;
+EXCEPTION WHEN feature_not_supported THEN NULL;
+END $$;
+
 -- The last bytes of a log, cut at a character.
 CREATE FUNCTION jobqueue.tail(log text, max_bytes int) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN octet_length(log) <= max_bytes THEN log ELSE (

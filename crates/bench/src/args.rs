@@ -57,6 +57,10 @@ pub(crate) struct RunArgs {
     /// Where the figures go, as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+
+    /// Print what each SQL statement took, at the end. It costs some of the speed, and Postgres needs `pg_stat_statements`.
+    #[arg(long)]
+    pub(crate) statements: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -37,8 +37,8 @@ pub(crate) struct Cost {
 }
 
 impl Ground {
-    /// Starts the server with fsync, synchronous_commit and full_page_writes on.
-    pub(crate) async fn new() -> anyhow::Result<Self> {
+    /// Starts the server with fsync, synchronous_commit and full_page_writes on; it counts `statements` if asked to.
+    pub(crate) async fn new(statements: bool) -> anyhow::Result<Self> {
         let bin = find_binaries()?;
         let mut options = ServerOptions::throw_away(bin);
         options.durable = true;
@@ -52,6 +52,9 @@ impl Ground {
             ("full_page_writes", "on"),
         ] {
             options = options.set(name, value);
+        }
+        if statements {
+            options = options.set("shared_preload_libraries", "pg_stat_statements");
         }
         let server = tokio::task::spawn_blocking(move || Server::start(options)).await??;
         server.create_database(NAME)?;
@@ -105,6 +108,18 @@ impl Ground {
     /// One number out of a query.
     pub(crate) async fn number(&self, query: &str) -> anyhow::Result<i64> {
         Ok(sqlx::query_scalar(query).fetch_one(&mut self.connection().await?).await?)
+    }
+
+    /// What the statements took so far, a line each: the dearest of each measurement, for each has a database of its own.
+    pub(crate) async fn statements(&self) -> anyhow::Result<Vec<String>> {
+        let query = "SELECT format('%6s  %8s calls %8s ms %8s ms each %9s rows  %s', dbid, calls, total_exec_time::bigint,
+                                   mean_exec_time::numeric(10, 2), rows, left(regexp_replace(query, '\\s+', ' ', 'g'), 60))
+                     FROM (SELECT *, row_number() OVER (PARTITION BY dbid ORDER BY total_exec_time DESC) AS place
+                           FROM pg_stat_statements) s
+                     WHERE place <= 15 AND query NOT LIKE '%yardstick%' ORDER BY dbid, place";
+        let mut connection = self.connection().await?;
+        sqlx::raw_sql("CREATE EXTENSION IF NOT EXISTS pg_stat_statements").execute(&mut connection).await?;
+        Ok(sqlx::query_scalar(query).fetch_all(&mut connection).await?)
     }
 
     /// Reads what Postgres has done so far.

@@ -56,7 +56,7 @@ impl Sizes {
 /// Runs what was asked for and prints it.
 pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     let sizes = Sizes::of(&args);
-    let ground = Ground::new().await?;
+    let ground = Ground::new(args.statements).await?;
     let wants = |scenario| args.scenarios.is_empty() || args.scenarios.contains(&scenario);
     let mut figures: Vec<Figure> = Vec::new();
     if wants(Scenario::BurnDown) {
@@ -95,6 +95,9 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     }
     println!();
     figures.iter().for_each(Figure::print);
+    if args.statements {
+        ground.statements().await?.iter().for_each(|line| println!("{line}"));
+    }
     if let Some(path) = &args.json {
         write_json(path, &figures).with_context(|| path.display().to_string())?;
     }

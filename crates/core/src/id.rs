@@ -34,6 +34,12 @@ impl JobId {
         Self(Uuid::from_u128((millis << 80) | (0x7 << 76) | (fraction << 64) | (0x2 << 62) | tail))
     }
 
+    /// The smallest id of a moment, in its millisecond; what is before 1970 counts as 1970.
+    pub fn floor(at: DateTime<Utc>) -> Self {
+        let millis = u64::try_from(at.timestamp_millis()).unwrap_or(0);
+        Self(Uuid::from_u128(u128::from(millis) << 80))
+    }
+
     /// The smallest id of the moment `span` before this one was made.
     #[must_use]
     pub fn earlier(self, span: Duration) -> Self {

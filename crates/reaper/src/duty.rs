@@ -13,8 +13,10 @@ use crate::metrics::Metrics;
 
 /// How long a duty may go on without a pause when there is always more to do.
 const LONGEST_STINT: Duration = Duration::from_secs(10);
-/// A duty that reads whole tables rests this many times as long as it worked: it takes a tenth of the time at most.
-const REST: u32 = 10;
+/// A duty that reads whole tables rests this many times as long as it worked,
+const REST: u32 = 30;
+/// and so long at most: what it tells is not older.
+const LONGEST_REST: Duration = Duration::from_mins(2);
 
 /// What one step of a duty did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,7 +72,7 @@ pub(crate) async fn repeat(
             }
             let outcome = run_once(&*duty, &store, &notifier, &metrics).await;
             if duty.walks() && outcome.as_ref().err().is_none_or(was_slow) {
-                let rest = began.elapsed() * REST;
+                let rest = (began.elapsed() * REST).min(LONGEST_REST);
                 *lock(&rested_at) = Instant::now() + rest;
                 if outcome.is_ok() {
                     metrics.rests(name, rest);
@@ -148,6 +150,7 @@ mod tests {
     /// Works for three of its intervals and tells when.
     struct Slow {
         walks: bool,
+        seconds: u64,
         spans: mpsc::UnboundedSender<(Instant, Instant)>,
     }
 
@@ -167,7 +170,7 @@ mod tests {
         fn step<'a>(&'a self, _: &'a Store, _: &'a Notifier) -> Step<'a> {
             Box::pin(async {
                 let began = Instant::now();
-                sleep(Duration::from_secs(3)).await;
+                sleep(Duration::from_secs(self.seconds)).await;
                 self.spans.send((began, Instant::now())).unwrap();
                 Ok(Done::default())
             })
@@ -175,8 +178,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_duty_that_reads_whole_tables_takes_a_tenth_of_the_time_and_is_not_late() {
-        for (walks, shortest, longest) in [(false, 0, 2), (true, 30, 32)] {
+    async fn a_duty_that_reads_whole_tables_takes_a_small_part_of_the_time_and_is_not_late() {
+        for (walks, seconds, shortest, longest) in [(false, 3, 0, 2), (true, 3, 90, 92), (true, 9, 120, 122)]
+        {
             let store = Store::connect_lazy(&StoreOptions {
                 url: "postgresql://nowhere.invalid/none".to_owned(),
                 application_name: "test".to_owned(),
@@ -188,7 +192,7 @@ mod tests {
             let (spans, mut ran) = mpsc::unbounded_channel();
             let metrics = Arc::new(Metrics::new(&Registry::new()).unwrap());
             let (shutdown, (notifier, _unsent)) = (Shutdown::new(), Notifier::new(&store));
-            let duty = Box::new(Slow { walks, spans });
+            let duty = Box::new(Slow { walks, seconds, spans });
             metrics.expect(duty.name(), duty.interval());
             shutdown.spawn(repeat(duty, store, notifier, metrics.clone(), shutdown.clone()));
             let (_, mut ended) = ran.recv().await.unwrap();

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::connect::{Store, Unit};
 use crate::error::StoreError;
-use crate::low_water::{Choice, Look};
+use crate::low_water::{Choice, Look, Looked};
 use crate::row::{BodyRow, StoredBody, corrupt, to_ms};
 use crate::settle::AttemptEnd;
 
@@ -250,10 +250,14 @@ impl Store {
             .iter()
             .flat_map(|grant| grant.jobs().map(|(lane, job, _)| (lane, JobId::from_uuid(job))))
             .collect();
-        // what the walk took, without the bodies
-        let took = granted.grants.first().map_or_else(|| began.elapsed(), |grant| grant.took);
-        let full = jobs.len() >= most;
-        self.low_water.looked(choice, (look, began, took), jobs.into_iter(), full);
+        let looked = Looked {
+            look,
+            began,
+            seen: granted.bodies.values().next().map(|body| body.now),
+            walk: granted.grants.first().map_or_else(|| began.elapsed(), |grant| grant.took),
+            full: jobs.len() >= most,
+        };
+        self.low_water.looked(choice, looked, jobs.into_iter());
         Ok(granted)
     }
 

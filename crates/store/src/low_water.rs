@@ -1,6 +1,6 @@
 //! Where in a lane to look for work. Leased rows stay in the index as dead entries until a vacuum can remove them, which a
 //! long transaction of anybody's prevents; whoever starts at the front of a lane walks them all, every time. So a process
-//! remembers how far it has come and starts a little before that.
+//! remembers how far it has come, and when, and starts there.
 //!
 //! What was put behind the mark (late commits, jobs that were given back) is found by looking further back now and then, as
 //! often as a small share of the time allows. Owns no connection and no clock: moments are passed in.
@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use jobqueue_core::JobId;
 use uuid::Uuid;
 
@@ -24,18 +25,34 @@ const SHARE: u32 = 30;
 const HUNGRY: Duration = Duration::from_secs(1);
 /// one part in so many.
 const HUNGRY_SHARE: u32 = 4;
-/// How far before the mark every look starts: transactions commit in another order than they made their ids.
-const NEAR: Duration = Duration::from_millis(25);
-/// And how far the more thorough one.
+/// So long before the last look ids were made whose transactions may have committed after it: no look starts later than that.
+const NEAR: Duration = Duration::from_millis(100);
+/// How far before the mark the more thorough look starts.
 const FAR: Duration = Duration::from_secs(10);
 
 /// Where one look starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
-    /// This long before the marks.
-    Before(Duration),
+    /// At the marks, or a little before the moment of the last look.
+    Near,
+    /// Long before the marks.
+    Far,
     /// At the front of every lane.
     Front,
+}
+
+/// How a look went.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Looked {
+    pub(crate) look: Look,
+    /// When it was begun here.
+    pub(crate) began: Instant,
+    /// When it was begun by the database's clock, if that is known.
+    pub(crate) seen: Option<DateTime<Utc>>,
+    /// What the walk alone took.
+    pub(crate) walk: Duration,
+    /// It stopped because it had enough.
+    pub(crate) full: bool,
 }
 
 /// Choices that are remembered; a worker has one, remote workers bring theirs.
@@ -83,14 +100,8 @@ impl LowWaters {
     }
 
     /// See [`LowWater::looked`].
-    pub(crate) fn looked(
-        &self,
-        choice: &Choice,
-        (look, began, walk): (Look, Instant, Duration),
-        leased: impl Iterator<Item = (i32, JobId)>,
-        full: bool,
-    ) {
-        self.of(choice, |water| water.looked((look, Instant::now(), began.elapsed()), walk, leased, full));
+    pub(crate) fn looked(&self, choice: &Choice, looked: Looked, leased: impl Iterator<Item = (i32, JobId)>) {
+        self.of(choice, |water| water.looked(looked, Instant::now(), leased));
     }
 
     fn of<T>(&self, choice: &Choice, act: impl FnOnce(&mut LowWater) -> T) -> Option<T> {
@@ -120,10 +131,33 @@ struct LowWater {
 /// How far one lane is known to be without work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Mark {
-    /// Looks start a little before it.
+    /// Up to here, whatever had been committed by then was leased.
     at: JobId,
+    /// When: the smallest id of that moment. What was committed later has at most a little smaller ones.
+    seen: Option<JobId>,
     /// The youngest job that was ever leased.
     youngest: JobId,
+}
+
+impl Mark {
+    fn new(at: JobId) -> Self {
+        Self { at, seen: None, youngest: at }
+    }
+
+    /// A look came as far as `at`.
+    fn put(&mut self, at: JobId, seen: Option<JobId>) {
+        (self.at, self.seen) = (at, seen.or(self.seen));
+    }
+
+    /// The id after which a look starts. In a deep queue the mark is older than whatever was committed since, and nothing is walked twice.
+    fn start(self, look: Look) -> Option<JobId> {
+        match (look, self.seen) {
+            (Look::Near, Some(seen)) => Some(self.at.min(seen.earlier(NEAR))),
+            (Look::Near, None) => Some(self.at.earlier(NEAR)),
+            (Look::Far, _) => Some(self.at.earlier(FAR)),
+            (Look::Front, _) => None,
+        }
+    }
 }
 
 /// When a costly look was taken last, and what it cost.
@@ -162,9 +196,9 @@ impl LowWater {
         if few || self.front.is_due(now, self.share(now)) {
             Look::Front
         } else if self.far.is_due(now, self.share(now)) {
-            Look::Before(FAR)
+            Look::Far
         } else {
-            Look::Before(NEAR)
+            Look::Near
         }
     }
 
@@ -175,43 +209,36 @@ impl LowWater {
 
     /// Lanes with the id after which this look starts in each.
     fn starts(&self, look: Look) -> Vec<(i32, Uuid)> {
-        let Look::Before(span) = look else { return Vec::new() };
-        self.marks.iter().map(|(lane, mark)| (*lane, mark.at.earlier(span).as_uuid())).collect()
+        self.marks.iter().filter_map(|(lane, mark)| Some((*lane, mark.start(look)?.as_uuid()))).collect()
     }
 
-    /// A look ended and took so long, of which `walk` was for the walk. It leased these jobs of these lanes, in the order of its walk; `full` if it stopped
-    /// because it had enough.
+    /// A look has ended `now`. It leased these jobs of these lanes, in the order of its walk.
     ///
     /// Whoever has enough goes on there next time, even if that is behind the mark: there is work that was put back. Whoever
     /// has not has seen everything from its start on.
-    fn looked(
-        &mut self,
-        (look, now, took): (Look, Instant, Duration),
-        walk: Duration,
-        leased: impl Iterator<Item = (i32, JobId)>,
-        full: bool,
-    ) {
-        match look {
+    fn looked(&mut self, looked: Looked, now: Instant, leased: impl Iterator<Item = (i32, JobId)>) {
+        let took = Turn { last: Some(now), took: looked.walk };
+        match looked.look {
             Look::Front => {
-                self.front = Turn { last: Some(now), took: walk };
-                self.far = Turn { last: Some(now), ..self.far };
+                self.front = took;
+                self.far.last = Some(now);
             }
-            Look::Before(FAR) => self.far = Turn { last: Some(now), took: walk },
-            Look::Before(_) => {}
+            Look::Far => self.far = took,
+            Look::Near => {}
         }
         let idle = now.saturating_duration_since(self.since);
         if idle >= LATELY {
             self.leased = (0, if idle < LATELY * 2 { self.leased.0 } else { 0 });
             self.since = now;
         }
-        let began = now.checked_sub(took);
-        let knows = self.lowered.is_none_or(|lowered| began.is_some_and(|began| began >= lowered));
+        let knows = self.lowered.is_none_or(|lowered| looked.began >= lowered);
+        let seen = looked.seen.map(JobId::floor);
         let (mut last, mut walked) = (None, Vec::new());
         for (lane, id) in leased {
             if walked.last() != Some(&lane) {
                 walked.push(lane);
             }
-            let mark = self.marks.entry(lane).or_insert(Mark { at: id, youngest: id });
+            let mark = self.marks.entry(lane).or_insert(Mark::new(id));
             mark.youngest = id.max(mark.youngest);
             last = Some((lane, id));
             self.fed = now;
@@ -220,21 +247,21 @@ impl LowWater {
         if !knows {
             return;
         }
-        match last.filter(|_| full) {
+        match last.filter(|_| looked.full) {
             Some((lane, id)) => {
                 // those before it were walked to their end
                 for other in walked.iter().filter(|other| **other != lane) {
                     if let Some(mark) = self.marks.get_mut(other) {
-                        mark.at = mark.youngest;
+                        mark.put(mark.youngest, seen);
                     }
                 }
-                let mark = self.marks.entry(lane).or_insert(Mark { at: id, youngest: id });
+                let mark = self.marks.entry(lane).or_insert(Mark::new(id));
                 if id < mark.at {
                     self.lowered = Some(now);
                 }
-                mark.at = id;
+                mark.put(id, seen);
             }
-            None => self.marks.values_mut().for_each(|mark| mark.at = mark.youngest),
+            None => self.marks.values_mut().for_each(|mark| mark.put(mark.youngest, seen)),
         }
     }
 }
@@ -250,10 +277,22 @@ mod tests {
         JobId::from_ticks((1_790_000_000_000 + millis) << 12, 7)
     }
 
+    /// A look that began `took` ago, found these and knows no clock.
+    fn looked(
+        water: &mut LowWater,
+        (look, now, took): (Look, Instant, Duration),
+        walk: Duration,
+        leased: &[(i32, JobId)],
+        full: bool,
+    ) {
+        let began = now.checked_sub(took).unwrap();
+        water.looked(Looked { look, began, seen: None, walk, full }, now, leased.iter().copied());
+    }
+
     fn busy(now: Instant, took: Duration) -> LowWater {
         let mut water = LowWater::new(now);
-        let jobs = (0..u64::try_from(FEW_JOBS).unwrap()).map(|n| (1, id(n)));
-        water.looked((Look::Front, now, took), took, jobs, false);
+        let jobs: Vec<_> = (0..u64::try_from(FEW_JOBS).unwrap()).map(|n| (1, id(n))).collect();
+        looked(&mut water, (Look::Front, now, took), took, &jobs, false);
         water
     }
 
@@ -262,9 +301,9 @@ mod tests {
         let now = Instant::now();
         let mut water = LowWater::new(now);
         assert_eq!(water.look(now), Look::Front);
-        water.looked((Look::Front, now, 5 * MS), 5 * MS, [(1, id(0))].into_iter(), false);
+        looked(&mut water, (Look::Front, now, 5 * MS), 5 * MS, &[(1, id(0))], false);
         assert_eq!(water.look(now), Look::Front);
-        water.looked((Look::Front, now, SLOW), SLOW, std::iter::empty(), false);
+        looked(&mut water, (Look::Front, now, SLOW), SLOW, &[], false);
         assert_ne!(water.look(now), Look::Front, "but not if that is slow");
     }
 
@@ -272,17 +311,33 @@ mod tests {
     fn a_busy_process_starts_before_its_mark_and_looks_back_for_a_small_share_of_the_time() {
         let now = Instant::now();
         let mut water = busy(now, 10 * MS);
-        assert_eq!(water.look(now), Look::Before(FAR), "its cost is not known yet");
-        water.looked((Look::Before(FAR), now, MS), MS, std::iter::empty(), false);
-        assert_eq!(water.look(now), Look::Before(NEAR));
-        assert_eq!(water.look(now + SHARE * MS), Look::Before(FAR));
+        assert_eq!(water.look(now), Look::Far, "its cost is not known yet");
+        looked(&mut water, (Look::Far, now, MS), MS, &[], false);
+        assert_eq!(water.look(now), Look::Near);
+        assert_eq!(water.look(now + SHARE * MS), Look::Far);
         assert_eq!(water.look(now + SHARE * 10 * MS), Look::Front);
-        let starts = water.starts(Look::Before(NEAR));
+        let starts = water.starts(Look::Near);
         assert_eq!(starts.len(), 1);
         let (lane, start) = starts[0];
         let mark = u64::try_from(FEW_JOBS).unwrap() - 1;
-        assert!(lane == 1 && start < id(mark - 24).as_uuid() && start > id(mark - 26).as_uuid(), "{start}");
+        assert!(lane == 1 && start < id(mark - 99).as_uuid() && start > id(mark - 101).as_uuid(), "{start}");
         assert_eq!(water.starts(Look::Front), []);
+    }
+
+    #[test]
+    fn nothing_is_walked_twice_in_a_deep_queue_and_what_was_committed_since_is_found_in_any() {
+        let now = Instant::now();
+        let mut water = busy(now, MS);
+        let mut after = |at: u64, seen: u64| {
+            let seen = id(seen).created_at();
+            let look = Looked { look: Look::Near, began: now + SECOND, seen, walk: MS, full: true };
+            water.looked(look, now + SECOND, [(1, id(at))].into_iter());
+            water.starts(Look::Near)[0].1
+        };
+        assert_eq!(after(20_000, 50_000), id(20_000).as_uuid(), "30 s wait: on from the last one");
+        let shallow = after(49_990, 50_000);
+        assert!(shallow < id(49_901).as_uuid() && shallow > id(49_898).as_uuid(), "100 ms before the look");
+        assert_eq!(after(30_000, 60_000), id(30_000).as_uuid());
     }
 
     #[test]
@@ -290,21 +345,16 @@ mod tests {
         let now = Instant::now();
         let mut water = busy(now, MS);
         let young = water.marks[&1].at;
-        water.looked(
-            (Look::Front, now + SECOND, MS),
-            MS,
-            [(2, id(3)), (1, id(4)), (1, id(5))].into_iter(),
-            true,
-        );
+        looked(&mut water, (Look::Front, now + SECOND, MS), MS, &[(2, id(3)), (1, id(4)), (1, id(5))], true);
         assert_eq!((water.marks[&1].at, water.marks[&2].at), (id(5), id(3)));
-        water.looked((Look::Before(NEAR), now + SECOND, 2 * MS), 2 * MS, [(1, young)].into_iter(), true);
+        looked(&mut water, (Look::Near, now + SECOND, 2 * MS), 2 * MS, &[(1, young)], true);
         assert_eq!(water.marks[&1].at, id(5), "that one began before and does not know");
-        let quick = (Look::Before(NEAR), now + SECOND + 5 * MS, 20 * MS);
-        water.looked(quick, MS, [(1, young)].into_iter(), true);
+        let quick = (Look::Near, now + SECOND + 5 * MS, 20 * MS);
+        looked(&mut water, quick, MS, &[(1, young)], true);
         assert_eq!(water.marks[&1].at, id(5), "nor does one whose walk was short");
-        water.looked((Look::Before(NEAR), now + 2 * SECOND, MS), MS, [(1, id(6))].into_iter(), true);
+        looked(&mut water, (Look::Near, now + 2 * SECOND, MS), MS, &[(1, id(6))], true);
         assert_eq!(water.marks[&1].at, id(6));
-        water.looked((Look::Before(NEAR), now + 3 * SECOND, MS), MS, [(1, id(7))].into_iter(), false);
+        looked(&mut water, (Look::Near, now + 3 * SECOND, MS), MS, &[(1, id(7))], false);
         assert_eq!(water.marks[&1].at, young, "nothing is left there");
     }
 
@@ -313,8 +363,8 @@ mod tests {
         let now = Instant::now();
         let mut water = busy(now, MS);
         for n in 1..4 {
-            let looked = (Look::Before(NEAR), now + SECOND, MS);
-            water.looked(looked, MS, [(2, id(100 * n)), (1, id(20_000 + n))].into_iter(), true);
+            let look = (Look::Near, now + SECOND, MS);
+            looked(&mut water, look, MS, &[(2, id(100 * n)), (1, id(20_000 + n))], true);
             assert_eq!((water.marks[&2].at, water.marks[&1].at), (id(100 * n), id(20_000 + n)));
         }
     }
@@ -324,18 +374,18 @@ mod tests {
         let now = Instant::now();
         let took = Duration::from_millis(400);
         let mut water = busy(now, took);
-        water.looked((Look::Before(NEAR), now + SECOND, MS), MS, [(1, id(0))].into_iter(), false);
+        looked(&mut water, (Look::Near, now + SECOND, MS), MS, &[(1, id(0))], false);
         let later = now + HUNGRY_SHARE * took;
-        assert!(!water.look_again(Look::Before(NEAR), later), "it found something just now");
-        assert!(water.look_again(Look::Before(NEAR), later + SECOND), "hungry");
+        assert!(!water.look_again(Look::Near, later), "it found something just now");
+        assert!(water.look_again(Look::Near, later + SECOND), "hungry");
     }
 
     #[test]
     fn an_empty_look_is_followed_by_one_from_the_front_if_that_is_due() {
         let now = Instant::now();
         let water = busy(now, 10 * MS);
-        assert!(!water.look_again(Look::Before(NEAR), now));
-        assert!(water.look_again(Look::Before(NEAR), now + SHARE * 10 * MS));
+        assert!(!water.look_again(Look::Near, now));
+        assert!(water.look_again(Look::Near, now + SHARE * 10 * MS));
         assert!(!water.look_again(Look::Front, now + SECOND));
     }
 
@@ -343,12 +393,12 @@ mod tests {
     fn marks_only_grow_and_quiet_makes_them_needless() {
         let now = Instant::now();
         let mut water = busy(now, MS);
-        water.looked((Look::Before(NEAR), now, MS), MS, [(1, id(5)), (2, id(6))].into_iter(), false);
-        assert_eq!(water.starts(Look::Before(NEAR)).len(), 2);
+        looked(&mut water, (Look::Near, now, MS), MS, &[(1, id(5)), (2, id(6))], false);
+        assert_eq!(water.starts(Look::Near).len(), 2);
         assert_eq!(water.marks[&1].at, id(u64::try_from(FEW_JOBS).unwrap() - 1));
-        water.looked((Look::Before(NEAR), now + LATELY, MS), MS, std::iter::empty(), false);
-        assert_ne!(water.look(now + LATELY), Look::Before(NEAR), "looking back is long due");
-        water.looked((Look::Before(NEAR), now + 2 * LATELY, MS), MS, std::iter::empty(), false);
+        looked(&mut water, (Look::Near, now + LATELY, MS), MS, &[], false);
+        assert_ne!(water.look(now + LATELY), Look::Near, "looking back is long due");
+        looked(&mut water, (Look::Near, now + 2 * LATELY, MS), MS, &[], false);
         assert_eq!(water.look(now + 2 * LATELY), Look::Front);
     }
 }

@@ -28,9 +28,9 @@ impl Store {
         let row = sqlx::query!(
             r#"-- store.promote
             WITH due AS MATERIALIZED (
-                SELECT job_id, lane, kind, attempt FROM jobqueue.scheduled
+                SELECT ctid AS at, job_id, lane, kind, attempt FROM jobqueue.scheduled
                 WHERE run_at <= jobqueue.now() ORDER BY run_at, job_id LIMIT $1 FOR UPDATE SKIP LOCKED),
-            gone AS (DELETE FROM jobqueue.scheduled WHERE job_id = ANY (ARRAY(SELECT job_id FROM due))),
+            gone AS (DELETE FROM jobqueue.scheduled WHERE ctid = ANY (ARRAY(SELECT at FROM due))),
             ready AS (
                 INSERT INTO jobqueue.ready (job_id, lane, kind, attempt) SELECT job_id, lane, kind, attempt FROM due)
             SELECT count(*) AS "jobs!", ARRAY(SELECT DISTINCT jobqueue.queue_of(d.lane) FROM due d) AS "queues!" FROM due"#,

@@ -351,6 +351,7 @@ impl Dispatcher {
     fn leased(&mut self, leased: Vec<Leased>, asked: usize, worker_id: WorkerId) {
         let poll = self.shared.options.poll.mul_f64(rand::random_range(0.9..=1.1));
         self.hunger.looked(leased.len(), asked, (Instant::now(), poll), rand::random());
+        self.pace.leased(leased.iter().map(|leased| leased.job.payload.len()));
         for Leased { job, lease, waited } in leased {
             if let Some(waited) = waited {
                 self.shared.metrics.waited(&job, waited);

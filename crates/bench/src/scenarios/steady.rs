@@ -222,10 +222,12 @@ impl Pressure {
 
 async fn gauge(store: Store, pressure: Arc<Pressure>) -> anyhow::Result<()> {
     while !pressure.stop.load(Ordering::Relaxed) {
+        let asked = Instant::now();
         let (created, ended, completed) = totals(&store).await?;
         pressure.waiting.store(created.saturating_sub(ended), Ordering::Relaxed);
         pressure.completed.store(completed, Ordering::Relaxed);
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        // under a snapshot this look itself grows dear
+        tokio::time::sleep(Duration::from_millis(100).max(asked.elapsed() * 20)).await;
     }
     Ok(())
 }

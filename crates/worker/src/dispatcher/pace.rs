@@ -10,11 +10,15 @@ use tokio::time::Instant;
 const AHEAD: Duration = Duration::from_millis(50);
 /// Share of the newest job in the mean, as 1/n.
 const MEMORY: u32 = 8;
+/// Payloads of prefetched jobs fill about so many bytes at most.
+const PREFETCH_BYTES: usize = 8 << 20;
 
-/// The recent mean time of a job on this worker, and what is under way.
+/// The recent mean time and size of a job on this worker, and what is under way.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     mean: Option<Duration>,
+    /// Mean payload of the last batch that was leased.
+    payload_bytes: usize,
     /// When each attempt under way was started. The numbers grow, so the first is the oldest.
     started: BTreeMap<u64, Instant>,
     next: u64,
@@ -36,6 +40,12 @@ impl Pace {
         }
     }
 
+    /// Payloads of these sizes were leased together.
+    pub(super) fn leased(&mut self, payload_bytes: impl ExactSizeIterator<Item = usize>) {
+        let jobs = payload_bytes.len();
+        self.payload_bytes = payload_bytes.sum::<usize>().checked_div(jobs).unwrap_or(self.payload_bytes);
+    }
+
     /// Attempts under way.
     pub(super) fn active(&self) -> usize {
         self.started.len()
@@ -54,7 +64,7 @@ impl Pace {
     }
 
     /// Jobs to lease beyond the free slots: as many as `slots` can start within 50 ms, at most two batches, so that one runs
-    /// while the next is fetched; none while jobs are slow or nothing is known. The mean knows only jobs that ended, so one
+    /// while the next is fetched, and at most 8 MiB of payloads; none while jobs are slow or nothing is known. The mean knows only jobs that ended, so one
     /// that has not for so long counts as slow too.
     pub(super) fn prefetch(&self, slots: usize, batch: usize, now: Instant) -> usize {
         let stuck = self.started.first_key_value().is_some_and(|(_, began)| now > *began + AHEAD);
@@ -65,6 +75,7 @@ impl Pace {
                     .unwrap_or(usize::MAX)
                     .saturating_mul(slots)
                     .min(batch.saturating_mul(2))
+                    .min(PREFETCH_BYTES / self.payload_bytes.max(1))
             }
             _ => 0,
         }
@@ -90,6 +101,21 @@ mod tests {
             pace.took(Duration::ZERO);
         }
         assert_eq!(pace.prefetch(10, 100, now), 200);
+    }
+
+    #[test]
+    fn what_is_prefetched_fits_into_memory() {
+        let (mut pace, now) = (Pace::default(), Instant::now());
+        pace.took(Duration::ZERO);
+        assert_eq!(pace.prefetch(100, 500, now), 1000);
+        pace.leased([60_000, 68_000].into_iter());
+        assert_eq!(pace.prefetch(100, 500, now), 131);
+        pace.leased([].into_iter());
+        assert_eq!(pace.prefetch(100, 500, now), 131, "an empty look says nothing of sizes");
+        pace.leased([16 << 20].into_iter());
+        assert_eq!(pace.prefetch(100, 500, now), 0);
+        pace.leased([100].into_iter());
+        assert_eq!(pace.prefetch(100, 500, now), 1000);
     }
 
     #[test]
