@@ -33,7 +33,8 @@ impl Store {
             gone AS (DELETE FROM jobqueue.scheduled WHERE ctid = ANY (ARRAY(SELECT at FROM due))),
             ready AS (
                 INSERT INTO jobqueue.ready (job_id, lane, kind, attempt) SELECT job_id, lane, kind, attempt FROM due)
-            SELECT count(*) AS "jobs!", ARRAY(SELECT DISTINCT jobqueue.queue_of(d.lane) FROM due d) AS "queues!" FROM due"#,
+            SELECT count(*) AS "jobs!", ARRAY(SELECT DISTINCT jobqueue.queue_of(lane) FROM (SELECT DISTINCT lane FROM due) d) AS "queues!"
+            FROM due"#,
             i64::from(limit),
         )
         .fetch_one(&mut *unit)
