@@ -15,8 +15,10 @@ use crate::metrics::Metrics;
 const LONGEST_STINT: Duration = Duration::from_secs(10);
 /// A duty that reads whole tables rests this many times as long as it worked,
 const REST: u32 = 30;
-/// and so long at most: what it tells is not older.
+/// or so long if that is less: people look at what it tells,
 const LONGEST_REST: Duration = Duration::from_mins(2);
+/// but never less than this many times as long.
+const LEAST_REST: u32 = 10;
 
 /// What one step of a duty did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,7 +74,8 @@ pub(crate) async fn repeat(
             }
             let outcome = run_once(&*duty, &store, &notifier, &metrics).await;
             if duty.walks() && outcome.as_ref().err().is_none_or(was_slow) {
-                let rest = (began.elapsed() * REST).min(LONGEST_REST);
+                let took = began.elapsed();
+                let rest = (took * REST).min(LONGEST_REST.max(took * LEAST_REST));
                 *lock(&rested_at) = Instant::now() + rest;
                 if outcome.is_ok() {
                     metrics.rests(name, rest);
@@ -179,7 +182,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_duty_that_reads_whole_tables_takes_a_small_part_of_the_time_and_is_not_late() {
-        for (walks, seconds, shortest, longest) in [(false, 3, 0, 2), (true, 3, 90, 92), (true, 9, 120, 122)]
+        for (walks, seconds, shortest, longest) in
+            [(false, 3, 0, 2), (true, 3, 90, 92), (true, 9, 120, 122), (true, 30, 300, 302)]
         {
             let store = Store::connect_lazy(&StoreOptions {
                 url: "postgresql://nowhere.invalid/none".to_owned(),

@@ -78,9 +78,11 @@ impl Store {
         let rows = sqlx::query!(
             r#"-- store.withdraw
             WITH target AS MATERIALIZED (SELECT b.id, b.lane, b.unique_digest FROM jobqueue.body b WHERE b.id = ANY ($1)),
+            waiting AS MATERIALIZED (
+                SELECT r.at FROM target t CROSS JOIN LATERAL (
+                    SELECT ctid AS at FROM jobqueue.ready WHERE lane = t.lane AND job_id = t.id LIMIT 1 FOR UPDATE) r),
             queued AS (
-                DELETE FROM jobqueue.ready r USING target t WHERE r.lane = t.lane AND r.job_id = t.id
-                RETURNING r.job_id, r.lane, r.attempt),
+                DELETE FROM jobqueue.ready WHERE ctid = ANY (ARRAY(SELECT at FROM waiting)) RETURNING job_id, lane, attempt),
             later AS (
                 DELETE FROM jobqueue.scheduled s WHERE s.job_id = ANY ($1) RETURNING s.job_id, s.lane, s.attempt),
             gone AS (SELECT * FROM queued UNION ALL SELECT * FROM later),

@@ -128,6 +128,8 @@ impl Granted {
                 granted.grants.push(grant);
             } else if let Some(body) = row.body() {
                 granted.bodies.insert(body.id, body);
+            } else {
+                tracing::error!("a lease was answered with a row that is neither a grant nor a body");
             }
         }
         granted.grants.sort_unstable_by_key(|grant| grant.epoch);
@@ -228,8 +230,8 @@ impl Store {
         look: Look,
     ) -> Result<Granted, StoreError> {
         let most = request.limit.saturating_mul(shares).min(MAX_BATCH);
-        let (lanes, starts): (Vec<i32>, Vec<Uuid>) = self.low_water.starts(choice, look).into_iter().unzip();
         let began = Instant::now();
+        let (lanes, starts): (Vec<i32>, Vec<Uuid>) = self.low_water.starts(choice, look).into_iter().unzip();
         let rows = sqlx::query_file_as!(
             Answer,
             "src/lease.sql",

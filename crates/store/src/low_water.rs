@@ -1,9 +1,9 @@
 //! Where in a lane to look for work. Leased rows stay in the index as dead entries until a vacuum can remove them, which a
 //! long transaction of anybody's prevents; whoever starts at the front of a lane walks them all, every time. So a process
-//! remembers how far it has come, and when, and starts there.
+//! remembers how far it has come, and when, and starts there or a little before.
 //!
-//! What was put behind the mark (late commits, jobs that were given back) is found by looking further back now and then, as
-//! often as a small share of the time allows. Owns no connection and no clock: moments are passed in.
+//! What was put behind the mark (late commits, retries, jobs that were given back) is found by looking further back now and then, as
+//! often as a small share of the time allows, and a larger one while that finds something. Owns no connection and no clock: moments are passed in.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -21,12 +21,14 @@ const SLOW: Duration = Duration::from_millis(100);
 const LATELY: Duration = Duration::from_secs(15);
 /// Looking further back may take one part in so many of the time.
 const SHARE: u32 = 30;
-/// And for whoever has found nothing for this long, who may be waiting for what was put back:
+/// And one part in so many if that found something the last time, or if nothing was found at all
+const SHARE_THAT_PAYS: u32 = 4;
+/// for so long: what was put back may be waited for.
 const HUNGRY: Duration = Duration::from_secs(1);
-/// one part in so many.
-const HUNGRY_SHARE: u32 = 4;
-/// So long before the last look ids were made whose transactions may have committed after it: no look starts later than that.
-const NEAR: Duration = Duration::from_millis(100);
+/// Ids were made at most about so long before their transactions committed: no look starts later than that before the last one.
+const NEAR: Duration = Duration::from_millis(25);
+/// A job that lies further behind than this was put back; what two looks at once take in turn is closer.
+const ASTRAY: Duration = Duration::from_millis(100);
 /// How far before the mark the more thorough look starts.
 const FAR: Duration = Duration::from_secs(10);
 
@@ -133,7 +135,7 @@ struct LowWater {
 struct Mark {
     /// Up to here, whatever had been committed by then was leased.
     at: JobId,
-    /// When: the smallest id of that moment. What was committed later has at most a little smaller ones.
+    /// When: the smallest id of that moment. Nearly all that was committed later has at most a little smaller ones.
     seen: Option<JobId>,
     /// The youngest job that was ever leased.
     youngest: JobId,
@@ -149,7 +151,8 @@ impl Mark {
         (self.at, self.seen) = (at, seen.or(self.seen));
     }
 
-    /// The id after which a look starts. In a deep queue the mark is older than whatever was committed since, and nothing is walked twice.
+    /// The id after which a look starts. In a deep queue the mark is older than whatever was committed since, so the next look goes on
+    /// where the last one ended.
     fn start(self, look: Look) -> Option<JobId> {
         match (look, self.seen) {
             (Look::Near, Some(seen)) => Some(self.at.min(seen.earlier(NEAR))),
@@ -165,10 +168,13 @@ impl Mark {
 struct Turn {
     last: Option<Instant>,
     took: Duration,
+    /// It found something that a look from the mark would not have met.
+    paid: bool,
 }
 
 impl Turn {
     fn is_due(&self, now: Instant, share: u32) -> bool {
+        let share = if self.paid { SHARE_THAT_PAYS } else { share };
         self.last.is_none_or(|last| now.saturating_duration_since(last) >= self.took * share)
     }
 }
@@ -187,7 +193,7 @@ impl LowWater {
     }
 
     fn share(&self, now: Instant) -> u32 {
-        if now.saturating_duration_since(self.fed) < HUNGRY { SHARE } else { HUNGRY_SHARE }
+        if now.saturating_duration_since(self.fed) < HUNGRY { SHARE } else { SHARE_THAT_PAYS }
     }
 
     /// The look to take now: from the front as long as that is cheap, else as far back as is due.
@@ -217,15 +223,6 @@ impl LowWater {
     /// Whoever has enough goes on there next time, even if that is behind the mark: there is work that was put back. Whoever
     /// has not has seen everything from its start on.
     fn looked(&mut self, looked: Looked, now: Instant, leased: impl Iterator<Item = (i32, JobId)>) {
-        let took = Turn { last: Some(now), took: looked.walk };
-        match looked.look {
-            Look::Front => {
-                self.front = took;
-                self.far.last = Some(now);
-            }
-            Look::Far => self.far = took,
-            Look::Near => {}
-        }
         let idle = now.saturating_duration_since(self.since);
         if idle >= LATELY {
             self.leased = (0, if idle < LATELY * 2 { self.leased.0 } else { 0 });
@@ -234,15 +231,27 @@ impl LowWater {
         let knows = self.lowered.is_none_or(|lowered| looked.began >= lowered);
         let seen = looked.seen.map(JobId::floor);
         let (mut last, mut walked) = (None, Vec::new());
+        let (mut past_near, mut past_far) = (false, false);
         for (lane, id) in leased {
             if walked.last() != Some(&lane) {
                 walked.push(lane);
             }
             let mark = self.marks.entry(lane).or_insert(Mark::new(id));
+            past_near |= mark.start(Look::Near).is_some_and(|start| id < start.earlier(ASTRAY));
+            past_far |= mark.start(Look::Far).is_some_and(|start| id < start);
             mark.youngest = id.max(mark.youngest);
             last = Some((lane, id));
             self.fed = now;
             self.leased.0 += 1;
+        }
+        let turn = |paid| Turn { last: Some(now), took: looked.walk, paid };
+        match looked.look {
+            Look::Front => {
+                self.front = turn(past_far);
+                self.far = Turn { last: Some(now), paid: past_near, ..self.far };
+            }
+            Look::Far => self.far = turn(past_near),
+            Look::Near => {}
         }
         if !knows {
             return;
@@ -320,7 +329,7 @@ mod tests {
         assert_eq!(starts.len(), 1);
         let (lane, start) = starts[0];
         let mark = u64::try_from(FEW_JOBS).unwrap() - 1;
-        assert!(lane == 1 && start < id(mark - 99).as_uuid() && start > id(mark - 101).as_uuid(), "{start}");
+        assert!(lane == 1 && start < id(mark - 24).as_uuid() && start > id(mark - 26).as_uuid(), "{start}");
         assert_eq!(water.starts(Look::Front), []);
     }
 
@@ -336,7 +345,7 @@ mod tests {
         };
         assert_eq!(after(20_000, 50_000), id(20_000).as_uuid(), "30 s wait: on from the last one");
         let shallow = after(49_990, 50_000);
-        assert!(shallow < id(49_901).as_uuid() && shallow > id(49_898).as_uuid(), "100 ms before the look");
+        assert!(shallow < id(49_976).as_uuid() && shallow > id(49_973).as_uuid(), "25 ms before the look");
         assert_eq!(after(30_000, 60_000), id(30_000).as_uuid());
     }
 
@@ -370,14 +379,57 @@ mod tests {
     }
 
     #[test]
+    fn the_moment_of_a_look_counts_for_all_lanes_that_it_walked_to_their_end() {
+        let now = Instant::now();
+        let mut water = busy(now, MS);
+        let mut look = |seen: Option<u64>, leased: &[(i32, JobId)], full| {
+            let seen = seen.and_then(|seen| id(seen).created_at());
+            let look = Looked { look: Look::Near, began: now + SECOND, seen, walk: MS, full };
+            water.looked(look, now + SECOND, leased.iter().copied());
+            let seen = |lane| water.marks.get(&lane).and_then(|mark| mark.seen);
+            [seen(2), seen(1)]
+        };
+        let floor = |millis| id(millis).created_at().map(JobId::floor);
+        assert_eq!(look(Some(20_000), &[(2, id(5)), (1, id(15_000))], true), [floor(20_000); 2]);
+        assert_eq!(
+            look(Some(30_000), &[(2, id(9))], true),
+            [floor(30_000), floor(20_000)],
+            "it came no further"
+        );
+        assert_eq!(look(None, &[], false), [floor(30_000), floor(20_000)], "nobody told the time");
+        assert_eq!(look(Some(40_000), &[(1, id(16_000))], false), [floor(40_000); 2], "it saw everything");
+    }
+
+    #[test]
     fn who_finds_nothing_for_a_while_looks_back_sooner() {
         let now = Instant::now();
         let took = Duration::from_millis(400);
         let mut water = busy(now, took);
         looked(&mut water, (Look::Near, now + SECOND, MS), MS, &[(1, id(0))], false);
-        let later = now + HUNGRY_SHARE * took;
+        let later = now + SHARE_THAT_PAYS * took;
         assert!(!water.look_again(Look::Near, later), "it found something just now");
         assert!(water.look_again(Look::Near, later + SECOND), "hungry");
+    }
+
+    #[test]
+    fn a_look_back_that_found_something_is_taken_again_sooner() {
+        let now = Instant::now();
+        let mut water = busy(now, SECOND);
+        let mark = u64::try_from(FEW_JOBS).unwrap() - 1;
+        for (found, share) in
+            [(mark - 200, SHARE_THAT_PAYS), (mark - 30, SHARE), (mark - 200, SHARE_THAT_PAYS)]
+        {
+            looked(&mut water, (Look::Far, now, MS), MS, &[(1, id(found))], false);
+            let due = now + share * MS;
+            let before = now + share * MS / 2;
+            assert_eq!((water.look(before), water.look(due)), (Look::Near, Look::Far), "{found}");
+        }
+        looked(&mut water, (Look::Front, now, 50 * MS), 50 * MS, &[(1, id(mark - 200))], false);
+        assert_ne!(
+            water.look(now + SHARE_THAT_PAYS * 50 * MS),
+            Look::Front,
+            "the lesser look would have found it"
+        );
     }
 
     #[test]

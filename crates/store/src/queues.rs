@@ -134,13 +134,13 @@ impl Store {
             WITH lanes AS MATERIALIZED (
                 SELECT l.id, l.queue_id FROM jobqueue.lane l JOIN jobqueue.queue q ON q.id = l.queue_id WHERE q.name = $1),
             queued AS MATERIALIZED (
-                SELECT r.lane, r.job_id FROM jobqueue.ready r WHERE r.lane = ANY (ARRAY(SELECT id FROM lanes))
+                SELECT r.ctid AS at, r.job_id FROM jobqueue.ready r WHERE r.lane = ANY (ARRAY(SELECT id FROM lanes))
                 ORDER BY r.lane, r.job_id LIMIT $2 FOR UPDATE SKIP LOCKED),
             later AS MATERIALIZED (
                 SELECT s.job_id FROM jobqueue.scheduled s WHERE s.lane = ANY (ARRAY(SELECT id FROM lanes))
                 ORDER BY s.job_id LIMIT greatest($2 - (SELECT count(*) FROM queued), 0) FOR UPDATE SKIP LOCKED),
             doomed AS MATERIALIZED (SELECT job_id FROM queued UNION ALL SELECT job_id FROM later),
-            r AS (DELETE FROM jobqueue.ready d USING queued q WHERE d.lane = q.lane AND d.job_id = q.job_id),
+            r AS (DELETE FROM jobqueue.ready WHERE ctid = ANY (ARRAY(SELECT at FROM queued))),
             s AS (DELETE FROM jobqueue.scheduled WHERE job_id = ANY (ARRAY(SELECT job_id FROM later))),
             c AS (DELETE FROM jobqueue.unique_claim WHERE job_id = ANY (ARRAY(SELECT job_id FROM doomed))),
             e AS (DELETE FROM jobqueue.expiry WHERE job_id = ANY (ARRAY(SELECT job_id FROM doomed))),

@@ -60,11 +60,13 @@ impl Store {
             };
             answers.insert(candidate.id, answer);
         }
+        // what became final after the lock may be another retry's by now: whose outcome is deleted here is ours
         sqlx::query!(
             "-- store.retry
-            WITH gone AS (DELETE FROM jobqueue.outcome WHERE job_id = ANY ($1)),
+            WITH gone AS (DELETE FROM jobqueue.outcome WHERE job_id = ANY ($1) AND status <> 5 RETURNING job_id),
             wish AS (DELETE FROM jobqueue.cancel_request WHERE job_id = ANY ($1)),
-            again AS MATERIALIZED (SELECT id, run_at, lane, kind FROM jobqueue.body WHERE id = ANY ($1)),
+            again AS MATERIALIZED (
+                SELECT id, run_at, lane, kind FROM jobqueue.body WHERE id = ANY (ARRAY(SELECT job_id FROM gone))),
             tally AS (
                 INSERT INTO jobqueue.tally (queue_id, retried)
                 SELECT l.queue_id, count(*)::int FROM again JOIN jobqueue.lane l ON l.id = again.lane GROUP BY l.queue_id),

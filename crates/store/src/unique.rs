@@ -102,8 +102,8 @@ pub(crate) async fn free(unit: &mut Unit, ended: &[(JobId, Status)]) -> Result<(
     let bits: Vec<i16> = ended.iter().map(|(_, status)| final_bit(*status)).collect();
     sqlx::query!(
         "-- store.unique.free
-        DELETE FROM jobqueue.unique_claim c USING unnest($1::uuid[], $2::smallint[]) AS e (job_id, bit)
-        WHERE c.job_id = e.job_id AND c.kept & e.bit = 0",
+        DELETE FROM jobqueue.unique_claim
+        WHERE job_id = ANY ($1) AND kept & ($2::smallint[])[array_position($1, job_id)] = 0",
         &jobs,
         &bits,
     )

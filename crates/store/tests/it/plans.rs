@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use jobqueue_core::{JobId, Outcome, Status};
-use jobqueue_store::{JobFilter, Pooler, Store, StoreOptions};
+use jobqueue_store::{AttemptEnd, Cancelled, JobFilter, Pooler, Retried, Store, StoreOptions};
 use jobqueue_testkit::{TestServer, eventually};
 use sqlx::PgPool;
 
@@ -12,11 +12,11 @@ use crate::bench::{boom, end, failed, request};
 
 /// What the planner knows of the many rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Knows {
+enum Planner {
     Statistics,
     Sizes,
     /// Its plans are from when there was next to nothing, as in an installation that has waited for its first busy day.
-    Nothing,
+    OldPlans,
 }
 
 /// As many ready jobs, scheduled ones (older, without their bodies) and final ones, of which some failed, as the verbs would have
@@ -28,6 +28,7 @@ fn fill(jobs: u32) -> String {
          CREATE TEMP TABLE fill AS SELECT n, jobqueue.new_id() AS id FROM generate_series(1, 2 * {jobs}) n;
          INSERT INTO jobqueue.body (id, lane, kind, max_attempts, payload) SELECT id, 1, 1, 10, '{{}}' FROM fill;
          INSERT INTO jobqueue.ready SELECT id, 1, 1, 0 FROM fill WHERE n > {jobs};
+         INSERT INTO jobqueue.unique_claim SELECT gen_random_uuid(), id, 0 FROM fill WHERE n <= {jobs};
          INSERT INTO jobqueue.outcome (job_id, status, attempt, finished_at)
            SELECT id, CASE WHEN n % 1000 = 0 THEN 6 ELSE 5 END, 1, now() FROM fill WHERE n <= {jobs};
          INSERT INTO jobqueue.tally (queue_id, created, completed) VALUES (1, 2 * {jobs}, {jobs});
@@ -46,7 +47,7 @@ const FEW_ROWS: i64 = 100_000;
 async fn given_out(pool: &PgPool) -> (i64, i64) {
     sqlx::query_as(
         "SELECT sum(seq_tup_read)::bigint, coalesce(sum(idx_tup_fetch), 0)::bigint FROM pg_stat_user_tables
-         WHERE relname ~ '^(body|outcome|ready|scheduled|attempt)'",
+         WHERE relname ~ '^(body|outcome|ready|scheduled|attempt|unique_claim)'",
     )
     .fetch_one(pool)
     .await
@@ -79,7 +80,8 @@ async fn cycle(store: &Store) -> Vec<JobId> {
     } else {
         completed[..completed.len().min(20)].to_vec()
     };
-    let mut ends: Vec<_> = leased.into_iter().map(|one| end(one, Outcome::Completed(None))).collect();
+    let keyed = |one| AttemptEnd { holds_key: true, ..end(one, Outcome::Completed(None)) };
+    let mut ends: Vec<_> = leased.into_iter().map(keyed).collect();
     let more = store.lease(&request(None, &["default"], 3)).await.unwrap();
     ends.extend(more.into_iter().map(|one| end(one, failed())));
     store.settle(ends).await.unwrap();
@@ -87,7 +89,12 @@ async fn cycle(store: &Store) -> Vec<JobId> {
     store.job(some[0]).await.unwrap();
     assert_eq!(store.not_live(&some).await.unwrap().len(), some.len());
     store.cancel(&some[..some.len().min(5)], &boom()).await.unwrap();
-    store.retry(&some[..1]).await.unwrap();
+    let queued = JobFilter { statuses: vec![Status::Queued], ..JobFilter::default() };
+    if let Some(waiting) = store.list(&queued, None, 1).await.unwrap().jobs.first() {
+        let id = [waiting.job.id];
+        assert_eq!(store.cancel(&id, &boom()).await.unwrap(), [Cancelled::Now]);
+        assert_eq!(store.retry(&id).await.unwrap(), [Retried::Now]);
+    }
     store.promote_due(100).await.unwrap();
     store.reclaim(Duration::ZERO, 10).await.unwrap();
     completed
@@ -103,7 +110,7 @@ async fn cycles(store: &Store) {
     }
 }
 
-async fn hot_statements_look_up(planner: Knows) {
+async fn hot_statements_look_up(planner: Planner) {
     let server = TestServer::with_settings(&[("autovacuum", "off"), ("fsync", "off")]).await;
     let pool = server.pool();
     let options = StoreOptions {
@@ -116,7 +123,7 @@ async fn hot_statements_look_up(planner: Knows) {
     let store = Store::connect_lazy(&options).unwrap();
     let mut filling = pool.acquire().await.unwrap();
     let mut ended = i64::from(MANY);
-    if planner == Knows::Nothing {
+    if planner == Planner::OldPlans {
         sqlx::raw_sql("VACUUM ANALYZE").execute(&mut *filling).await.unwrap();
         for _ in 0..CYCLES {
             cycle(&store).await;
@@ -125,7 +132,7 @@ async fn hot_statements_look_up(planner: Knows) {
         }
     }
     sqlx::raw_sql(&fill(MANY)).execute(&mut *filling).await.unwrap();
-    if planner == Knows::Statistics {
+    if planner == Planner::Statistics {
         sqlx::raw_sql("ANALYZE").execute(&mut *filling).await.unwrap();
     }
     sqlx::raw_sql("SELECT pg_stat_force_next_flush()").execute(&mut *filling).await.unwrap();
@@ -157,15 +164,15 @@ async fn hot_statements_look_up(planner: Knows) {
 
 #[tokio::test]
 async fn hot_statements_look_up_with_statistics() {
-    hot_statements_look_up(Knows::Statistics).await;
+    hot_statements_look_up(Planner::Statistics).await;
 }
 
 #[tokio::test]
 async fn hot_statements_look_up_without_statistics() {
-    hot_statements_look_up(Knows::Sizes).await;
+    hot_statements_look_up(Planner::Sizes).await;
 }
 
 #[tokio::test]
 async fn hot_statements_look_up_with_plans_from_when_there_were_few_rows() {
-    hot_statements_look_up(Knows::Nothing).await;
+    hot_statements_look_up(Planner::OldPlans).await;
 }

@@ -1,12 +1,14 @@
 //! Unique keys: at most one live job a key, whatever happens at once.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use jobqueue_core::job::UniqueDraft;
 use jobqueue_core::{JobDraft, JobId, OnConflict, Outcome, Status, UniqueScope};
 use jobqueue_store::{Accepted, Cancelled, Retried, Submission};
+use jobqueue_testkit::eventually;
 
-use crate::bench::{Bench, boom, created, draft, failed, served, submission};
+use crate::bench::{Bench, boom, created, draft, failed, served, start, submission};
 
 fn keyed(key: &str, on_conflict: OnConflict) -> JobDraft {
     let unique = UniqueDraft { key: key.into(), on_conflict, ..UniqueDraft::default() };
@@ -131,6 +133,42 @@ async fn an_operators_retry_needs_the_key_again() {
     let mut answers = bench.store.retry(&twins).await.unwrap();
     answers.sort_by_key(|answer| *answer == Retried::KeyTaken);
     assert_eq!(answers, [Retried::Now, Retried::KeyTaken]);
+}
+
+/// It is held up twice: by the lock of another job while this one still runs, and then by a key, after this one has failed.
+#[tokio::test]
+async fn a_retry_that_was_held_up_leaves_alone_what_another_one_started() {
+    let bench = Bench::new().await;
+    let running = bench.add(draft()).await;
+    let held = bench.lease_one().await;
+    let (with_key, locked) = (bench.dead(keyed("k", OnConflict::Return)).await, bench.dead(draft()).await);
+    let lock = format!("SELECT FROM jobqueue.outcome WHERE job_id = '{locked}' FOR UPDATE");
+    let claim = format!(
+        "INSERT INTO jobqueue.unique_claim SELECT unique_digest, gen_random_uuid(), 0 FROM jobqueue.body WHERE id = '{with_key}'"
+    );
+    let (lock, key) = (bench.db.hold(&lock).await, bench.db.hold(&claim).await);
+    let store = bench.store.clone();
+    let slow = start(async move { store.retry(&[running, with_key, locked]).await.unwrap() });
+    let waits_in = async |statement: &str| {
+        let condition = format!("wait_event_type = 'Lock' AND query LIKE '%{statement}%'");
+        eventually(Duration::from_secs(20), "the slow retry waits", async || {
+            match bench.db.sessions(&condition).await {
+                1 => Ok(()),
+                other => Err(other),
+            }
+        })
+        .await;
+    };
+    waits_in("store.retry.lock").await;
+    bench.end(held, Outcome::Discarded(boom())).await;
+    lock.rollback().await.unwrap();
+    waits_in("store.retry.claim").await;
+    assert_eq!(bench.store.retry(&[running]).await.unwrap(), [Retried::Now]);
+    assert_eq!(bench.lease_one().await.job.id, running);
+    key.rollback().await.unwrap();
+    slow.await.unwrap();
+    let leased: Vec<JobId> = bench.lease(10).await.into_iter().map(|one| one.job.id).collect();
+    assert_eq!(leased, [with_key, locked], "and the other runs already");
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ const PREFETCH_BYTES: usize = 8 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     mean: Option<Duration>,
-    /// Mean payload of the last batch that was leased.
+    /// Mean payload of the batches that were leased lately: grows at once, and shrinks slowly.
     payload_bytes: usize,
     /// When each attempt under way was started. The numbers grow, so the first is the oldest.
     started: BTreeMap<u64, Instant>,
@@ -43,7 +43,9 @@ impl Pace {
     /// Payloads of these sizes were leased together.
     pub(super) fn leased(&mut self, payload_bytes: impl ExactSizeIterator<Item = usize>) {
         let jobs = payload_bytes.len();
-        self.payload_bytes = payload_bytes.sum::<usize>().checked_div(jobs).unwrap_or(self.payload_bytes);
+        if let Some(mean) = payload_bytes.sum::<usize>().checked_div(jobs) {
+            self.payload_bytes = mean.max(self.payload_bytes / 8 * 7);
+        }
     }
 
     /// Attempts under way.
@@ -64,8 +66,8 @@ impl Pace {
     }
 
     /// Jobs to lease beyond the free slots: as many as `slots` can start within 50 ms, at most two batches, so that one runs
-    /// while the next is fetched, and at most 8 MiB of payloads; none while jobs are slow or nothing is known. The mean knows only jobs that ended, so one
-    /// that has not for so long counts as slow too.
+    /// while the next is fetched, and at most about 8 MiB of payloads; none while jobs are slow or nothing is known. The mean
+    /// knows only jobs that ended, so one that has not for so long counts as slow too.
     pub(super) fn prefetch(&self, slots: usize, batch: usize, now: Instant) -> usize {
         let stuck = self.started.first_key_value().is_some_and(|(_, began)| now > *began + AHEAD);
         match self.mean {
@@ -115,6 +117,10 @@ mod tests {
         pace.leased([16 << 20].into_iter());
         assert_eq!(pace.prefetch(100, 500, now), 0);
         pace.leased([100].into_iter());
+        assert_eq!(pace.prefetch(100, 500, now), 0, "one small job says little");
+        for _ in 0..100 {
+            pace.leased([100].into_iter());
+        }
         assert_eq!(pace.prefetch(100, 500, now), 1000);
     }
 
