@@ -80,8 +80,8 @@ impl Store {
         sqlx::query!("SET LOCAL enable_hashjoin = on").execute(&mut *unit).await?;
         sqlx::query!(
             "-- store.census
-            INSERT INTO jobqueue.census (queue_id, scheduled, queued, running, oldest_at, taken_at)
-            SELECT q.id, coalesce(s.n, 0), coalesce(r.n, 0), coalesce(l.n, 0), front.since, jobqueue.now()
+            INSERT INTO jobqueue.census (queue_id, scheduled, queued, running, taken_at)
+            SELECT q.id, coalesce(s.n, 0), coalesce(r.n, 0), coalesce(l.n, 0), jobqueue.now()
             FROM jobqueue.queue q
             LEFT JOIN (SELECT lane.queue_id, sum(c.n) AS n
                        FROM (SELECT lane, count(*) AS n FROM jobqueue.ready GROUP BY lane) c
@@ -91,17 +91,25 @@ impl Store {
                        JOIN jobqueue.lane ON lane.id = c.lane GROUP BY lane.queue_id) s ON s.queue_id = q.id
             LEFT JOIN (SELECT queue_id, sum(bit_count(open::bit(64))) AS n FROM jobqueue.lease GROUP BY queue_id) l
                    ON l.queue_id = q.id
-            LEFT JOIN LATERAL (
+            ON CONFLICT (queue_id) DO UPDATE SET scheduled = excluded.scheduled, queued = excluded.queued,
+                running = excluded.running, taken_at = excluded.taken_at"
+        )
+        .execute(&mut *unit)
+        .await?;
+        sqlx::query!("SET LOCAL enable_seqscan = off").execute(&mut *unit).await?;
+        sqlx::query!("SET LOCAL enable_hashjoin = off").execute(&mut *unit).await?;
+        sqlx::query!(
+            "-- store.census.front
+            UPDATE jobqueue.census c SET oldest_at = (
                 SELECT min(greatest(jobqueue.created_at(f.job_id), b.run_at,
                                     (SELECT max(a.finished_at) FROM jobqueue.attempt a
-                                     WHERE f.attempt > 0 AND a.job_id = f.job_id))) AS since
+                                     WHERE f.attempt > 0 AND a.job_id = f.job_id)))
                 FROM jobqueue.lane n
                 CROSS JOIN LATERAL (SELECT job_id, attempt FROM jobqueue.ready w WHERE w.lane = n.id
                                     ORDER BY job_id LIMIT 20) f
-                JOIN jobqueue.body b ON b.id = f.job_id
-                WHERE n.queue_id = q.id) front ON r.n > 0
-            ON CONFLICT (queue_id) DO UPDATE SET scheduled = excluded.scheduled, queued = excluded.queued,
-                running = excluded.running, oldest_at = excluded.oldest_at, taken_at = excluded.taken_at"
+                -- a look by key: a join planned in quiet times would walk all bodies
+                CROSS JOIN LATERAL (SELECT run_at FROM jobqueue.body WHERE id = f.job_id LIMIT 1) b
+                WHERE n.queue_id = c.queue_id AND c.queued > 0)"
         )
         .execute(&mut *unit)
         .await?;

@@ -85,6 +85,10 @@ fn schema(error: sqlx::migrate::MigrateError) -> StoreError {
         sqlx::migrate::MigrateError::ExecuteMigration(error, version) => {
             StoreError::Schema(format!("migration {version} failed: {error}"))
         }
+        sqlx::migrate::MigrateError::VersionMismatch(version) => StoreError::Schema(format!(
+            "migration {version} is not the one that this database was made with, so an unreleased build made it: begin with an empty \
+             database (the demo's is its data folder)"
+        )),
         other => StoreError::Schema(other.to_string()),
     }
 }

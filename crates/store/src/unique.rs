@@ -95,19 +95,19 @@ pub(crate) async fn forget(unit: &mut Unit, jobs: &[Uuid]) -> Result<(), StoreEr
 
 /// Gives free what these jobs hold and do not keep in the final status that they reached.
 pub(crate) async fn free(unit: &mut Unit, ended: &[(JobId, Status)]) -> Result<(), StoreError> {
-    if ended.is_empty() {
-        return Ok(());
+    for status in [Status::Completed, Status::Failed, Status::Cancelled] {
+        let jobs: Vec<Uuid> =
+            ended.iter().filter(|(_, ended)| *ended == status).map(|(id, _)| id.as_uuid()).collect();
+        if !jobs.is_empty() {
+            sqlx::query!(
+                "-- store.unique.free
+                DELETE FROM jobqueue.unique_claim WHERE job_id = ANY ($1) AND kept & $2 = 0",
+                &jobs,
+                final_bit(status),
+            )
+            .execute(&mut **unit)
+            .await?;
+        }
     }
-    let jobs: Vec<Uuid> = ended.iter().map(|(id, _)| id.as_uuid()).collect();
-    let bits: Vec<i16> = ended.iter().map(|(_, status)| final_bit(*status)).collect();
-    sqlx::query!(
-        "-- store.unique.free
-        DELETE FROM jobqueue.unique_claim
-        WHERE job_id = ANY ($1) AND kept & ($2::smallint[])[array_position($1, job_id)] = 0",
-        &jobs,
-        &bits,
-    )
-    .execute(&mut **unit)
-    .await?;
     Ok(())
 }

@@ -45,10 +45,15 @@ const FEW_ROWS: i64 = 100_000;
 
 /// What the big tables gave out so far: by walking them, and by looking up.
 async fn given_out(pool: &PgPool) -> (i64, i64) {
+    given_out_by(pool, "^(body|outcome|ready|scheduled|attempt|unique_claim)").await
+}
+
+/// The same of some tables.
+async fn given_out_by(pool: &PgPool, tables: &str) -> (i64, i64) {
     sqlx::query_as(
-        "SELECT sum(seq_tup_read)::bigint, coalesce(sum(idx_tup_fetch), 0)::bigint FROM pg_stat_user_tables
-         WHERE relname ~ '^(body|outcome|ready|scheduled|attempt|unique_claim)'",
+        "SELECT sum(seq_tup_read)::bigint, coalesce(sum(idx_tup_fetch), 0)::bigint FROM pg_stat_user_tables WHERE relname ~ $1",
     )
+    .bind(tables)
     .fetch_one(pool)
     .await
     .unwrap()
@@ -71,8 +76,8 @@ async fn counted(pool: &PgPool, inserted: i64) {
     .await;
 }
 
-/// What workers, users and the reaper do, with up to 103 jobs of which up to 100 complete. Returns those.
-async fn cycle(store: &Store) -> Vec<JobId> {
+/// What workers, users and the reaper do, with up to 104 jobs, of which up to 100 complete and one is cancelled. Returns how many did.
+async fn cycle(store: &Store) -> i64 {
     let leased = store.lease(&request(None, &["default"], 100)).await.unwrap();
     let completed: Vec<JobId> = leased.iter().map(|leased| leased.job.id).collect();
     let some = if completed.is_empty() {
@@ -89,20 +94,22 @@ async fn cycle(store: &Store) -> Vec<JobId> {
     store.job(some[0]).await.unwrap();
     assert_eq!(store.not_live(&some).await.unwrap().len(), some.len());
     store.cancel(&some[..some.len().min(5)], &boom()).await.unwrap();
+    let mut ended = completed.len();
     let queued = JobFilter { statuses: vec![Status::Queued], ..JobFilter::default() };
     if let Some(waiting) = store.list(&queued, None, 1).await.unwrap().jobs.first() {
         let id = [waiting.job.id];
         assert_eq!(store.cancel(&id, &boom()).await.unwrap(), [Cancelled::Now]);
         assert_eq!(store.retry(&id).await.unwrap(), [Retried::Now]);
+        ended += 1;
     }
     store.promote_due(100).await.unwrap();
     store.reclaim(Duration::ZERO, 10).await.unwrap();
-    completed
+    i64::try_from(ended).unwrap()
 }
 
 async fn cycles(store: &Store) {
     for _ in 0..CYCLES {
-        assert_eq!(cycle(store).await.len(), 100);
+        assert_eq!(cycle(store).await, 101);
         for statuses in [vec![], vec![Status::Completed], vec![Status::Failed], vec![Status::Queued]] {
             let filter = JobFilter { statuses, ..JobFilter::default() };
             assert_eq!(store.list(&filter, None, 50).await.unwrap().jobs.len(), 50);
@@ -110,9 +117,8 @@ async fn cycles(store: &Store) {
     }
 }
 
-async fn hot_statements_look_up(planner: Planner) {
-    let server = TestServer::with_settings(&[("autovacuum", "off"), ("fsync", "off")]).await;
-    let pool = server.pool();
+/// A store whose plans are all of one session.
+fn one_session(server: &TestServer) -> Store {
     let options = StoreOptions {
         url: server.url().to_owned(),
         application_name: "plans".into(),
@@ -120,15 +126,21 @@ async fn hot_statements_look_up(planner: Planner) {
         connect_timeout: Duration::from_secs(20),
         pooler: Pooler::None,
     };
-    let store = Store::connect_lazy(&options).unwrap();
+    Store::connect_lazy(&options).unwrap()
+}
+
+async fn hot_statements_look_up(planner: Planner) {
+    let server = TestServer::with_settings(&[("autovacuum", "off"), ("fsync", "off")]).await;
+    let pool = server.pool();
+    let store = one_session(&server);
     let mut filling = pool.acquire().await.unwrap();
     let mut ended = i64::from(MANY);
     if planner == Planner::OldPlans {
         sqlx::raw_sql("VACUUM ANALYZE").execute(&mut *filling).await.unwrap();
         for _ in 0..CYCLES {
-            cycle(&store).await;
+            ended += cycle(&store).await;
             sqlx::raw_sql(&fill(FEW)).execute(&mut *filling).await.unwrap();
-            ended += i64::from(FEW) + i64::try_from(cycle(&store).await.len()).unwrap();
+            ended += i64::from(FEW) + cycle(&store).await;
         }
     }
     sqlx::raw_sql(&fill(MANY)).execute(&mut *filling).await.unwrap();
@@ -142,7 +154,7 @@ async fn hot_statements_look_up(planner: Planner) {
 
     cycles(&store).await;
     store.close().await;
-    counted(&pool, ended + 1200).await;
+    counted(&pool, ended + 12 * 101).await;
     let (walked, looked_up) = given_out(&pool).await;
     assert_eq!(walked - walked_before, 0, "rows given out by walking a table");
     let looked_up = looked_up - looked_up_before;
@@ -175,4 +187,32 @@ async fn hot_statements_look_up_without_statistics() {
 #[tokio::test]
 async fn hot_statements_look_up_with_plans_from_when_there_were_few_rows() {
     hot_statements_look_up(Planner::OldPlans).await;
+}
+
+/// It counts what waits, but of the bodies it needs the few at the front.
+#[tokio::test]
+async fn a_census_planned_when_there_was_nothing_walks_no_bodies() {
+    let server = TestServer::with_settings(&[("autovacuum", "off"), ("fsync", "off")]).await;
+    let pool = server.pool();
+    let store = one_session(&server);
+    let mut filling = pool.acquire().await.unwrap();
+    // a session's first temporary table makes all sessions plan again: let it be now
+    sqlx::raw_sql(&fill(0)).execute(&mut *filling).await.unwrap();
+    sqlx::raw_sql("VACUUM ANALYZE").execute(&mut *filling).await.unwrap();
+    store.take_census().await.unwrap();
+    sqlx::raw_sql(&fill(MANY)).execute(&mut *filling).await.unwrap();
+    counted(&pool, i64::from(MANY)).await;
+    let (walked, looked_up) = given_out_by(&pool, "^body").await;
+    for _ in 0..CYCLES {
+        store.take_census().await.unwrap();
+    }
+    assert_eq!(store.census().await.unwrap().queues[0].queued, u64::from(MANY));
+    store.close().await;
+    eventually(Duration::from_secs(30), "the counters are up to date", async || {
+        let (_, now) = given_out_by(&pool, "^body").await;
+        if now > looked_up { Ok(()) } else { Err(now) }
+    })
+    .await;
+    let (walked_now, looked_up_now) = given_out_by(&pool, "^body").await;
+    assert!(walked_now == walked && looked_up_now - looked_up < 1000, "{walked_now} and {looked_up_now}");
 }
