@@ -99,9 +99,6 @@ pub(crate) struct WorkerArgs {
     /// Jobs at once.
     #[arg(long, default_value_t = 100)]
     pub(crate) slots: usize,
-    /// Most jobs of one lease call.
-    #[arg(long, default_value_t = 500)]
-    pub(crate) batch: usize,
     /// Where executions are written at the end.
     #[arg(long)]
     pub(crate) ledger: PathBuf,
@@ -115,7 +112,7 @@ pub(crate) struct ApiArgs {
     /// Port on the loopback.
     #[arg(long)]
     pub(crate) port: u16,
-    /// With a connection for each client, as the control needs it.
+    /// With 64 connections, as the control needs them.
     #[arg(long)]
     pub(crate) control: bool,
 }
@@ -135,9 +132,6 @@ pub(crate) struct RemoteArgs {
     /// How many at once.
     #[arg(long)]
     pub(crate) workers: usize,
-    /// Most jobs that each leases at once.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) limit: usize,
     /// Where executions are written.
     #[arg(long)]
     pub(crate) ledger: PathBuf,

@@ -16,13 +16,24 @@ pub(crate) struct Ground {
     url: String,
 }
 
+/// What the database says of completed jobs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Completed {
+    pub(crate) jobs: u64,
+    /// The lower halves of their ids, by exclusive or: the same for the same set.
+    pub(crate) ids: i64,
+    /// Attempts of theirs, and of others, that were to be retried.
+    pub(crate) retried: u64,
+}
+
 /// What Postgres has done so far.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Meter {
     wal_bytes: i64,
     commits: i64,
     connections: i64,
-    cpu: Duration,
+    /// Processor time of the whole server.
+    pub(crate) cpu: Duration,
 }
 
 /// What Postgres did between two readings.
@@ -31,8 +42,7 @@ pub(crate) struct Cost {
     pub(crate) wal_bytes_per_job: f64,
     pub(crate) commits_per_job: f64,
     pub(crate) postgres_cpu_seconds_per_1000: f64,
-    /// Of everybody, at the end.
-    #[serde(default)]
+    /// Of the product's processes, at the end.
     pub(crate) connections: f64,
 }
 
@@ -98,7 +108,17 @@ impl Ground {
         Ok(())
     }
 
-    /// Counts final jobs; cheap only after the measurement.
+    /// Which jobs were completed and how many attempts were retried, for the ledger.
+    pub(crate) async fn completed(&self) -> anyhow::Result<Completed> {
+        let query = "SELECT count(*), coalesce(bit_xor(('x' || right(translate(job_id::text, '-', ''), 16))::bit(64)), 0::bit(64))::bigint,
+                            (SELECT count(*) FROM jobqueue.attempt WHERE ended = 'retried')
+                     FROM jobqueue.outcome WHERE status = 5";
+        let (jobs, ids, retried): (i64, i64, i64) =
+            sqlx::query_as(query).fetch_one(&mut self.connection().await?).await?;
+        Ok(Completed { jobs: u64::try_from(jobs)?, ids, retried: u64::try_from(retried)? })
+    }
+
+    /// Counts jobs of a status; cheap only after the measurement.
     pub(crate) async fn count(&self, status: &str) -> anyhow::Result<u64> {
         let query = "SELECT count(*) FROM jobs WHERE status = $1";
         let n: i64 = sqlx::query_scalar(query).bind(status).fetch_one(&mut self.connection().await?).await?;
@@ -126,12 +146,12 @@ impl Ground {
     /// Reads what Postgres has done so far.
     pub(crate) async fn meter(&self) -> anyhow::Result<Meter> {
         let query = "SELECT (pg_current_wal_lsn() - '0/0')::bigint, xact_commit,
-                            (SELECT count(*) - 1 FROM pg_stat_activity WHERE backend_type = 'client backend')
+                            (SELECT count(*) FROM pg_stat_activity WHERE application_name IN ('jobqueue-api', 'jobqueue-worker', 'jobqueue-reaper'))
                      FROM pg_stat_database WHERE datname = current_database()";
         let (wal_bytes, commits, connections) =
             sqlx::query_as(query).fetch_one(&mut self.connection().await?).await?;
         let postmaster = self.server.pid().context("the server is gone")?;
-        Ok(Meter { wal_bytes, commits, connections, cpu: crate::process::cpu_of_family(postmaster) })
+        Ok(Meter { wal_bytes, commits, connections, cpu: crate::process::cpu_of_family(postmaster)? })
     }
 }
 

@@ -1,16 +1,21 @@
 //! What was executed, written outside the database: the proof that nothing was lost and nothing ran twice.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use uuid::Uuid;
+
+use crate::ground::Completed;
 
 /// One line an execution: job id, attempt, microseconds from the scheduled send to the start (0 if unknown).
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    /// How often each attempt of each job was executed.
-    runs: HashMap<(String, u16), u32>,
-    /// Latencies that were recorded.
+    /// Each execution: which attempt of which job.
+    runs: Vec<(Uuid, u16)>,
+    /// Latencies that were recorded, in the order of the executions.
     pub(crate) micros: Vec<u64>,
 }
 
@@ -19,14 +24,15 @@ impl Ledger {
     pub(crate) fn take(paths: &[PathBuf]) -> anyhow::Result<Self> {
         let mut ledger = Self::default();
         for path in paths {
-            let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-            for line in text.lines() {
+            let file = File::open(path).with_context(|| path.display().to_string())?;
+            for line in BufReader::new(file).lines() {
+                let line = line?;
                 let mut words = line.split(' ');
                 let (Some(id), Some(attempt), Some(micros)) = (words.next(), words.next(), words.next())
                 else {
                     anyhow::bail!("{}: a broken line", path.display());
                 };
-                *ledger.runs.entry((id.to_owned(), attempt.parse()?)).or_default() += 1;
+                ledger.runs.push((id.parse()?, attempt.parse()?));
                 ledger.micros.extend(micros.parse::<u64>().ok().filter(|micros| *micros > 0));
             }
             std::fs::remove_file(path)?;
@@ -34,13 +40,25 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// Fails unless exactly `jobs` jobs ran, and no attempt of any twice.
-    pub(crate) fn prove_exactly_once(&self, jobs: u64) -> anyhow::Result<()> {
-        let doubled = self.runs.values().filter(|runs| **runs > 1).count();
-        anyhow::ensure!(doubled == 0, "{doubled} attempts ran more than once");
-        let ids: HashSet<&str> = self.runs.keys().map(|(id, _)| id.as_str()).collect();
-        let ran = u64::try_from(ids.len())?;
-        anyhow::ensure!(ran == jobs, "{ran} jobs ran, {jobs} were completed");
+    /// Fails unless exactly the completed jobs ran, no attempt of any twice, and none more often than it was retried.
+    pub(crate) fn prove_exactly_once(&self, completed: Completed) -> anyhow::Result<()> {
+        let runs: HashSet<(Uuid, u16)> = self.runs.iter().copied().collect();
+        anyhow::ensure!(
+            runs.len() == self.runs.len(),
+            "{} attempts ran more than once",
+            self.runs.len() - runs.len()
+        );
+        let jobs: HashSet<Uuid> = runs.into_iter().map(|(id, _)| id).collect();
+        let ran = u64::try_from(jobs.len())?;
+        anyhow::ensure!(ran == completed.jobs, "{ran} jobs ran, {} were completed", completed.jobs);
+        let ids = jobs.iter().fold(0, |ids, id| ids ^ id.as_u64_pair().1);
+        anyhow::ensure!(ids.cast_signed() == completed.ids, "other jobs ran than were completed");
+        let again = u64::try_from(self.runs.len())? - ran;
+        anyhow::ensure!(
+            again == completed.retried,
+            "{again} attempts were second ones, but {} were retried",
+            completed.retried
+        );
         Ok(())
     }
 }
@@ -49,17 +67,29 @@ impl Ledger {
 mod tests {
     use super::*;
 
+    const A: Uuid = Uuid::from_u128(7);
+    const B: Uuid = Uuid::from_u128(9);
+
     #[test]
-    fn a_lost_and_a_doubled_job_are_found() {
+    fn a_lost_a_doubled_and_another_job_are_found() {
         let path = std::env::temp_dir().join(format!("jobqueue-bench-ledger-{}", std::process::id()));
         let ledger = |lines: &str| {
             std::fs::write(&path, lines).unwrap();
             Ledger::take(std::slice::from_ref(&path)).unwrap()
         };
-        let good = ledger("a 1 10\nb 1 20\nb 2 0\n");
-        assert!(good.prove_exactly_once(2).is_ok() && good.prove_exactly_once(3).is_err());
+        let good = ledger(&format!("{A} 1 10\n{B} 1 20\n{B} 2 0\n"));
+        let truth = Completed { jobs: 2, ids: 7 ^ 9, retried: 1 };
+        good.prove_exactly_once(truth).unwrap();
         assert_eq!(good.micros, [10, 20]);
-        assert!(ledger("a 1 10\na 1 20\n").prove_exactly_once(1).is_err());
+        for lie in [
+            Completed { jobs: 3, ..truth },
+            Completed { ids: 7 ^ 8, ..truth },
+            Completed { retried: 0, ..truth },
+        ] {
+            good.prove_exactly_once(lie).unwrap_err();
+        }
+        let one = Completed { jobs: 1, ids: 7, retried: 0 };
+        ledger(&format!("{A} 1 10\n{A} 1 20\n")).prove_exactly_once(one).unwrap_err();
         assert!(!path.exists());
     }
 }

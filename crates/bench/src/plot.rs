@@ -1,4 +1,4 @@
-//! Plots of a run's figures: every ratio beside its control, and the rates of the long scenarios over time.
+//! Plots of a run's figures: every rate over its control, and the rates of the long runs over time.
 
 use std::path::Path;
 
@@ -34,10 +34,12 @@ pub(crate) fn run(args: &PlotArgs) -> anyhow::Result<()> {
     over_time(&figures, &args.out.join("over-time.svg"))
 }
 
-/// One bar a figure that has a control; a line at 1.
+/// One bar a rate that has a control; a line at 1.
 fn ratios(figures: &[Figure], path: &Path) -> anyhow::Result<()> {
     let bars: Vec<(String, f64)> = figures
         .iter()
+        // of rates: more is better in every bar
+        .filter(|figure| figure.unit.ends_with("/s"))
         .filter_map(|figure| {
             let (control, _) = figure.control.as_ref()?;
             let name = format!("{}: {} ÷ {control}", figure.scenario, figure.what);
@@ -69,9 +71,18 @@ fn ratios(figures: &[Figure], path: &Path) -> anyhow::Result<()> {
     area.present().context("ratios.svg")
 }
 
-/// One line a figure that has a course.
+fn is_long(figure: &Figure) -> bool {
+    figure.series.last().is_some_and(|(seconds, _)| *seconds > 200.0)
+}
+
+/// One line a long run that has a course.
 fn over_time(figures: &[Figure], path: &Path) -> anyhow::Result<()> {
-    let lines: Vec<&Figure> = figures.iter().filter(|figure| !figure.series.is_empty()).collect();
+    let lines: Vec<&Figure> = figures.iter().filter(|figure| is_long(figure)).collect();
+    let lines = if lines.is_empty() {
+        figures.iter().filter(|figure| !figure.series.is_empty()).collect()
+    } else {
+        lines
+    };
     let points = || lines.iter().flat_map(|figure| &figure.series);
     let longest = points().map(|(seconds, _)| *seconds).fold(1.0, f64::max);
     let most = points().map(|(_, rate)| *rate).fold(1.0, f64::max);

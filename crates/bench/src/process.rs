@@ -3,12 +3,16 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser as _;
 use jobqueue_runtime::Shutdown;
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::task::JoinSet;
 
 use crate::args::{ApiArgs, ReaperArgs};
 use crate::stats::float;
@@ -23,18 +27,46 @@ pub(crate) struct Process {
     child: Child,
     /// Its ledger, if it is a worker.
     pub(crate) ledger: PathBuf,
+    /// What it says of its progress, if it is a worker.
+    pub(crate) told: Arc<Told>,
+    _reader: JoinSet<()>,
+}
+
+/// Attempts that a worker ended, by its own count of what was committed: free of the database's cost of counting.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// Jobs completed.
+    pub(crate) completed: AtomicU64,
+    /// Jobs that reached any final status.
+    pub(crate) ended: AtomicU64,
+}
+
+impl Told {
+    /// Reads lines of two numbers until the process ends.
+    async fn listen(self: Arc<Self>, output: ChildStdout) {
+        let mut lines = BufReader::new(output).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            let mut numbers = line.split(' ').filter_map(|word| word.parse().ok());
+            if let (Some(completed), Some(ended)) = (numbers.next(), numbers.next()) {
+                self.completed.store(completed, Ordering::Relaxed);
+                self.ended.store(ended, Ordering::Relaxed);
+            }
+        }
+    }
 }
 
 impl Process {
     fn spawn(args: &[&str], ledger: PathBuf) -> anyhow::Result<Self> {
-        let child = Command::new(std::env::current_exe()?)
+        let mut child = Command::new(std::env::current_exe()?)
             .args(args)
             .env("LOG_LEVEL", "ERROR")
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
-        Ok(Self { child, ledger })
+        let (told, mut reader) = (Arc::new(Told::default()), JoinSet::new());
+        reader.spawn(told.clone().listen(child.stdout.take().context("no pipe")?));
+        Ok(Self { child, ledger, told, _reader: reader })
     }
 
     /// A worker with `slots` slots.
@@ -45,13 +77,11 @@ impl Process {
     }
 
     /// Workers over HTTP, each with its own connection.
-    pub(crate) fn remote(address: SocketAddr, workers: usize, limit: usize) -> anyhow::Result<Self> {
+    pub(crate) fn remote(address: SocketAddr, workers: usize) -> anyhow::Result<Self> {
         let ledger = ledger(0);
         let (address, path) = (address.to_string(), ledger.display().to_string());
-        let (workers, limit) = (workers.to_string(), limit.to_string());
-        let args =
-            ["remote", "--address", &address, "--workers", &workers, "--limit", &limit, "--ledger", &path];
-        Self::spawn(&args, ledger)
+        let workers = workers.to_string();
+        Self::spawn(&["remote", "--address", &address, "--workers", &workers, "--ledger", &path], ledger)
     }
 
     /// A reaper.
@@ -84,12 +114,28 @@ impl Process {
         cpu_of(self.pid()?).context("no /proc")
     }
 
-    /// Resident memory, in megabytes.
+    /// Resident memory, in megabytes: now.
     pub(crate) fn rss_mb(&self) -> anyhow::Result<f64> {
+        self.memory_mb("VmRSS:")
+    }
+
+    /// The most that it ever was.
+    pub(crate) fn peak_rss_mb(&self) -> anyhow::Result<f64> {
+        self.memory_mb("VmHWM:")
+    }
+
+    fn memory_mb(&self, name: &'static str) -> anyhow::Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
-        let kb: u64 = line.split_whitespace().nth(1).context("no VmRSS")?.parse()?;
+        let line = status.lines().find(|line| line.starts_with(name)).context(name)?;
+        let kb: u64 = line.split_whitespace().nth(1).context(name)?.parse()?;
         Ok(float(kb) / 1024.0)
+    }
+
+    /// Fails if it has ended by itself.
+    pub(crate) fn is_alive(&mut self) -> anyhow::Result<()> {
+        let ended = self.child.try_wait()?;
+        anyhow::ensure!(ended.is_none(), "a process under test has ended by itself: {ended:?}");
+        Ok(())
     }
 
     /// Asks it to stop and waits; a worker has written its ledger then.
@@ -103,7 +149,8 @@ impl Process {
     }
 }
 
-/// Runs the API as its binary does. As the control it gets a connection per client: a batch of one job is one INSERT and one commit.
+/// Runs the API as its binary does. As the control it gets 64 connections, more than two cores can use: a batch of
+/// one job is one INSERT and one commit.
 pub(crate) async fn api(args: ApiArgs) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
     shutdown.listen_for_signals()?;
@@ -135,11 +182,10 @@ fn ledger(number: usize) -> PathBuf {
 }
 
 /// Processor time of a process and its children, living and reaped.
-pub(crate) fn cpu_of_family(parent: u32) -> Duration {
-    let children =
-        std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+pub(crate) fn cpu_of_family(parent: u32) -> anyhow::Result<Duration> {
+    let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"))?;
     let living = children.split_whitespace().filter_map(|pid| cpu_of(pid.parse().ok()?));
-    living.chain(cpu_of(parent)).chain(reaped(parent)).sum()
+    Ok(living.chain(cpu_of(parent)).chain(reaped(parent)).sum())
 }
 
 fn cpu_of(pid: u32) -> Option<Duration> {

@@ -37,7 +37,7 @@ pub(crate) async fn run(args: RemoteArgs) -> anyhow::Result<()> {
     let address: SocketAddr = args.address.parse()?;
     let mut workers = JoinSet::new();
     for _ in 0..args.workers {
-        workers.spawn(work(address, args.limit, notes.clone(), shutdown.clone()));
+        workers.spawn(work(address, notes.clone(), shutdown.clone()));
     }
     while let Some(done) = workers.join_next().await {
         done??;
@@ -45,9 +45,9 @@ pub(crate) async fn run(args: RemoteArgs) -> anyhow::Result<()> {
     notes.finish()
 }
 
-async fn work(address: SocketAddr, limit: usize, notes: Notes, shutdown: Shutdown) -> anyhow::Result<()> {
+async fn work(address: SocketAddr, notes: Notes, shutdown: Shutdown) -> anyhow::Result<()> {
     let mut connection = Connection::open(address).await?;
-    let acquire = json!({ "queues": ["default"], "limit": limit, "wait": 1 }).to_string();
+    let acquire = json!({ "queues": ["default"], "limit": 1, "wait": 1 }).to_string();
     let acquire = post("/v1/leases", &acquire);
     while !shutdown.soft().is_cancelled() {
         let (status, body) = connection.exchange(&acquire).await?;

@@ -10,6 +10,7 @@ mod peers;
 mod rest;
 mod steady;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -58,9 +59,9 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     let sizes = Sizes::of(&args);
     let ground = Ground::new(args.statements).await?;
     let wants = |scenario| args.scenarios.is_empty() || args.scenarios.contains(&scenario);
-    let mut figures: Vec<Figure> = Vec::new();
+    let mut report = Report { figures: Vec::new(), json: args.json.clone() };
     if wants(Scenario::BurnDown) {
-        figures.extend(burn_down::run(&ground, sizes).await?);
+        report.add(burn_down::run(&ground, sizes).await?)?;
     }
     for (scenario, loads) in [
         (Scenario::Saturate, &[Load::Plain][..]),
@@ -69,39 +70,51 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
         (Scenario::Pinned, &[Load::Pinned { read: false }, Load::Pinned { read: true }]),
     ] {
         for load in loads.iter().filter(|_| wants(scenario)) {
-            figures.extend(steady::run(&ground, sizes, *load).await?);
+            report.add(steady::run(&ground, sizes, *load).await?)?;
         }
     }
     if wants(Scenario::Rest) {
-        figures.extend(rest::run(&ground, sizes).await?);
+        report.add(rest::run(&ground, sizes).await?)?;
     }
     if wants(Scenario::Latency) {
-        figures.extend(latency::run(&ground, sizes).await?);
+        report.add(latency::run(&ground, sizes).await?)?;
     }
     if wants(Scenario::Idle) {
-        figures.extend(idle::run(&ground, sizes).await?);
+        report.add(idle::run(&ground, sizes).await?)?;
     }
     if wants(Scenario::Memory) {
-        figures.extend(memory::run(&ground, sizes).await?);
+        report.add(memory::run(&ground, sizes).await?)?;
     }
     if wants(Scenario::Backlog) {
-        figures.extend(backlog::run(&ground, sizes).await?);
+        report.add(backlog::run(&ground, sizes).await?)?;
     }
     if wants(Scenario::Crowd) {
-        figures.extend(crowd::run(&ground, sizes).await?);
+        report.add(crowd::run(&ground, sizes).await?)?;
     }
     if args.scenarios.contains(&Scenario::Peers) {
-        figures.extend(peers::run(&ground, sizes).await?);
+        report.add(peers::run(&ground, sizes).await?)?;
     }
-    println!();
-    figures.iter().for_each(Figure::print);
     if args.statements {
         ground.statements().await?.iter().for_each(|line| println!("{line}"));
     }
-    if let Some(path) = &args.json {
-        write_json(path, &figures).with_context(|| path.display().to_string())?;
-    }
     Ok(())
+}
+
+/// Figures, told and kept as they come: what fails later must not cost what was measured before.
+struct Report {
+    figures: Vec<Figure>,
+    json: Option<PathBuf>,
+}
+
+impl Report {
+    fn add(&mut self, figures: Vec<Figure>) -> anyhow::Result<()> {
+        figures.iter().for_each(Figure::print);
+        self.figures.extend(figures);
+        match &self.json {
+            Some(path) => write_json(path, &self.figures).with_context(|| path.display().to_string()),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Stores `jobs` plain jobs, from four connections.
@@ -139,7 +152,7 @@ pub(crate) async fn fill_with(
 }
 
 /// Without any progress for so long, a run has failed.
-const STUCK: Duration = Duration::from_mins(1);
+pub(crate) const STUCK: Duration = Duration::from_mins(1);
 
 /// Waits until the database says that `jobs` jobs are completed; looks more often towards the end, for looking costs.
 pub(crate) async fn wait_for_completed(store: &Store, jobs: u64, bar: &ProgressBar) -> anyhow::Result<()> {

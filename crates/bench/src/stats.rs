@@ -16,7 +16,8 @@ impl Spread {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
         let pick = |at: usize| sorted.get(at).copied().unwrap_or_default();
-        Self { median: pick(sorted.len() / 2), min: pick(0), max: pick(sorted.len().saturating_sub(1)) }
+        let last = sorted.len().saturating_sub(1);
+        Self { median: f64::midpoint(pick(last / 2), pick(sorted.len() / 2)), min: pick(0), max: pick(last) }
     }
 }
 
@@ -77,6 +78,7 @@ mod tests {
                 && (spread.min - 1.0).abs() < 1e-9
                 && (spread.max - 3.0).abs() < 1e-9
         );
+        assert!((Spread::of(&[4.0, 1.0]).median - 2.5).abs() < 1e-9);
         assert!((float(1 << 40) - 1_099_511_627_776.0).abs() < 1e-3);
     }
 

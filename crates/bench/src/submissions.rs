@@ -1,10 +1,15 @@
 //! The jobs that are submitted.
 
+use std::sync::LazyLock;
+
 use jobqueue_core::{JobDraft, Json, Limits, NewJob};
 use jobqueue_store::Submission;
+use rand::SeedableRng as _;
+use rand::distr::{Alphanumeric, SampleString as _};
+use rand::rngs::StdRng;
 
 /// About a hundred bytes, as a usual payload.
-const PAYLOAD: &str =
+pub(crate) const PAYLOAD: &str =
     r#"{"to":"someone@example.com","subject":"hello","body":"a hundred bytes of text, more or less"}"#;
 /// Kind of the job that does nothing.
 pub(crate) const KIND: &str = "noop";
@@ -19,9 +24,14 @@ pub(crate) fn draft_with(payload: String) -> anyhow::Result<JobDraft> {
     Ok(JobDraft { kind: KIND.to_owned(), payload: Some(Json::parse(payload)?), ..JobDraft::default() })
 }
 
-/// A payload of about so many bytes, with what it asks of its handler.
-pub(crate) fn padded(asks: &str, bytes: usize) -> String {
-    format!(r#"{{{asks}"body":"{}"}}"#, "x".repeat(bytes))
+/// Text that no compression makes much smaller: payloads are cut out of it.
+static NOISE: LazyLock<String> =
+    LazyLock::new(|| Alphanumeric.sample_string(&mut StdRng::seed_from_u64(1), 1 << 20));
+
+/// A payload of about so many bytes, the `n`th of its kind, with what it asks of its handler.
+pub(crate) fn padded(asks: &str, bytes: usize, n: usize) -> String {
+    let from = n * 4099 % (NOISE.len() - bytes);
+    format!(r#"{{{asks}"body":"{}"}}"#, NOISE.get(from..from + bytes).unwrap_or_default())
 }
 
 /// One request with these jobs.

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use jobqueue_runtime::Shutdown;
 use jobqueue_worker::{HandlerError, JobContext, Worker};
@@ -13,6 +14,11 @@ use serde_json::{Value, json};
 use crate::args::WorkerArgs;
 use crate::process::monotonic_micros;
 use crate::submissions::KIND;
+
+/// Most jobs of one lease call; the product's default is for jobs that take longer than no time.
+const BATCH: usize = 500;
+/// How often progress is told.
+const TELLING: Duration = Duration::from_millis(50);
 
 /// What a payload asks of its handler.
 #[derive(Deserialize)]
@@ -60,7 +66,7 @@ pub(crate) async fn run(args: WorkerArgs) -> anyhow::Result<()> {
     let worker = Worker::at(&args.url)
         .queues(["default"])
         .slots(args.slots)
-        .batch_size(args.batch)
+        .batch_size(BATCH)
         .handle(KIND, move |context: JobContext, work: Work| {
             let notes = handler_notes.clone();
             async move {
@@ -74,6 +80,41 @@ pub(crate) async fn run(args: WorkerArgs) -> anyhow::Result<()> {
             }
         })
         .build()?;
-    worker.run(shutdown).await?;
-    notes.finish()
+    let progress = Progress::of(worker.registry());
+    let running = worker.run(shutdown);
+    tokio::pin!(running);
+    loop {
+        let ran = tokio::time::timeout(TELLING, &mut running).await;
+        progress.tell()?;
+        if let Ok(ended) = ran {
+            ended?;
+            return notes.finish();
+        }
+    }
+}
+
+/// What was committed, for whoever started us: `completed ended` a line.
+struct Progress(prometheus::Registry);
+
+impl Progress {
+    fn of(registry: &prometheus::Registry) -> Self {
+        Self(registry.clone())
+    }
+
+    fn tell(&self) -> anyhow::Result<()> {
+        let (mut completed, mut ended) = (0.0, 0.0);
+        for family in self.0.gather().iter().filter(|family| family.name() == "worker_attempts_total") {
+            for metric in family.get_metric() {
+                let status = metric.get_label().iter().find(|label| label.name() == "status");
+                let count = metric.get_counter().get_value();
+                match status.map(prometheus::proto::LabelPair::value) {
+                    Some("completed") => (completed, ended) = (completed + count, ended + count),
+                    Some("failed" | "cancelled") => ended += count,
+                    _ => {}
+                }
+            }
+        }
+        writeln!(std::io::stdout(), "{completed:.0} {ended:.0}")?;
+        Ok(())
+    }
 }

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 use sqlx::{Connection as _, PgConnection};
 use tokio::task::JoinSet;
 
+use crate::ground::Ground;
 use crate::stats::float;
+use crate::submissions::PAYLOAD;
 
 const BATCH: usize = 100;
 const CONNECTIONS: usize = 4;
 
-const TABLE: &str = "DROP TABLE IF EXISTS yardstick;
-    CREATE TABLE yardstick (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, queue text NOT NULL, priority smallint NOT NULL,
+const TABLE: &str = "CREATE TABLE yardstick (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, queue text NOT NULL, priority smallint NOT NULL,
                             payload jsonb NOT NULL, state smallint NOT NULL DEFAULT 0);
     CREATE INDEX ON yardstick (queue, priority, id) WHERE state = 0";
 const INSERT: &str = "INSERT INTO yardstick (queue, priority, payload) SELECT 'default', 0, p::jsonb FROM unnest($1::text[]) AS i (p)";
@@ -20,27 +21,40 @@ const LEASE: &str = "UPDATE yardstick SET state = 1 WHERE id IN (SELECT id FROM 
     ORDER BY priority, id LIMIT 100 FOR UPDATE SKIP LOCKED) RETURNING id";
 const DELETE: &str = "DELETE FROM yardstick WHERE id = ANY ($1)";
 
-/// Jobs per second through the whole raw lifecycle.
-pub(crate) async fn measure(url: &str, span: Duration) -> anyhow::Result<f64> {
-    let mut connection = PgConnection::connect(url).await?;
+/// What it did.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Yardstick {
+    /// Jobs per second through the whole raw lifecycle.
+    pub(crate) rate: f64,
+    /// WAL of a job.
+    pub(crate) wal_bytes: f64,
+}
+
+/// Measures in an empty database, which is empty again afterwards.
+pub(crate) async fn measure(ground: &Ground, span: Duration) -> anyhow::Result<Yardstick> {
+    ground.fresh().await?;
+    let mut connection = ground.connection().await?;
+    let before = ground.meter().await?;
     sqlx::raw_sql(TABLE).execute(&mut connection).await?;
     let began = Instant::now();
     let mut clients = JoinSet::new();
     for _ in 0..CONNECTIONS {
-        clients.spawn(client(url.to_owned(), began + span));
+        clients.spawn(client(ground.url().to_owned(), began + span));
     }
     let mut jobs = 0;
     while let Some(done) = clients.join_next().await {
         jobs += done??;
     }
     let rate = float(jobs) / began.elapsed().as_secs_f64();
-    sqlx::raw_sql("DROP TABLE yardstick; CHECKPOINT").execute(&mut connection).await?;
-    Ok(rate)
+    let wal_bytes = before.cost(&ground.meter().await?, jobs).wal_bytes_per_job;
+    connection.close().await?;
+    ground.fresh().await?;
+    Ok(Yardstick { rate, wal_bytes })
 }
 
 async fn client(url: String, until: Instant) -> anyhow::Result<u64> {
     let mut connection = PgConnection::connect(&url).await?;
-    let payloads = vec![crate::submissions::body(); BATCH];
+    let payloads = vec![PAYLOAD; BATCH];
     let mut jobs = 0;
     while Instant::now() < until {
         sqlx::query(INSERT).bind(&payloads).execute(&mut connection).await?;

@@ -1,5 +1,7 @@
-//! graphile_worker in the fastest set-up of its own benchmark (local queue of 5000, concurrency 500, batched completion), and by default
-//! for latency. DATABASE_URL names an empty database. Prints one JSON object a line: {"what", "unit", "value"}.
+//! graphile_worker, for `jobqueue-bench run peers`. DATABASE_URL names an empty database. The first line is "ready", the last one JSON.
+//!   WHAT=drain    JOBS wait; the fastest set-up of its own benchmark (local queue of 5000, concurrency 500, batched completion) drains
+//!                 them: {"rate": jobs a second}
+//!   WHAT=latency  its default set-up waits for JOBS of somebody else: {"micros": [from due to start, by the clock of all processes]}
 
 use std::error::Error;
 use std::sync::Arc;
@@ -13,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
 const BATCH: usize = 10_000;
 
@@ -21,7 +22,7 @@ const BATCH: usize = 10_000;
 struct Ran(Arc<AtomicUsize>);
 
 #[derive(Clone, Debug)]
-struct Starts(mpsc::UnboundedSender<(usize, Instant)>);
+struct Starts(mpsc::UnboundedSender<u64>);
 
 #[derive(Deserialize, Serialize)]
 struct Noop {}
@@ -39,7 +40,7 @@ impl TaskHandler for Noop {
 
 #[derive(Deserialize, Serialize)]
 struct Timed {
-    number: usize,
+    sent_micros: u64,
 }
 
 impl TaskHandler for Timed {
@@ -47,7 +48,7 @@ impl TaskHandler for Timed {
 
     async fn run(self, context: WorkerContext) -> impl IntoTaskHandlerResult {
         if let Some(starts) = context.get_ext::<Starts>() {
-            let _ended = starts.0.send((self.number, Instant::now()));
+            let _ended = starts.0.send(monotonic_micros().saturating_sub(self.sent_micros));
         }
         Ok::<(), String>(())
     }
@@ -57,8 +58,10 @@ fn variable(name: &str, default: usize) -> usize {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-fn tell(what: &str, unit: &str, value: f64) {
-    println!("{}", serde_json::json!({ "what": what, "unit": unit, "value": value }));
+/// Microseconds of the clock that all processes of this machine share.
+fn monotonic_micros() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1000
 }
 
 fn options(pool: &PgPool) -> WorkerOptions {
@@ -86,6 +89,7 @@ async fn burn_down(pool: &PgPool, jobs: usize) -> Result<(), Box<dyn Error>> {
         utils.add_raw_jobs(&vec![spec.clone(); BATCH.min(jobs - at)]).await?;
     }
     sqlx::query("CHECKPOINT").execute(pool).await?;
+    println!("ready");
     let began = Instant::now();
     let worker = Arc::new(worker);
     let running = tokio::spawn({
@@ -99,14 +103,14 @@ async fn burn_down(pool: &PgPool, jobs: usize) -> Result<(), Box<dyn Error>> {
     while sqlx::query_scalar::<_, i64>(left).fetch_one(pool).await? > 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    tell(&format!("burn-down of {jobs}"), "jobs/s", jobs as f64 / began.elapsed().as_secs_f64());
+    println!("{}", serde_json::json!({ "rate": jobs as f64 / began.elapsed().as_secs_f64() }));
     worker.request_shutdown();
     running.await??;
     Ok(())
 }
 
-/// Open loop at 50 a second, from the moment a job was due; SQL to handler start.
-async fn latency(pool: &PgPool, seconds: usize) -> Result<(), Box<dyn Error>> {
+/// From due to start, of jobs that somebody else submits.
+async fn latency(pool: &PgPool, jobs: usize) -> Result<(), Box<dyn Error>> {
     let (sender, mut started) = mpsc::unbounded_channel();
     let worker = Arc::new(options(pool).add_extension(Starts(sender)).define_job::<Timed>().init().await?);
     let running = tokio::spawn({
@@ -114,35 +118,14 @@ async fn latency(pool: &PgPool, seconds: usize) -> Result<(), Box<dyn Error>> {
         async move { worker.run().await }
     });
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let start = Instant::now();
-    let due = |number: usize| start + Duration::from_millis(20) * u32::try_from(number).unwrap_or(0);
-    let count = seconds * 50;
-    let mut sending = JoinSet::new();
-    for number in 0..count {
-        tokio::time::sleep_until(due(number).into()).await;
-        let pool = pool.clone();
-        sending.spawn(async move {
-            let add = "SELECT graphile_worker.add_job('timed', $1::json)";
-            let payload = serde_json::json!({ "number": number }).to_string();
-            sqlx::query(add).bind(payload).execute(&pool).await.map(|_| ())
-        });
-    }
-    while let Some(sent) = sending.join_next().await {
-        sent??;
-    }
-    let mut micros = Vec::with_capacity(count);
-    while micros.len() < count {
-        let next = tokio::time::timeout(Duration::from_secs(60), started.recv()).await?;
-        let (number, at) = next.ok_or("the worker is gone")?;
-        micros.push((at - due(number)).as_micros());
+    println!("ready");
+    let mut micros = Vec::with_capacity(jobs);
+    while micros.len() < jobs {
+        micros.push(started.recv().await.ok_or("the worker is gone")?);
     }
     worker.request_shutdown();
     running.await??;
-    micros.sort_unstable();
-    for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
-        let place = ((micros.len() - 1) as f64 * share) as usize;
-        tell(&format!("SQL to start, 50/s, {name}"), "ms", micros[place] as f64 / 1000.0);
-    }
+    println!("{}", serde_json::json!({ "micros": micros }));
     Ok(())
 }
 
@@ -150,6 +133,9 @@ async fn latency(pool: &PgPool, seconds: usize) -> Result<(), Box<dyn Error>> {
 async fn main() -> Result<(), Box<dyn Error>> {
     let url = std::env::var("DATABASE_URL")?;
     let pool = PgPoolOptions::new().max_connections(16).connect(&url).await?;
-    burn_down(&pool, variable("JOBS", 200_000)).await?;
-    latency(&pool, variable("SECONDS", 10)).await
+    let jobs = variable("JOBS", 200_000);
+    match std::env::var("WHAT").as_deref() {
+        Ok("latency") => latency(&pool, jobs).await,
+        _ => burn_down(&pool, jobs).await,
+    }
 }

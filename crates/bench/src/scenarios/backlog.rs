@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::{Sizes, fill, progress, wait_for_completed};
 use crate::ground::Ground;
+use crate::ledger::Ledger;
 use crate::process::Process;
 use crate::report::Figure;
 use crate::stats::{float, float_len};
@@ -30,8 +31,8 @@ pub(crate) async fn run(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Fig
         let worker = Process::worker(ground.url(), 100, 0)?;
         wait_for_completed(&store, drained, &progress("backlog", usize::try_from(drained)?)).await?;
         rates.push(float_len(usize::try_from(drained)?) / began.elapsed().as_secs_f64());
-        rss = worker.rss_mb()?;
-        std::fs::remove_file(worker.stop().await?)?;
+        rss = worker.peak_rss_mb()?;
+        Ledger::take(&[worker.stop().await?])?.prove_exactly_once(ground.completed().await?)?;
         bytes = ground.number("SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class WHERE relkind = 'r' AND relname ~ '^(body|ready)'").await?;
         store.close().await;
     }

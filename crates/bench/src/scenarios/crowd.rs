@@ -23,13 +23,15 @@ pub(crate) async fn run(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Fig
         let alone = drain(ground, jobs, 1).await?;
         let crowd = drain(ground, jobs, PROCESSES).await?;
         pairs.push((crowd, alone));
-        remote.push(over_http(ground, jobs / 10).await?);
+        remote.push((over_http(ground, jobs / 10).await?, alone));
     }
     let rates: Vec<f64> = pairs.iter().map(|(rate, _)| *rate).collect();
+    let remote_rates: Vec<f64> = remote.iter().map(|(rate, _)| *rate).collect();
     Ok(vec![
         Figure::plain("crowd", format!("{jobs} jobs, {PROCESSES} processes of 100 slots"), "jobs/s", &rates)
             .beside("one process", &pairs),
-        Figure::plain("crowd", format!("{REMOTE} remote workers, a job a request"), "jobs/s", &remote),
+        Figure::plain("crowd", format!("{REMOTE} remote workers, a job a request"), "jobs/s", &remote_rates)
+            .beside("one process", &remote),
     ])
 }
 
@@ -48,7 +50,7 @@ async fn drain(ground: &Ground, jobs: usize, processes: usize) -> anyhow::Result
     for worker in workers {
         ledgers.push(worker.stop().await?);
     }
-    Ledger::take(&ledgers)?.prove_exactly_once(ground.count("completed").await?)?;
+    Ledger::take(&ledgers)?.prove_exactly_once(ground.completed().await?)?;
     store.close().await;
     Ok(float(u64::try_from(jobs)?) / seconds)
 }
@@ -59,12 +61,12 @@ async fn over_http(ground: &Ground, jobs: usize) -> anyhow::Result<f64> {
     fill(&store, jobs).await?;
     let (api, address) = Process::api(ground.url(), false).await?;
     let began = Instant::now();
-    let workers = Process::remote(address, REMOTE, 1)?;
+    let workers = Process::remote(address, REMOTE)?;
     wait_for_completed(&store, u64::try_from(jobs)?, &progress("remote", jobs)).await?;
     let seconds = began.elapsed().as_secs_f64();
     let ledger = workers.stop().await?;
     api.stop().await?;
-    Ledger::take(&[ledger])?.prove_exactly_once(ground.count("completed").await?)?;
+    Ledger::take(&[ledger])?.prove_exactly_once(ground.completed().await?)?;
     store.close().await;
     Ok(float(u64::try_from(jobs)?) / seconds)
 }

@@ -49,6 +49,6 @@ pub(crate) async fn run(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Fig
     api.stop().await?;
     reaper.stop().await?;
     store.close().await;
-    Ledger::take(&[ledger])?.prove_exactly_once(jobs)?;
+    Ledger::take(&[ledger])?.prove_exactly_once(ground.completed().await?)?;
     Ok(figures)
 }

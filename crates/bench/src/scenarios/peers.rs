@@ -1,15 +1,22 @@
 //! peers: other queues on the same server in the same run, through their adapters in `bench/peers`, which are not part of this workspace.
-//! Runs only when it is named.
+//! Runs only when it is named, our own
+//! part in the same rounds.
 
 use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use serde::Deserialize;
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 
-use super::Sizes;
+use super::latency::{self, Way, send};
+use super::{STUCK, Sizes, burn_down};
 use crate::ground::Ground;
 use crate::report::Figure;
+use crate::stats::Latency;
+use crate::submissions;
 
 /// An adapter: its name, its command from the root of the repository, and what builds it.
 struct Peer {
@@ -34,41 +41,123 @@ const PEERS: [Peer; 2] = [
     },
 ];
 
-/// One line of an adapter.
+/// Jobs of a drain, at most: the slowest takes half a minute then.
+const JOBS: usize = 200_000;
+/// Submissions a second, for latency.
+const PER_SECOND: u32 = 50;
+/// How peers are asked for a job that tells when it was due.
+const ADD_TIMED: &str = "SELECT graphile_worker.add_job('timed', $1::json)";
+
+/// The last line of an adapter.
 #[derive(Deserialize)]
 struct Told {
-    what: String,
-    unit: String,
-    value: f64,
+    /// Jobs per second of a drain.
+    #[serde(default)]
+    rate: f64,
+    /// Microseconds from due to start, of each job.
+    #[serde(default)]
+    micros: Vec<u64>,
 }
 
-/// See the module. Those that were not built are left out, with a line that says so.
+/// Of us and of a peer in the same round.
+#[derive(Default)]
+struct Pairs {
+    rates: Vec<(f64, f64)>,
+    rest_p50: Vec<(f64, f64)>,
+    rest_p99: Vec<(f64, f64)>,
+    sql_p50: Vec<(f64, f64)>,
+    sql_p99: Vec<(f64, f64)>,
+}
+
+/// See the module. In each round everybody has a turn with a fresh database. Peers that were not built are left out, with a line that says so.
 pub(crate) async fn run(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Figure>> {
-    let mut figures = Vec::new();
-    for peer in PEERS {
-        if !Path::new(peer.needs).exists() {
-            eprintln!("{} is left out: from the root of the repository, run {}", peer.name, peer.build);
-            continue;
-        }
-        ground.fresh().await?;
-        let told = ask(&peer, ground, sizes).await.context(peer.name)?;
-        figures.extend(told.into_iter().map(|told| {
-            Figure::plain("peers", format!("{}, {}", peer.name, told.what), &told.unit, &[told.value])
-        }));
+    let (there, missing): (Vec<Peer>, Vec<Peer>) =
+        PEERS.into_iter().partition(|peer| Path::new(peer.needs).exists());
+    for peer in missing {
+        eprintln!("{} is left out: from the root of the repository, run {}", peer.name, peer.build);
     }
-    Ok(figures)
+    let mut peers: Vec<(Peer, Pairs)> = there.into_iter().map(|peer| (peer, Pairs::default())).collect();
+    let (jobs, span) = (sizes.jobs.min(JOBS), sizes.short * 3);
+    for _ in 0..sizes.repeats {
+        let ours = burn_down::once(ground, jobs, |_| submissions::draft()).await?.rate;
+        let rest = latency::measure(ground, true, PER_SECOND, span).await?;
+        let sql = latency::measure(ground, false, PER_SECOND, span).await?;
+        for (peer, pairs) in &mut peers {
+            let rate = drain(peer, ground, jobs).await.context(peer.name)?;
+            let theirs = start_latency(peer, ground, span).await.context(peer.name)?;
+            eprintln!("{}: {rate:.0} beside {ours:.0} jobs/s; {theirs:?} beside {rest:?}", peer.name);
+            pairs.rates.push((ours, rate));
+            pairs.rest_p50.push((rest.p50, theirs.p50));
+            pairs.rest_p99.push((rest.p99, theirs.p99));
+            pairs.sql_p50.push((sql.p50, theirs.p50));
+            pairs.sql_p99.push((sql.p99, theirs.p99));
+        }
+    }
+    Ok(peers.iter().flat_map(|(peer, pairs)| pairs.figures(peer, jobs)).collect())
 }
 
-async fn ask(peer: &Peer, ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Told>> {
-    let [program, arguments @ ..] = peer.command else { anyhow::bail!("no command") };
-    let output = Command::new(program)
-        .args(arguments)
-        .env("DATABASE_URL", ground.url())
-        .env("JOBS", sizes.jobs.min(200_000).to_string())
-        .env("SECONDS", sizes.short.as_secs().to_string())
-        .output()
-        .await?;
-    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout)?;
-    text.lines().map(|line| Ok(serde_json::from_str::<Told>(line)?)).collect()
+impl Pairs {
+    fn figures(&self, peer: &Peer, jobs: usize) -> Vec<Figure> {
+        let figure = |what: &str, unit: &str, pairs: &[(f64, f64)]| {
+            let ours: Vec<f64> = pairs.iter().map(|(ours, _)| *ours).collect();
+            Figure::plain("peers", format!("ours: {what}"), unit, &ours).beside(peer.name, pairs)
+        };
+        let start =
+            |way: &str, share: &str| format!("{way} to start ({PER_SECOND}/s, {share}), their SQL to start");
+        vec![
+            figure(&format!("burn-down of {jobs}"), "jobs/s", &self.rates),
+            figure(&start("REST", "p50"), "ms", &self.rest_p50),
+            figure(&start("REST", "p99"), "ms", &self.rest_p99),
+            figure(&start("SQL", "p50"), "ms", &self.sql_p50),
+            figure(&start("SQL", "p99"), "ms", &self.sql_p99),
+        ]
+    }
+}
+
+/// Jobs per second of a peer that drains what waits.
+async fn drain(peer: &Peer, ground: &Ground, jobs: usize) -> anyhow::Result<f64> {
+    ground.fresh().await?;
+    Ok(Adapter::start(peer, ground, "drain", jobs).await?.end().await?.rate)
+}
+
+/// Latency of a peer in its default set-up, with the sender that we are measured with.
+async fn start_latency(peer: &Peer, ground: &Ground, span: Duration) -> anyhow::Result<Latency> {
+    ground.fresh().await?;
+    let jobs = usize::try_from(u64::from(PER_SECOND) * span.as_secs())?;
+    let adapter = Adapter::start(peer, ground, "latency", jobs).await?;
+    let way = Way::Sql { url: ground.url().to_owned(), statement: ADD_TIMED.to_owned() };
+    send(way, PER_SECOND, span).await?;
+    Latency::of_micros(adapter.end().await?.micros)
+}
+
+/// A running adapter: its first line says that it is ready, its last one what it has measured.
+struct Adapter {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Adapter {
+    async fn start(peer: &Peer, ground: &Ground, what: &str, jobs: usize) -> anyhow::Result<Self> {
+        let [program, arguments @ ..] = peer.command else { anyhow::bail!("no command") };
+        let mut child = Command::new(program)
+            .args(arguments)
+            .env("DATABASE_URL", ground.url())
+            .env("WHAT", what)
+            .env("JOBS", jobs.to_string())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let mut lines = BufReader::new(child.stdout.take().context("no pipe")?).lines();
+        let first = tokio::time::timeout(STUCK, lines.next_line()).await??;
+        anyhow::ensure!(first.as_deref() == Some("ready"), "it said {first:?}");
+        Ok(Self { child, lines })
+    }
+
+    async fn end(mut self) -> anyhow::Result<Told> {
+        let last = tokio::time::timeout(STUCK * 2, self.lines.next_line()).await??;
+        let told = serde_json::from_str(&last.context("it told nothing")?)?;
+        let status = tokio::time::timeout(STUCK, self.child.wait()).await??;
+        anyhow::ensure!(status.success(), "{status}");
+        Ok(told)
+    }
 }

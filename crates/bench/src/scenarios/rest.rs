@@ -20,20 +20,17 @@ pub(crate) async fn run(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Fig
             ground.fresh().await?;
             let (api, address) = Process::api(ground.url(), false).await?;
             let ours = single(address, connections, sizes).await?;
-            anyhow::ensure!(
-                ground.count("queued").await? == u64::try_from(ours.answered)?,
-                "acknowledged is not what is stored"
-            );
-            health.push(
-                closed_loop(address, &get("/health"), 200, connections, sizes.short / 4).await?.per_second,
-            );
-            rss.push(api.rss_mb()?);
+            prove_stored(ground, ours.answered).await?;
+            let bare = closed_loop(address, &get("/health"), 200, connections, sizes.short / 4).await?;
+            health.push((ours.per_second, bare.per_second));
+            rss.push(api.peak_rss_mb()?);
             api.stop().await?;
             ground.fresh().await?;
             let (api, address) = Process::api(ground.url(), true).await?;
             let body = format!(r#"{{"jobs":[{}]}}"#, submissions::body());
             let control =
                 closed_loop(address, &post("/v1/jobs/batch", &body), 201, connections, sizes.short).await?;
+            prove_stored(ground, control.answered).await?;
             api.stop().await?;
             eprintln!("rest {connections}: {:.0}/s, control {:.0}/s", ours.per_second, control.per_second);
             pairs.push((ours.per_second, control.per_second));
@@ -45,7 +42,10 @@ pub(crate) async fn run(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Fig
             Figure::plain("rest", what("single POST"), "req/s", &firsts(&pairs)).beside("control", &pairs),
         );
         figures.push(Figure::plain("rest", what("p99"), "ms", &firsts(&tails)).beside("control's", &tails));
-        figures.push(Figure::plain("rest", what("/health"), "req/s", &health));
+        figures.push(
+            Figure::plain("rest", what("single POST again"), "req/s", &firsts(&health))
+                .beside("/health", &health),
+        );
         figures.push(Figure::plain("rest", what("API, resident memory"), "MB", &rss));
     }
     for jobs in [100, 1000] {
@@ -64,10 +64,7 @@ async fn batches(ground: &Ground, jobs: usize, sizes: Sizes) -> anyhow::Result<[
         ground.fresh().await?;
         let (api, address) = Process::api(ground.url(), false).await?;
         let load = closed_loop(address, &post("/v1/jobs/batch", &body), 201, BATCHERS, sizes.short).await?;
-        anyhow::ensure!(
-            ground.count("queued").await? == u64::try_from(load.answered * jobs)?,
-            "acknowledged is not what is stored"
-        );
+        prove_stored(ground, load.answered * jobs).await?;
         api.stop().await?;
         rates.push(load.per_second * float_len(jobs));
         tails.push(load.latency.p99);
@@ -77,6 +74,16 @@ async fn batches(ground: &Ground, jobs: usize, sizes: Sizes) -> anyhow::Result<[
         Figure::plain("rest", what("jobs"), "jobs/s", &rates),
         Figure::plain("rest", what("p99"), "ms", &tails),
     ])
+}
+
+/// Fails unless what was acknowledged is what is stored.
+async fn prove_stored(ground: &Ground, acknowledged: usize) -> anyhow::Result<()> {
+    let stored = ground.count("queued").await?;
+    anyhow::ensure!(
+        stored == u64::try_from(acknowledged)?,
+        "{acknowledged} were acknowledged, {stored} are stored"
+    );
+    Ok(())
 }
 
 async fn single(address: SocketAddr, connections: usize, sizes: Sizes) -> anyhow::Result<Load> {

@@ -1,30 +1,18 @@
 //! saturate and its variants: jobs are enqueued as fast as they are done, and the depth is bounded, for minutes. The figure is the rate of
 //! committed final states; the worst window is printed.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use jobqueue_core::job::UniqueDraft;
-use jobqueue_core::{Failure, JobDraft, JobId, RetryPolicy};
-use jobqueue_store::{Accepted, Answer, Store, Submission};
-use sqlx::Connection as _;
-use tokio::task::JoinSet;
-
-use super::{Sizes, progress};
+use super::{STUCK, Sizes, progress};
 use crate::ground::{Cost, Ground};
 use crate::ledger::Ledger;
 use crate::process::Process;
 use crate::report::Figure;
 use crate::stats::{Latency, float};
-use crate::submissions;
-use crate::yardstick;
+use crate::yardstick::{self, Yardstick};
+use pressure::{Helpers, PROBES, Pressure};
 
-/// Jobs that may wait before producers pause.
-const DEPTH: u64 = 20_000;
-/// Jobs of one enqueue call.
-const BATCH: usize = 500;
-const PRODUCERS: usize = 2;
+mod pressure;
 
 /// What goes on besides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +52,15 @@ impl Load {
     fn is_mixed(self) -> bool {
         self.scenario() == "mixed"
     }
+
+    /// One figure of a run under this load.
+    fn figure(self, what: &str, unit: &str, value: f64) -> Figure {
+        Figure::plain(self.scenario(), format!("{}: {what}", self.name()), unit, &[value])
+    }
+
+    fn is_pinned(self) -> bool {
+        matches!(self, Self::Pinned { .. })
+    }
 }
 
 /// Jobs and seconds of a window.
@@ -71,80 +68,93 @@ type Window = (f64, f64);
 
 /// See the module.
 pub(crate) async fn run(ground: &Ground, sizes: Sizes, load: Load) -> anyhow::Result<Vec<Figure>> {
-    let control = yardstick::measure(ground.url(), sizes.short).await?;
-    ground.fresh().await?;
+    let control = yardstick::measure(ground, sizes.short).await?;
     let store = ground.store()?;
-    let pressure = Arc::new(Pressure::default());
-    let mut helpers = JoinSet::new();
-    for producer in 0..PRODUCERS {
-        helpers.spawn(produce(store.clone(), load, producer, pressure.clone()));
-    }
-    helpers.spawn(gauge(store.clone(), pressure.clone()));
-    if load == Load::Counted {
-        helpers.spawn(count_every_second(ground.url().to_owned(), pressure.clone()));
-    }
     let reaper = Process::reaper(ground.url())?;
-    let worker = Process::worker(ground.url(), 100, 0)?;
-    while pressure.completed.load(Ordering::Relaxed) == 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let mut worker = Process::worker(ground.url(), 100, 0)?;
+    let mut helpers = Helpers::start(ground, &store, load, worker.told.clone());
+    let pressure = helpers.pressure.clone();
+    until(&mut worker, &mut helpers, &pressure, || pressure.completed() > 0).await?;
     let mut pin = ground.connection().await?;
     if let Load::Pinned { read } = load {
         let look = if read { "SELECT count(*) FROM jobs" } else { "SELECT 1" };
         sqlx::raw_sql(&format!("BEGIN ISOLATION LEVEL REPEATABLE READ; {look}")).execute(&mut pin).await?;
     }
     let (before, cpu) = (ground.meter().await?, worker.cpu()?);
-    let windows = watch(&pressure, sizes.steady, load.scenario()).await?;
+    let windows = watch(&mut helpers, sizes.steady, load.scenario()).await?;
     let (after, cpu) = (ground.meter().await?, worker.cpu()?.saturating_sub(cpu));
-    let dead = ground.number(DEAD).await?;
-    let index_bytes = ground.number("SELECT pg_relation_size('jobqueue.ready_pkey')").await?;
-    pressure.stop.store(true, Ordering::Relaxed);
+    let mut figures = Vec::new();
     let tails = pressure.tails(&windows)?;
-    pin.close().await?;
-    let recovery = if matches!(load, Load::Pinned { .. }) { recovery(ground).await? } else { None };
-    while let Some(done) = helpers.join_next().await {
-        done??;
+    if load.is_pinned() {
+        figures.extend(bloat(ground, load).await?);
+        sqlx::raw_sql("COMMIT").execute(&mut pin).await?;
+        figures.extend(recovery(ground, sizes, load, &pressure).await?);
     }
-    while waiting(&store).await? > 0 {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    let rss = worker.rss_mb()?;
+    helpers.stop().await?;
+    until(&mut worker, &mut helpers, &pressure, || pressure.waiting() == 0).await?;
+    let rss = worker.peak_rss_mb()?;
     let ledger = Ledger::take(&[worker.stop().await?])?;
     reaper.stop().await?;
-    ledger.prove_exactly_once(ground.count("completed").await?)?;
+    let completed = ground.completed().await?;
+    anyhow::ensure!(completed.jobs == pressure.completed(), "the worker counted {}", pressure.completed());
+    ledger.prove_exactly_once(completed)?;
     store.close().await;
-    let mut figures = figures(load, &windows, control, |jobs| before.cost(&after, jobs))?;
+    // a long run is set beside what the machine did before it and after it
+    let later = yardstick::measure(ground, sizes.short).await?;
     let jobs: f64 = windows.iter().map(|(jobs, _)| *jobs).sum();
-    let name = |what: &str| format!("{}: {what}", load.name());
-    let scenario = load.scenario();
-    let micros = cpu.as_secs_f64() / jobs.max(1.0) * 1_000_000.0;
-    figures.push(Figure::plain(scenario, name("worker, CPU a job"), "us", &[micros]));
-    figures.push(Figure::plain(scenario, name("worker, resident memory"), "MB", &[rss]));
-    if let Some((first, last)) = tails {
-        figures.push(
-            Figure::plain(scenario, name("p99 of an enqueue call, last window"), "ms", &[last])
-                .beside("first window", &[(last, first)]),
-        );
+    let cost = before.cost(&after, format!("{jobs:.0}").parse()?);
+    figures.splice(0..0, rates(load, &windows, [control, later], cost));
+    figures.push(load.figure("worker, CPU a job", "us", cpu.as_secs_f64() / jobs.max(1.0) * 1e6));
+    figures.push(load.figure("worker, resident memory, most", "MB", rss));
+    if load.is_mixed() {
+        figures.push(load.figure("cancelled before they started", "jobs", float(pressure.cancelled())));
     }
-    if let Load::Pinned { .. } = load {
-        let dead = float(u64::try_from(dead)?);
-        figures.push(Figure::plain(scenario, name("dead rows of ready at the end"), "rows", &[dead]));
-        let bytes = float(u64::try_from(index_bytes)?);
-        figures.push(Figure::plain(scenario, name("its index at the end"), "MB", &[bytes / 1e6]));
-        figures.extend(recovery.map(|seconds| {
-            Figure::plain(scenario, name("a vacuum of ready after it was let go"), "s", &[seconds])
+    let mut tail = |what: &str, ends: Option<(f64, f64)>| {
+        figures.extend(ends.map(|(first, last)| {
+            load.figure(&format!("p99 {what}, last window"), "ms", last)
+                .beside("first window", &[(last, first)])
         }));
+    };
+    tail("of an enqueue call", tails);
+    if load.is_pinned() {
+        tail(&format!("from submission to start of a probe, {PROBES}/s"), probes(&ledger, windows.len())?);
     }
     Ok(figures)
 }
 
+/// Waits until that is so; fails if the worker or the load ends, or if nothing changes any more.
+async fn until(
+    worker: &mut Process,
+    helpers: &mut Helpers,
+    pressure: &Pressure,
+    reached: impl Fn() -> bool,
+) -> anyhow::Result<()> {
+    let (mut last, mut since) = (pressure.waiting(), Instant::now());
+    while !reached() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        worker.is_alive()?;
+        helpers.check()?;
+        if pressure.waiting() != last {
+            (last, since) = (pressure.waiting(), Instant::now());
+        }
+        anyhow::ensure!(since.elapsed() < STUCK, "{last} jobs wait, and none is done");
+    }
+    Ok(())
+}
+
+/// The p99 of the probes that started in the first and in the last of so many windows.
+fn probes(ledger: &Ledger, windows: usize) -> anyhow::Result<Option<(f64, f64)>> {
+    let micros = &ledger.micros;
+    let one = micros.len() / windows.max(1);
+    let (Some(first), Some(last)) = (micros.get(..one), micros.get(micros.len() - one..)) else {
+        return Ok(None);
+    };
+    let p99 = |micros: &[u64]| anyhow::Ok(Latency::of_micros(micros.iter().copied())?.p99);
+    Ok((one > 0).then_some((p99(first)?, p99(last)?)))
+}
+
 /// The rates of a run.
-fn figures(
-    load: Load,
-    windows: &[Window],
-    control: f64,
-    cost: impl FnOnce(u64) -> Cost,
-) -> anyhow::Result<Vec<Figure>> {
+fn rates(load: Load, windows: &[Window], controls: [Yardstick; 2], cost: Cost) -> Vec<Figure> {
     let jobs: f64 = windows.iter().map(|(jobs, _)| *jobs).sum();
     let seconds: f64 = windows.iter().map(|(_, seconds)| *seconds).sum();
     let rates: Vec<f64> = windows.iter().map(|(jobs, seconds)| jobs / seconds).collect();
@@ -155,24 +165,56 @@ fn figures(
     };
     let mut figures = vec![
         plain(&format!("{seconds:.0} s"), "jobs/s", &[jobs / seconds])
-            .beside("yardstick", &[(jobs / seconds, control)])
-            .costing(cost(format!("{jobs:.0}").parse()?))
+            .beside("yardstick", &controls.map(|control| (jobs / seconds, control.rate)))
+            .costing(cost)
             .over(course(windows)),
+        plain("WAL a job", "B", &[cost.wal_bytes_per_job])
+            .beside("yardstick", &controls.map(|control| (cost.wal_bytes_per_job, control.wal_bytes))),
         plain("by window, median (worst–best)", "jobs/s", &rates),
     ];
     figures.extend(ends.map(|(first, last)| plain("last window over first", "×", &[last / first])));
-    Ok(figures)
+    figures
+}
+
+/// What the snapshot keeps from being removed.
+async fn bloat(ground: &Ground, load: Load) -> anyhow::Result<[Figure; 2]> {
+    let dead = ground.number(DEAD).await?;
+    let index = ground.number("SELECT pg_relation_size('jobqueue.ready_pkey')").await?;
+    Ok([
+        load.figure("dead rows of ready at the end", "rows", float(u64::try_from(dead)?)),
+        load.figure("its index at the end", "MB", float(u64::try_from(index)?) / 1e6),
+    ])
 }
 
 /// Rows that nobody can see any more.
 const DEAD: &str = "SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'ready'";
 
-/// What it takes to remove the dead rows once nobody sees them, while what waits is worked off; `None` if many stay.
-async fn recovery(ground: &Ground) -> anyhow::Result<Option<f64>> {
-    let began = Instant::now();
-    sqlx::raw_sql("VACUUM jobqueue.ready").execute(&mut ground.connection().await?).await?;
+/// The load goes on: how long after the snapshot was let go has autovacuum removed the dead rows, and what is the rate then?
+async fn recovery(
+    ground: &Ground,
+    sizes: Sizes,
+    load: Load,
+    pressure: &Pressure,
+) -> anyhow::Result<Vec<Figure>> {
+    let (limit, began, before) = (sizes.steady / 3, Instant::now(), ground.number(DEAD).await?);
+    let bar = progress("recovery", usize::try_from(limit.as_secs())?);
+    while ground.number(DEAD).await? > before / 10 {
+        if began.elapsed() > limit {
+            eprintln!("{limit:?} after the snapshot was let go, its dead rows are still there");
+            return Ok(vec![]);
+        }
+        bar.inc(1);
+        tokio::time::sleep(Duration::from_secs(1).min(limit)).await;
+    }
+    bar.finish_and_clear();
     let seconds = began.elapsed().as_secs_f64();
-    Ok((ground.number(DEAD).await? < 100_000).then_some(seconds))
+    let (completed, asked) = (pressure.completed(), Instant::now());
+    tokio::time::sleep(sizes.short).await;
+    let rate = float(pressure.completed() - completed) / asked.elapsed().as_secs_f64();
+    Ok(vec![
+        load.figure("until autovacuum had removed the dead rows, under load", "s", seconds),
+        load.figure("rate after that", "jobs/s", rate),
+    ])
 }
 
 /// The rate of each window at its end.
@@ -187,152 +229,18 @@ fn course(windows: &[Window]) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// How far the load has come; looked up by one task, for looking costs.
-#[derive(Debug, Default)]
-struct Pressure {
-    stop: AtomicBool,
-    waiting: AtomicU64,
-    completed: AtomicU64,
-    /// When each enqueue call ended and what it took.
-    calls: Mutex<Vec<(Instant, Duration)>>,
-}
-
-impl Pressure {
-    /// The p99 of the enqueue calls of the first and of the last of the windows, which have just ended.
-    fn tails(&self, windows: &[Window]) -> anyhow::Result<Option<(f64, f64)>> {
-        let calls = self.calls.lock().map_err(|_| anyhow::anyhow!("a producer panicked"))?;
-        let seconds: f64 = windows.iter().map(|(_, seconds)| *seconds).sum();
-        let began = Instant::now().checked_sub(Duration::from_secs_f64(seconds));
-        let (Some(began), Some((_, first)), Some((_, last))) = (began, windows.first(), windows.last())
-        else {
-            return Ok(None);
-        };
-        let p99 = |from: f64, to: f64| {
-            let within = |at: &Instant| {
-                let since = at.saturating_duration_since(began).as_secs_f64();
-                *at >= began && since >= from && since < to
-            };
-            let micros = |took: &Duration| u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-            let those = calls.iter().filter(|(at, _)| within(at)).map(|(_, took)| micros(took));
-            anyhow::Ok(Latency::of_micros(those)?.p99)
-        };
-        Ok(Some((p99(0.0, *first)?, p99(seconds - last, seconds)?)))
-    }
-}
-
-async fn gauge(store: Store, pressure: Arc<Pressure>) -> anyhow::Result<()> {
-    while !pressure.stop.load(Ordering::Relaxed) {
-        let asked = Instant::now();
-        let (created, ended, completed) = totals(&store).await?;
-        pressure.waiting.store(created.saturating_sub(ended), Ordering::Relaxed);
-        pressure.completed.store(completed, Ordering::Relaxed);
-        // under a snapshot this look itself grows dear
-        tokio::time::sleep(Duration::from_millis(100).max(asked.elapsed() * 20)).await;
-    }
-    Ok(())
-}
-
-/// One enqueue call of the load: the `call`th of this producer.
-fn request(load: Load, producer: usize, call: usize) -> anyhow::Result<Submission> {
-    let draft = |n: usize| match load {
-        Load::MixedPayload(bytes) => mixed(n, producer, call, bytes),
-        Load::Mixed => mixed(n, producer, call, 60),
-        _ => submissions::draft(),
-    };
-    let batch = if load == Load::MixedPayload(64_000) { BATCH / 10 } else { BATCH };
-    submissions::submission((0..batch).map(draft).collect::<anyhow::Result<_>>()?)
-}
-
-/// 20 % fail once, 10 % are delayed, four priorities, 5 % have a unique key.
-fn mixed(n: usize, producer: usize, call: usize, bytes: usize) -> anyhow::Result<JobDraft> {
-    let fails = if n % 5 == 1 { r#""fail_first":true,"# } else { "" };
-    let unique = UniqueDraft { key: format!("key-{producer}-{call}-{n}"), ..UniqueDraft::default() };
-    Ok(JobDraft {
-        priority: Some([0, 5, -5, 50].get(n % 4).copied().unwrap_or(0)),
-        retry: Some(RetryPolicy::Fixed { delay_seconds: 0.5 }),
-        delay_seconds: (n % 10 == 3).then_some(0.5),
-        unique: (n % 20 == 7).then_some(unique),
-        ..submissions::draft_with(submissions::padded(fails, bytes))?
-    })
-}
-
-async fn produce(store: Store, load: Load, producer: usize, pressure: Arc<Pressure>) -> anyhow::Result<()> {
-    let mut call = 0;
-    let plain = [request(load, producer, call)?];
-    while !pressure.stop.load(Ordering::Relaxed) {
-        if pressure.waiting.load(Ordering::Relaxed) > DEPTH {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            continue;
-        }
-        call += 1;
-        let asked = Instant::now();
-        let accepted = if load.is_mixed() {
-            store.enqueue(&[request(load, producer, call)?]).await?
-        } else {
-            store.enqueue(&plain).await?
-        };
-        if let Ok(mut calls) = pressure.calls.lock() {
-            calls.push((Instant::now(), asked.elapsed()));
-        }
-        pressure
-            .waiting
-            .fetch_add(u64::try_from(plain.iter().map(|s| s.jobs.len()).sum::<usize>())?, Ordering::Relaxed);
-        if load.is_mixed() {
-            store.cancel(&hundredth(&accepted), &Failure::new("cancelled", "one in a hundred")).await?;
-        }
-    }
-    Ok(())
-}
-
-/// One in a hundred of those that were just submitted, for cancelling.
-fn hundredth(answers: &[Answer]) -> Vec<JobId> {
-    let created = answers.iter().flat_map(|answer| match answer {
-        Answer::Served { jobs, .. } => jobs.as_slice(),
-        Answer::KeyReused => &[],
-    });
-    let id = |accepted: &Accepted| match accepted {
-        Accepted::Created { id, .. } => Some(*id),
-        _ => None,
-    };
-    // not one of those that fail once: their first attempt would stand in the ledger alone
-    created.skip(90).step_by(100).filter_map(id).collect()
-}
-
-async fn count_every_second(url: String, pressure: Arc<Pressure>) -> anyhow::Result<()> {
-    let mut connection = sqlx::PgConnection::connect(&url).await?;
-    while !pressure.stop.load(Ordering::Relaxed) {
-        sqlx::query("SELECT count(*) FROM jobs WHERE status = 'queued'").execute(&mut connection).await?;
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-    Ok(())
-}
-
-/// Jobs created, ended and completed so far.
-async fn totals(store: &Store) -> anyhow::Result<(u64, u64, u64)> {
-    let (mut created, mut ended, mut completed) = (0, 0, 0);
-    for queue in store.census().await?.queues {
-        created += queue.created;
-        ended += queue.completed + queue.failed + queue.cancelled;
-        completed += queue.completed;
-    }
-    Ok((created, ended, completed))
-}
-
-async fn waiting(store: &Store) -> anyhow::Result<u64> {
-    let (created, ended, _) = totals(store).await?;
-    Ok(created.saturating_sub(ended))
-}
-
 /// The windows of a run: a minute each, or a fifth of a short run.
-async fn watch(pressure: &Pressure, span: Duration, name: &str) -> anyhow::Result<Vec<Window>> {
+async fn watch(helpers: &mut Helpers, span: Duration, name: &str) -> anyhow::Result<Vec<Window>> {
+    let pressure = helpers.pressure.clone();
     let window = (span / 5).min(Duration::from_mins(1));
     let count = usize::try_from(span.as_millis() / window.as_millis().max(1))?;
     let bar = progress(name, count);
     let mut windows = Vec::with_capacity(count);
-    let (mut last, mut at) = (pressure.completed.load(Ordering::Relaxed), Instant::now());
+    let (mut last, mut at) = (pressure.completed(), Instant::now());
     for _ in 0..count {
         tokio::time::sleep(window).await;
-        let now = pressure.completed.load(Ordering::Relaxed);
+        helpers.check()?;
+        let now = pressure.completed();
         windows.push((float(now - last), at.elapsed().as_secs_f64()));
         (last, at) = (now, Instant::now());
         bar.inc(1);
