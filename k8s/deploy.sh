@@ -1,10 +1,15 @@
 #!/usr/bin/env bash
 # Installs or upgrades jobqueue. Safe to run again: it does what is missing. Never prints a secret.
 set -euo pipefail
+if [ "${BASH_VERSINFO[0]}" -lt 5 ]; then
+  echo "needs bash 5 or newer, and this is $BASH_VERSION (on macOS: brew install bash)" >&2
+  exit 1
+fi
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 readonly NAMESPACE=jobqueue SECRET=jobqueue-secret SECRET_FILE=secret-values.yaml
-overlay="" registry="" tag="" context="" mode=apply generate=no timeout=600
+readonly ORDER="the order of components: routed-workers first, then cnpg or pgbouncer, then the others, limitrange-2to1 last"
+overlay="" registry="" tag="" context="" mode=apply generate=no allow_empty=no timeout=600
 
 usage() {
   cat <<'TEXT'
@@ -15,6 +20,8 @@ Usage: k8s/deploy.sh [options]
   --tag TAG            their tag; default: what the manifests say
   --context NAME       the kubectl context; default: the current one
   --generate-secret    write k8s/secret-values.yaml with random values, if there is no secret yet
+  --allow-empty-database
+                       go on although the database would be another one than until now, and empty
   --timeout SECONDS    how long to wait for each part (600)
   --dry-run            ask the cluster what would change, and change nothing
   --render             print the objects; needs no cluster
@@ -45,6 +52,7 @@ while [ $# -gt 0 ]; do
     --context) value_of "$@"; context=$2; shift 2 ;;
     --timeout) value_of "$@"; timeout=$2; shift 2 ;;
     --generate-secret) generate=yes; shift ;;
+    --allow-empty-database) allow_empty=yes; shift ;;
     --dry-run) mode=dry-run; shift ;;
     --render) mode=render; shift ;;
     -h | --help) usage; exit 0 ;;
@@ -52,8 +60,16 @@ while [ $# -gt 0 ]; do
   esac
 done
 
+# What an installation needs; a dry run tells it and goes on.
+missing() { # what hints…
+  [ "$mode" = dry-run ] || die "$@"
+  note "$1"
+  printf '     %s\n' "${@:2}" >&2
+}
+
 # `kubectl` with the chosen context; never one that the user did not mean.
 k() { kubectl ${context:+--context "$context"} "$@"; }
+has() { k -n "$NAMESPACE" get "$@" >/dev/null 2>&1; }
 
 workdir=$(mktemp -d)
 trap 'rm -rf "$workdir"' EXIT
@@ -71,19 +87,46 @@ render() {
     directory=../k8s-overlays/$overlay
     [ -d "$directory" ] || die "there is no overlay '$overlay'" "there are: $(cd ../k8s-overlays && echo *)"
   fi
-  kubectl kustomize "$directory" >"$workdir/plain.yaml"
+  kubectl kustomize "$directory" >"$workdir/plain.yaml" || die "it does not render" "$ORDER"
   # One checksum for the configuration as it is rendered now, whatever overlays and components made of it.
   local checksum
-  checksum=$(awk 'BEGIN { RS = "---\n"; ORS = RS } /(^|\n)kind: ConfigMap(\n|$)/' "$workdir/plain.yaml" | sha256sum | cut -c1-32)
+  checksum=$(documents ConfigMap "$workdir/plain.yaml" | { sha256sum 2>/dev/null || shasum -a 256; } | cut -c1-32)
   sed -E -e "s|^( *checksum/config: ).*|\1$checksum|" \
-    -e "s|^( *(- )?image: )(jobqueue-(api\|worker\|reaper)):([^ ]+)\$|\1${registry:+$registry/}\3:${tag:-\5}|" \
+    -e "s#^( *(- )?image: )(jobqueue-(api|worker|reaper)):([^ ]+)\$#\1${registry:+$registry/}\3:${tag:-\5}#" \
     "$workdir/plain.yaml" >"$rendered"
 }
 
-# The documents of the rendered file whose `kind` matches (or, with a leading !, does not).
-documents() {
-  awk -v pattern="$1" 'BEGIN { RS = "---\n"; ORS = RS; inverse = sub(/^!/, "", pattern) }
-    { found = $0 ~ ("(^|\n)kind: (" pattern ")(\n|$)"); if (found != inverse) print }' "$rendered"
+# The documents of a file whose `kind` matches (or, with a leading !, does not).
+documents() { # kinds [file]
+  awk -v kinds="$1" '
+    function flush() { if (text != "" && (kind ~ kinds) != inverse) printf "%s---\n", text; text = kind = "" }
+    BEGIN { inverse = sub(/^!/, "", kinds); kinds = "^(" kinds ")$" }
+    /^---$/ { flush(); next }
+    /^kind: / { kind = $2 }
+    { text = text $0 "\n" }
+    END { flush() }' "${2:-$rendered}"
+}
+
+# For each pool of workers: its name, and the secret and key that give it DATABASE_URL.
+pool_databases() {
+  documents Deployment | awk '
+    function volume() { if (worker && url != "") print name, secret "/" url; url = secret = "" }
+    /^---$/ { volume(); name = ""; worker = 0 }
+    /^  name: / { name = $2 }
+    /^    app.kubernetes.io\/name: jobqueue-worker$/ { worker = 1 }
+    /^      - / { volume() }
+    /- key: / { key = $3 }
+    /path: DATABASE_URL$/ { url = key }
+    /secretName: / { secret = $NF }'
+}
+
+# A component changes what is there when its turn comes: pools that come later would stay on a database that is not there.
+check_pools() {
+  local pools
+  pools=$(pool_databases)
+  [ "$(awk '{ print $2 }' <<<"$pools" | sort -u | wc -l)" -le 1 ] ||
+    die "the pools of workers would not use the same database:" "${pools//$'\n'/$'\n     '}" \
+      "$ORDER"
 }
 
 check_cluster() {
@@ -98,15 +141,80 @@ check_cluster() {
       die "you may not $verb_resource in $NAMESPACE" "ask for the role 'admin' in it, and for the right to make the namespace"
   done
   ok "permissions"
-  local group missing=()
+  local group unknown=()
   while read -r group; do
-    [ -n "$(k api-resources --api-group="$group" --no-headers 2>/dev/null </dev/null)" ] || missing+=("$group")
+    [ -n "$(k api-resources --api-group="$group" --no-headers 2>/dev/null </dev/null)" ] || unknown+=("$group")
   done < <(sed -nE 's|^apiVersion: ([^/]+)/.*|\1|p' "$rendered" | sort -u)
-  [ ${#missing[@]} -eq 0 ] ||
-    die "the cluster does not know: ${missing[*]}" "install the operators that '${overlay:-base}' asks for, or leave their components out"
+  [ ${#unknown[@]} -eq 0 ] ||
+    die "the cluster does not know: ${unknown[*]}" "install the operators that '${overlay:-base}' asks for, or leave their components out"
   ok "every kind of object is known"
   if ! k get apiservice v1beta1.metrics.k8s.io >/dev/null 2>&1; then
     note "no metrics-server: the autoscalers will not scale by CPU until it is installed"
+  fi
+}
+
+# Claims without a class stay Pending for ever where there is no default; those that are there already need none.
+check_storage() {
+  local claims classes
+  claims=$(documents 'StatefulSet|PersistentVolumeClaim|Cluster')
+  if ! grep -Eq '^ *storage:' <<<"$claims" || grep -Eq 'storageClass(Name)?:' <<<"$claims"; then return; fi
+  [ -z "$(k -n "$NAMESPACE" get pvc -o name 2>/dev/null)" ] || return 0
+  if ! classes=$(k get storageclass 2>/dev/null \
+    -o 'jsonpath={range .items[*]}{.metadata.annotations.storageclass\.kubernetes\.io/is-default-class}{"\n"}{end}'); then
+    note "you may not read StorageClasses: is there a default one?"
+  elif grep -q true <<<"$classes"; then
+    ok "default StorageClass"
+  else
+    missing "no StorageClass is the default, and the database's volume names none" \
+      "kubectl annotate storageclass NAME storageclass.kubernetes.io/is-default-class=true"
+  fi
+}
+
+check_needs() {
+  local name names credentials=jobqueue-backup-credentials
+  check_storage
+  mapfile -t names < <(sed -nE 's/^  namespace: //p' "$rendered" | sort -u)
+  for name in "${names[@]}"; do
+    if [ "$name" != "$NAMESPACE" ] && ! k get namespace "$name" >/dev/null 2>&1; then
+      missing "there is no namespace $name, and some objects belong there" \
+        "kubectl create namespace $name, or leave out the component that brings them"
+    fi
+  done
+  if grep -q "name: $credentials\$" "$rendered" && ! has secret "$credentials"; then
+    missing "there is no secret $credentials: backups would fail, and the log of the database would fill its volume" \
+      "kubectl apply -f k8s/00-namespace.yaml" "put the two values into files, then" \
+      "kubectl -n $NAMESPACE create secret generic $credentials --from-file=ACCESS_KEY_ID --from-file=ACCESS_SECRET_KEY"
+  fi
+}
+
+# What the manifests have as an example only.
+tell_placeholders() {
+  local found examples
+  mapfile -t examples < <(grep -oE '[a-z0-9.-]+\.example\.com|s3://jobqueue-backup/|10\.0\.0\.1/32' "$rendered" | sort -u)
+  for found in "${examples[@]}"; do
+    note "'$found' is an example: put yours in (it is in $(cd .. && grep -rlF --include='*.yaml' -e "$found" k8s k8s-overlays | xargs))"
+  done
+}
+
+# An apply neither takes the old database away nor copies it: the new one would begin empty beside it.
+check_database_stays() {
+  local wanted old=""
+  wanted=$(documents 'StatefulSet|Cluster')
+  if grep -q '^kind: Cluster$' <<<"$wanted" && has statefulset postgres; then
+    old=statefulset/postgres
+    if has clusters.postgresql.cnpg.io jobqueue-db; then
+      note "$old is still there: delete it once the jobs are in jobqueue-db (docs/operations.md, 'Move to CloudNativePG')"
+      return
+    fi
+  elif grep -q '^  name: postgres$' <<<"$wanted" && has clusters.postgresql.cnpg.io jobqueue-db && ! has statefulset postgres; then
+    old=cluster/jobqueue-db
+  fi
+  [ -n "$old" ] || return 0
+  if [ "$allow_empty" = yes ]; then
+    note "$old stays as it is, with its jobs; the new database begins empty"
+  else
+    missing "the jobs are in $old, and this would start on another database, which is empty" \
+      "move them first: docs/operations.md, 'Move to CloudNativePG'" "or give --allow-empty-database"
   fi
 }
 
@@ -146,14 +254,20 @@ apply_secret() {
   ok "secret $SECRET"
 }
 
-# A Job is immutable: one of another version has to go first.
+# A Job cannot be changed: one that failed, or that is of another version, has to go first. Sets `why`.
+migration_must_go() {
+  has job jobqueue-migration || return 1
+  why="it failed"
+  [ "$(k -n "$NAMESPACE" get job jobqueue-migration -o 'jsonpath={.status.conditions[?(@.type=="Failed")].status}')" != True ] || return 0
+  why="it is of another version"
+  if documents Job | k apply --dry-run=server -f - >/dev/null 2>"$workdir/refused"; then return 1; fi
+  grep -q immutable "$workdir/refused"
+}
+
 clear_old_migration() {
-  local now wanted
-  now=$(k -n "$NAMESPACE" get job jobqueue-migration -o 'jsonpath={.spec.template.spec.containers[0].image}' 2>/dev/null || true)
-  wanted=$(documents Job | sed -nE 's/^ *(- )?image: //p' | head -1)
-  if [ -n "$now" ] && [ "$now" != "$wanted" ]; then
+  if migration_must_go; then
     k -n "$NAMESPACE" delete job jobqueue-migration --wait=true --timeout=120s >/dev/null
-    ok "removed the migration of $now"
+    ok "removed the migration of before: $why"
   fi
 }
 
@@ -164,7 +278,7 @@ wait_for_migration() {
       -o 'jsonpath={range .status.conditions[?(@.status=="True")]}{.type} {end}' 2>/dev/null || true)
     case " $conditions" in
       *" Complete "*) ok "migration done"; return ;;
-      *" Failed "*) die "the migration failed" "kubectl -n $NAMESPACE logs job/jobqueue-migration" ;;
+      *" Failed "*) die "the migration failed" "kubectl -n $NAMESPACE logs job/jobqueue-migration" "then run this again: it starts anew" ;;
     esac
     sleep 2
   done
@@ -181,8 +295,25 @@ wait_for_rollouts() {
   done
 }
 
+dry_run() {
+  step "what would change"
+  if ! k get namespace "$NAMESPACE" >/dev/null 2>&1; then
+    note "there is no namespace $NAMESPACE yet: it, the secret $SECRET and all of this would be made"
+    k apply --dry-run=client -f "$rendered"
+    return
+  fi
+  has secret "$SECRET" || note "there is no secret $SECRET yet: it would be made from k8s/$SECRET_FILE, or by --generate-secret"
+  if migration_must_go; then
+    note "job/jobqueue-migration would be deleted and made anew: $why"
+    documents '!Job' | k diff -f - || [ $? -eq 1 ]
+  else
+    k diff -f "$rendered" || [ $? -eq 1 ]
+  fi
+}
+
 check_tools
 render
+check_pools
 if [ "$mode" = render ]; then
   cat "$rendered"
   exit 0
@@ -190,9 +321,11 @@ fi
 
 step "prerequisites"
 check_cluster
+check_needs
+check_database_stays
+tell_placeholders
 if [ "$mode" = dry-run ]; then
-  step "what would change"
-  k diff -f "$rendered" || [ $? -eq 1 ]
+  dry_run
   exit 0
 fi
 

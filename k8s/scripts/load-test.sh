@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
 # 1,000 users of six kinds against a running jobqueue, by Locust; then a verdict (95th percentile, share of failures) and how the
-# autoscalers went up and down. Exit code: 0 fine, 1 too slow or too many failures, 2 it could not begin.
+# autoscalers went up and down. Exit code: 0 fine, 1 too slow, too many failures or nothing scaled, 2 it could not begin.
 set -uo pipefail
+if [ "${BASH_VERSINFO[0]}" -lt 5 ]; then
+  echo "needs bash 5 or newer, and this is $BASH_VERSION (on macOS: brew install bash)" >&2
+  exit 2
+fi
 
 readonly NAMESPACE=jobqueue LOAD=jobqueue-load
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-context="" url="" users=1000 rate=50 time=10m image="" kind=jobqueue.smoke pace=1.0 p95=2000 fail_ratio=0.01 scale_in=no
+context="" url="" users=1000 rate=50 time=10m image="" kind=jobqueue.smoke pace=1.0 p95=2000 fail_ratio=0.01 hpa=yes scale_in=no
 
 usage() {
   cat <<'TEXT'
@@ -20,6 +24,7 @@ Usage: k8s/scripts/load-test.sh [options]
   --pace FACTOR       multiplies every user's pauses (1.0); 0.5 is twice the load
   --p95 MS            limit of the 95th percentile (2000)
   --fail-ratio SHARE  limit of the share of failed requests (0.01)
+  --no-hpa            the load shall not make the workers' autoscaler scale; otherwise it is a failure if it did not
   --watch-scale-in    afterwards wait until the workers are back at their minimum (up to half an hour)
   --url URL           no cluster: `locust` on this machine against this URL, the key in API_SECRET_KEY
   -h, --help          this text
@@ -39,6 +44,7 @@ while [ $# -gt 0 ]; do
     --p95) value_of "$@"; p95=$2; shift 2 ;;
     --fail-ratio) value_of "$@"; fail_ratio=$2; shift 2 ;;
     --url) value_of "$@"; url=${2%/}; shift 2 ;;
+    --no-hpa) hpa=no; shift ;;
     --watch-scale-in) scale_in=yes; shift ;;
     -h | --help) usage; exit 0 ;;
     *) usage >&2; exit 2 ;;
@@ -71,13 +77,17 @@ k apply -f "$here/locust/namespace.yaml" >/dev/null || exit 2
 k -n "$NAMESPACE" get secret jobqueue-secret -o 'jsonpath={.data.API_SECRET_KEY}' | base64 -d |
   k -n "$LOAD" create secret generic locust-key --from-file=API_SECRET_KEY=/dev/stdin >/dev/null || exit 2
 kubectl kustomize "$here/locust" |
-  sed -E -e "s|^(  LOCUST_USERS: ).*|\1\"$users\"|" -e "s|^(  LOCUST_SPAWN_RATE: ).*|\1\"$rate\"|" -e "s|^(  LOCUST_RUN_TIME: ).*|\1$time|" \
+  sed -E -e "s|^(  LOCUST_USERS: ).*|\1\"$users\"|" -e "s|^(  LOCUST_SPAWN_RATE: ).*|\1\"$rate\"|" \
+    -e "s|^(  LOCUST_RUN_TIME: ).*|\1$time|" \
     -e "s|^(  LOAD_KIND: ).*|\1$kind|" -e "s|^(  LOAD_PACE: ).*|\1\"$pace\"|" -e "s|^(  LOAD_P95_MS: ).*|\1\"$p95\"|" \
     -e "s|^(  LOAD_FAIL_RATIO: ).*|\1\"$fail_ratio\"|" ${image:+-e "s|(image: )jobqueue-locust:.*|\1$image|"} |
   k apply -f - >/dev/null || exit 2
 
 # name current desired, one a line
-scalers() { k -n "$NAMESPACE" get hpa -o 'jsonpath={range .items[*]}{.metadata.name} {.status.currentReplicas} {.status.desiredReplicas}{"\n"}{end}'; }
+scalers() {
+  k -n "$NAMESPACE" get hpa \
+    -o 'jsonpath={range .items[*]}{.metadata.name} {.status.currentReplicas} {.status.desiredReplicas}{"\n"}{end}'
+}
 current_of() { k -n "$NAMESPACE" get hpa "$1" -o "jsonpath={.status.currentReplicas}"; }
 minimum_of() { k -n "$NAMESPACE" get hpa "$1" -o "jsonpath={.spec.minReplicas}"; }
 condition_of() { k -n "$LOAD" get job locust-master -o "jsonpath={.status.conditions[?(@.type==\"$1\")].status}"; }
@@ -96,10 +106,16 @@ while :; do
 done
 
 k -n "$LOAD" logs job/locust-master --tail=60
-printf 'most worker pods: %d, at least %s\n' "$most" "$(minimum_of jobqueue-worker-hpa)"
+minimum=$(minimum_of jobqueue-worker-hpa)
+printf 'most worker pods: %d, at least %s\n' "$most" "${minimum:-unknown}"
+if [ "$hpa" = yes ] && ! { [ -n "$minimum" ] && [ "$most" -gt "$minimum" ]; }; then
+  echo "jobqueue-worker-hpa did not scale out. What it sees: kubectl -n $NAMESPACE describe hpa jobqueue-worker-hpa (<unknown> means that"
+  echo "metrics-server or the adapter is missing). If it sees too little: more --users, a smaller --pace, a --kind that has work to do"
+  verdict=1
+fi
 
-if [ "$scale_in" = yes ]; then
-  began=$SECONDS minimum=$(minimum_of jobqueue-worker-hpa)
+if [ "$scale_in" = yes ] && [ "$hpa" = yes ]; then
+  began=$SECONDS
   until [ "$(current_of jobqueue-worker-hpa)" = "$minimum" ]; do
     if [ $((SECONDS - began)) -gt 1800 ]; then echo "the workers are not back at $minimum after half an hour"; verdict=1; break; fi
     sleep 10

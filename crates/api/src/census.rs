@@ -126,6 +126,13 @@ fn depths(registry: &Registry, queues: &[QueueCensus]) -> prometheus::Result<()>
         Opts::new("job_queue_oldest_age_seconds", "How long the longest-waiting runnable job waits"),
         &["queue"],
     )?;
+    let paused = IntGaugeVec::new(
+        Opts::new(
+            "job_queue_paused",
+            "1 while nobody may lease from the queue: its depth and age call for no workers",
+        ),
+        &["queue"],
+    )?;
     let census_age = GaugeVec::new(
         Opts::new("job_queue_census_age_seconds", "How old the depths are; grows if no reaper counts"),
         &["queue"],
@@ -137,6 +144,7 @@ fn depths(registry: &Registry, queues: &[QueueCensus]) -> prometheus::Result<()>
         jobs.with_label_values(&[name, "queued"]).set(signed(queue.queued));
         jobs.with_label_values(&[name, "running"]).set(signed(queue.running));
         oldest.with_label_values(&[name]).set(oldest_age_seconds(queue));
+        paused.with_label_values(&[name]).set(queue.paused.into());
         if let Some(taken_at) = queue.taken_at {
             let age = (queue.now - taken_at).to_std().unwrap_or_default();
             census_age.with_label_values(&[name]).set(age.as_secs_f64());
@@ -145,6 +153,7 @@ fn depths(registry: &Registry, queues: &[QueueCensus]) -> prometheus::Result<()>
     registry.register(Box::new(depth))?;
     registry.register(Box::new(jobs))?;
     registry.register(Box::new(oldest))?;
+    registry.register(Box::new(paused))?;
     registry.register(Box::new(census_age))
 }
 

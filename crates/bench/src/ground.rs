@@ -136,8 +136,8 @@ impl Ground {
                                    mean_exec_time::numeric(10, 2), rows, left(regexp_replace(query, '\\s+', ' ', 'g'), 60))
                      FROM (SELECT DISTINCT dbid AS id FROM pg_stat_statements) d
                      CROSS JOIN LATERAL (SELECT * FROM pg_stat_statements s WHERE s.dbid = d.id
-                                         ORDER BY total_exec_time DESC LIMIT 15) dearest
-                     WHERE query NOT LIKE '%yardstick%' ORDER BY dbid, total_exec_time DESC";
+                                         ORDER BY total_exec_time DESC LIMIT 25) dearest
+                     WHERE query LIKE '-- store.%' OR query LIKE '%FROM jobs%' ORDER BY dbid, total_exec_time DESC";
         let mut connection = self.connection().await?;
         sqlx::raw_sql("CREATE EXTENSION IF NOT EXISTS pg_stat_statements").execute(&mut connection).await?;
         Ok(sqlx::query_scalar(query).fetch_all(&mut connection).await?)

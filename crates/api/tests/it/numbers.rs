@@ -36,12 +36,41 @@ async fn metrics_tell_the_truth_of_the_cluster() {
         "job_queue_depth{queue=\"q\"} 1",
         "job_queue_jobs{queue=\"q\",status=\"queued\"} 1",
         "worker_lease_acquired_total{queue=\"q\"} 2",
+        "job_queue_paused{queue=\"q\"} 0",
     ] {
         assert!(other.lines().any(|found| found == line), "{line} in\n{other}");
     }
     assert!(other.contains("job_queue_oldest_age_seconds{queue=\"q\"} "), "{other}");
     promtool(&other);
     promtool(&prometheus::TextEncoder::new().encode_to_string(&api.registry.gather()).unwrap());
+}
+
+/// Depth and age go on telling what waits; that nobody shall work on it is a metric of its own.
+#[tokio::test]
+async fn a_pause_is_told_beside_the_depth() {
+    let api = Api::start().await;
+    api.enqueue_in("q").await;
+    api.enqueue_in("other").await;
+    api.act("/v1/queues/q/pause").await.expect(200);
+    assert!(api.store.take_census().await.unwrap());
+    let told = [
+        "job_queue_paused{queue=\"q\"} 1",
+        "job_queue_paused{queue=\"other\"} 0",
+        "job_queue_depth{queue=\"q\"} 1",
+        "job_queue_recommended_workers{queue=\"q\"} 0",
+    ];
+    let look = async || {
+        let text = api.get("/metrics").await.text;
+        let missing: Vec<_> = told.iter().filter(|line| !text.lines().any(|l| l == **line)).collect();
+        if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?} in\n{text}")) }
+    };
+    jobqueue_testkit::eventually(crate::client::HANG, "the pause is told", look).await;
+    api.act("/v1/queues/q/resume").await.expect(200);
+    let look = async || {
+        let text = api.get("/metrics").await.text;
+        if text.contains("job_queue_paused{queue=\"q\"} 0\n") { Ok(()) } else { Err(text) }
+    };
+    jobqueue_testkit::eventually(crate::client::HANG, "and its end", look).await;
 }
 
 /// Waits until the census of the first scrape is not fresh any more.

@@ -138,7 +138,7 @@ fn the_token_may_patch_pods_and_the_policy_is_bound() {
 /// Also those of the pools, if that component comes first.
 #[test]
 fn every_worker_knows_its_pod_and_has_the_token_and_nobody_else_does() {
-    for (name, pools) in [("pod-deletion-cost", 1), ("many together", 8)] {
+    for (name, pools) in [("pod-deletion-cost", 1), ("many together", 8), ("many with cnpg", 8)] {
         let Some(variant) = variant(name) else { return };
         let mut workers = 0;
         for pod in variant.pods() {

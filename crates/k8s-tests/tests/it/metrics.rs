@@ -11,8 +11,14 @@ use crate::promql;
 /// Added by the scrape.
 const SCRAPED: [&str; 6] = ["namespace", "pod", "job", "instance", "le", "container"];
 /// Not ours; the text beside them says whose they are.
-const FOREIGN: [&str; 3] = [
+const FOREIGN: [&str; 9] = [
     "up",
+    "barman_cloud_cloudnative_pg_io_last_available_backup_timestamp",
+    "cnpg_collector_pg_wal",
+    "cnpg_collector_pg_wal_archive_status",
+    "cnpg_pg_replication_in_recovery",
+    "cnpg_pg_stat_archiver_last_archived_time",
+    "cnpg_pg_stat_archiver_last_failed_time",
     "kube_horizontalpodautoscaler_spec_max_replicas",
     "kube_horizontalpodautoscaler_status_current_replicas",
 ];
@@ -67,10 +73,12 @@ fn typos_are_found() {
 
 #[test]
 fn rules_name_what_is_exported() {
-    let Some(variant) = variant("servicemonitor") else { return };
     let mut found = Vec::new();
-    expressions(&variant.get("PrometheusRule", "jobqueue")["spec"], &mut found);
-    assert!(found.len() > 20);
+    for (component, rule) in [("servicemonitor", "jobqueue"), ("cnpg", "jobqueue-db")] {
+        let Some(variant) = variant(component) else { return };
+        expressions(&variant.get("PrometheusRule", rule)["spec"], &mut found);
+    }
+    assert!(found.len() > 23);
     for expression in found {
         assert_eq!(findings(&expression), [""; 0], "{expression}");
     }
@@ -127,17 +135,20 @@ fn is_truth(name: &str) -> bool {
 
 #[test]
 fn autoscalers_ask_for_what_is_exported() {
-    if let Some(variant) = variant("keda") {
-        let triggers = list(&variant.get("ScaledObject", "jobqueue-worker")["spec"]["triggers"]);
-        let queries: Vec<_> =
-            triggers.iter().filter_map(|trigger| trigger["metadata"]["query"].as_str()).collect();
-        assert_eq!(queries.len(), 3);
-        for query in queries {
-            assert_eq!(findings(query), [""; 0], "{query}");
-            assert!(query.starts_with("max("), "{query}");
+    for name in ["keda", "keda-routed-workers"] {
+        let Some(variant) = variant(name) else { return };
+        for scaled in variant.of_kind("ScaledObject") {
+            let triggers = list(&scaled["spec"]["triggers"]);
+            let queries: Vec<_> = triggers.iter().filter_map(|t| t["metadata"]["query"].as_str()).collect();
+            let wanted = if scaled["metadata"]["name"] == "jobqueue-worker" { 3 } else { 1 };
+            assert_eq!(queries.len(), wanted, "{}", scaled["metadata"]["name"]);
+            for query in queries {
+                assert_eq!(findings(query), [""; 0], "{query}");
+                assert!(once_for_all_replicas(query), "{query}");
+            }
         }
     }
-    let Some(variant) = variant("prometheus-adapter") else { return };
+    let Some(variant) = variant("prometheus-adapter-routed-workers") else { return };
     let config = text(&variant.get("ConfigMap", "jobqueue-adapter-rules")["data"]["config.yaml"]);
     let config = &parse(config)[0];
     let mut given = BTreeSet::new();
@@ -147,11 +158,15 @@ fn autoscalers_ask_for_what_is_exported() {
         {
             assert_eq!(findings(query), [""; 0], "{query}");
         }
-        assert!(text(&rule["metricsQuery"]).starts_with("max("));
+        assert!(once_for_all_replicas(text(&rule["metricsQuery"])));
         given.insert(text(&rule["name"]["as"]));
     }
-    let metrics = list(&variant.get("HorizontalPodAutoscaler", "jobqueue-worker-hpa")["spec"]["metrics"]);
+    let metrics = variant.of_kind("HorizontalPodAutoscaler").flat_map(|hpa| list(&hpa["spec"]["metrics"]));
     let asked: BTreeSet<_> =
-        metrics.iter().filter_map(|metric| metric["external"]["metric"]["name"].as_str()).collect();
-    assert_eq!(asked, given, "the autoscaler asks for what the adapter gives");
+        metrics.filter_map(|metric| metric["external"]["metric"]["name"].as_str()).collect();
+    assert_eq!(asked, given, "the autoscalers ask for what the adapter gives");
+}
+
+fn once_for_all_replicas(query: &str) -> bool {
+    ["max(", "sum(max by (queue) ("].iter().any(|start| query.starts_with(start))
 }

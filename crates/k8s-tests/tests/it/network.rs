@@ -53,7 +53,13 @@ pub(crate) fn ends(variant: &Variant) -> Vec<End> {
         labels: pod.labels(),
         ..End::pod(pod.name(), &namespace, &[])
     };
-    variant.pods().map(end).collect()
+    // CloudNativePG's instances: two stand for three
+    let clusters = variant.of_kind("Cluster").map(|cluster| text(&cluster["metadata"]["name"]));
+    let instances = clusters.flat_map(|cluster| {
+        let labels = [("cnpg.io/cluster", cluster), ("cnpg.io/podRole", "instance")];
+        [1, 2].map(|n| End::pod(&format!("{cluster}-{n}"), &namespace, &labels))
+    });
+    variant.pods().map(end).chain(instances).collect()
 }
 
 /// Whether a connection comes about: the policies of both ends must let it.
@@ -127,6 +133,7 @@ fn the_rules_are_those_of_kubernetes() {
     assert!(!in_network("172.16.0.0/12", [172, 32, 0, 1].into()));
     let policy = |spec: Value| Variant {
         name: "test".to_owned(),
+        components: Vec::new(),
         objects: vec![serde_json::json!({"kind": "NetworkPolicy", "spec": spec})],
     };
     let a = End::pod("a", &[("kubernetes.io/metadata.name", "jobqueue")], &[("app", "a")]);

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::manifests::{Variant, base, variant};
+use crate::manifests::{Variant, base, variant, variants};
 use crate::network::{End, Port, ends, reaches};
 
-const PORTS: [Port<'_>; 9] = [
+const PORTS: [Port<'_>; 12] = [
     ("UDP", 53),
     ("TCP", 53),
     ("TCP", 80),
@@ -13,10 +13,12 @@ const PORTS: [Port<'_>; 9] = [
     ("TCP", 4318),
     ("TCP", 5432),
     ("TCP", 6432),
+    ("TCP", 6443),
     ("TCP", 8000),
+    ("TCP", 8089),
     ("TCP", 9090),
+    ("TCP", 9187),
 ];
-const OURS: [&str; 4] = ["jobqueue-api", "jobqueue-migration", "jobqueue-reaper", "jobqueue-worker"];
 
 fn others() -> Vec<End> {
     let named = |name: &str, pod: &str, labels: &[(&str, &str)]| {
@@ -29,6 +31,7 @@ fn others() -> Vec<End> {
         named("monitoring", "prometheus", &[]),
         named("ingress-nginx", "ingress", &[]),
         named("observability", "otel", &[]),
+        named("cnpg-system", "operator", &[]),
         named("other", "stranger", &[("app.kubernetes.io/name", "jobqueue-api")]),
         named("jobqueue", "intruder", &[("app", "debug")]),
         End::outside("internet", [93, 184, 216, 34]),
@@ -58,75 +61,101 @@ fn matrix(variant: &Variant) -> BTreeSet<String> {
     found
 }
 
-/// What the base needs, and nothing else.
-fn needed() -> BTreeSet<String> {
-    let mut needed = BTreeSet::new();
-    for name in OURS.iter().chain(&["postgres"]) {
-        needed.insert(format!("{name} → dns UDP/53"));
-        needed.insert(format!("{name} → dns TCP/53"));
-    }
-    for name in OURS {
-        needed.insert(format!("{name} → postgres TCP/5432"));
-    }
-    for name in ["jobqueue-api", "jobqueue-reaper", "jobqueue-worker"] {
-        needed.insert(format!("prometheus → {name} TCP/9090"));
-    }
-    needed.insert("prometheus → jobqueue-api TCP/8000".to_owned());
-    needed.insert("client → jobqueue-api TCP/8000".to_owned());
-    needed
-}
-
-#[test]
-fn the_base_opens_exactly_what_is_needed() {
-    assert_eq!(matrix(base()), needed());
-}
-
-/// What a component opens and closes, beside the base.
-fn changes(name: &str) -> Option<(Vec<String>, Vec<String>)> {
-    let found = matrix(variant(name)?);
-    let needed = needed();
-    let more = found.difference(&needed).filter(|line| !line.contains("→ dns")).cloned().collect();
-    Some((more, needed.difference(&found).cloned().collect()))
-}
-
-#[test]
-fn components_open_what_they_say() {
-    let none: Vec<String> = vec![];
-    for (name, opens) in [
-        ("ingress", vec!["ingress → jobqueue-api TCP/8000"]),
-        (
-            "otel",
-            vec![
-                "jobqueue-api → otel TCP/4318",
-                "jobqueue-reaper → otel TCP/4318",
-                "jobqueue-worker → otel TCP/4318",
-            ],
-        ),
-        ("webhook-egress", vec!["jobqueue-worker → internet TCP/443", "jobqueue-worker → internet TCP/80"]),
-        ("pod-deletion-cost", vec!["jobqueue-worker → api-server TCP/443"]),
-        ("servicemonitor", vec![]),
-        ("keda", vec![]),
-        ("prometheus-adapter", vec![]),
-        ("limitrange-2to1", vec![]),
-    ] {
-        let Some((more, less)) = changes(name) else { return };
-        assert_eq!((more, less), (opens.into_iter().map(str::to_owned).collect(), none.clone()), "{name}");
-    }
-}
-
-#[test]
-fn behind_the_pooler_only_the_migration_and_the_pooler_reach_postgres() {
-    let Some(variant) = variant("pgbouncer") else { return };
-    let found = matrix(variant);
-    let to = |target: &str| -> Vec<_> {
-        found
-            .iter()
-            .filter(|line| line.contains(target))
-            .map(|line| line.split(' ').next().unwrap())
-            .collect()
+/// What the components of a variant need, and nothing else.
+fn expected(variant: &Variant) -> BTreeSet<String> {
+    let mut wanted = BTreeSet::new();
+    let mut want = |from: &str, to: &str, ports: &[&str]| {
+        wanted.extend(ports.iter().map(|port| format!("{from} → {to} {port}")));
     };
-    assert_eq!(to("→ postgres TCP/5432"), ["jobqueue-migration", "pgbouncer"]);
-    assert_eq!(to("→ pgbouncer TCP/6432"), ["jobqueue-api", "jobqueue-reaper", "jobqueue-worker"]);
+    let databases: &[&str] =
+        if variant.has("cnpg") { &["jobqueue-db-1", "jobqueue-db-2"] } else { &["postgres"] };
+    for end in ends(variant) {
+        want(&end.name, "dns", &["UDP/53", "TCP/53"]);
+    }
+    for pod in variant.pods().filter(|pod| pod.binary().is_some()) {
+        let name = pod.name();
+        let serves = pod.owner["kind"] == "Deployment";
+        if variant.has("pgbouncer") && serves {
+            want(name, "pgbouncer", &["TCP/6432"]);
+        } else {
+            for database in databases {
+                want(name, database, &["TCP/5432"]);
+            }
+        }
+        if serves {
+            want("prometheus", name, &["TCP/9090"]);
+        }
+        if serves && variant.has("otel") {
+            want(name, "otel", &["TCP/4318"]);
+        }
+        if pod.binary() == Some("jobqueue-worker") && variant.has("pod-deletion-cost") {
+            want(name, "api-server", &["TCP/443", "TCP/6443"]);
+        }
+    }
+    want("prometheus", "jobqueue-api", &["TCP/8000"]);
+    want("client", "jobqueue-api", &["TCP/8000"]);
+    if variant.has("pgbouncer") {
+        want("pgbouncer", "postgres", &["TCP/5432"]);
+    }
+    if variant.has("ingress") {
+        want("ingress", "jobqueue-api", &["TCP/8000"]);
+    }
+    if variant.has("webhook-egress") {
+        want("jobqueue-worker", "internet", &["TCP/443", "TCP/80"]);
+    }
+    if variant.has("routed-workers") {
+        want("jobqueue-worker-webhooks", "internet", &["TCP/443", "TCP/80"]);
+    }
+    if variant.has("cnpg") {
+        wanted.extend(expected_of_cnpg());
+    }
+    wanted
+}
+
+/// The instances among each other, their operator, Prometheus; out to the object store and the API of Kubernetes, wherever those are,
+/// but not to the metadata of the node.
+fn expected_of_cnpg() -> BTreeSet<String> {
+    let mut wanted = BTreeSet::new();
+    for (instance, peer) in [("jobqueue-db-1", "jobqueue-db-2"), ("jobqueue-db-2", "jobqueue-db-1")] {
+        for port in ["TCP/5432", "TCP/8000"] {
+            wanted.insert(format!("{instance} → {peer} {port}"));
+            wanted.insert(format!("operator → {instance} {port}"));
+        }
+        wanted.insert(format!("prometheus → {instance} TCP/9187"));
+        for to in others().iter().filter(|to| !["metadata", "intruder"].contains(&to.name.as_str())) {
+            wanted.insert(format!("{instance} → {} TCP/443", to.name));
+            wanted.insert(format!("{instance} → {} TCP/6443", to.name));
+        }
+    }
+    wanted
+}
+
+/// Whoever reaches whom in this variant is who should.
+pub(crate) fn expected_is_found(variant: &Variant) {
+    let (found, wanted) = (matrix(variant), expected(variant));
+    let more: Vec<_> = found.difference(&wanted).collect();
+    let less: Vec<_> = wanted.difference(&found).collect();
+    assert!(more.is_empty() && less.is_empty(), "{}: opens {more:?}, closes {less:?}", variant.name);
+}
+
+#[test]
+fn every_variant_opens_exactly_what_is_needed() {
+    assert_eq!(expected(base()).len(), 5 * 2 + 4 + 3 + 2);
+    variants().iter().for_each(expected_is_found);
+}
+
+/// cert-manager makes the solver's pod in our namespace, where everything is denied at first.
+#[test]
+fn the_solver_of_a_challenge_is_reached_through_the_ingress_alone() {
+    let Some(variant) = variant("ingress") else { return };
+    let namespace = [("kubernetes.io/metadata.name", "jobqueue")];
+    let solver = End::pod("solver", &namespace, &[("acme.cert-manager.io/http01-solver", "true")]);
+    let mut found = Vec::new();
+    for from in others() {
+        let open = PORTS.into_iter().filter(|port| reaches(variant, &from, &solver, *port));
+        found.extend(open.map(|(_, port)| (from.name.clone(), port)));
+    }
+    assert_eq!(found, [("ingress".to_owned(), 8089)]);
 }
 
 #[test]

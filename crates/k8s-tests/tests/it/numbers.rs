@@ -111,19 +111,54 @@ fn the_grace_of_a_pod_is_longer_than_its_drain() {
 
 #[test]
 fn every_process_at_its_most_fits_into_postgres() {
+    variants().iter().for_each(connections_fit);
+}
+
+/// The sum of all pools at their most, below what Postgres takes; behind a pooler the pooler's.
+pub(crate) fn connections_fit(variant: &Variant) {
+    let most = max_connections(variant);
+    let config = texts(&variant.get("ConfigMap", "jobqueue-config")["data"]);
+    let pool: u64 = config["DATABASE_MAX_CONNECTIONS"].parse().unwrap();
+    // the pool, and the connection that listens for wake-ups
+    let direct = |pod: &Pod<'_>| !variant.has("pgbouncer") || pod.owner["kind"] == "Job";
+    let pods = variant.pods().filter(direct);
+    let ours: u64 = pods.map(|pod| most_pods(variant, &pod) * (pool + 1)).sum();
+    let reserved = 3 + 10; // superuser_reserved_connections, and people with psql
+    let wanted = ours + reserved + pooled(variant);
+    assert!(wanted <= most, "{}: {wanted} > {most}", variant.name);
+}
+
+fn max_connections(variant: &Variant) -> u64 {
+    if let Some(cluster) = variant.find("Cluster", "jobqueue-db") {
+        // a string, as the operator wants it
+        return text(&cluster["spec"]["postgresql"]["parameters"]["max_connections"]).parse().unwrap();
+    }
+    let postgres = variant.get("StatefulSet", "postgres");
+    let mut args = list(&postgres["spec"]["template"]["spec"]["containers"][0]["args"]).iter().map(text);
+    args.find_map(|arg| arg.strip_prefix("max_connections=")?.parse().ok()).unwrap()
+}
+
+/// What the poolers open, one more of them during a rollout.
+fn pooled(variant: &Variant) -> u64 {
+    let Some(pooler) = variant.find("Deployment", "pgbouncer") else { return 0 };
+    let settings = text(&variant.get("ConfigMap", "pgbouncer-config")["data"]["pgbouncer.ini"]);
+    let size = settings.lines().find_map(|line| line.strip_prefix("default_pool_size = ")).unwrap();
+    let surge = &pooler["spec"]["strategy"]["rollingUpdate"]["maxSurge"];
+    (pooler["spec"]["replicas"].as_u64().unwrap() + surge.as_u64().unwrap()) * size.parse::<u64>().unwrap()
+}
+
+/// Kubernetes adds 300 s of its own where a pod says nothing.
+#[test]
+fn what_ran_on_a_lost_node_starts_elsewhere_soon() {
     for variant in variants() {
-        let Some(postgres) = variant.find("StatefulSet", "postgres") else { continue };
-        if variant.find("Deployment", "pgbouncer").is_some() {
-            continue;
+        for pod in variant.pods().filter(|pod| pod.owner["kind"] == "Deployment") {
+            for condition in ["not-ready", "unreachable"] {
+                let soon = json!({"key": format!("node.kubernetes.io/{condition}"), "operator": "Exists",
+                    "effect": "NoExecute", "tolerationSeconds": 10});
+                let tolerations = list(&pod.spec()["tolerations"]);
+                assert!(tolerations.contains(&soon), "{}: {} {condition}", variant.name, pod.name());
+            }
         }
-        let mut args = list(&postgres["spec"]["template"]["spec"]["containers"][0]["args"]).iter().map(text);
-        let most: u64 = args.find_map(|arg| arg.strip_prefix("max_connections=")?.parse().ok()).unwrap();
-        let config = texts(&variant.get("ConfigMap", "jobqueue-config")["data"]);
-        let pool: u64 = config["DATABASE_MAX_CONNECTIONS"].parse().unwrap();
-        // the pool, and the connection that listens for wake-ups
-        let wanted: u64 = variant.pods().map(|pod| most_pods(variant, &pod) * (pool + 1)).sum();
-        let reserved = 3 + 10; // superuser_reserved_connections, and people with psql
-        assert!(wanted + reserved <= most, "{}: {wanted} + {reserved} > {most}", variant.name);
     }
 }
 
@@ -178,6 +213,17 @@ fn limits_are_at_most_twice_the_requests_or_what_the_contract_says() {
                         pod.name()
                     );
                 }
+            }
+        }
+    }
+    for variant in variants().iter().filter(|variant| variant.has("cnpg")) {
+        let cluster = &variant.get("Cluster", "jobqueue-db")["spec"]["resources"];
+        let sidecar = &variant.get("ObjectStore", "jobqueue-backup")["spec"]["instanceSidecarConfiguration"];
+        for resources in [cluster, &sidecar["resources"]] {
+            for resource in ["cpu", "memory"] {
+                let ratio =
+                    quantity(&resources["limits"][resource]) / quantity(&resources["requests"][resource]);
+                assert!((1.0..=2.0).contains(&ratio), "{}: {resource} {resources}", variant.name);
             }
         }
     }

@@ -174,7 +174,7 @@ fn declared_volumes<'a>(pod: &Pod<'a>) -> impl Iterator<Item = &'a str> {
 }
 
 /// Every secret and key that a pod mounts.
-fn secret_keys<'a>(pod: &Pod<'a>) -> Vec<(&'a str, &'a str)> {
+pub(crate) fn secret_keys<'a>(pod: &Pod<'a>) -> Vec<(&'a str, &'a str)> {
     let mut keys = Vec::new();
     for volume in list(&pod.spec()["volumes"]) {
         let single = (&volume["secret"], text(&volume["secret"]["secretName"]));

@@ -1,0 +1,120 @@
+//! Components together: a pair means the same in either order, or the wrong order does not render.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::manifests::{Variant, kubectl_renders, list, text, with_components};
+use crate::network_matrix::expected_is_found;
+use crate::numbers::connections_fit;
+use crate::wiring::secret_keys;
+
+/// Every component that stands on its own, in an order that works.
+const ORDER: [&str; 11] = [
+    "routed-workers",
+    "servicemonitor",
+    "ingress",
+    "webhook-egress",
+    "prometheus-adapter",
+    "keda",
+    "cnpg",
+    "pgbouncer",
+    "otel",
+    "pod-deletion-cost",
+    "limitrange-2to1",
+];
+/// Each of these patches all workers, so the pools must be there.
+const AFTER_THE_POOLS: [&str; 5] = ["cnpg", "pgbouncer", "otel", "pod-deletion-cost", "limitrange-2to1"];
+
+#[derive(Debug, PartialEq, Eq)]
+enum Pair {
+    /// Either order gives the same.
+    Any,
+    /// Only this order renders.
+    ThisOrder,
+    /// They exclude each other.
+    Never,
+}
+
+fn pair(first: &str, second: &str) -> Pair {
+    match (first, second) {
+        ("cnpg", "pgbouncer") => Pair::Never,
+        // KEDA takes the autoscaler over, with what the adapter gave it
+        ("prometheus-adapter", "keda") => Pair::ThisOrder,
+        ("routed-workers", second) if AFTER_THE_POOLS.contains(&second) => Pair::ThisOrder,
+        _ => Pair::Any,
+    }
+}
+
+#[test]
+fn a_wrong_order_of_components_does_not_render() {
+    if !kubectl_renders() {
+        println!("SKIPPED: no kubectl that renders components");
+        return;
+    }
+    std::thread::scope(|scope| {
+        for (at, first) in ORDER.iter().enumerate() {
+            scope.spawn(move || ORDER[at + 1..].iter().for_each(|second| look_at(first, second)));
+        }
+    });
+}
+
+fn look_at(first: &str, second: &str) {
+    let right = with_components(&format!("{first} then {second}"), &[first, second]);
+    let wrong = with_components(&format!("{second} then {first}"), &[second, first]);
+    let kind = pair(first, second);
+    assert_eq!(right.is_ok(), kind != Pair::Never, "{first}, {second}: {:?}", right.err());
+    assert_eq!(wrong.is_ok(), kind == Pair::Any, "{second}, {first}: {:?}", wrong.err());
+    let Ok(right) = right else { return };
+    if let Ok(wrong) = wrong {
+        assert!(normal(&right) == normal(&wrong), "{first} and {second} depend on their order");
+    }
+    one_database(&right);
+    connections_fit(&right);
+    expected_is_found(&right);
+    assert!(right.pods().all(|pod| pod.binary().is_none() || traces(&right, &pod) == right.has("otel")));
+}
+
+/// The objects without the order of what has none.
+fn normal(variant: &Variant) -> BTreeSet<String> {
+    fn sort(value: &mut Value) {
+        match value {
+            Value::Object(fields) => fields.values_mut().for_each(sort),
+            Value::Array(values) => {
+                values.iter_mut().for_each(sort);
+                if values.iter().all(|value| value["name"].is_string()) {
+                    values.sort_by(|a, b| text(&a["name"]).cmp(text(&b["name"])));
+                }
+            }
+            _ => {}
+        }
+    }
+    let sorted = variant.objects.iter().cloned().map(|mut object| {
+        sort(&mut object);
+        object.to_string()
+    });
+    sorted.collect()
+}
+
+/// Every process of ours gets its URL from the same place: the operator's secret, the pooled key, or the plain one.
+fn one_database(variant: &Variant) {
+    for pod in variant.pods().filter(|pod| pod.binary().is_some()) {
+        let wanted = if variant.has("cnpg") {
+            ("jobqueue-db-app", "uri")
+        } else if variant.has("pgbouncer") && pod.owner["kind"] != "Job" {
+            ("jobqueue-secret", "DATABASE_URL_POOLED")
+        } else {
+            ("jobqueue-secret", "DATABASE_URL")
+        };
+        let keys = secret_keys(&pod);
+        let urls: Vec<_> = keys.into_iter().filter(|(_, key)| *key != "API_SECRET_KEY").collect();
+        assert_eq!(urls, [wanted], "{}: {}", variant.name, pod.name());
+    }
+}
+
+/// Whether the process sends its traces; the migration has none.
+fn traces(variant: &Variant, pod: &crate::manifests::Pod<'_>) -> bool {
+    let env = list(&pod.spec()["containers"][0]["env"]);
+    let told = env.iter().any(|entry| entry["name"] == "OTEL_EXPORTER_OTLP_ENDPOINT");
+    told || pod.owner["kind"] == "Job" && variant.has("otel")
+}
