@@ -57,7 +57,9 @@ impl Sizes {
 /// Runs what was asked for and prints it.
 pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     let sizes = Sizes::of(&args);
-    let ground = Ground::new(args.statements).await?;
+    let ground =
+        Ground::new(args.statements, if args.quick { Duration::ZERO } else { Duration::from_secs(5) })
+            .await?;
     let wants = |scenario| args.scenarios.is_empty() || args.scenarios.contains(&scenario);
     let mut report = Report { figures: Vec::new(), json: args.json.clone() };
     if wants(Scenario::BurnDown) {

@@ -17,8 +17,8 @@ use crate::submissions::KIND;
 
 /// Most jobs of one lease call; the product's default is for jobs that take longer than no time.
 const BATCH: usize = 500;
-/// How often progress is told.
-const TELLING: Duration = Duration::from_millis(50);
+/// How often progress is told, while there is any and while there is none: idle shall be idle.
+const TELLING: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
 
 /// What a payload asks of its handler.
 #[derive(Deserialize)]
@@ -80,12 +80,13 @@ pub(crate) async fn run(args: WorkerArgs) -> anyhow::Result<()> {
             }
         })
         .build()?;
-    let progress = Progress::of(worker.registry());
+    let mut progress = Progress { registry: worker.registry().clone(), told: (0.0, 0.0) };
     let running = worker.run(shutdown);
     tokio::pin!(running);
+    let mut pause = TELLING[0];
     loop {
-        let ran = tokio::time::timeout(TELLING, &mut running).await;
-        progress.tell()?;
+        let ran = tokio::time::timeout(pause, &mut running).await;
+        pause = if progress.tell()? { TELLING[0] } else { (pause * 2).min(TELLING[1]) };
         if let Ok(ended) = ran {
             ended?;
             return notes.finish();
@@ -94,16 +95,17 @@ pub(crate) async fn run(args: WorkerArgs) -> anyhow::Result<()> {
 }
 
 /// What was committed, for whoever started us: `completed ended` a line.
-struct Progress(prometheus::Registry);
+struct Progress {
+    registry: prometheus::Registry,
+    told: (f64, f64),
+}
 
 impl Progress {
-    fn of(registry: &prometheus::Registry) -> Self {
-        Self(registry.clone())
-    }
-
-    fn tell(&self) -> anyhow::Result<()> {
+    /// Tells it if it is news.
+    fn tell(&mut self) -> anyhow::Result<bool> {
         let (mut completed, mut ended) = (0.0, 0.0);
-        for family in self.0.gather().iter().filter(|family| family.name() == "worker_attempts_total") {
+        for family in self.registry.gather().iter().filter(|family| family.name() == "worker_attempts_total")
+        {
             for metric in family.get_metric() {
                 let status = metric.get_label().iter().find(|label| label.name() == "status");
                 let count = metric.get_counter().get_value();
@@ -114,7 +116,11 @@ impl Progress {
                 }
             }
         }
-        writeln!(std::io::stdout(), "{completed:.0} {ended:.0}")?;
-        Ok(())
+        let news = (completed, ended) > self.told;
+        if news {
+            self.told = (completed, ended);
+            writeln!(std::io::stdout(), "{completed:.0} {ended:.0}")?;
+        }
+        Ok(news)
     }
 }

@@ -72,14 +72,43 @@ async fn it_starts_without_its_database_and_recovers_without_a_restart() {
         assert_eq!(get(addr, path).await.problem(503), "unavailable", "{path}");
     }
     server.start().await;
+    ready_again(addr).await;
+    assert_eq!(post(addr, "/v1/jobs", r#"{"kind":"k"}"#).await.status, 201);
+    process.signal(Signal::TERM);
+    assert_eq!(process.wait_exit(HANG).await.code(), Some(0));
+}
+
+async fn ready_again(addr: SocketAddr) {
     let look = async || {
         let answer = get(addr, "/ready").await;
         if answer.status == 200 { Ok(()) } else { Err(answer.text) }
     };
     eventually(HANG, "ready again", look).await;
-    assert_eq!(post(addr, "/v1/jobs", r#"{"kind":"k"}"#).await.status, 201);
-    process.signal(Signal::TERM);
-    assert_eq!(process.wait_exit(HANG).await.code(), Some(0));
+}
+
+/// On a server where nothing gets to the disk that nobody waits for.
+#[tokio::test]
+async fn what_was_answered_survives_a_crash_of_the_database() {
+    let server = TestServer::with_settings(&[("wal_writer_delay", "10s"), ("autovacuum", "off")]).await;
+    let process = binary(server.url()).await.env("DATABASE_CONNECT_TIMEOUT_SECONDS", "1").spawn();
+    let addr = address(&process).await;
+    for _ in 0..2 {
+        // connections of before the crash answer 503 once
+        let submit = async || match post(addr, "/v1/jobs", r#"{"kind":"k"}"#).await {
+            answer if answer.status == 201 => Ok(answer.json()["id"].as_str().unwrap().to_owned()),
+            answer => Err(answer.text),
+        };
+        let id = eventually(HANG, "a job is taken", submit).await;
+        server.stop_immediate().await;
+        server.start().await;
+        ready_again(addr).await;
+        let look = async || match get(addr, &format!("/v1/jobs/{id}")).await {
+            answer if answer.status == 503 => Err(answer.text),
+            answer => Ok(answer),
+        };
+        let found = eventually(HANG, "the database is asked", look).await;
+        assert_eq!(found.expect(200)["status"], "queued");
+    }
 }
 
 #[tokio::test]

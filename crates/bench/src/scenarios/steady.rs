@@ -117,7 +117,7 @@ pub(crate) async fn run(ground: &Ground, sizes: Sizes, load: Load) -> anyhow::Re
     };
     tail("of an enqueue call", tails);
     if load.is_pinned() {
-        tail(&format!("from submission to start of a probe, {PROBES}/s"), probes(&ledger, windows.len())?);
+        tail(&format!("from submission to start of a probe, {PROBES}/s"), probes(&ledger, &windows)?);
     }
     Ok(figures)
 }
@@ -142,15 +142,18 @@ async fn until(
     Ok(())
 }
 
-/// The p99 of the probes that started in the first and in the last of so many windows.
-fn probes(ledger: &Ledger, windows: usize) -> anyhow::Result<Option<(f64, f64)>> {
-    let micros = &ledger.micros;
-    let one = micros.len() / windows.max(1);
-    let (Some(first), Some(last)) = (micros.get(..one), micros.get(micros.len() - one..)) else {
+/// The p99 of the probes that were due in the first and in the last of the windows; the load went on after them.
+fn probes(ledger: &Ledger, windows: &[Window]) -> anyhow::Result<Option<(f64, f64)>> {
+    let count = |seconds: f64| format!("{:.0}", seconds * f64::from(PROBES)).parse::<usize>();
+    let (Some((_, first)), Some((_, last))) = (windows.first(), windows.last()) else { return Ok(None) };
+    let all = count(windows.iter().map(|(_, seconds)| seconds).sum())?.min(ledger.micros.len());
+    let (Some(first), Some(last)) =
+        (ledger.micros.get(..count(*first)?), ledger.micros.get(all.saturating_sub(count(*last)?)..all))
+    else {
         return Ok(None);
     };
     let p99 = |micros: &[u64]| anyhow::Ok(Latency::of_micros(micros.iter().copied())?.p99);
-    Ok((one > 0).then_some((p99(first)?, p99(last)?)))
+    Ok(Some((p99(first)?, p99(last)?)))
 }
 
 /// The rates of a run.
