@@ -41,7 +41,7 @@ impl Sizes {
     fn of(args: &RunArgs) -> Self {
         if args.quick {
             let second = Duration::from_secs(1);
-            return Self { repeats: 1, jobs: 10_000, steady: second * 2, short: second, deep: 20_000 };
+            return Self { repeats: 1, jobs: 10_000, steady: second * 2, short: second / 2, deep: 20_000 };
         }
         let second = Duration::from_secs(1);
         Self {
