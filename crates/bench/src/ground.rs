@@ -140,9 +140,10 @@ impl Ground {
         let query = "SELECT format('%6s  %8s calls %8s ms %8s ms each %9s rows  %s', dbid, calls, total_exec_time::bigint,
                                    mean_exec_time::numeric(10, 2), rows, left(regexp_replace(query, '\\s+', ' ', 'g'), 60))
                      FROM (SELECT DISTINCT dbid AS id FROM pg_stat_statements) d
-                     CROSS JOIN LATERAL (SELECT * FROM pg_stat_statements s WHERE s.dbid = d.id
-                                         ORDER BY total_exec_time DESC LIMIT 25) dearest
-                     WHERE query LIKE '-- store.%' OR query LIKE '%FROM jobs%' ORDER BY dbid, total_exec_time DESC";
+                     CROSS JOIN LATERAL (SELECT * FROM pg_stat_statements s
+                                         WHERE s.dbid = d.id AND (query LIKE '-- store.%' OR query LIKE '%FROM jobs%')
+                                         ORDER BY total_exec_time DESC LIMIT 15) dearest
+                     ORDER BY dbid, total_exec_time DESC";
         let mut connection = self.connection().await?;
         sqlx::raw_sql("CREATE EXTENSION IF NOT EXISTS pg_stat_statements").execute(&mut connection).await?;
         Ok(sqlx::query_scalar(query).fetch_all(&mut connection).await?)

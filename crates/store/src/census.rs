@@ -76,8 +76,7 @@ impl Store {
             return Ok(false);
         }
         // the only statement that reads whole tables: here a plan that scans is right
-        sqlx::query!("SET LOCAL enable_seqscan = on").execute(&mut *unit).await?;
-        sqlx::query!("SET LOCAL enable_hashjoin = on").execute(&mut *unit).await?;
+        scans(&mut unit, "on").await?;
         sqlx::query!(
             "-- store.census
             INSERT INTO jobqueue.census (queue_id, scheduled, queued, running, taken_at)
@@ -96,8 +95,7 @@ impl Store {
         )
         .execute(&mut *unit)
         .await?;
-        sqlx::query!("SET LOCAL enable_seqscan = off").execute(&mut *unit).await?;
-        sqlx::query!("SET LOCAL enable_hashjoin = off").execute(&mut *unit).await?;
+        scans(&mut unit, "off").await?;
         sqlx::query!(
             "-- store.census.front
             UPDATE jobqueue.census c SET oldest_at = (
@@ -220,4 +218,15 @@ impl Store {
         });
         Ok(Census { queues: queues.collect(), workers: to_count(workers) })
     }
+}
+
+/// Lets the planner walk whole tables in the rest of this transaction, or forbids it again, as sessions have it.
+async fn scans(unit: &mut Unit, allowed: &str) -> Result<(), StoreError> {
+    sqlx::query!(
+        "SELECT set_config(setting, $1, true) AS now FROM unnest('{enable_seqscan, enable_hashjoin}'::text[]) setting",
+        allowed
+    )
+    .fetch_all(&mut **unit)
+    .await?;
+    Ok(())
 }

@@ -132,6 +132,10 @@ impl Pump {
     /// Passes one piece on, when and if the fault of the moment lets it.
     async fn forward(&mut self, piece: &[u8], passed: &mut u64) -> Result<(), Broken> {
         loop {
+            // a piece may come before the news of a fault; bytes count from the fault on
+            if self.fault.has_changed().unwrap_or(true) {
+                *passed = 0;
+            }
             let fault = *self.fault.borrow_and_update();
             match fault {
                 Fault::Cut => return Err(Broken),

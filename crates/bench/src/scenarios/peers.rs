@@ -1,6 +1,5 @@
 //! peers: other queues on the same server in the same run, through their adapters in `bench/peers`, which are not part of this workspace.
-//! Runs only when it is named, our own
-//! part in the same rounds.
+//! Runs only when it is named; we have a turn in each of its rounds.
 
 use std::path::Path;
 use std::process::Stdio;

@@ -69,12 +69,13 @@ type Window = (f64, f64);
 /// See the module.
 pub(crate) async fn run(ground: &Ground, sizes: Sizes, load: Load) -> anyhow::Result<Vec<Figure>> {
     let control = yardstick::measure(ground, sizes.short).await?;
+    ground.fresh().await?;
     let store = ground.store()?;
     let reaper = Process::reaper(ground.url())?;
     let mut worker = Process::worker(ground.url(), 100, 0)?;
     let mut helpers = Helpers::start(ground, &store, load, worker.told.clone());
     let pressure = helpers.pressure.clone();
-    until(&mut worker, &mut helpers, &pressure, || pressure.completed() > 0).await?;
+    until(&mut worker, &mut helpers, |pressure| pressure.completed() > 0).await?;
     let mut pin = ground.connection().await?;
     if let Load::Pinned { read } = load {
         let look = if read { "SELECT count(*) FROM jobs" } else { "SELECT 1" };
@@ -91,7 +92,7 @@ pub(crate) async fn run(ground: &Ground, sizes: Sizes, load: Load) -> anyhow::Re
         figures.extend(recovery(ground, sizes, load, &pressure).await?);
     }
     helpers.stop().await?;
-    until(&mut worker, &mut helpers, &pressure, || pressure.waiting() == 0).await?;
+    until(&mut worker, &mut helpers, |pressure| pressure.waiting() == 0).await?;
     let rss = worker.peak_rss_mb()?;
     let ledger = Ledger::take(&[worker.stop().await?])?;
     reaper.stop().await?;
@@ -126,11 +127,11 @@ pub(crate) async fn run(ground: &Ground, sizes: Sizes, load: Load) -> anyhow::Re
 async fn until(
     worker: &mut Process,
     helpers: &mut Helpers,
-    pressure: &Pressure,
-    reached: impl Fn() -> bool,
+    reached: impl Fn(&Pressure) -> bool,
 ) -> anyhow::Result<()> {
+    let pressure = helpers.pressure.clone();
     let (mut last, mut since) = (pressure.waiting(), Instant::now());
-    while !reached() {
+    while !reached(&pressure) {
         tokio::time::sleep(Duration::from_millis(10)).await;
         worker.is_alive()?;
         helpers.check()?;
@@ -142,7 +143,8 @@ async fn until(
     Ok(())
 }
 
-/// The p99 of the probes that were due in the first and in the last of the windows; the load went on after them.
+/// The p99 of the probes that started in the first and in the last of the windows, as many as were due in them; the load went on after
+/// them.
 fn probes(ledger: &Ledger, windows: &[Window]) -> anyhow::Result<Option<(f64, f64)>> {
     let count = |seconds: f64| format!("{:.0}", seconds * f64::from(PROBES)).parse::<usize>();
     let (Some((_, first)), Some((_, last))) = (windows.first(), windows.last()) else { return Ok(None) };

@@ -107,6 +107,7 @@ async fn an_api_that_loses_the_answer_of_its_commit_finds_the_job_again() {
         // a connection that has seen this call before
         let ready = format!("ready-{number}");
         insist(&api.client, &ready).await;
+        is_at_rest(&api.node).await;
         let word = format!("lost-{number}-at-{at}");
         proxy.set(Fault::LoseAnswersAfter(at));
         let body = job(QUICK, &word).to_string();
@@ -125,6 +126,17 @@ async fn an_api_that_loses_the_answer_of_its_commit_finds_the_job_again() {
         assert!(before.is_empty() || before == ids, "{before:?} became {ids:?}");
         search.saw(at, came);
     }
+}
+
+/// Waits until the last word of every call has passed: a connection is asked whether it lives when it is given back.
+async fn is_at_rest(api: &Node) {
+    eventually(LIMIT, "no connection is busy", async || {
+        match api.metric("api_database_connections{state=\"busy\"}").await {
+            0.0 => Ok(()),
+            some => Err(some),
+        }
+    })
+    .await;
 }
 
 /// Submits a word under its own key until the database is there again, and returns the job's id.
