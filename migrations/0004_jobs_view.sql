@@ -28,7 +28,7 @@ SELECT s.job_id, 'scheduled'::text, jobqueue.queue_of(s.lane),
 UNION ALL
 SELECT j.job_id, 'running'::text, (SELECT q.name FROM jobqueue.queue q WHERE q.id = l.queue_id),
        (SELECT k.name FROM jobqueue.kind k WHERE k.id = j.kind),
-       (SELECT p.priority FROM jobqueue.lane p WHERE p.id = j.lane),
+       (SELECT p.priority FROM jobqueue.lane p WHERE p.id = h.lane),
        j.attempt, (SELECT b.max_attempts FROM jobqueue.body b WHERE b.id = j.job_id),
        (SELECT b.payload FROM jobqueue.body b WHERE b.id = j.job_id),
        (SELECT b.tags FROM jobqueue.body b WHERE b.id = j.job_id),
@@ -36,7 +36,7 @@ SELECT j.job_id, 'running'::text, (SELECT q.name FROM jobqueue.queue q WHERE q.i
        NULL, l.leased_at, NULL, l.worker_id, NULL, NULL
   FROM jobqueue.lease l
   JOIN jobqueue.lease_jobs h ON h.epoch = l.epoch
- CROSS JOIN LATERAL unnest(h.job_ids, h.attempts, h.lanes, h.kinds) WITH ORDINALITY AS j(job_id, attempt, lane, kind, place)
+ CROSS JOIN LATERAL unnest(h.job_ids, h.attempts, h.kinds) WITH ORDINALITY AS j(job_id, attempt, kind, place)
  WHERE (l.open >> (j.place - 1)::int) & 1 = 1
 UNION ALL
 SELECT o.job_id, 'completed'::text, (SELECT jobqueue.queue_of(b.lane) FROM jobqueue.body b WHERE b.id = o.job_id),
@@ -46,7 +46,7 @@ SELECT o.job_id, 'completed'::text, (SELECT jobqueue.queue_of(b.lane) FROM jobqu
        (SELECT b.payload FROM jobqueue.body b WHERE b.id = o.job_id),
        (SELECT b.tags FROM jobqueue.body b WHERE b.id = o.job_id),
        jobqueue.created_at(o.job_id),
-       NULL, o.started_at, o.finished_at, o.worker_id, o.result, o.error
+       NULL, o.started_at, o.finished_at, o.worker_id, o.detail, NULL
   FROM jobqueue.outcome o WHERE o.status = 5
 UNION ALL
 SELECT o.job_id, 'failed'::text, (SELECT jobqueue.queue_of(b.lane) FROM jobqueue.body b WHERE b.id = o.job_id),
@@ -56,7 +56,7 @@ SELECT o.job_id, 'failed'::text, (SELECT jobqueue.queue_of(b.lane) FROM jobqueue
        (SELECT b.payload FROM jobqueue.body b WHERE b.id = o.job_id),
        (SELECT b.tags FROM jobqueue.body b WHERE b.id = o.job_id),
        jobqueue.created_at(o.job_id),
-       NULL, o.started_at, o.finished_at, o.worker_id, o.result, o.error
+       NULL, o.started_at, o.finished_at, o.worker_id, NULL, o.detail
   FROM jobqueue.outcome o WHERE o.status = 6
 UNION ALL
 SELECT o.job_id, 'cancelled'::text, (SELECT jobqueue.queue_of(b.lane) FROM jobqueue.body b WHERE b.id = o.job_id),
@@ -66,7 +66,7 @@ SELECT o.job_id, 'cancelled'::text, (SELECT jobqueue.queue_of(b.lane) FROM jobqu
        (SELECT b.payload FROM jobqueue.body b WHERE b.id = o.job_id),
        (SELECT b.tags FROM jobqueue.body b WHERE b.id = o.job_id),
        jobqueue.created_at(o.job_id),
-       NULL, o.started_at, o.finished_at, o.worker_id, o.result, o.error
+       NULL, o.started_at, o.finished_at, o.worker_id, NULL, o.detail
   FROM jobqueue.outcome o WHERE o.status = 7;
 
 COMMENT ON VIEW public.jobs IS 'Every job with its status. Filter by status first; to look one job up by id, the REST API is cheaper.';

@@ -87,7 +87,7 @@ impl Store {
                 DELETE FROM jobqueue.scheduled s WHERE s.job_id = ANY ($1) RETURNING s.job_id, s.lane, s.attempt),
             gone AS (SELECT * FROM queued UNION ALL SELECT * FROM later),
             outcome AS (
-                INSERT INTO jobqueue.outcome (job_id, status, attempt, finished_at, error)
+                INSERT INTO jobqueue.outcome (job_id, status, attempt, finished_at, detail)
                 SELECT job_id, 7, attempt, jobqueue.now(), $2::text::json FROM gone),
             tally AS (
                 INSERT INTO jobqueue.tally (queue_id, cancelled)

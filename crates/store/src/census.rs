@@ -221,10 +221,10 @@ impl Store {
 }
 
 /// Lets the planner walk whole tables in the rest of this transaction, or forbids it again, as sessions have it.
-async fn scans(unit: &mut Unit, allowed: &str) -> Result<(), StoreError> {
+async fn scans(unit: &mut Unit, on_or_off: &str) -> Result<(), StoreError> {
     sqlx::query!(
         "SELECT set_config(setting, $1, true) AS now FROM unnest('{enable_seqscan, enable_hashjoin}'::text[]) setting",
-        allowed
+        on_or_off,
     )
     .fetch_all(&mut **unit)
     .await?;

@@ -1,7 +1,7 @@
 //! enqueue: new jobs into the queue, many requests in one transaction. An answer means that it is committed.
 //!
-//! Plain jobs cost one statement for any number of them. Only requests with an idempotency key, and jobs with a unique key,
-//! take the longer road in `enqueue::keyed`.
+//! A few plain jobs cost one statement, many a COPY before it (`enqueue::bulk`). Only requests with an idempotency key, and jobs
+//! with a unique key, take the longer road in `enqueue::keyed`.
 
 use std::time::Instant;
 
@@ -14,6 +14,7 @@ use crate::idempotency::Idempotency;
 use crate::row::to_ms;
 use crate::unique::kept_bits;
 
+mod bulk;
 mod keyed;
 
 /// One request: jobs that are answered together.
@@ -78,7 +79,7 @@ impl Store {
         }
         let fresh: Vec<Fresh<'_>> =
             submissions.iter().flat_map(|s| &s.jobs).map(|job| self.fresh(job)).collect();
-        let mut unit = self.one().await?;
+        let mut unit = if are_many(&fresh) { self.begin().await? } else { self.one().await? };
         let later = self.insert(&mut unit, &fresh).await?;
         unit.commit().await?;
         let mut created = fresh.iter().map(|fresh| fresh.accepted(&later));
@@ -106,23 +107,16 @@ impl Store {
         unit.commit().await
     }
 
-    /// Inserts bodies and places in one statement; the names of the jobs are known by now.
+    /// Inserts bodies and places, many in a transaction of the caller's.
     /// Answers which of the jobs have to wait for their time.
     pub(crate) async fn insert(
         &self,
         unit: &mut Unit,
         fresh: &[Fresh<'_>],
     ) -> Result<Vec<JobId>, StoreError> {
-        let mut rows = Columns::default();
-        for new in fresh {
-            let lane = self.lane(&new.job.queue, new.job.priority).await?;
-            rows.push(new, lane.id, self.kind(&new.job.kind).await?);
-            if let Some(at) = rows.queues.iter().position(|queue| *queue == lane.queue_id) {
-                rows.created[at] += 1;
-            } else {
-                rows.queues.push(lane.queue_id);
-                rows.created.push(1);
-            }
+        let Batch { copied, rows, queues, created } = self.batch(fresh).await?;
+        if !copied.ids.is_empty() {
+            bulk::copy(unit, &copied).await?;
         }
         let asked = Instant::now();
         let row = sqlx::query!(
@@ -166,8 +160,8 @@ impl Store {
             used(&rows.tags) as _,
             used(&rows.metadata) as _,
             used(&rows.traceparents) as _,
-            &rows.queues,
-            &rows.created,
+            &queues,
+            &created,
             used(&rows.unique_digests) as _,
             used(&rows.unique_kepts) as _,
         )
@@ -175,6 +169,24 @@ impl Store {
         .await?;
         self.ids.tell(row.now, asked);
         Ok(row.later.into_iter().map(JobId::from_uuid).collect())
+    }
+
+    /// Looks up the numbers of names, which are known by now, and decides which way each job goes.
+    async fn batch<'a>(&self, fresh: &[Fresh<'a>]) -> Result<Batch<'a>, StoreError> {
+        let many = are_many(fresh);
+        let mut batch = Batch::default();
+        for new in fresh {
+            let lane = self.lane(&new.job.queue, new.job.priority).await?;
+            let columns = if many && bulk::takes(new.job) { &mut batch.copied } else { &mut batch.rows };
+            columns.push(new, lane.id, self.kind(&new.job.kind).await?);
+            if let Some(at) = batch.queues.iter().position(|queue| *queue == lane.queue_id) {
+                batch.created[at] += 1;
+            } else {
+                batch.queues.push(lane.queue_id);
+                batch.created.push(1);
+            }
+        }
+        Ok(batch)
     }
 }
 
@@ -185,7 +197,24 @@ impl Fresh<'_> {
     }
 }
 
-/// The columns of the jobs of one statement.
+/// Whether so many are usual that these go in bulk.
+fn are_many(fresh: &[Fresh<'_>]) -> bool {
+    fresh.iter().filter(|new| bulk::takes(new.job)).nth(bulk::MANY - 1).is_some()
+}
+
+/// What one call stores.
+#[derive(Default)]
+struct Batch<'a> {
+    /// By COPY.
+    copied: Columns<'a>,
+    /// By the statement for all jobs.
+    rows: Columns<'a>,
+    /// Queues, and how many jobs each gets.
+    queues: Vec<i32>,
+    created: Vec<i32>,
+}
+
+/// The columns of jobs that go one way.
 #[derive(Default)]
 struct Columns<'a> {
     ids: Vec<uuid::Uuid>,
@@ -205,8 +234,6 @@ struct Columns<'a> {
     tags: Vec<Option<String>>,
     metadata: Vec<Option<&'a str>>,
     traceparents: Vec<Option<&'a str>>,
-    queues: Vec<i32>,
-    created: Vec<i32>,
 }
 
 impl<'a> Columns<'a> {

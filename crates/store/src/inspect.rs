@@ -54,8 +54,7 @@ struct Place {
     final_attempt: Option<i16>,
     started_at: Option<DateTime<Utc>>,
     finished_at: Option<DateTime<Utc>>,
-    result: Option<String>,
-    error: Option<String>,
+    detail: Option<String>,
     queued_attempt: Option<i16>,
     scheduled_attempt: Option<i16>,
     run_at: Option<DateTime<Utc>>,
@@ -153,7 +152,7 @@ impl Store {
             Place,
             r#"-- store.places
             SELECT b.id, o.status AS "final_status?", o.attempt AS "final_attempt?", o.started_at AS "started_at?",
-                   o.finished_at AS "finished_at?", o.result::text AS result, o.error::text AS error,
+                   o.finished_at AS "finished_at?", o.detail::text AS detail,
                    r.attempt AS "queued_attempt?", s.attempt AS "scheduled_attempt?", s.run_at AS "run_at?",
                    run.attempt AS "running_attempt?", run.leased_at AS "leased_at?", run.expires_at AS "lease_expires_at?",
                    coalesce(run.worker_id, o.worker_id) AS "worker_id?", coalesce(run.asked, false) AS "cancel_requested!"
@@ -188,7 +187,7 @@ impl Store {
                   SELECT epoch, attempt, ended, worker_id, started_at, finished_at, error
                   FROM jobqueue.attempt WHERE job_id = $1
                   UNION ALL
-                  SELECT epoch, attempt, 'completed', worker_id, started_at, finished_at, error
+                  SELECT epoch, attempt, 'completed', worker_id, started_at, finished_at, NULL
                   FROM jobqueue.outcome WHERE job_id = $1 AND status = 5
                   UNION ALL
                   SELECT l.epoch, j.attempt, 'running', l.worker_id, l.leased_at, NULL, NULL
@@ -280,6 +279,8 @@ impl Place {
                 (.., Some(attempt)) => (Status::Running, attempt),
                 _ => return Err(corrupt(id, "place", "the job is nowhere")),
             };
+        let (result, error) =
+            if status == Status::Completed { (self.detail, None) } else { (None, self.detail) };
         Ok(JobRecord {
             job: job(attempt)?,
             status,
@@ -290,8 +291,8 @@ impl Place {
             worker_id: self.worker_id.map(WorkerId::from_uuid),
             lease_expires_at: self.lease_expires_at,
             cancel_requested: self.cancel_requested,
-            result: self.result.map(|text| stored_json(id, "result", text)).transpose()?,
-            error: stored_failure(id, self.error)?,
+            result: result.map(|text| stored_json(id, "result", text)).transpose()?,
+            error: stored_failure(id, error)?,
         })
     }
 }

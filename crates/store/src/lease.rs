@@ -48,7 +48,6 @@ struct Answer {
     token: Option<Uuid>,
     job_ids: Option<Vec<Uuid>>,
     attempts: Option<Vec<i16>>,
-    lanes: Option<Vec<i32>>,
     took_micros: Option<i64>,
     id: Option<Uuid>,
     lane: Option<i32>,
@@ -68,13 +67,13 @@ struct Answer {
     now: Option<DateTime<Utc>>,
 }
 
-/// Jobs of one queue that were taken out of their lanes for one share.
+/// Jobs that were taken out of one lane for one share.
 struct Grant {
     epoch: i64,
     token: Uuid,
+    lane: i32,
     job_ids: Vec<Uuid>,
     attempts: Vec<i16>,
-    lanes: Vec<i32>,
     /// From the start of the statement until all were picked.
     took: Duration,
 }
@@ -91,9 +90,9 @@ impl Answer {
         Some(Grant {
             epoch: self.epoch?,
             token: self.token?,
+            lane: self.lane?,
             job_ids: self.job_ids.take()?,
             attempts: self.attempts.take()?,
-            lanes: self.lanes.take()?,
             took: Duration::from_micros(u64::try_from(self.took_micros?).unwrap_or(0)),
         })
     }
@@ -138,10 +137,9 @@ impl Granted {
 }
 
 impl Grant {
-    /// Lane, job and attempt of each, in order.
-    fn jobs(&self) -> impl Iterator<Item = (i32, Uuid, i16)> {
-        let jobs = self.lanes.iter().zip(&self.job_ids).zip(&self.attempts);
-        jobs.map(|((lane, job), attempt)| (*lane, *job, *attempt))
+    /// Job and attempt of each, in order.
+    fn jobs(&self) -> impl Iterator<Item = (Uuid, i16)> {
+        self.job_ids.iter().copied().zip(self.attempts.iter().copied())
     }
 }
 
@@ -250,7 +248,7 @@ impl Store {
         let jobs: Vec<(i32, JobId)> = granted
             .grants
             .iter()
-            .flat_map(|grant| grant.jobs().map(|(lane, job, _)| (lane, JobId::from_uuid(job))))
+            .flat_map(|grant| grant.job_ids.iter().map(|job| (grant.lane, JobId::from_uuid(*job))))
             .collect();
         let looked = Looked {
             look,
@@ -271,7 +269,7 @@ impl Store {
         let mut found = Found::default();
         let mut nth = 0;
         for grant in grants {
-            for (place, (_, job_id, attempt)) in grant.jobs().enumerate() {
+            for (place, (job_id, attempt)) in grant.jobs().enumerate() {
                 if nth % share.max(1) == 0 {
                     found.shares.push(Vec::new());
                 }

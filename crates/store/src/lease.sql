@@ -1,8 +1,8 @@
 -- store.lease
 -- lanes come in order and a nested loop keeps it; an outer ORDER BY would lock every candidate before the limit.
 -- `at` is the row's address: locked by us, so it cannot move before the delete.
--- array_agg gathers in the order of the pick; an ORDER BY in each of the four would sort four times.
--- A share ($8 jobs) is for one worker, and a grant holds up to 64 jobs of one share and one queue.
+-- array_agg gathers in the order of the pick; an ORDER BY in each of the three would sort three times.
+-- A share ($8 jobs) is for one worker, and a grant holds up to 64 jobs of one share and one lane.
 -- The answer has a row for each grant and a row for each body, for the process to put together. Joined here, either each job would
 -- look for its body by itself, or a plan made while there were few would walk all bodies. The range is for the days that are left out.
 -- Bodies never change and were committed with the row that named them first, so this snapshot has them.
@@ -22,28 +22,27 @@ WITH pick AS MATERIALIZED (
 gone AS (DELETE FROM jobqueue.ready WHERE ctid = ANY (ARRAY(SELECT at FROM pick))),
 numbered AS (SELECT *, row_number() OVER () - 1 AS nth FROM pick),
 granted AS MATERIALIZED (
-    SELECT (SELECT nextval('jobqueue.lease_epoch')) + min(nth) AS epoch, gen_random_uuid() AS token, queue_id,
+    SELECT (SELECT nextval('jobqueue.lease_epoch')) + min(nth) AS epoch, gen_random_uuid() AS token, queue_id, lane,
            array_agg(job_id) AS job_ids, array_agg((attempt + 1)::smallint) AS attempts,
-           array_agg(lane) AS lanes, array_agg(kind) AS kinds, count(*)::int AS n,
+           array_agg(kind) AS kinds, count(*)::int AS n,
            (extract(epoch FROM clock_timestamp() - statement_timestamp()) * 1000000)::bigint AS took_micros
-    FROM numbered GROUP BY queue_id, nth / $8::bigint, nth % $8 / 64),
+    FROM numbered GROUP BY queue_id, lane, nth / $8::bigint, nth % $8 / 64),
 lease AS (
     INSERT INTO jobqueue.lease (epoch, token, worker_id, queue_id, leased_at, expires_at, open)
     SELECT epoch, token, $6, queue_id, jobqueue.now(), jobqueue.now() + $7::bigint * interval '1 ms',
            CASE n WHEN 64 THEN -1 ELSE ~(-1::bigint << n) END FROM granted),
 jobs AS (
-    INSERT INTO jobqueue.lease_jobs (epoch, job_ids, attempts, lanes, kinds)
-    SELECT epoch, job_ids, attempts, lanes, kinds FROM granted),
+    INSERT INTO jobqueue.lease_jobs (epoch, lane, job_ids, attempts, kinds)
+    SELECT epoch, lane, job_ids, attempts, kinds FROM granted),
 tally AS (INSERT INTO jobqueue.tally (queue_id, leased) SELECT queue_id, sum(n)::int FROM granted GROUP BY queue_id)
-SELECT g.epoch AS "epoch?", g.token AS "token?", g.job_ids AS "job_ids?", g.attempts AS "attempts?", g.lanes AS "lanes?",
-       g.took_micros AS "took_micros?",
-       NULL::uuid AS "id?", NULL::int AS "lane?", NULL::int AS "kind?", NULL::smallint AS "max_attempts?", NULL::text AS "payload?",
+SELECT g.epoch AS "epoch?", g.token AS "token?", g.job_ids AS "job_ids?", g.attempts AS "attempts?",
+       g.took_micros AS "took_micros?", NULL::uuid AS "id?", g.lane AS "lane?", NULL::int AS "kind?", NULL::smallint AS "max_attempts?", NULL::text AS "payload?",
        NULL::text AS "retry?", NULL::bigint AS "timeout_ms?", NULL::bigint AS "soft_timeout_ms?", NULL::timestamptz AS "run_at?",
        NULL::timestamptz AS "expires_at?", NULL::text AS "unique_key?", NULL::text[] AS "tags?", NULL::text AS "metadata?",
        NULL::text AS "traceparent?", NULL::boolean AS "overdue?", NULL::timestamptz AS "now?"
 FROM granted g
 UNION ALL
-SELECT NULL, NULL, NULL, NULL, NULL, NULL,
+SELECT NULL, NULL, NULL, NULL, NULL,
        id, lane, kind, max_attempts, payload::text, retry::text, timeout_ms, soft_timeout_ms, run_at, expires_at, unique_key, tags,
        metadata::text, traceparent,
        CASE WHEN expires_at IS NULL THEN false ELSE expires_at <= (SELECT jobqueue.now()) END, (SELECT jobqueue.now())

@@ -46,8 +46,8 @@ SELECT id AS "id!" FROM (
     UNION ALL
     (SELECT j.job_id FROM bounds, jobqueue.lease l
      JOIN jobqueue.lease_jobs h ON h.epoch = l.epoch
-     CROSS JOIN LATERAL unnest(h.job_ids, h.lanes, h.kinds) WITH ORDINALITY AS j (job_id, lane, kind, place)
+     CROSS JOIN LATERAL unnest(h.job_ids, h.kinds) WITH ORDINALITY AS j (job_id, kind, place)
      WHERE $12 AND (l.open >> (j.place - 1)::int) & 1 = 1 AND j.job_id < high AND j.job_id >= low
-       AND j.lane = ANY (bounds.lanes) AND j.kind = ANY (bounds.kinds)
+       AND h.lane = ANY (bounds.lanes) AND j.kind = ANY (bounds.kinds)
        AND ($3::text[] IS NULL OR (SELECT b.tags @> $3 FROM jobqueue.body b WHERE b.id = j.job_id)))
 ) AS found (id) ORDER BY id DESC LIMIT $5

@@ -31,6 +31,8 @@ const NEAR: Duration = Duration::from_millis(25);
 const ASTRAY: Duration = Duration::from_millis(100);
 /// How far before the mark the more thorough look starts.
 const FAR: Duration = Duration::from_secs(10);
+/// Statements end after so long: a look back that was begun earlier and told nothing failed.
+const LOST: Duration = Duration::from_secs(30);
 
 /// Where one look starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +125,8 @@ struct LowWater {
     lowered: Option<Instant>,
     far: Turn,
     front: Turn,
+    /// Somebody has been looking back since then. The next call looks near meanwhile: what has just come must not wait for old times.
+    looking_back: Option<Instant>,
     /// Jobs leased since `since`, and in the time before.
     leased: (usize, usize),
     since: Instant,
@@ -186,6 +190,7 @@ impl LowWater {
             lowered: None,
             far: Turn::default(),
             front: Turn::default(),
+            looking_back: None,
             leased: (0, 0),
             since: now,
             fed: now,
@@ -196,12 +201,21 @@ impl LowWater {
         if now.saturating_duration_since(self.fed) < HUNGRY { SHARE } else { SHARE_THAT_PAYS }
     }
 
-    /// The look to take now: from the front as long as that is cheap, else as far back as is due.
-    fn look(&self, now: Instant) -> Look {
+    /// The look to take now: from the front as long as that is cheap, else as far back as is due, one at a time.
+    fn look(&mut self, now: Instant) -> Look {
+        let look = self.due(now);
+        if look != Look::Near {
+            self.looking_back = Some(now);
+        }
+        look
+    }
+
+    fn due(&self, now: Instant) -> Look {
         let few = self.leased.0 + self.leased.1 < FEW_JOBS && self.front.took < SLOW;
-        if few || self.front.is_due(now, self.share(now)) {
+        let alone = self.looking_back.is_none_or(|since| now.saturating_duration_since(since) >= LOST);
+        if few || alone && self.front.is_due(now, self.share(now)) {
             Look::Front
-        } else if self.far.is_due(now, self.share(now)) {
+        } else if alone && self.far.is_due(now, self.share(now)) {
             Look::Far
         } else {
             Look::Near
@@ -209,8 +223,12 @@ impl LowWater {
     }
 
     /// After a look that found nothing: whether to look from the front at once.
-    fn look_again(&self, look: Look, now: Instant) -> bool {
-        look != Look::Front && self.front.is_due(now, self.share(now))
+    fn look_again(&mut self, look: Look, now: Instant) -> bool {
+        let again = look != Look::Front && self.due(now) == Look::Front;
+        if again {
+            self.looking_back = Some(now);
+        }
+        again
     }
 
     /// Lanes with the id after which this look starts in each.
@@ -245,6 +263,9 @@ impl LowWater {
             self.leased.0 += 1;
         }
         let turn = |paid| Turn { last: Some(now), took: looked.walk, paid };
+        if looked.look != Look::Near {
+            self.looking_back = None;
+        }
         match looked.look {
             Look::Front => {
                 self.front = turn(past_far);
@@ -309,22 +330,22 @@ mod tests {
     fn a_process_with_little_to_do_always_looks_from_the_front() {
         let now = Instant::now();
         let mut water = LowWater::new(now);
-        assert_eq!(water.look(now), Look::Front);
+        assert_eq!([water.look(now), water.look(now)], [Look::Front; 2]);
         looked(&mut water, (Look::Front, now, 5 * MS), 5 * MS, &[(1, id(0))], false);
-        assert_eq!(water.look(now), Look::Front);
+        assert_eq!(water.due(now), Look::Front);
         looked(&mut water, (Look::Front, now, SLOW), SLOW, &[], false);
-        assert_ne!(water.look(now), Look::Front, "but not if that is slow");
+        assert_ne!(water.due(now), Look::Front, "but not if that is slow");
     }
 
     #[test]
     fn a_busy_process_starts_before_its_mark_and_looks_back_for_a_small_share_of_the_time() {
         let now = Instant::now();
         let mut water = busy(now, 10 * MS);
-        assert_eq!(water.look(now), Look::Far, "its cost is not known yet");
+        assert_eq!(water.due(now), Look::Far, "its cost is not known yet");
         looked(&mut water, (Look::Far, now, MS), MS, &[], false);
-        assert_eq!(water.look(now), Look::Near);
-        assert_eq!(water.look(now + SHARE * MS), Look::Far);
-        assert_eq!(water.look(now + SHARE * 10 * MS), Look::Front);
+        assert_eq!(water.due(now), Look::Near);
+        assert_eq!(water.due(now + SHARE * MS), Look::Far);
+        assert_eq!(water.due(now + SHARE * 10 * MS), Look::Front);
         let starts = water.starts(Look::Near);
         assert_eq!(starts.len(), 1);
         let (lane, start) = starts[0];
@@ -422,11 +443,11 @@ mod tests {
             looked(&mut water, (Look::Far, now, MS), MS, &[(1, id(found))], false);
             let due = now + share * MS;
             let before = now + share * MS / 2;
-            assert_eq!((water.look(before), water.look(due)), (Look::Near, Look::Far), "{found}");
+            assert_eq!((water.due(before), water.due(due)), (Look::Near, Look::Far), "{found}");
         }
         looked(&mut water, (Look::Front, now, 50 * MS), 50 * MS, &[(1, id(mark - 200))], false);
         assert_ne!(
-            water.look(now + SHARE_THAT_PAYS * 50 * MS),
+            water.due(now + SHARE_THAT_PAYS * 50 * MS),
             Look::Front,
             "the lesser look would have found it"
         );
@@ -435,9 +456,10 @@ mod tests {
     #[test]
     fn an_empty_look_is_followed_by_one_from_the_front_if_that_is_due() {
         let now = Instant::now();
-        let water = busy(now, 10 * MS);
+        let mut water = busy(now, 10 * MS);
         assert!(!water.look_again(Look::Near, now));
         assert!(water.look_again(Look::Near, now + SHARE * 10 * MS));
+        assert!(!water.look_again(Look::Near, now + SHARE * 10 * MS), "somebody does it now");
         assert!(!water.look_again(Look::Front, now + SECOND));
     }
 
@@ -449,8 +471,22 @@ mod tests {
         assert_eq!(water.starts(Look::Near).len(), 2);
         assert_eq!(water.marks[&1].at, id(u64::try_from(FEW_JOBS).unwrap() - 1));
         looked(&mut water, (Look::Near, now + LATELY, MS), MS, &[], false);
-        assert_ne!(water.look(now + LATELY), Look::Near, "looking back is long due");
+        assert_ne!(water.due(now + LATELY), Look::Near, "looking back is long due");
         looked(&mut water, (Look::Near, now + 2 * LATELY, MS), MS, &[], false);
-        assert_eq!(water.look(now + 2 * LATELY), Look::Front);
+        assert_eq!(water.due(now + 2 * LATELY), Look::Front);
+    }
+
+    #[test]
+    fn while_one_call_looks_back_the_next_one_takes_what_has_just_come() {
+        let now = Instant::now();
+        let mut water = busy(now, SECOND);
+        let due = now + SHARE * SECOND;
+        assert_eq!([water.look(due), water.look(due)], [Look::Front, Look::Near]);
+        looked(&mut water, (Look::Near, due + MS, MS), MS, &[(1, id(0))], true);
+        assert_eq!(water.due(due + SECOND), Look::Near, "it has not ended");
+        assert_eq!(water.due(due + LOST), Look::Front, "it must have failed");
+        looked(&mut water, (Look::Front, due + SECOND, SECOND), SECOND, &[], false);
+        assert_eq!(water.due(due + SECOND), Look::Far, "its cost is not known yet");
+        assert_eq!(water.due(due + SECOND + SHARE * SECOND), Look::Front);
     }
 }

@@ -30,7 +30,7 @@ pub(super) async fn settle(unit: &mut Unit, ends: &[&AttemptEnd]) -> Result<Take
             gone AS (DELETE FROM jobqueue.lease WHERE epoch = ANY (ARRAY(SELECT epoch FROM held WHERE open = taken))),
             gone_jobs AS (DELETE FROM jobqueue.lease_jobs WHERE epoch = ANY (ARRAY(SELECT epoch FROM held WHERE open = taken))),
             outcome AS (
-                INSERT INTO jobqueue.outcome (job_id, status, attempt, started_at, finished_at, worker_id, epoch, result)
+                INSERT INTO jobqueue.outcome (job_id, status, attempt, started_at, finished_at, worker_id, epoch, detail)
                 SELECT h.job_ids[e.ordinal + 1], 5, h.attempts[e.ordinal + 1],
                        greatest(h.leased_at, t.now - e.ran_ms * interval '1 ms'), t.now, h.worker_id, h.epoch, e.result::json
                 FROM (SELECT jobqueue.now() AS now) t CROSS JOIN held h

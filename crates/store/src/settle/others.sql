@@ -2,7 +2,7 @@
 -- the attempt's number is taken from the grant: what a lease's text says of it is for readers
 WITH held AS MATERIALIZED (
     SELECT i.low, i.high, l.epoch, l.token, l.open, l.open & i.mask AS taken, l.worker_id, l.queue_id, l.leased_at,
-           j.job_ids, j.attempts, j.lanes, j.kinds
+           j.lane, j.job_ids, j.attempts, j.kinds
     FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::int[], $5::int[]) AS i (epoch, token, mask, low, high)
     JOIN jobqueue.lease l ON l.epoch = i.epoch AND l.token = i.token
     JOIN jobqueue.lease_jobs j ON j.epoch = l.epoch
@@ -13,7 +13,7 @@ kept AS (UPDATE jobqueue.lease l SET open = h.open & ~h.taken FROM held h WHERE 
 gone AS (DELETE FROM jobqueue.lease WHERE epoch = ANY (ARRAY(SELECT epoch FROM held WHERE open = taken))),
 gone_jobs AS (DELETE FROM jobqueue.lease_jobs WHERE epoch = ANY (ARRAY(SELECT epoch FROM held WHERE open = taken))),
 ended AS MATERIALIZED (
-    SELECT h.epoch, h.worker_id, h.queue_id, h.job_ids[e.ordinal + 1] AS job_id, h.lanes[e.ordinal + 1] AS lane,
+    SELECT h.epoch, h.worker_id, h.queue_id, h.job_ids[e.ordinal + 1] AS job_id, h.lane,
            h.kinds[e.ordinal + 1] AS kind, h.attempts[e.ordinal + 1] AS attempt,
            (h.attempts[e.ordinal + 1] - e.given_back)::smallint AS attempt_after,
            e.status, e.delay_ms, e.error, e.ended, t.now,
@@ -25,7 +25,7 @@ ended AS MATERIALIZED (
                     AS e (ordinal, ran_ms, status, given_back, delay_ms, error, ended)
     WHERE (h.taken >> e.ordinal) & 1 = 1),
 outcome AS (
-    INSERT INTO jobqueue.outcome (job_id, status, attempt, started_at, finished_at, worker_id, epoch, error)
+    INSERT INTO jobqueue.outcome (job_id, status, attempt, started_at, finished_at, worker_id, epoch, detail)
     SELECT job_id, status, attempt_after, started_at, now, worker_id, epoch, error::json FROM ended WHERE status >= 5),
 later AS (
     INSERT INTO jobqueue.scheduled (job_id, run_at, lane, kind, attempt)

@@ -121,6 +121,53 @@ async fn a_past_start_is_now_and_a_delay_counts_by_the_databases_clock() {
 }
 
 #[tokio::test]
+async fn many_jobs_at_once_are_stored_like_each_alone() {
+    let bench = Bench::new().await;
+    let usual = |i: i64| JobDraft {
+        kind: format!("k{}", i % 3),
+        payload: Some(json(&format!("{{\n\t\"n\": {i}, \"\\\\ \\u0001\": \"é😀\"}}"))),
+        priority: Some(i % 4),
+        max_attempts: Some(1000),
+        retry: (i % 5 == 1).then(|| RetryPolicy::List { delays_seconds: vec![0.5, 60.0] }),
+        timeout_seconds: (i % 5 == 2).then_some(1.5),
+        soft_timeout_seconds: (i % 5 == 3).then_some(0.25),
+        metadata: (i % 5 == 4).then(|| json(r#"{"b":2,"a":1.0}"#)),
+        traceparent: (i % 2 == 0).then(|| "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()),
+        ..draft()
+    };
+    // what only the statement for all jobs can store, between them
+    let of_all_kinds = |i: i64| match i % 10 {
+        6 => JobDraft { delay_seconds: Some(60.0), ..usual(i) },
+        7 => JobDraft { expires_at: Some("9999-12-31T23:59:59Z".into()), ..usual(i) },
+        8 => JobDraft { tags: vec!["a,b".into()], ..usual(i) },
+        _ => usual(i),
+    };
+    let drafts: Vec<JobDraft> = (0..200).map(of_all_kinds).collect();
+    let together: Vec<_> = bench.submit(drafts.clone()).await.into_iter().map(created).collect();
+    assert!(together.is_sorted());
+    for (draft, together) in drafts.into_iter().zip(together) {
+        let alone = bench.add(draft).await;
+        let (together, alone) = (bench.record(together).await, bench.record(alone).await);
+        assert_eq!((together.status, together.run_at.is_some()), (alone.status, alone.run_at.is_some()));
+        assert_eq!(jobqueue_core::Job { id: alone.job.id, ..together.job }, alone.job);
+    }
+    assert_eq!(bench.count("SELECT count(*) FROM jobqueue.expiry").await, 40);
+    assert_eq!(bench.count("SELECT sum(created) FROM jobqueue.tally").await, 400);
+}
+
+#[tokio::test]
+async fn of_many_jobs_at_once_all_are_stored_or_none() {
+    let bench = Bench::new().await;
+    // the last step of the call
+    bench.execute("ALTER TABLE jobqueue.tally ADD CHECK (created <> 150)").await;
+    let refused = bench.store.enqueue(&[submission(vec![draft(); 150])]).await;
+    assert!(refused.is_err(), "{refused:?}");
+    assert_eq!(bench.count("SELECT count(*) FROM jobqueue.body").await, 0);
+    assert_eq!(bench.count("SELECT count(*) FROM jobqueue.ready").await, 0);
+    assert_eq!(bench.submit(vec![draft(); 149]).await.len(), 149, "the connection is in order");
+}
+
+#[tokio::test]
 async fn a_thousand_jobs_of_many_names_are_one_call() {
     let bench = Bench::new().await;
     let drafts = (0..1000).map(|i| JobDraft {

@@ -82,8 +82,8 @@ async fn a_store_that_starts_too_early_is_caught() {
                         RETURNING s.job_id, s.lane, s.kind, s.attempt),
               run AS (INSERT INTO jobqueue.lease SELECT nextval('jobqueue.lease_epoch'), gen_random_uuid(), NULL, 1, now(), now() + interval '1 h', 1
                       WHERE EXISTS (SELECT FROM early) RETURNING epoch)
-         INSERT INTO jobqueue.lease_jobs SELECT epoch, (SELECT array_agg(job_id) FROM early), (SELECT array_agg((attempt + 1)::smallint) FROM early),
-                (SELECT array_agg(lane) FROM early), (SELECT array_agg(kind) FROM early) FROM run",
+         INSERT INTO jobqueue.lease_jobs SELECT epoch, (SELECT min(lane) FROM early), (SELECT array_agg(job_id) FROM early),
+                (SELECT array_agg((attempt + 1)::smallint) FROM early), (SELECT array_agg(kind) FROM early) FROM run",
         "I5",
     )
     .await;
