@@ -42,13 +42,13 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) quick: bool,
 
-    /// How often each measurement is repeated, interleaved with its control.
-    #[arg(long, default_value_t = 3)]
-    pub(crate) repeats: usize,
+    /// Rounds; in each, the scenarios have their turns, and each its control. By default three, and one of scenarios that take minutes.
+    #[arg(long)]
+    pub(crate) repeats: Option<usize>,
 
-    /// Seconds of the steady scenarios (saturate, pinned, count, mixed, memory).
-    #[arg(long, default_value_t = 600)]
-    pub(crate) seconds: u64,
+    /// Seconds of the steady scenarios (saturate, count, mixed, pinned, memory; 600 by default) and of each half of idle (120 by default).
+    #[arg(long)]
+    pub(crate) seconds: Option<u64>,
 
     /// Jobs of the burn-down.
     #[arg(long, default_value_t = 1_000_000)]
@@ -69,6 +69,12 @@ pub(crate) enum Scenario {
     BurnDown,
     /// Enqueue, lease and settle at once; the worst minute is printed.
     Saturate,
+    /// Saturate while an operator counts every second.
+    Count,
+    /// Retries, delays, priorities, unique keys, cancels and payload sizes mixed.
+    Mixed,
+    /// Saturate while another session holds a snapshot.
+    Pinned,
     /// Single POSTs over keep-alive HTTP beside a control with one commit a request.
     Rest,
     /// Submission to handler start, open loop.
@@ -77,14 +83,8 @@ pub(crate) enum Scenario {
     Idle,
     /// Resident memory under a steady load.
     Memory,
-    /// Drain rate with a deep backlog.
+    /// Drain rate and cost of a lease with a shallow and with a deep backlog.
     Backlog,
-    /// Saturate while another session holds a snapshot.
-    Pinned,
-    /// Retries, delays, priorities, unique keys, cancels and payload sizes mixed.
-    Mixed,
-    /// Saturate while an operator counts every second.
-    Count,
     /// Many worker processes, and many remote workers over HTTP.
     Crowd,
     /// Other queues on the same server, through the adapters in `bench/peers`.

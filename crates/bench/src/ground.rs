@@ -27,26 +27,6 @@ pub(crate) struct Completed {
     pub(crate) retried: u64,
 }
 
-/// What Postgres has done so far.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Meter {
-    wal_bytes: i64,
-    commits: i64,
-    connections: i64,
-    /// Processor time of the whole server.
-    pub(crate) cpu: Duration,
-}
-
-/// What Postgres did between two readings.
-#[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Cost {
-    pub(crate) wal_bytes_per_job: f64,
-    pub(crate) commits_per_job: f64,
-    pub(crate) postgres_cpu_seconds_per_1000: f64,
-    /// Of the product's processes, at the end.
-    pub(crate) connections: f64,
-}
-
 impl Ground {
     /// Starts the server with fsync, synchronous_commit and full_page_writes on; it counts `statements` if asked to. A fresh database is
     /// left alone for `rest`.
@@ -149,28 +129,8 @@ impl Ground {
         Ok(sqlx::query_scalar(query).fetch_all(&mut connection).await?)
     }
 
-    /// Reads what Postgres has done so far.
-    pub(crate) async fn meter(&self) -> anyhow::Result<Meter> {
-        let query = "SELECT (pg_current_wal_lsn() - '0/0')::bigint, xact_commit,
-                            (SELECT count(*) FROM pg_stat_activity WHERE application_name IN ('jobqueue-api', 'jobqueue-worker', 'jobqueue-reaper'))
-                     FROM pg_stat_database WHERE datname = current_database()";
-        let (wal_bytes, commits, connections) =
-            sqlx::query_as(query).fetch_one(&mut self.connection().await?).await?;
-        let postmaster = self.server.pid().context("the server is gone")?;
-        Ok(Meter { wal_bytes, commits, connections, cpu: crate::process::cpu_of_family(postmaster)? })
-    }
-}
-
-impl Meter {
-    /// What `jobs` jobs cost since.
-    pub(crate) fn cost(&self, now: &Self, jobs: u64) -> Cost {
-        let jobs = crate::stats::float(jobs.max(1));
-        let float = |n: i64| crate::stats::float(u64::try_from(n).unwrap_or(0));
-        Cost {
-            wal_bytes_per_job: float(now.wal_bytes - self.wal_bytes) / jobs,
-            commits_per_job: float(now.commits - self.commits) / jobs,
-            postgres_cpu_seconds_per_1000: (now.cpu.saturating_sub(self.cpu)).as_secs_f64() / jobs * 1000.0,
-            connections: float(now.connections),
-        }
+    /// Process id of the server.
+    pub(crate) fn postmaster(&self) -> anyhow::Result<u32> {
+        self.server.pid().context("the server is gone")
     }
 }

@@ -4,9 +4,11 @@
 //! It uses the public surface of the product alone; raw SQL is for the yardstick and for counting.
 
 mod args;
+mod cost;
 mod ground;
 mod http_load;
 mod ledger;
+mod machine;
 mod plot;
 mod process;
 mod remote;

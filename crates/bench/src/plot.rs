@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use plotters::prelude::*;
 
 use crate::args::PlotArgs;
-use crate::report::Figure;
+use crate::report::{Figure, Report};
 use crate::stats::float_len;
 
 /// Width and height of a plot.
@@ -24,9 +24,8 @@ const COLOURS: [RGBColor; 5] = [
 pub(crate) fn run(args: &PlotArgs) -> anyhow::Result<()> {
     let mut figures: Vec<Figure> = Vec::new();
     for path in &args.figures {
-        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        let newer: Vec<Figure> = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
-        figures.retain(|old| !newer.iter().any(|new| new.scenario == old.scenario && new.what == old.what));
+        let newer = Report::read(path)?.figures;
+        figures.retain(|old| !newer.iter().any(|new| new.is_same(old)));
         figures.extend(newer);
     }
     std::fs::create_dir_all(&args.out)?;
@@ -43,7 +42,7 @@ fn ratios(figures: &[Figure], path: &Path) -> anyhow::Result<()> {
         .filter_map(|figure| {
             let (control, _) = figure.control.as_ref()?;
             let name = format!("{}: {} ÷ {control}", figure.scenario, figure.what);
-            Some((name, figure.ratio?.median))
+            Some((name, figure.ratio.as_ref()?.median))
         })
         .collect();
     let most = bars.iter().map(|(_, ratio)| *ratio).fold(1.0, f64::max);

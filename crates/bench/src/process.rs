@@ -24,6 +24,8 @@ pub(crate) const KEY: &str = "benchmark-key-of-at-least-32-characters";
 
 /// A child that is stopped by SIGTERM.
 pub(crate) struct Process {
+    /// What it does: its first argument.
+    pub(crate) role: &'static str,
     child: Child,
     /// Its ledger, if it is a worker.
     pub(crate) ledger: PathBuf,
@@ -39,25 +41,27 @@ pub(crate) struct Told {
     pub(crate) completed: AtomicU64,
     /// Jobs that reached any final status.
     pub(crate) ended: AtomicU64,
+    /// Microseconds that its calls took which lease and settle.
+    pub(crate) call_micros: AtomicU64,
 }
 
 impl Told {
-    /// Reads lines of two numbers until the process ends.
+    /// Reads lines of three numbers until the process ends.
     async fn listen(self: Arc<Self>, output: ChildStdout) {
         let mut lines = BufReader::new(output).lines();
         while let Ok(Some(line)) = lines.next_line().await {
             let mut numbers = line.split(' ').filter_map(|word| word.parse().ok());
-            if let (Some(completed), Some(ended)) = (numbers.next(), numbers.next()) {
-                self.completed.store(completed, Ordering::Relaxed);
-                self.ended.store(ended, Ordering::Relaxed);
+            for told in [&self.completed, &self.ended, &self.call_micros] {
+                told.store(numbers.next().unwrap_or_default(), Ordering::Relaxed);
             }
         }
     }
 }
 
 impl Process {
-    fn spawn(args: &[&str], ledger: PathBuf) -> anyhow::Result<Self> {
+    fn spawn(role: &'static str, args: &[&str], ledger: PathBuf) -> anyhow::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
+            .arg(role)
             .args(args)
             .env("LOG_LEVEL", "ERROR")
             .stdin(Stdio::null())
@@ -66,14 +70,14 @@ impl Process {
             .spawn()?;
         let (told, mut reader) = (Arc::new(Told::default()), JoinSet::new());
         reader.spawn(told.clone().listen(child.stdout.take().context("no pipe")?));
-        Ok(Self { child, ledger, told, _reader: reader })
+        Ok(Self { role, child, ledger, told, _reader: reader })
     }
 
     /// A worker with `slots` slots.
     pub(crate) fn worker(url: &str, slots: usize, number: usize) -> anyhow::Result<Self> {
         let ledger = ledger(number);
         let (slots, path) = (slots.to_string(), ledger.display().to_string());
-        Self::spawn(&["worker", "--url", url, "--slots", &slots, "--ledger", &path], ledger)
+        Self::spawn("worker", &["--url", url, "--slots", &slots, "--ledger", &path], ledger)
     }
 
     /// Workers over HTTP, each with its own connection.
@@ -81,21 +85,21 @@ impl Process {
         let ledger = ledger(0);
         let (address, path) = (address.to_string(), ledger.display().to_string());
         let workers = workers.to_string();
-        Self::spawn(&["remote", "--address", &address, "--workers", &workers, "--ledger", &path], ledger)
+        Self::spawn("remote", &["--address", &address, "--workers", &workers, "--ledger", &path], ledger)
     }
 
     /// A reaper.
     pub(crate) fn reaper(url: &str) -> anyhow::Result<Self> {
-        Self::spawn(&["reaper", "--url", url], PathBuf::new())
+        Self::spawn("reaper", &["--url", url], PathBuf::new())
     }
 
     /// An API on a free port.
     pub(crate) async fn api(url: &str, control: bool) -> anyhow::Result<(Self, SocketAddr)> {
         let address = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let port = address.port().to_string();
-        let mut args = vec!["api", "--url", url, "--port", &port];
+        let mut args = vec!["--url", url, "--port", &port];
         args.extend(control.then_some("--control"));
-        let process = Self::spawn(&args, PathBuf::new())?;
+        let process = Self::spawn("api", &args, PathBuf::new())?;
         let up = async {
             while tokio::net::TcpStream::connect(address).await.is_err() {
                 tokio::time::sleep(Duration::from_millis(20)).await;

@@ -1,11 +1,21 @@
 //! What a run says: a table for people, JSON for machines.
 
+use std::fmt;
 use std::path::Path;
 
+use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use crate::ground::Cost;
+use crate::cost::Cost;
+use crate::machine::Machine;
 use crate::stats::Spread;
+
+/// A run: on what, and what came of it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Report {
+    pub(crate) machine: Machine,
+    pub(crate) figures: Vec<Figure>,
+}
 
 /// One line of the table.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -18,14 +28,43 @@ pub(crate) struct Figure {
     pub(crate) control: Option<(String, Spread)>,
     /// Value over control, pair by pair.
     pub(crate) ratio: Option<Spread>,
-    pub(crate) cost: Option<Cost>,
-    /// The figure over time, if it is one of a long run: seconds and values.
+    /// What it took, by name; empty if another figure of the same measurement tells.
+    pub(crate) costs: Vec<(String, Spread)>,
+    /// The figure over time, if it is one of a long run: seconds and values of the last round.
     pub(crate) series: Vec<(f64, f64)>,
+}
+
+impl Report {
+    /// Writes it as JSON.
+    pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
+        std::fs::write(path, serde_json::to_string_pretty(self)?).with_context(|| path.display().to_string())
+    }
+
+    /// Reads what `write` wrote.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        serde_json::from_str(&text).with_context(|| path.display().to_string())
+    }
+}
+
+/// Adds the figures of a round to those of the rounds before.
+pub(crate) fn join(known: &mut Vec<Figure>, round: Vec<Figure>) {
+    for figure in round {
+        match known.iter_mut().find(|known| known.is_same(&figure)) {
+            Some(known) => known.join(figure),
+            None => known.push(figure),
+        }
+    }
 }
 
 impl Figure {
     /// A figure without a control.
-    pub(crate) fn plain(scenario: &str, what: impl Into<String>, unit: &str, values: &[f64]) -> Self {
+    pub(crate) fn plain(scenario: &str, what: impl Into<String>, unit: &str, value: f64) -> Self {
+        Self::of(scenario, what, unit, vec![value])
+    }
+
+    /// The same of several measurements.
+    pub(crate) fn of(scenario: &str, what: impl Into<String>, unit: &str, values: Vec<f64>) -> Self {
         Self {
             scenario: scenario.to_owned(),
             what: what.into(),
@@ -33,23 +72,22 @@ impl Figure {
             value: Spread::of(values),
             control: None,
             ratio: None,
-            cost: None,
+            costs: Vec::new(),
             series: Vec::new(),
         }
     }
 
-    /// A figure with its control, measured in pairs.
-    pub(crate) fn beside(mut self, control: impl Into<String>, pairs: &[(f64, f64)]) -> Self {
-        let controls: Vec<f64> = pairs.iter().map(|(_, control)| *control).collect();
-        let ratios: Vec<f64> = pairs.iter().map(|(value, control)| value / control).collect();
-        self.control = Some((control.into(), Spread::of(&controls)));
-        self.ratio = Some(Spread::of(&ratios));
+    /// Beside its control, or beside each of its controls.
+    pub(crate) fn beside<const N: usize>(mut self, name: impl Into<String>, controls: [f64; N]) -> Self {
+        let value = self.value.median;
+        self.ratio = Some(Spread::of(controls.map(|control| value / control).to_vec()));
+        self.control = Some((name.into(), Spread::of(controls.to_vec())));
         self
     }
 
     /// The same with what it cost.
-    pub(crate) fn costing(mut self, cost: Cost) -> Self {
-        self.cost = Some(cost);
+    pub(crate) fn costing(mut self, cost: &Cost) -> Self {
+        self.costs = cost.named().into_iter().map(|(what, value)| (what, Spread::of(vec![value]))).collect();
         self
     }
 
@@ -59,32 +97,57 @@ impl Figure {
         self
     }
 
-    /// Prints the line.
-    pub(crate) fn print(&self) {
-        let spread = |s: &Spread, digits: usize| {
-            format!("{:.digits$} ({:.digits$}–{:.digits$})", s.median, s.min, s.max, digits = digits)
-        };
-        let digits = if self.value.median < 100.0 { 2 } else { 0 };
-        let mut line =
-            format!("{:<10} {:<44} {} {}", self.scenario, self.what, spread(&self.value, digits), self.unit);
-        if let (Some((name, control)), Some(ratio)) = (&self.control, &self.ratio) {
-            line = format!("{line} · {} × {name} {}", spread(ratio, 2), spread(control, digits));
+    /// Whether both tell of the same thing.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.scenario == other.scenario && self.what == other.what
+    }
+
+    /// Takes in the same figure of a later round.
+    fn join(&mut self, later: Self) {
+        self.value.join(later.value);
+        if let (Some((_, control)), Some((_, later))) = (&mut self.control, later.control) {
+            control.join(later);
         }
-        if let Some(cost) = &self.cost {
-            line = format!(
-                "{line} · {:.0} B WAL, {:.3} commits a job, {:.3} CPU-s/1000 in Postgres, {:.0} connections",
-                cost.wal_bytes_per_job,
-                cost.commits_per_job,
-                cost.postgres_cpu_seconds_per_1000,
-                cost.connections
-            );
+        if let (Some(ratio), Some(later)) = (&mut self.ratio, later.ratio) {
+            ratio.join(later);
         }
-        println!("{line}");
+        for ((_, cost), (_, later)) in self.costs.iter_mut().zip(later.costs) {
+            cost.join(later);
+        }
+        self.series = later.series;
     }
 }
 
-/// Writes all figures.
-pub(crate) fn write_json(path: &Path, figures: &[Figure]) -> anyhow::Result<()> {
-    std::fs::write(path, serde_json::to_string_pretty(figures)?)?;
-    Ok(())
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<10} {:<56} {} {}", self.scenario, self.what, self.value, self.unit)?;
+        if let (Some((name, control)), Some(ratio)) = (&self.control, &self.ratio) {
+            write!(f, " · {ratio} × {name} {control}")?;
+        }
+        for (nth, (what, cost)) in self.costs.iter().enumerate() {
+            let between = if nth == 0 { "\n           costs: " } else { " · " };
+            write!(f, "{between}{cost} {what}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_of_a_figure_become_one_line() {
+        let round = |value: f64| vec![Figure::plain("rest", "p99", "ms", value).beside("control's", [10.0])];
+        let mut figures = round(20.0);
+        join(&mut figures, round(40.0));
+        join(&mut figures, round(30.0));
+        join(&mut figures, vec![Figure::plain("rest", "p50", "ms", 1.0)]);
+        assert_eq!(figures.len(), 2);
+        let line = figures[0].to_string();
+        assert!(
+            line.contains("30.00 (20.00–40.00) ms · 3.00 (2.00–4.00) × control's 10.00 (10.00–10.00)"),
+            "{line}"
+        );
+    }
 }

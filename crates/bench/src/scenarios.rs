@@ -10,91 +10,89 @@ mod peers;
 mod rest;
 mod steady;
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use clap::ValueEnum as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use jobqueue_core::JobDraft;
 use jobqueue_store::Store;
 
 use crate::args::{RunArgs, Scenario};
 use crate::ground::Ground;
-use crate::report::{Figure, write_json};
+use crate::machine::Machine;
+use crate::report::{Figure, Report, join};
 use crate::submissions;
 use steady::Load;
 
 /// Jobs of one enqueue call while a backlog is made.
 const BATCH: usize = 1000;
 
-/// Sizes and repeats of this run.
+/// Sizes of this run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
-    pub(crate) repeats: usize,
     pub(crate) jobs: usize,
+    /// Of the steady scenarios.
     pub(crate) steady: Duration,
+    /// Of each half of `idle`.
+    pub(crate) idle: Duration,
+    /// Of everything else, and of controls.
     pub(crate) short: Duration,
+    /// Jobs of the deepest backlog.
     pub(crate) deep: usize,
+    /// Jobs of the shallowest one: what any of them is drained by in a turn.
+    pub(crate) shallow: usize,
+    /// Such turns.
+    pub(crate) turns: usize,
 }
 
 impl Sizes {
     fn of(args: &RunArgs) -> Self {
-        if args.quick {
-            let second = Duration::from_secs(1);
-            return Self { repeats: 1, jobs: 10_000, steady: second * 2, short: second / 2, deep: 20_000 };
-        }
         let second = Duration::from_secs(1);
+        if args.quick {
+            return Self {
+                jobs: 10_000,
+                steady: second * 2,
+                idle: second * 2,
+                short: second / 2,
+                deep: 40_000,
+                shallow: 2_000,
+                turns: 2,
+            };
+        }
         Self {
-            repeats: args.repeats,
             jobs: args.jobs,
-            steady: second * u32::try_from(args.seconds).unwrap_or(600),
+            steady: Duration::from_secs(args.seconds.unwrap_or(600)),
+            idle: Duration::from_secs(args.seconds.unwrap_or(120)),
             short: second * 10,
             deep: 10_000_000,
+            shallow: 10_000,
+            turns: 20,
         }
     }
 }
 
-/// Runs what was asked for and prints it.
+/// Runs what was asked for, round by round, and prints each scenario after its last.
 pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     let sizes = Sizes::of(&args);
-    let ground =
-        Ground::new(args.statements, if args.quick { Duration::ZERO } else { Duration::from_secs(5) })
-            .await?;
-    let wants = |scenario| args.scenarios.is_empty() || args.scenarios.contains(&scenario);
-    let mut report = Report { figures: Vec::new(), json: args.json.clone() };
-    if wants(Scenario::BurnDown) {
-        report.add(burn_down::run(&ground, sizes).await?)?;
-    }
-    for (scenario, loads) in [
-        (Scenario::Saturate, &[Load::Plain][..]),
-        (Scenario::Count, &[Load::Counted]),
-        (Scenario::Mixed, &[Load::Mixed, Load::MixedPayload(2_000), Load::MixedPayload(64_000)]),
-        (Scenario::Pinned, &[Load::Pinned { read: false }, Load::Pinned { read: true }]),
-    ] {
-        for load in loads.iter().filter(|_| wants(scenario)) {
-            report.add(steady::run(&ground, sizes, *load).await?)?;
+    let rest = if args.quick { Duration::ZERO } else { Duration::from_secs(5) };
+    let ground = Ground::new(args.statements, rest).await?;
+    let mut report = Report { machine: Machine::of(&ground).await?, figures: Vec::new() };
+    println!("{}\n", report.machine);
+    let wanted = || Scenario::value_variants().iter().copied().filter(|scenario| scenario.is_wanted(&args));
+    for round in 1..=wanted().map(|scenario| scenario.repeats(&args)).max().unwrap_or(0) {
+        for scenario in wanted().filter(|scenario| scenario.repeats(&args) >= round) {
+            join(&mut report.figures, scenario.round(&ground, sizes).await?);
+            // what fails later must not cost what was measured before
+            if let Some(path) = &args.json {
+                report.write(path)?;
+            }
+            let lines = report.figures.iter().filter(|figure| scenario.owns(figure));
+            if round < scenario.repeats(&args) {
+                lines.for_each(|line| eprintln!("after round {round}: {line}"));
+            } else {
+                lines.for_each(|line| println!("{line}"));
+            }
         }
-    }
-    if wants(Scenario::Rest) {
-        report.add(rest::run(&ground, sizes).await?)?;
-    }
-    if wants(Scenario::Latency) {
-        report.add(latency::run(&ground, sizes).await?)?;
-    }
-    if wants(Scenario::Idle) {
-        report.add(idle::run(&ground, sizes).await?)?;
-    }
-    if wants(Scenario::Memory) {
-        report.add(memory::run(&ground, sizes).await?)?;
-    }
-    if wants(Scenario::Backlog) {
-        report.add(backlog::run(&ground, sizes).await?)?;
-    }
-    if wants(Scenario::Crowd) {
-        report.add(crowd::run(&ground, sizes).await?)?;
-    }
-    if args.scenarios.contains(&Scenario::Peers) {
-        report.add(peers::run(&ground, sizes).await?)?;
     }
     if args.statements {
         ground.statements().await?.iter().for_each(|line| println!("{line}"));
@@ -102,19 +100,37 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Figures, told and kept as they come: what fails later must not cost what was measured before.
-struct Report {
-    figures: Vec<Figure>,
-    json: Option<PathBuf>,
-}
+impl Scenario {
+    fn is_wanted(self, args: &RunArgs) -> bool {
+        if args.scenarios.is_empty() { self != Self::Peers } else { args.scenarios.contains(&self) }
+    }
 
-impl Report {
-    fn add(&mut self, figures: Vec<Figure>) -> anyhow::Result<()> {
-        figures.iter().for_each(Figure::print);
-        self.figures.extend(figures);
-        match &self.json {
-            Some(path) => write_json(path, &self.figures).with_context(|| path.display().to_string()),
-            None => Ok(()),
+    fn owns(self, figure: &Figure) -> bool {
+        self.to_possible_value().is_some_and(|name| name.get_name() == figure.scenario)
+    }
+
+    fn repeats(self, args: &RunArgs) -> usize {
+        let is_brief = matches!(self, Self::BurnDown | Self::Rest | Self::Crowd | Self::Peers);
+        args.repeats.unwrap_or(if is_brief && !args.quick { 3 } else { 1 })
+    }
+
+    /// Measures everything of it once.
+    async fn round(self, ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Figure>> {
+        let payloads = [Load::Mixed, Load::MixedPayload(2_000), Load::MixedPayload(64_000)];
+        let pins = [false, true].map(|read| Load::Pinned { read });
+        match self {
+            Self::BurnDown => burn_down::round(ground, sizes).await,
+            Self::Saturate => steady::round(ground, sizes, &[Load::Plain]).await,
+            Self::Count => steady::round(ground, sizes, &[Load::Counted]).await,
+            Self::Mixed => steady::round(ground, sizes, &payloads).await,
+            Self::Pinned => steady::round(ground, sizes, &pins).await,
+            Self::Rest => rest::round(ground, sizes).await,
+            Self::Latency => latency::round(ground, sizes).await,
+            Self::Idle => idle::round(ground, sizes).await,
+            Self::Memory => memory::round(ground, sizes).await,
+            Self::Backlog => backlog::round(ground, sizes).await,
+            Self::Crowd => crowd::round(ground, sizes).await,
+            Self::Peers => peers::round(ground, sizes).await,
         }
     }
 }

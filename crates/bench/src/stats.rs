@@ -1,23 +1,48 @@
 //! Numbers out of measurements.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
-/// Median, least and most of repeated measurements.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+/// Median, least and most of repeated measurements, and these in their order.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
-    pub(crate) min: f64,
-    pub(crate) max: f64,
+    min: f64,
+    max: f64,
+    samples: Vec<f64>,
 }
 
 impl Spread {
     /// Of at least one value; of none it is zero.
-    pub(crate) fn of(values: &[f64]) -> Self {
-        let mut sorted = values.to_vec();
+    pub(crate) fn of(samples: Vec<f64>) -> Self {
+        let mut sorted = samples.clone();
         sorted.sort_by(f64::total_cmp);
         let pick = |at: usize| sorted.get(at).copied().unwrap_or_default();
         let last = sorted.len().saturating_sub(1);
-        Self { median: f64::midpoint(pick(last / 2), pick(sorted.len() / 2)), min: pick(0), max: pick(last) }
+        let median = f64::midpoint(pick(last / 2), pick(sorted.len() / 2));
+        Self { median, min: pick(0), max: pick(last), samples }
+    }
+
+    /// Takes in later measurements.
+    pub(crate) fn join(&mut self, later: Self) {
+        self.samples.extend(later.samples);
+        *self = Self::of(std::mem::take(&mut self.samples));
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { median, min, max, samples } = self;
+        let digits = if median.abs() < 1.0 {
+            3
+        } else if median.abs() < 100.0 {
+            2
+        } else {
+            0
+        };
+        write!(f, "{median:.digits$}")?;
+        if samples.len() > 1 { write!(f, " ({min:.digits$}–{max:.digits$})") } else { Ok(()) }
     }
 }
 
@@ -72,13 +97,11 @@ mod tests {
 
     #[test]
     fn a_spread_is_median_min_and_max() {
-        let spread = Spread::of(&[3.0, 1.0, 2.0]);
-        assert!(
-            (spread.median - 2.0).abs() < 1e-9
-                && (spread.min - 1.0).abs() < 1e-9
-                && (spread.max - 3.0).abs() < 1e-9
-        );
-        assert!((Spread::of(&[4.0, 1.0]).median - 2.5).abs() < 1e-9);
+        let mut spread = Spread::of(vec![3.0, 1.0, 2.0]);
+        assert_eq!(spread.to_string(), "2.00 (1.00–3.00)");
+        spread.join(Spread::of(vec![400.0]));
+        assert_eq!(spread.to_string(), "2.50 (1.00–400.00)");
+        assert_eq!(Spread::of(vec![0.0125]).to_string(), "0.013");
         assert!((float(1 << 40) - 1_099_511_627_776.0).abs() < 1e-3);
     }
 

@@ -94,24 +94,27 @@ pub(crate) async fn run(args: WorkerArgs) -> anyhow::Result<()> {
     }
 }
 
-/// What was committed, for whoever started us: `completed ended` a line.
+/// What was committed and how long the calls for it took, for whoever started us: `completed ended call_micros` a line.
 struct Progress {
     registry: prometheus::Registry,
+    /// Jobs completed, and jobs ended.
     told: (f64, f64),
 }
 
 impl Progress {
     /// Tells it if it is news.
     fn tell(&mut self) -> anyhow::Result<bool> {
-        let (mut completed, mut ended) = (0.0, 0.0);
-        for family in self.registry.gather().iter().filter(|family| family.name() == "worker_attempts_total")
-        {
+        let (mut completed, mut ended, mut call_seconds) = (0.0, 0.0, 0.0);
+        for family in self.registry.gather() {
             for metric in family.get_metric() {
-                let status = metric.get_label().iter().find(|label| label.name() == "status");
                 let count = metric.get_counter().get_value();
-                match status.map(prometheus::proto::LabelPair::value) {
-                    Some("completed") => (completed, ended) = (completed + count, ended + count),
-                    Some("failed" | "cancelled") => ended += count,
+                let status = metric.get_label().iter().find(|label| label.name() == "status");
+                match (family.name(), status.map(prometheus::proto::LabelPair::value)) {
+                    ("worker_lease_seconds", _) => call_seconds = metric.get_histogram().get_sample_sum(),
+                    ("worker_attempts_total", Some("completed")) => {
+                        (completed, ended) = (completed + count, ended + count);
+                    }
+                    ("worker_attempts_total", Some("failed" | "cancelled")) => ended += count,
                     _ => {}
                 }
             }
@@ -119,7 +122,7 @@ impl Progress {
         let news = (completed, ended) > self.told;
         if news {
             self.told = (completed, ended);
-            writeln!(std::io::stdout(), "{completed:.0} {ended:.0}")?;
+            writeln!(std::io::stdout(), "{completed:.0} {ended:.0} {:.0}", call_seconds * 1e6)?;
         }
         Ok(news)
     }

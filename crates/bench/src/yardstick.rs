@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use sqlx::{Connection as _, PgConnection};
 use tokio::task::JoinSet;
 
+use crate::cost::Meter;
 use crate::ground::Ground;
 use crate::stats::float;
 use crate::submissions::PAYLOAD;
@@ -34,7 +35,7 @@ pub(crate) struct Yardstick {
 pub(crate) async fn measure(ground: &Ground, span: Duration) -> anyhow::Result<Yardstick> {
     ground.fresh().await?;
     let mut connection = ground.connection().await?;
-    let before = ground.meter().await?;
+    let before = Meter::read(ground, []).await?;
     sqlx::raw_sql(TABLE).execute(&mut connection).await?;
     let began = Instant::now();
     let mut clients = JoinSet::new();
@@ -46,7 +47,7 @@ pub(crate) async fn measure(ground: &Ground, span: Duration) -> anyhow::Result<Y
         jobs += done??;
     }
     let rate = float(jobs) / began.elapsed().as_secs_f64();
-    let wal_bytes = before.cost(&ground.meter().await?, jobs).wal_bytes_per_job;
+    let wal_bytes = before.per_job(&Meter::read(ground, []).await?, jobs).wal_bytes;
     Ok(Yardstick { rate, wal_bytes })
 }
 

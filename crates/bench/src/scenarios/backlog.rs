@@ -1,56 +1,117 @@
-//! backlog: does a deep queue drain as fast as a shallow one, and what does counting it take?
+//! backlog: does a deep queue drain as fast as a shallow one, what does a lease cost there, and what does counting it take? Ten thousand jobs
+//! are over too soon, so every depth goes by the same turns: that many wait in a paused queue, it flows until ten thousand are completed, it
+//! is paused and filled up again.
 
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use super::{Sizes, fill, progress, wait_for_completed};
+use jobqueue_core::QueueName;
+use jobqueue_store::Store;
+
+use super::{STUCK, Sizes, fill, progress, wait_for_completed};
+use crate::cost::{Cost, Meter};
 use crate::ground::Ground;
 use crate::ledger::Ledger;
 use crate::process::Process;
-use crate::report::Figure;
+use crate::report::{Figure, join};
 use crate::stats::{float, float_len};
 
-/// Jobs that are drained on top of each backlog.
-const DRAINED: u64 = 200_000;
+/// Jobs completed since a moment, and their rate from the first settlement (without its own jobs) to the last. The database's clock tells:
+/// the wait for a worker's next look at the queue is not counted, nor is that for ours.
+const COMPLETED_SINCE: &str = "SELECT count(*), (count(*) FILTER (WHERE finished_at > first)
+                                                 / nullif(extract(epoch FROM max(finished_at) - min(first)), 0))::float8
+    FROM (SELECT finished_at, min(finished_at) OVER () AS first FROM jobqueue.outcome WHERE finished_at > $1::text::timestamptz) o";
+/// Waiting jobs and their indexes, in bytes.
+const WAITING: &str = "SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class WHERE relkind = 'r' AND relname ~ '^(body|ready)'";
 
 /// See the module.
-pub(crate) async fn run(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Figure>> {
-    let mut rates = Vec::new();
-    let (mut count_seconds, mut bytes, mut rss) = (0.0, 0, 0.0);
-    let drained = DRAINED.min(u64::try_from(sizes.deep)? / 2);
-    let shallow = usize::try_from(drained)?;
-    let middle = (sizes.deep / 10).max(shallow);
-    for depth in [shallow, middle, sizes.deep] {
-        ground.fresh().await?;
-        let store = ground.store()?;
-        fill(&store, depth).await?;
-        ground.checkpoint().await?;
-        let asked = Instant::now();
-        ground.count("queued").await?;
-        count_seconds = asked.elapsed().as_secs_f64();
-        let began = Instant::now();
-        let worker = Process::worker(ground.url(), 100, 0)?;
-        wait_for_completed(&store, drained, &progress("backlog", usize::try_from(drained)?)).await?;
-        rates.push(float_len(usize::try_from(drained)?) / began.elapsed().as_secs_f64());
-        rss = worker.peak_rss_mb()?;
-        Ledger::take(&[worker.stop().await?])?.prove_exactly_once(ground.completed().await?)?;
-        bytes = ground.number("SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class WHERE relkind = 'r' AND relname ~ '^(body|ready)'").await?;
-        store.close().await;
+pub(crate) async fn round(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Figure>> {
+    let mut figures: Vec<Figure> = Vec::new();
+    for depth in [sizes.shallow, sizes.deep / 10, sizes.deep] {
+        let shallow = figures.first().map(|figure| figure.value.median);
+        figures.extend(drain(ground, sizes, depth, shallow).await?);
     }
-    let [at_shallow, at_middle, at_deep] = rates[..] else { anyhow::bail!("{} rates", rates.len()) };
-    let beside = |depth: usize, rate: f64| {
-        Figure::plain("backlog", format!("{depth} waiting, first {drained}"), "jobs/s", &[rate])
-            .beside(format!("{drained} waiting"), &[(rate, at_shallow)])
+    Ok(figures)
+}
+
+/// Everything about one depth; its rate beside that of the `shallow` one, which has none to stand beside.
+async fn drain(
+    ground: &Ground,
+    sizes: Sizes,
+    depth: usize,
+    shallow: Option<f64>,
+) -> anyhow::Result<Vec<Figure>> {
+    let figure = |what: &str, unit: &str, value| {
+        Figure::plain("backlog", format!("{depth} waiting: {what}"), unit, value)
     };
-    Ok(vec![
-        beside(middle, at_middle),
-        beside(sizes.deep, at_deep),
-        Figure::plain("backlog", "worker, resident memory", "MB", &[rss]),
-        Figure::plain("backlog", format!("count(*) of {} queued", sizes.deep), "s", &[count_seconds]),
-        Figure::plain(
-            "backlog",
-            "tables and indexes of waiting jobs, a job",
-            "bytes",
-            &[float(u64::try_from(bytes)?) / float_len(sizes.deep)],
-        ),
-    ])
+    ground.fresh().await?;
+    let backlog = Backlog { ground, store: ground.store()?, queue: "default".parse()? };
+    backlog.store.pause_queue(&backlog.queue, true).await?;
+    fill(&backlog.store, depth).await?;
+    ground.checkpoint().await?;
+    let bytes = float(u64::try_from(ground.number(WAITING).await?)?);
+    let asked = Instant::now();
+    ground.count("queued").await?;
+    let count_seconds = asked.elapsed().as_secs_f64();
+
+    let worker = Process::worker(ground.url(), 100, 0)?;
+    let (mut figures, mut completed) = (Vec::new(), 0);
+    for _ in 0..sizes.turns {
+        let turn = backlog.turn(&worker, completed, sizes.shallow).await?;
+        completed += turn.jobs;
+        let mut rate = figure(&format!("drained by {}", sizes.shallow), "jobs/s", turn.rate);
+        if let Some(shallow) = shallow {
+            rate = rate.beside(format!("{} waiting", sizes.shallow), [shallow]);
+        }
+        join(&mut figures, vec![rate.costing(&turn.cost)]);
+        fill(&backlog.store, usize::try_from(turn.jobs)?).await?;
+    }
+    let told = |count: &AtomicU64| float(count.load(Ordering::Relaxed));
+    let calls = told(&worker.told.call_micros) / told(&worker.told.completed).max(1.0);
+    Ledger::take(&[worker.stop().await?])?.prove_exactly_once(ground.completed().await?)?;
+    backlog.store.close().await;
+    figures.extend([
+        figure("calls that lease and settle, their time a job", "us", calls),
+        figure("count(*) of the queued", "s", count_seconds),
+        figure("tables and indexes of them, a job", "bytes", bytes / float_len(depth)),
+    ]);
+    Ok(figures)
+}
+
+/// A queue in which many wait.
+struct Backlog<'a> {
+    ground: &'a Ground,
+    store: Store,
+    queue: QueueName,
+}
+
+/// What was completed between a start and a pause of the queue.
+struct Turn {
+    jobs: u64,
+    /// Jobs per second.
+    rate: f64,
+    cost: Cost,
+}
+
+impl Backlog<'_> {
+    /// Lets the queue flow until so many more are completed, and comes back when what runs has ended too.
+    async fn turn(&self, worker: &Process, completed: u64, jobs: usize) -> anyhow::Result<Turn> {
+        let mut connection = self.ground.connection().await?;
+        let began: String =
+            sqlx::query_scalar("SELECT clock_timestamp()::text").fetch_one(&mut connection).await?;
+        let before = Meter::read(self.ground, [worker]).await?;
+        self.store.pause_queue(&self.queue, false).await?;
+        wait_for_completed(&self.store, completed + u64::try_from(jobs)?, &progress("backlog", jobs)).await?;
+        self.store.pause_queue(&self.queue, true).await?;
+        let paused = Instant::now();
+        while self.ground.number("SELECT count(*) FROM jobqueue.lease").await? > 0 {
+            anyhow::ensure!(paused.elapsed() < STUCK, "leases of a paused queue do not end");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let after = Meter::read(self.ground, [worker]).await?;
+        let (jobs, rate): (i64, Option<f64>) =
+            sqlx::query_as(COMPLETED_SINCE).bind(began).fetch_one(&mut connection).await?;
+        let jobs = u64::try_from(jobs)?;
+        Ok(Turn { jobs, rate: rate.unwrap_or_default(), cost: before.per_job(&after, jobs) })
+    }
 }

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::{Sizes, progress, wait_for_completed};
+use crate::cost::{Cost, Meter};
 use crate::ground::Ground;
 use crate::http_load::{Connection, post};
 use crate::ledger::Ledger;
@@ -36,18 +37,17 @@ pub(crate) fn enqueue_and_wake(url: &str) -> Way {
 }
 
 /// See the module.
-pub(crate) async fn run(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Figure>> {
+pub(crate) async fn round(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for name in ["REST", "SQL"] {
         for per_second in [50, 1000, 5000] {
             // a percentile needs jobs beyond it
             let span = if per_second == 50 { sizes.short * 6 } else { sizes.short };
-            let latency = measure(ground, name == "REST", per_second, span).await?;
-            for (quantile, value) in latency.named() {
-                let what = format!("{name} to start, {per_second}/s, {quantile}");
-                figures.push(Figure::plain("latency", what, "ms", &[value]));
-            }
-            eprintln!("latency {name} {per_second}/s: {latency:?}");
+            let (latency, cost) = measure(ground, name == "REST", per_second, span).await?;
+            let [median, tail @ ..] = latency.named().map(|(quantile, ms)| {
+                Figure::plain("latency", format!("{name} to start, {per_second}/s, {quantile}"), "ms", ms)
+            });
+            figures.extend([median.costing(&cost)].into_iter().chain(tail));
         }
     }
     Ok(figures)
@@ -59,19 +59,21 @@ pub(crate) async fn measure(
     rest: bool,
     per_second: u32,
     span: Duration,
-) -> anyhow::Result<Latency> {
+) -> anyhow::Result<(Latency, Cost)> {
     ground.fresh().await?;
     let store = ground.store()?;
     let (api, address) = Process::api(ground.url(), false).await?;
     let worker = Process::worker(ground.url(), 100, 0)?;
     let way = if rest { Way::Rest(address) } else { enqueue_and_wake(ground.url()) };
+    let before = Meter::read(ground, [&api, &worker]).await?;
     let jobs = send(way, per_second, span).await?;
     wait_for_completed(&store, jobs, &progress("latency", usize::try_from(jobs)?)).await?;
+    let cost = before.per_job(&Meter::read(ground, [&api, &worker]).await?, jobs);
     let ledger = Ledger::take(&[worker.stop().await?])?;
     api.stop().await?;
     store.close().await;
     ledger.prove_exactly_once(ground.completed().await?)?;
-    Latency::of_micros(ledger.micros)
+    Ok((Latency::of_micros(ledger.micros)?, cost))
 }
 
 /// A connection that submits.

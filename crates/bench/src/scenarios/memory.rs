@@ -4,10 +4,12 @@ use anyhow::Context as _;
 
 use super::latency::{Way, send};
 use super::{Sizes, progress, wait_for_completed};
+use crate::cost::Meter;
 use crate::ground::Ground;
 use crate::ledger::Ledger;
 use crate::process::Process;
 use crate::report::Figure;
+use crate::stats::float;
 
 /// Submissions a second.
 const PER_SECOND: u32 = 1000;
@@ -15,20 +17,21 @@ const PER_SECOND: u32 = 1000;
 const READINGS: u32 = 10;
 
 /// See the module.
-pub(crate) async fn run(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Figure>> {
+pub(crate) async fn round(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Figure>> {
     ground.fresh().await?;
     let store = ground.store()?;
     let (api, address) = Process::api(ground.url(), false).await?;
     let worker = Process::worker(ground.url(), 100, 0)?;
     let reaper = Process::reaper(ground.url())?;
-    let processes = [("API", &api), ("worker with 100 slots", &worker), ("reaper", &reaper)];
+    let processes = [&api, &worker, &reaper];
+    let before = Meter::read(ground, processes).await?;
     let mut readings = [const { Vec::new() }; 3];
     let mut sending = tokio::task::JoinSet::new();
     sending.spawn(send(Way::Rest(address), PER_SECOND, sizes.steady));
     let bar = progress("memory", usize::try_from(READINGS)?);
     for _ in 0..READINGS {
         tokio::time::sleep(sizes.steady / READINGS).await;
-        for ((_, process), readings) in processes.iter().zip(&mut readings) {
+        for (process, readings) in processes.into_iter().zip(&mut readings) {
             readings.push(process.rss_mb()?);
         }
         bar.inc(1);
@@ -36,14 +39,16 @@ pub(crate) async fn run(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Fig
     bar.finish_and_clear();
     let jobs = sending.join_next().await.context("nothing was sent")???;
     wait_for_completed(&store, jobs, &progress("memory", usize::try_from(jobs)?)).await?;
-    let mut figures = Vec::new();
-    for ((name, _), readings) in processes.iter().zip(&readings) {
-        let what = |what: &str| format!("{name}, {PER_SECOND}/s for {} s, {what}", sizes.steady.as_secs());
-        figures.push(Figure::plain("memory", what("median (least–most)"), "MB", readings));
+    let cost = before.per_job(&Meter::read(ground, processes).await?, jobs);
+    let load = format!("{PER_SECOND}/s for {} s", sizes.steady.as_secs());
+    let mut figures =
+        vec![Figure::plain("memory", format!("jobs, {load}"), "jobs", float(jobs)).costing(&cost)];
+    for (process, readings) in processes.into_iter().zip(readings) {
+        let what = |what: &str| format!("{}, {load}, {what}", process.role);
         let ends = readings.first().zip(readings.last()).map(|(first, last)| last / first);
-        figures.extend(
-            ends.map(|ratio| Figure::plain("memory", what("last reading over first"), "×", &[ratio])),
-        );
+        figures.push(Figure::of("memory", what("resident"), "MB", readings));
+        figures
+            .extend(ends.map(|ratio| Figure::plain("memory", what("last reading over first"), "×", ratio)));
     }
     let ledger = worker.stop().await?;
     api.stop().await?;

@@ -1,5 +1,5 @@
 //! peers: other queues on the same server in the same run, through their adapters in `bench/peers`, which are not part of this workspace.
-//! Runs only when it is named; we have a turn in each of its rounds.
+//! Runs only when it is named; we have a turn in each round.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -58,59 +58,36 @@ struct Told {
     micros: Vec<u64>,
 }
 
-/// Of us and of a peer in the same round.
-#[derive(Default)]
-struct Pairs {
-    rates: Vec<(f64, f64)>,
-    rest_p50: Vec<(f64, f64)>,
-    rest_p99: Vec<(f64, f64)>,
-    sql_p50: Vec<(f64, f64)>,
-    sql_p99: Vec<(f64, f64)>,
-}
-
-/// See the module. In each round everybody has a turn with a fresh database. Peers that were not built are left out, with a line that says so.
-pub(crate) async fn run(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Figure>> {
-    let (there, missing): (Vec<Peer>, Vec<Peer>) =
-        PEERS.into_iter().partition(|peer| Path::new(peer.needs).exists());
-    for peer in missing {
-        eprintln!("{} is left out: from the root of the repository, run {}", peer.name, peer.build);
-    }
-    let mut peers: Vec<(Peer, Pairs)> = there.into_iter().map(|peer| (peer, Pairs::default())).collect();
+/// See the module. Everybody has a turn with a fresh database. Peers that were not built are left out, with a line that says so.
+pub(crate) async fn round(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Figure>> {
     let (jobs, span) = (sizes.jobs.min(JOBS), sizes.short * 3);
-    for _ in 0..sizes.repeats {
-        let ours = burn_down::once(ground, jobs, |_| submissions::draft()).await?.rate;
-        let rest = latency::measure(ground, true, PER_SECOND, span).await?;
-        let sql = latency::measure(ground, false, PER_SECOND, span).await?;
-        for (peer, pairs) in &mut peers {
-            let rate = drain(peer, ground, jobs).await.context(peer.name)?;
-            let theirs = start_latency(peer, ground, span).await.context(peer.name)?;
-            eprintln!("{}: {rate:.0} beside {ours:.0} jobs/s; {theirs:?} beside {rest:?}", peer.name);
-            pairs.rates.push((ours, rate));
-            pairs.rest_p50.push((rest.p50, theirs.p50));
-            pairs.rest_p99.push((rest.p99, theirs.p99));
-            pairs.sql_p50.push((sql.p50, theirs.p50));
-            pairs.sql_p99.push((sql.p99, theirs.p99));
+    let ours = burn_down::once(ground, jobs, 1, |_| submissions::draft()).await?;
+    let (rest, rest_cost) = latency::measure(ground, true, PER_SECOND, span).await?;
+    let (sql, sql_cost) = latency::measure(ground, false, PER_SECOND, span).await?;
+    let mut figures = Vec::new();
+    for peer in PEERS {
+        if !Path::new(peer.needs).exists() {
+            eprintln!("{} is left out: from the root of the repository, run {}", peer.name, peer.build);
+            continue;
         }
-    }
-    Ok(peers.iter().flat_map(|(peer, pairs)| pairs.figures(peer, jobs)).collect())
-}
-
-impl Pairs {
-    fn figures(&self, peer: &Peer, jobs: usize) -> Vec<Figure> {
-        let figure = |what: &str, unit: &str, pairs: &[(f64, f64)]| {
-            let ours: Vec<f64> = pairs.iter().map(|(ours, _)| *ours).collect();
-            Figure::plain("peers", format!("ours: {what}"), unit, &ours).beside(peer.name, pairs)
+        let rate = drain(&peer, ground, jobs).await.context(peer.name)?;
+        let theirs = start_latency(&peer, ground, span).await.context(peer.name)?;
+        // a figure of ours is another one beside each peer
+        let figure = |what: &str, unit: &str, ours: f64, theirs: f64| {
+            let what = format!("ours beside {}: {what}", peer.name);
+            Figure::plain("peers", what, unit, ours).beside("theirs", [theirs])
         };
         let start =
             |way: &str, share: &str| format!("{way} to start ({PER_SECOND}/s, {share}), their SQL to start");
-        vec![
-            figure(&format!("burn-down of {jobs}"), "jobs/s", &self.rates),
-            figure(&start("REST", "p50"), "ms", &self.rest_p50),
-            figure(&start("REST", "p99"), "ms", &self.rest_p99),
-            figure(&start("SQL", "p50"), "ms", &self.sql_p50),
-            figure(&start("SQL", "p99"), "ms", &self.sql_p99),
-        ]
+        figures.extend([
+            figure(&format!("burn-down of {jobs}"), "jobs/s", ours.rate, rate).costing(&ours.cost),
+            figure(&start("REST", "p50"), "ms", rest.p50, theirs.p50).costing(&rest_cost),
+            figure(&start("REST", "p99"), "ms", rest.p99, theirs.p99),
+            figure(&start("SQL", "p50"), "ms", sql.p50, theirs.p50).costing(&sql_cost),
+            figure(&start("SQL", "p99"), "ms", sql.p99, theirs.p99),
+        ]);
     }
+    Ok(figures)
 }
 
 /// Jobs per second of a peer that drains what waits.

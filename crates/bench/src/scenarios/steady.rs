@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use super::{STUCK, Sizes, progress};
-use crate::ground::{Cost, Ground};
+use crate::cost::{Cost, Meter};
+use crate::ground::Ground;
 use crate::ledger::Ledger;
 use crate::process::Process;
 use crate::report::Figure;
@@ -55,7 +56,7 @@ impl Load {
 
     /// One figure of a run under this load.
     fn figure(self, what: &str, unit: &str, value: f64) -> Figure {
-        Figure::plain(self.scenario(), format!("{}: {what}", self.name()), unit, &[value])
+        Figure::plain(self.scenario(), format!("{}: {what}", self.name()), unit, value)
     }
 
     fn is_pinned(self) -> bool {
@@ -66,9 +67,29 @@ impl Load {
 /// Jobs and seconds of a window.
 type Window = (f64, f64);
 
-/// See the module.
-pub(crate) async fn run(ground: &Ground, sizes: Sizes, load: Load) -> anyhow::Result<Vec<Figure>> {
-    let control = yardstick::measure(ground, sizes.short).await?;
+/// Each load, with a yardstick before it and after it: a long run is set beside what the machine did on both sides.
+pub(crate) async fn round(ground: &Ground, sizes: Sizes, loads: &[Load]) -> anyhow::Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    let mut earlier = yardstick::measure(ground, sizes.short).await?;
+    for load in loads {
+        let measured = measure(ground, sizes, *load).await?;
+        let later = yardstick::measure(ground, sizes.short).await?;
+        figures.extend(rates(*load, sizes, &measured, [earlier, later]));
+        figures.extend(measured.others);
+        earlier = later;
+    }
+    Ok(figures)
+}
+
+/// A load that has been borne.
+struct Measured {
+    windows: Vec<Window>,
+    cost: Cost,
+    /// What is said besides the rates.
+    others: Vec<Figure>,
+}
+
+async fn measure(ground: &Ground, sizes: Sizes, load: Load) -> anyhow::Result<Measured> {
     ground.fresh().await?;
     let store = ground.store()?;
     let reaper = Process::reaper(ground.url())?;
@@ -81,9 +102,9 @@ pub(crate) async fn run(ground: &Ground, sizes: Sizes, load: Load) -> anyhow::Re
         let look = if read { "SELECT count(*) FROM jobs" } else { "SELECT 1" };
         sqlx::raw_sql(&format!("BEGIN ISOLATION LEVEL REPEATABLE READ; {look}")).execute(&mut pin).await?;
     }
-    let (before, cpu) = (ground.meter().await?, worker.cpu()?);
+    let before = Meter::read(ground, [&worker, &reaper]).await?;
     let windows = watch(&mut helpers, sizes.steady, load.scenario()).await?;
-    let (after, cpu) = (ground.meter().await?, worker.cpu()?.saturating_sub(cpu));
+    let after = Meter::read(ground, [&worker, &reaper]).await?;
     let mut figures = Vec::new();
     let tails = pressure.tails(&windows)?;
     if load.is_pinned() {
@@ -93,34 +114,27 @@ pub(crate) async fn run(ground: &Ground, sizes: Sizes, load: Load) -> anyhow::Re
     }
     helpers.stop().await?;
     until(&mut worker, &mut helpers, |pressure| pressure.waiting() == 0).await?;
-    let rss = worker.peak_rss_mb()?;
     let ledger = Ledger::take(&[worker.stop().await?])?;
     reaper.stop().await?;
     let completed = ground.completed().await?;
     anyhow::ensure!(completed.jobs == pressure.completed(), "the worker counted {}", pressure.completed());
     ledger.prove_exactly_once(completed)?;
     store.close().await;
-    // a long run is set beside what the machine did before it and after it
-    let later = yardstick::measure(ground, sizes.short).await?;
-    let jobs: f64 = windows.iter().map(|(jobs, _)| *jobs).sum();
-    let cost = before.cost(&after, format!("{jobs:.0}").parse()?);
-    figures.splice(0..0, rates(load, &windows, [control, later], cost));
-    figures.push(load.figure("worker, CPU a job", "us", cpu.as_secs_f64() / jobs.max(1.0) * 1e6));
-    figures.push(load.figure("worker, resident memory, most", "MB", rss));
     if load.is_mixed() {
         figures.push(load.figure("cancelled before they started", "jobs", float(pressure.cancelled())));
     }
     let mut tail = |what: &str, ends: Option<(f64, f64)>| {
         figures.extend(ends.map(|(first, last)| {
-            load.figure(&format!("p99 {what}, last window"), "ms", last)
-                .beside("first window", &[(last, first)])
+            load.figure(&format!("p99 {what}, last window"), "ms", last).beside("first window", [first])
         }));
     };
     tail("of an enqueue call", tails);
     if load.is_pinned() {
         tail(&format!("from submission to start of a probe, {PROBES}/s"), probes(&ledger, &windows)?);
     }
-    Ok(figures)
+    let jobs: f64 = windows.iter().map(|(jobs, _)| *jobs).sum();
+    let cost = before.per_job(&after, format!("{jobs:.0}").parse()?);
+    Ok(Measured { windows, cost, others: figures })
 }
 
 /// Waits until that is so; fails if the worker or the load ends, or if nothing changes any more.
@@ -159,25 +173,25 @@ fn probes(ledger: &Ledger, windows: &[Window]) -> anyhow::Result<Option<(f64, f6
 }
 
 /// The rates of a run.
-fn rates(load: Load, windows: &[Window], controls: [Yardstick; 2], cost: Cost) -> Vec<Figure> {
+fn rates(load: Load, sizes: Sizes, measured: &Measured, controls: [Yardstick; 2]) -> Vec<Figure> {
+    let Measured { windows, cost, .. } = measured;
     let jobs: f64 = windows.iter().map(|(jobs, _)| *jobs).sum();
     let seconds: f64 = windows.iter().map(|(_, seconds)| *seconds).sum();
     let rates: Vec<f64> = windows.iter().map(|(jobs, seconds)| jobs / seconds).collect();
     // a window without a job has no ratio to another: JSON has no infinity
     let ends = rates.first().zip(rates.last()).filter(|(first, _)| **first > 0.0);
-    let plain = |what: &str, unit: &str, values: &[f64]| {
-        Figure::plain(load.scenario(), format!("{}: {what}", load.name()), unit, values)
-    };
+    let ends = ends.map(|(first, last)| load.figure("last window over first", "×", last / first));
+    let by_window = format!("{}: by window, median (worst–best)", load.name());
     let mut figures = vec![
-        plain(&format!("{seconds:.0} s"), "jobs/s", &[jobs / seconds])
-            .beside("yardstick", &controls.map(|control| (jobs / seconds, control.rate)))
+        load.figure(&format!("{} s", sizes.steady.as_secs()), "jobs/s", jobs / seconds)
+            .beside("yardstick", controls.map(|control| control.rate))
             .costing(cost)
             .over(course(windows)),
-        plain("WAL a job", "B", &[cost.wal_bytes_per_job])
-            .beside("yardstick", &controls.map(|control| (cost.wal_bytes_per_job, control.wal_bytes))),
-        plain("by window, median (worst–best)", "jobs/s", &rates),
+        load.figure("WAL a job", "B", cost.wal_bytes)
+            .beside("yardstick", controls.map(|control| control.wal_bytes)),
+        Figure::of(load.scenario(), by_window, "jobs/s", rates),
     ];
-    figures.extend(ends.map(|(first, last)| plain("last window over first", "×", &[last / first])));
+    figures.extend(ends);
     figures
 }
 

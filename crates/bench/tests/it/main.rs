@@ -13,11 +13,26 @@ fn no_scenario_loses_or_doubles_a_job() {
     let drawn = bench().arg("plot").arg(&figures).arg("--out").arg(&plots).status().unwrap();
     assert!(drawn.success(), "{drawn}");
 
-    let text = std::fs::read_to_string(&figures).unwrap();
-    for scenario in
-        ["burn-down", "saturate", "count", "mixed", "pinned", "rest", "latency", "idle", "backlog", "crowd"]
-    {
-        assert!(text.contains(&format!("\"scenario\": \"{scenario}\"")), "{scenario} has no figure");
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&figures).unwrap()).unwrap();
+    assert!(report["machine"]["postgres"].is_string(), "{}", report["machine"]);
+    let tells = |scenario: &str| {
+        let mut figures = report["figures"].as_array().unwrap().iter();
+        figures.any(|figure| figure["scenario"] == scenario && figure["costs"] != serde_json::json!([]))
+    };
+    for scenario in [
+        "burn-down",
+        "saturate",
+        "count",
+        "mixed",
+        "pinned",
+        "rest",
+        "latency",
+        "idle",
+        "memory",
+        "backlog",
+        "crowd",
+    ] {
+        assert!(tells(scenario), "{scenario} has no figure with its costs");
     }
     for plot in ["ratios.svg", "over-time.svg"] {
         assert!(std::fs::read_to_string(plots.join(plot)).unwrap().contains("</svg>"), "{plot}");
