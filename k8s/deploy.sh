@@ -8,7 +8,7 @@ fi
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 readonly NAMESPACE=jobqueue SECRET=jobqueue-secret SECRET_FILE=secret-values.yaml
-readonly ORDER="the order of components: routed-workers first, then cnpg or pgbouncer, then the others, limitrange-2to1 last"
+readonly ORDER="the order of components: routed-workers first, then cnpg, pgbouncer or managed-postgres, then the others, limitrange-2to1 last"
 overlay="" registry="" tag="" context="" mode=apply generate=no allow_empty=no timeout=600
 
 usage() {
@@ -117,7 +117,8 @@ pool_databases() {
     /^      - / { volume() }
     /- key: / { key = $3 }
     /path: DATABASE_URL$/ { url = key }
-    /secretName: / { secret = $NF }'
+    /secretName: / { secret = $NF }
+    /^ +name: / && url != "" && secret == "" { secret = $NF }'
 }
 
 # A component changes what is there when its turn comes: pools that come later would stay on a database that is not there.
@@ -190,31 +191,40 @@ check_needs() {
 # What the manifests have as an example only.
 tell_placeholders() {
   local found examples
-  mapfile -t examples < <(grep -oE '[a-z0-9.-]+\.example\.com|s3://jobqueue-backup/|10\.0\.0\.1/32' "$rendered" | sort -u)
+  mapfile -t examples < <(grep -oE '[a-z0-9.-]+\.example\.com|s3://jobqueue-backup/|10\.0\.0\.1/32|10\.20\.0\.0/24' "$rendered" | sort -u)
   for found in "${examples[@]}"; do
     note "'$found' is an example: put yours in (it is in $(cd .. && grep -rlF --include='*.yaml' -e "$found" k8s k8s-overlays | xargs))"
   done
 }
 
+# The component managed-postgres: the database is outside of the cluster.
+is_managed() { grep -q '^  name: jobqueue-database-ca$' "$rendered"; }
+
 # An apply neither takes the old database away nor copies it: the new one would begin empty beside it.
 check_database_stays() {
-  local wanted old=""
+  local wanted old="" move="docs/operations.md, 'Move to CloudNativePG'"
   wanted=$(documents 'StatefulSet|Cluster')
-  if grep -q '^kind: Cluster$' <<<"$wanted" && has statefulset postgres; then
+  if is_managed; then
+    move="docs/operations.md, 'Move to a managed Postgres'"
+    if has statefulset postgres; then old=statefulset/postgres; fi
+    if has clusters.postgresql.cnpg.io jobqueue-db; then old=cluster/jobqueue-db; fi
+  elif grep -q '^kind: Cluster$' <<<"$wanted" && has statefulset postgres; then
     old=statefulset/postgres
     if has clusters.postgresql.cnpg.io jobqueue-db; then
-      note "$old is still there: delete it once the jobs are in jobqueue-db (docs/operations.md, 'Move to CloudNativePG')"
+      note "$old is still there: delete it once the jobs are in jobqueue-db ($move)"
       return
     fi
   elif grep -q '^  name: postgres$' <<<"$wanted" && has clusters.postgresql.cnpg.io jobqueue-db && ! has statefulset postgres; then
     old=cluster/jobqueue-db
+  elif has configmap jobqueue-database-ca && ! has statefulset postgres && ! has clusters.postgresql.cnpg.io jobqueue-db; then
+    old="the managed database" move="by a dump, then delete configmap/jobqueue-database-ca"
   fi
   [ -n "$old" ] || return 0
   if [ "$allow_empty" = yes ]; then
     note "$old stays as it is, with its jobs; the new database begins empty"
   else
     missing "the jobs are in $old, and this would start on another database, which is empty" \
-      "move them first: docs/operations.md, 'Move to CloudNativePG'" "or give --allow-empty-database"
+      "move them first: $move" "or give --allow-empty-database"
   fi
 }
 
@@ -242,6 +252,9 @@ apply_secret() {
     fi
     [ "$generate" = yes ] || die "there is no secret $SECRET and no k8s/$SECRET_FILE" \
       "cp k8s/$SECRET_FILE.example k8s/$SECRET_FILE, and put values in" "or run again with --generate-secret"
+    if is_managed; then
+      die "nobody here knows the URL of your database" "cp k8s/$SECRET_FILE.example k8s/$SECRET_FILE, and put values in"
+    fi
     write_secret
   fi
   if grep -q CHANGE_ME "$SECRET_FILE"; then

@@ -97,7 +97,7 @@ async fn run(program: PathBuf, url: &str, arguments: &[&str]) {
 }
 
 /// Where `pg_dump` and `pg_restore` are: beside the server of the version matrix, or of the newest version here.
-fn tools() -> Option<PathBuf> {
+pub(crate) fn tools() -> Option<PathBuf> {
     let named = std::env::var_os("JOBQUEUE_TEST_PG_BIN").filter(|dir| !dir.is_empty()).map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();

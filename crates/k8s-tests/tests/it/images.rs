@@ -69,6 +69,27 @@ fn an_image_holds_one_program_and_runs_it_as_the_user_of_the_manifests() {
     }
 }
 
+/// All of them by arguments that follow from the commit, so that the same sources give the same image.
+#[test]
+fn an_image_tells_where_it_is_from_and_every_build_that_we_show_tells_it() {
+    let arguments = ["VERSION", "REVISION", "CREATED", "SOURCE"];
+    for name in NAMES {
+        let (build, run) = stages(name);
+        for argument in arguments {
+            let label = format!("org.opencontainers.image.{}=\"${argument}\"", argument.to_lowercase());
+            assert!(run.iter().any(|line| line.starts_with("LABEL") && line.contains(&label)), "{label}");
+            assert!(run.iter().any(|line| line.starts_with(&format!("ARG {argument}="))), "{argument}");
+        }
+        let clocks = ["$(date", "`date"];
+        assert!(!build.iter().chain(&run).any(|line| clocks.iter().any(|clock| line.contains(clock))));
+    }
+    for page in ["docs/operations.md", "k8s/ci-cd-example.yaml"] {
+        for argument in ["SOURCE_DATE_EPOCH", "REVISION", "CREATED", "SOURCE"] {
+            assert!(read(page).contains(&format!("--build-arg {argument}=")), "{page}: {argument}");
+        }
+    }
+}
+
 #[test]
 fn nothing_gets_into_a_build_but_what_it_needs() {
     let ignored = read(".dockerignore");

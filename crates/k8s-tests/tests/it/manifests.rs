@@ -9,12 +9,13 @@ use std::sync::LazyLock;
 use serde_json::Value;
 
 /// Every component, by the name of its directory.
-pub(crate) const COMPONENTS: [&str; 13] = [
+pub(crate) const COMPONENTS: [&str; 14] = [
     "cnpg",
     "ingress",
     "keda",
     "keda-routed-workers",
     "limitrange-2to1",
+    "managed-postgres",
     "otel",
     "pgbouncer",
     "pod-deletion-cost",
@@ -26,7 +27,7 @@ pub(crate) const COMPONENTS: [&str; 13] = [
 ];
 const OVERLAYS: [&str; 3] = ["dev", "staging", "prod"];
 /// Components that people will combine; the order is the one that their comments ask for.
-const TOGETHER: [(&str, &[&str]); 2] = [
+const TOGETHER: [(&str, &[&str]); 3] = [
     (
         "many together",
         &["routed-workers", "pod-deletion-cost", "pgbouncer", "otel", "servicemonitor", "limitrange-2to1"],
@@ -44,6 +45,10 @@ const TOGETHER: [(&str, &[&str]); 2] = [
             "servicemonitor",
             "limitrange-2to1",
         ],
+    ),
+    (
+        "many with managed postgres",
+        &["routed-workers", "managed-postgres", "keda", "keda-routed-workers", "pod-deletion-cost", "otel"],
     ),
 ];
 

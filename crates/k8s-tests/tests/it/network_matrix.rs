@@ -38,6 +38,8 @@ fn others() -> Vec<End> {
         End::outside("metadata", [169, 254, 169, 254]),
         End::outside("private", [10, 0, 0, 5]),
         End::outside("api-server", [10, 0, 0, 1]),
+        End::outside("managed-database", [10, 20, 0, 7]),
+        End::outside("beside-the-database", [10, 20, 1, 7]),
     ]
 }
 
@@ -67,8 +69,13 @@ fn expected(variant: &Variant) -> BTreeSet<String> {
     let mut want = |from: &str, to: &str, ports: &[&str]| {
         wanted.extend(ports.iter().map(|port| format!("{from} → {to} {port}")));
     };
-    let databases: &[&str] =
-        if variant.has("cnpg") { &["jobqueue-db-1", "jobqueue-db-2"] } else { &["postgres"] };
+    let databases: &[&str] = if variant.has("cnpg") {
+        &["jobqueue-db-1", "jobqueue-db-2"]
+    } else if variant.has("managed-postgres") {
+        &["managed-database"]
+    } else {
+        &["postgres"]
+    };
     for end in ends(variant) {
         want(&end.name, "dns", &["UDP/53", "TCP/53"]);
     }

@@ -10,7 +10,7 @@ use crate::numbers::connections_fit;
 use crate::wiring::secret_keys;
 
 /// Every component that stands on its own, in an order that works.
-const ORDER: [&str; 11] = [
+const ORDER: [&str; 12] = [
     "routed-workers",
     "servicemonitor",
     "ingress",
@@ -19,12 +19,14 @@ const ORDER: [&str; 11] = [
     "keda",
     "cnpg",
     "pgbouncer",
+    "managed-postgres",
     "otel",
     "pod-deletion-cost",
     "limitrange-2to1",
 ];
 /// Each of these patches all workers, so the pools must be there.
-const AFTER_THE_POOLS: [&str; 5] = ["cnpg", "pgbouncer", "otel", "pod-deletion-cost", "limitrange-2to1"];
+const AFTER_THE_POOLS: [&str; 6] =
+    ["cnpg", "pgbouncer", "managed-postgres", "otel", "pod-deletion-cost", "limitrange-2to1"];
 
 #[derive(Debug, PartialEq, Eq)]
 enum Pair {
@@ -38,7 +40,7 @@ enum Pair {
 
 fn pair(first: &str, second: &str) -> Pair {
     match (first, second) {
-        ("cnpg", "pgbouncer") => Pair::Never,
+        ("cnpg", "pgbouncer") | ("cnpg" | "pgbouncer", "managed-postgres") => Pair::Never,
         // KEDA takes the autoscaler over, with what the adapter gave it
         ("prometheus-adapter", "keda") => Pair::ThisOrder,
         ("routed-workers", second) if AFTER_THE_POOLS.contains(&second) => Pair::ThisOrder,

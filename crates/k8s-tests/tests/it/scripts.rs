@@ -222,6 +222,34 @@ fn deploy_does_not_start_on_an_empty_database_beside_the_old_one() {
 }
 
 #[test]
+fn deploy_knows_a_database_outside_of_the_cluster() {
+    let Some(place) = Place::new("outside") else { return };
+    place.with_overlay("outside", &["managed-postgres"], "");
+    let run = |arguments: &[&str]| {
+        let output = place.run("k8s/deploy.sh", arguments);
+        (output.status.success(), told(&output))
+    };
+    let outside = ["--overlay", "outside"];
+    place.with("secret", "");
+    for (missing, present, old) in
+        [("", "", "in statefulset/postgres"), ("statefulset postgres", "cnpg", "in cluster/jobqueue-db")]
+    {
+        place.with("missing", missing).with("present", present);
+        let (ok, told) = run(&outside);
+        assert!(!ok && told.contains(old) && told.contains("Move to a managed Postgres"), "{told}");
+    }
+    place.with("missing", "statefulset postgres").with("present", "managed");
+    let (ok, told) = run(&outside);
+    assert!(ok && told.contains("'10.20.0.0/24' is an example"), "{told}");
+    assert!(told.contains("k8s/components/managed-postgres/database-address.yaml"), "{told}");
+    let (ok, told) = run(&[]);
+    assert!(!ok && told.contains("in the managed database"), "back again: {told}");
+    fs::remove_file(place.0.join("stand-in/secret")).unwrap();
+    let (ok, told) = run(&[&outside[..], &["--generate-secret"]].concat());
+    assert!(!ok && told.contains("URL of your database"), "{told}");
+}
+
+#[test]
 fn deploy_asks_for_what_the_render_needs_and_tells_what_is_an_example() {
     let Some(place) = Place::new("needs") else { return };
     place.with("secret", "");

@@ -197,6 +197,41 @@ pub(crate) fn config_maps<'a>(pod: &Pod<'a>) -> BTreeSet<&'a str> {
 }
 
 #[test]
+fn a_database_outside_leaves_nothing_of_the_one_inside_and_brings_its_authority() {
+    let Some(variant) = crate::manifests::variant("managed-postgres") else { return };
+    for (kind, name) in [
+        ("StatefulSet", "postgres"),
+        ("Service", "postgres"),
+        ("Service", "postgres-headless"),
+        ("ServiceAccount", "postgres"),
+        ("NetworkPolicy", "allow-postgres-ingress"),
+    ] {
+        assert!(variant.find(kind, name).is_none(), "{kind} {name}");
+    }
+    let told = "sslrootcert=/run/secrets/jobqueue/ca.crt";
+    assert!(read("docs/operations.md").contains(told), "the path below");
+    let mut processes = 0;
+    for pod in variant.pods() {
+        assert!(pod.binary().is_some(), "{}: only ours are left", pod.name());
+        assert!(config_maps_beside_secrets(&pod).contains("jobqueue-database-ca/ca.crt"), "{}", pod.name());
+        for container in pod.containers() {
+            let mounts = list(&container["volumeMounts"]).iter().find(|mount| mount["name"] == "secret");
+            assert_eq!(mounts.unwrap()["mountPath"], "/run/secrets/jobqueue", "{}", pod.name());
+            processes += 1;
+        }
+    }
+    assert_eq!(processes, 8, "four pods, each with one that waits");
+}
+
+/// `name/file` of what the volume `secret` shows of ConfigMaps.
+fn config_maps_beside_secrets(pod: &Pod<'_>) -> BTreeSet<String> {
+    let volumes = list(&pod.spec()["volumes"]).iter().filter(|volume| volume["name"] == "secret");
+    let maps = volumes.flat_map(|volume| list(&volume["projected"]["sources"])).map(|s| &s["configMap"]);
+    let files = maps.flat_map(|map| list(&map["items"]).iter().map(move |item| (map, item)));
+    files.map(|(map, item)| format!("{}/{}", text(&map["name"]), text(&item["path"]))).collect()
+}
+
+#[test]
 fn monitors_find_what_they_scrape() {
     let all: [&Variant; 1] = match crate::manifests::variant("servicemonitor") {
         Some(variant) => [variant],
