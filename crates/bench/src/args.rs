@@ -43,11 +43,11 @@ pub(crate) struct RunArgs {
     pub(crate) quick: bool,
 
     /// Rounds; in each, the scenarios have their turns, and each its control. By default three, and one of scenarios that take minutes.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub(crate) repeats: Option<usize>,
 
     /// Seconds of the steady scenarios (saturate, count, mixed, pinned, memory; 600 by default) and of each half of idle (120 by default).
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) seconds: Option<u64>,
 
     /// Jobs of the burn-down.

@@ -34,7 +34,7 @@ pub(crate) struct Machine {
     /// When the run began, in UTC by the clock of the database.
     date: String,
     version: String,
-    /// Commit of the sources, and whether they had been changed; none away from their repository.
+    /// Commit of the sources at the time of the run, and whether they had been changed; none away from their repository.
     commit: Option<String>,
     /// Built without optimisation: the figures mean nothing.
     debug: bool,

@@ -223,7 +223,8 @@ impl Store {
 /// Lets the planner walk whole tables in the rest of this transaction, or forbids it again, as sessions have it.
 async fn scans(unit: &mut Unit, on_or_off: &str) -> Result<(), StoreError> {
     sqlx::query!(
-        "SELECT set_config(setting, $1, true) AS now FROM unnest('{enable_seqscan, enable_hashjoin}'::text[]) setting",
+        "-- store.census.scans
+        SELECT set_config(setting, $1, true) AS now FROM unnest('{enable_seqscan, enable_hashjoin}'::text[]) setting",
         on_or_off,
     )
     .fetch_all(&mut **unit)

@@ -17,10 +17,12 @@ use crate::error::StoreError;
 use crate::low_water::LowWaters;
 
 /// Plans must not follow statistics: the hot tables swing between empty and millions of rows within a minute, and a plan
-/// cached at the wrong moment would walk all of them. Every hot statement has exactly one index to use.
+/// cached at the wrong moment would walk all of them. Every hot statement has exactly one index to use. Neither timeout ends a COPY that waits
+/// for a host that is gone; the keepalives do, after a minute.
 const SESSION: &str = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; \
      SET enable_mergejoin = off; SET jit = off; SET statement_timeout = '30s'; \
-     SET idle_in_transaction_session_timeout = '60s'";
+     SET idle_in_transaction_session_timeout = '60s'; \
+     SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3";
 
 /// The same for one transaction, for poolers that share sessions. They also share prepared statements, so every
 /// transaction starts by forgetting those of the session's last user.

@@ -69,6 +69,10 @@ pub(crate) struct Fresh<'a> {
 
 impl Store {
     /// Stores the jobs of many requests in one transaction; answers in the order of the requests.
+    ///
+    /// # Cancel safety
+    ///
+    /// None: dropped in the middle of a COPY, it leaves its connection to the next caller with an answer too many. Give it a task of its own.
     pub async fn enqueue(&self, submissions: &[Submission]) -> Result<Vec<Answer>, StoreError> {
         self.tell_time().await?;
         self.learn_names(submissions.iter().flat_map(|s| &s.jobs)).await?;
@@ -77,9 +81,10 @@ impl Store {
         if keyed {
             return self.enqueue_keyed(submissions).await;
         }
-        let fresh: Vec<Fresh<'_>> =
-            submissions.iter().flat_map(|s| &s.jobs).map(|job| self.fresh(job)).collect();
-        let mut unit = if are_many(&fresh) { self.begin().await? } else { self.one().await? };
+        let jobs = || submissions.iter().flat_map(|s| &s.jobs);
+        let mut unit = if bulk::pays(jobs()) { self.begin().await? } else { self.one().await? };
+        // ids at the last moment: those of a transaction that takes longer than others are looked for later (`low_water`)
+        let fresh: Vec<Fresh<'_>> = jobs().map(|job| self.fresh(job)).collect();
         let later = self.insert(&mut unit, &fresh).await?;
         unit.commit().await?;
         let mut created = fresh.iter().map(|fresh| fresh.accepted(&later));
@@ -173,7 +178,7 @@ impl Store {
 
     /// Looks up the numbers of names, which are known by now, and decides which way each job goes.
     async fn batch<'a>(&self, fresh: &[Fresh<'a>]) -> Result<Batch<'a>, StoreError> {
-        let many = are_many(fresh);
+        let many = bulk::pays(fresh.iter().map(|new| new.job));
         let mut batch = Batch::default();
         for new in fresh {
             let lane = self.lane(&new.job.queue, new.job.priority).await?;
@@ -195,11 +200,6 @@ impl Fresh<'_> {
         let status = if later.contains(&self.id) { Status::Scheduled } else { Status::Queued };
         Accepted::Created { id: self.id, status }
     }
-}
-
-/// Whether so many are usual that these go in bulk.
-fn are_many(fresh: &[Fresh<'_>]) -> bool {
-    fresh.iter().filter(|new| bulk::takes(new.job)).nth(bulk::MANY - 1).is_some()
 }
 
 /// What one call stores.

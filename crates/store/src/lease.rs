@@ -16,6 +16,9 @@ use crate::low_water::{Choice, Look, Looked};
 use crate::row::{BodyRow, StoredBody, corrupt, to_ms};
 use crate::settle::AttemptEnd;
 
+/// A call that finds nothing goes on looking further back for so long.
+const LOOK_ON: Duration = Duration::from_millis(250);
+
 /// What a worker wants.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LeaseRequest {
@@ -212,12 +215,17 @@ impl Store {
         let queues: Vec<String> =
             request.queues.iter().filter(|q| seen.insert(*q)).map(ToString::to_string).collect();
         let choice = Choice::new(&queues, kinds);
-        let look = self.low_water.look(&choice);
-        let granted = self.grant_from(unit, (request, shares), (&queues, &choice), look).await?;
-        if granted.grants.is_empty() && self.low_water.look_again(&choice, look) {
-            return self.grant_from(unit, (request, shares), (&queues, &choice), Look::Front).await;
+        let (began, mut look) = (Instant::now(), self.low_water.look(&choice));
+        loop {
+            let granted = self.grant_from(unit, (request, shares), (&queues, &choice), look).await?;
+            if !granted.grants.is_empty() || began.elapsed() > LOOK_ON {
+                return Ok(granted);
+            }
+            match self.low_water.look_again(&choice, look) {
+                Some(again) => look = again,
+                None => return Ok(granted),
+            }
         }
-        Ok(granted)
     }
 
     async fn grant_from(
@@ -229,7 +237,10 @@ impl Store {
     ) -> Result<Granted, StoreError> {
         let most = request.limit.saturating_mul(shares).min(MAX_BATCH);
         let began = Instant::now();
-        let (lanes, starts): (Vec<i32>, Vec<Uuid>) = self.low_water.starts(choice, look).into_iter().unzip();
+        let stretches = self.low_water.stretches(choice, look);
+        let lanes: Vec<i32> = stretches.iter().map(|stretch| stretch.lane).collect();
+        let afters: Vec<Uuid> = stretches.iter().map(|stretch| stretch.after).collect();
+        let uptos: Vec<Uuid> = stretches.iter().map(|stretch| stretch.upto).collect();
         let rows = sqlx::query_file_as!(
             Answer,
             "src/lease.sql",
@@ -237,13 +248,15 @@ impl Store {
             i64::try_from(most).unwrap_or(1),
             choice.kinds(),
             &lanes,
-            &starts,
+            &afters,
             request.worker_id.map(WorkerId::as_uuid),
             to_ms(request.duration),
             i64::try_from(request.limit.max(1)).unwrap_or(i64::MAX),
+            &uptos,
         )
         .fetch_all(&mut **unit)
-        .await?;
+        .await
+        .inspect_err(|_| self.low_water.gave_up(choice, look))?;
         let granted = Granted::of(rows);
         let jobs: Vec<(i32, JobId)> = granted
             .grants

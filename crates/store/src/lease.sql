@@ -1,5 +1,6 @@
 -- store.lease
 -- lanes come in order and a nested loop keeps it; an outer ORDER BY would lock every candidate before the limit.
+-- A lane may be looked through in two stretches, the older one first.
 -- `at` is the row's address: locked by us, so it cannot move before the delete.
 -- array_agg gathers in the order of the pick; an ORDER BY in each of the three would sort three times.
 -- A share ($8 jobs) is for one worker, and a grant holds up to 64 jobs of one share and one lane.
@@ -8,15 +9,16 @@
 -- Bodies never change and were committed with the row that named them first, so this snapshot has them.
 WITH pick AS MATERIALIZED (
     SELECT lane.queue_id, lane.id AS lane, r.at, r.job_id, r.attempt, r.kind
-    FROM (SELECT l.id, l.queue_id, coalesce(s.after, '00000000-0000-0000-0000-000000000000') AS after
+    FROM (SELECT l.id, l.queue_id, coalesce(s.after, '00000000-0000-0000-0000-000000000000') AS after,
+                 coalesce(s.upto, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AS upto
           FROM unnest($1::text[]) WITH ORDINALITY AS want (name, place)
           JOIN jobqueue.queue q ON q.name = want.name AND q.paused_at IS NULL
           JOIN jobqueue.lane l ON l.queue_id = q.id
-          LEFT JOIN unnest($4::int[], $5::uuid[]) AS s (lane, after) ON s.lane = l.id
-          ORDER BY want.place, l.priority DESC) AS lane
+          LEFT JOIN unnest($4::int[], $5::uuid[], $9::uuid[]) AS s (lane, after, upto) ON s.lane = l.id
+          ORDER BY want.place, l.priority DESC, s.after) AS lane
     CROSS JOIN LATERAL (
           SELECT w.ctid AS at, w.job_id, w.attempt, w.kind FROM jobqueue.ready w
-          WHERE w.lane = lane.id AND w.job_id > lane.after AND ($3::int[] IS NULL OR w.kind = ANY ($3))
+          WHERE w.lane = lane.id AND w.job_id > lane.after AND w.job_id <= lane.upto AND ($3::int[] IS NULL OR w.kind = ANY ($3))
           ORDER BY w.job_id LIMIT $2 FOR UPDATE SKIP LOCKED) AS r
     LIMIT $2),
 gone AS (DELETE FROM jobqueue.ready WHERE ctid = ANY (ARRAY(SELECT at FROM pick))),

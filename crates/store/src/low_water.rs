@@ -3,7 +3,8 @@
 //! remembers how far it has come, and when, and starts there or a little before.
 //!
 //! What was put behind the mark (late commits, retries, jobs that were given back) is found by looking further back now and then, as
-//! often as a small share of the time allows, and a larger one while that finds something. Owns no connection and no clock: moments are passed in.
+//! often as a small share of the time allows, and a larger one while that finds something. Where one look from the front would take long,
+//! looks go back in steps (`low_water::sweep`). Owns no connection and no clock: moments are passed in.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -13,9 +14,15 @@ use chrono::{DateTime, Utc};
 use jobqueue_core::JobId;
 use uuid::Uuid;
 
+use sweep::Sweep;
+
+mod sweep;
+#[cfg(test)]
+mod tests;
+
 /// Until so many jobs were leased in a quarter of a minute, there is nothing worth skipping.
 const FEW_JOBS: usize = 10_000;
-/// And until a look from the front takes so long.
+/// And until a look from the front takes so long; then the way back is taken in steps.
 const SLOW: Duration = Duration::from_millis(100);
 /// How long jobs count as leased lately.
 const LATELY: Duration = Duration::from_secs(15);
@@ -31,7 +38,9 @@ const NEAR: Duration = Duration::from_millis(25);
 const ASTRAY: Duration = Duration::from_millis(100);
 /// How far before the mark the more thorough look starts.
 const FAR: Duration = Duration::from_secs(10);
-/// Statements end after so long: a look back that was begun earlier and told nothing failed.
+/// Steps may take one part in so many less than other looks back.
+const STEP_SHARE: u32 = 3;
+/// Statements end after so long: whoever began to look back earlier and told nothing is gone.
 const LOST: Duration = Duration::from_secs(30);
 
 /// Where one look starts.
@@ -43,6 +52,16 @@ pub(crate) enum Look {
     Far,
     /// At the front of every lane.
     Front,
+    /// At the marks, after a stretch of old times before them; the next one goes on further back.
+    Step,
+}
+
+/// A part of a lane: jobs after the first id, up to the second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stretch {
+    pub(crate) lane: i32,
+    pub(crate) after: Uuid,
+    pub(crate) upto: Uuid,
 }
 
 /// How a look went.
@@ -94,13 +113,18 @@ impl LowWaters {
     }
 
     /// See [`LowWater::look_again`].
-    pub(crate) fn look_again(&self, choice: &Choice, look: Look) -> bool {
-        self.of(choice, |water| water.look_again(look, Instant::now())).unwrap_or(true)
+    pub(crate) fn look_again(&self, choice: &Choice, look: Look) -> Option<Look> {
+        self.of(choice, |water| water.look_again(look, Instant::now())).unwrap_or(None)
     }
 
-    /// See [`LowWater::starts`].
-    pub(crate) fn starts(&self, choice: &Choice, look: Look) -> Vec<(i32, Uuid)> {
-        self.of(choice, |water| water.starts(look)).unwrap_or_default()
+    /// See [`LowWater::gave_up`].
+    pub(crate) fn gave_up(&self, choice: &Choice, look: Look) {
+        self.of(choice, |water| water.gave_up(look));
+    }
+
+    /// See [`LowWater::stretches`].
+    pub(crate) fn stretches(&self, choice: &Choice, look: Look) -> Vec<Stretch> {
+        self.of(choice, |water| water.stretches(look)).unwrap_or_default()
     }
 
     /// See [`LowWater::looked`].
@@ -125,6 +149,11 @@ struct LowWater {
     lowered: Option<Instant>,
     far: Turn,
     front: Turn,
+    step: Turn,
+    /// Steps go back through the last seconds and through all that was before, in turn.
+    sweeps: [Sweep; 2],
+    /// What the last look that was near took.
+    near: Duration,
     /// Somebody has been looking back since then. The next call looks near meanwhile: what has just come must not wait for old times.
     looking_back: Option<Instant>,
     /// Jobs leased since `since`, and in the time before.
@@ -159,8 +188,8 @@ impl Mark {
     /// where the last one ended.
     fn start(self, look: Look) -> Option<JobId> {
         match (look, self.seen) {
-            (Look::Near, Some(seen)) => Some(self.at.min(seen.earlier(NEAR))),
-            (Look::Near, None) => Some(self.at.earlier(NEAR)),
+            (Look::Near | Look::Step, Some(seen)) => Some(self.at.min(seen.earlier(NEAR))),
+            (Look::Near | Look::Step, None) => Some(self.at.earlier(NEAR)),
             (Look::Far, _) => Some(self.at.earlier(FAR)),
             (Look::Front, _) => None,
         }
@@ -190,6 +219,9 @@ impl LowWater {
             lowered: None,
             far: Turn::default(),
             front: Turn::default(),
+            step: Turn::default(),
+            sweeps: [Sweep::new(Duration::ZERO, Some(FAR)), Sweep::new(FAR, None)],
+            near: Duration::ZERO,
             looking_back: None,
             leased: (0, 0),
             since: now,
@@ -198,7 +230,21 @@ impl LowWater {
     }
 
     fn share(&self, now: Instant) -> u32 {
-        if now.saturating_duration_since(self.fed) < HUNGRY { SHARE } else { SHARE_THAT_PAYS }
+        if self.is_hungry(now) { SHARE_THAT_PAYS } else { SHARE }
+    }
+
+    fn is_hungry(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.fed) >= HUNGRY
+    }
+
+    /// Nobody looks back.
+    fn is_alone(&self, now: Instant) -> bool {
+        self.looking_back.is_none_or(|since| now.saturating_duration_since(since) >= LOST)
+    }
+
+    /// One look from the front would take too long.
+    fn takes_steps(&self) -> bool {
+        self.front.took >= SLOW
     }
 
     /// The look to take now: from the front as long as that is cheap, else as far back as is due, one at a time.
@@ -211,29 +257,77 @@ impl LowWater {
     }
 
     fn due(&self, now: Instant) -> Look {
-        let few = self.leased.0 + self.leased.1 < FEW_JOBS && self.front.took < SLOW;
-        let alone = self.looking_back.is_none_or(|since| now.saturating_duration_since(since) >= LOST);
-        if few || alone && self.front.is_due(now, self.share(now)) {
+        let few = self.leased.0 + self.leased.1 < FEW_JOBS && !self.takes_steps();
+        let share = self.share(now);
+        if few {
             Look::Front
-        } else if alone && self.far.is_due(now, self.share(now)) {
+        } else if !self.is_alone(now) {
+            Look::Near
+        } else if self.takes_steps() {
+            if self.step.is_due(now, share / STEP_SHARE) { Look::Step } else { Look::Near }
+        } else if self.front.is_due(now, share) {
+            Look::Front
+        } else if self.far.is_due(now, share) {
             Look::Far
         } else {
             Look::Near
         }
     }
 
-    /// After a look that found nothing: whether to look from the front at once.
-    fn look_again(&mut self, look: Look, now: Instant) -> bool {
-        let again = look != Look::Front && self.due(now) == Look::Front;
-        if again {
+    /// After a look that found nothing: a look further back that is to be taken at once.
+    fn look_again(&mut self, look: Look, now: Instant) -> Option<Look> {
+        let again = match self.due(now) {
+            Look::Front if look != Look::Front => Some(Look::Front),
+            Look::Step => Some(Look::Step),
+            // there is nothing better to do
+            _ if self.takes_steps() && self.is_alone(now) && self.is_hungry(now) => Some(Look::Step),
+            _ => None,
+        };
+        if again.is_some() {
             self.looking_back = Some(now);
         }
         again
     }
 
-    /// Lanes with the id after which this look starts in each.
-    fn starts(&self, look: Look) -> Vec<(i32, Uuid)> {
-        self.marks.iter().filter_map(|(lane, mark)| Some((*lane, mark.start(look)?.as_uuid()))).collect()
+    /// A look is over, whatever came of it.
+    fn ends(&mut self, look: Look) {
+        if look != Look::Near {
+            self.looking_back = None;
+        }
+    }
+
+    /// A look failed, maybe because it took too long: another one may be taken at once.
+    fn gave_up(&mut self, look: Look) {
+        self.ends(look);
+        match look {
+            Look::Front => self.front.took = self.front.took.max(SLOW),
+            Look::Step => self.sweeps[0].is_too_long(),
+            Look::Near | Look::Far => {}
+        }
+    }
+
+    /// Where this look looks, lane by lane; in those that are not named, everywhere.
+    fn stretches(&self, look: Look) -> Vec<Stretch> {
+        let mut stretches = Vec::new();
+        for (lane, mark) in &self.marks {
+            let Some(start) = mark.start(look) else { continue };
+            if look == Look::Step {
+                let (after, upto) = self.sweeps[0].step(start);
+                stretches.push(Stretch { lane: *lane, after: after.as_uuid(), upto: upto.as_uuid() });
+            }
+            stretches.push(Stretch { lane: *lane, after: start.as_uuid(), upto: Uuid::max() });
+        }
+        stretches
+    }
+
+    /// The step at hand has seen all that it covers. The next one is of the other way; once the longer way is cheap as a whole, one look
+    /// takes it again.
+    fn went(&mut self, took: Duration, first: bool, now: Instant) {
+        let whole = self.sweeps[0].went(took, first);
+        if let Some(took) = whole.filter(|_| first) {
+            self.front = Turn { last: Some(now), took, paid: false };
+        }
+        self.sweeps.rotate_left(1);
     }
 
     /// A look has ended `now`. It leased these jobs of these lanes, in the order of its walk.
@@ -249,7 +343,8 @@ impl LowWater {
         let knows = self.lowered.is_none_or(|lowered| looked.began >= lowered);
         let seen = looked.seen.map(JobId::floor);
         let (mut last, mut walked) = (None, Vec::new());
-        let (mut past_near, mut past_far) = (false, false);
+        let (mut past_near, mut past_far, mut in_step) = (false, false, false);
+        let first = self.stretches(Look::Step).iter().step_by(2).all(|stretch| stretch.after.is_nil());
         for (lane, id) in leased {
             if walked.last() != Some(&lane) {
                 walked.push(lane);
@@ -257,22 +352,30 @@ impl LowWater {
             let mark = self.marks.entry(lane).or_insert(Mark::new(id));
             past_near |= mark.start(Look::Near).is_some_and(|start| id < start.earlier(ASTRAY));
             past_far |= mark.start(Look::Far).is_some_and(|start| id < start);
+            in_step = looked.look == Look::Step && mark.start(Look::Step).is_some_and(|start| id <= start);
             mark.youngest = id.max(mark.youngest);
             last = Some((lane, id));
             self.fed = now;
             self.leased.0 += 1;
         }
         let turn = |paid| Turn { last: Some(now), took: looked.walk, paid };
-        if looked.look != Look::Near {
-            self.looking_back = None;
-        }
+        self.ends(looked.look);
         match looked.look {
             Look::Front => {
                 self.front = turn(past_far);
                 self.far = Turn { last: Some(now), paid: past_near, ..self.far };
             }
             Look::Far => self.far = turn(past_near),
-            Look::Near => {}
+            Look::Near => self.near = looked.walk,
+            Look::Step => {
+                let took = looked.walk.saturating_sub(self.near);
+                self.step = Turn { last: Some(now), took, paid: past_near };
+                // whoever has enough before the step's end takes it again
+                if looked.full && in_step {
+                    return;
+                }
+                self.went(took, first, now);
+            }
         }
         if !knows {
             return;
@@ -293,200 +396,5 @@ impl LowWater {
             }
             None => self.marks.values_mut().for_each(|mark| mark.put(mark.youngest, seen)),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-    const MS: Duration = Duration::from_millis(1);
-
-    fn id(millis: u64) -> JobId {
-        JobId::from_ticks((1_790_000_000_000 + millis) << 12, 7)
-    }
-
-    /// A look that began `took` ago, found these and knows no clock.
-    fn looked(
-        water: &mut LowWater,
-        (look, now, took): (Look, Instant, Duration),
-        walk: Duration,
-        leased: &[(i32, JobId)],
-        full: bool,
-    ) {
-        let began = now.checked_sub(took).unwrap();
-        water.looked(Looked { look, began, seen: None, walk, full }, now, leased.iter().copied());
-    }
-
-    fn busy(now: Instant, took: Duration) -> LowWater {
-        let mut water = LowWater::new(now);
-        let jobs: Vec<_> = (0..u64::try_from(FEW_JOBS).unwrap()).map(|n| (1, id(n))).collect();
-        looked(&mut water, (Look::Front, now, took), took, &jobs, false);
-        water
-    }
-
-    #[test]
-    fn a_process_with_little_to_do_always_looks_from_the_front() {
-        let now = Instant::now();
-        let mut water = LowWater::new(now);
-        assert_eq!([water.look(now), water.look(now)], [Look::Front; 2]);
-        looked(&mut water, (Look::Front, now, 5 * MS), 5 * MS, &[(1, id(0))], false);
-        assert_eq!(water.due(now), Look::Front);
-        looked(&mut water, (Look::Front, now, SLOW), SLOW, &[], false);
-        assert_ne!(water.due(now), Look::Front, "but not if that is slow");
-    }
-
-    #[test]
-    fn a_busy_process_starts_before_its_mark_and_looks_back_for_a_small_share_of_the_time() {
-        let now = Instant::now();
-        let mut water = busy(now, 10 * MS);
-        assert_eq!(water.due(now), Look::Far, "its cost is not known yet");
-        looked(&mut water, (Look::Far, now, MS), MS, &[], false);
-        assert_eq!(water.due(now), Look::Near);
-        assert_eq!(water.due(now + SHARE * MS), Look::Far);
-        assert_eq!(water.due(now + SHARE * 10 * MS), Look::Front);
-        let starts = water.starts(Look::Near);
-        assert_eq!(starts.len(), 1);
-        let (lane, start) = starts[0];
-        let mark = u64::try_from(FEW_JOBS).unwrap() - 1;
-        assert!(lane == 1 && start < id(mark - 24).as_uuid() && start > id(mark - 26).as_uuid(), "{start}");
-        assert_eq!(water.starts(Look::Front), []);
-    }
-
-    #[test]
-    fn nothing_is_walked_twice_in_a_deep_queue_and_what_was_committed_since_is_found_in_any() {
-        let now = Instant::now();
-        let mut water = busy(now, MS);
-        let mut after = |at: u64, seen: u64| {
-            let seen = id(seen).created_at();
-            let look = Looked { look: Look::Near, began: now + SECOND, seen, walk: MS, full: true };
-            water.looked(look, now + SECOND, [(1, id(at))].into_iter());
-            water.starts(Look::Near)[0].1
-        };
-        assert_eq!(after(20_000, 50_000), id(20_000).as_uuid(), "30 s wait: on from the last one");
-        let shallow = after(49_990, 50_000);
-        assert!(shallow < id(49_976).as_uuid() && shallow > id(49_973).as_uuid(), "25 ms before the look");
-        assert_eq!(after(30_000, 60_000), id(30_000).as_uuid());
-    }
-
-    #[test]
-    fn whoever_finds_plenty_behind_the_mark_goes_on_there_until_it_is_used_up() {
-        let now = Instant::now();
-        let mut water = busy(now, MS);
-        let young = water.marks[&1].at;
-        looked(&mut water, (Look::Front, now + SECOND, MS), MS, &[(2, id(3)), (1, id(4)), (1, id(5))], true);
-        assert_eq!((water.marks[&1].at, water.marks[&2].at), (id(5), id(3)));
-        looked(&mut water, (Look::Near, now + SECOND, 2 * MS), 2 * MS, &[(1, young)], true);
-        assert_eq!(water.marks[&1].at, id(5), "that one began before and does not know");
-        let quick = (Look::Near, now + SECOND + 5 * MS, 20 * MS);
-        looked(&mut water, quick, MS, &[(1, young)], true);
-        assert_eq!(water.marks[&1].at, id(5), "nor does one whose walk was short");
-        looked(&mut water, (Look::Near, now + 2 * SECOND, MS), MS, &[(1, id(6))], true);
-        assert_eq!(water.marks[&1].at, id(6));
-        looked(&mut water, (Look::Near, now + 3 * SECOND, MS), MS, &[(1, id(7))], false);
-        assert_eq!(water.marks[&1].at, young, "nothing is left there");
-    }
-
-    #[test]
-    fn lanes_before_the_last_are_passed_although_every_look_is_full() {
-        let now = Instant::now();
-        let mut water = busy(now, MS);
-        for n in 1..4 {
-            let look = (Look::Near, now + SECOND, MS);
-            looked(&mut water, look, MS, &[(2, id(100 * n)), (1, id(20_000 + n))], true);
-            assert_eq!((water.marks[&2].at, water.marks[&1].at), (id(100 * n), id(20_000 + n)));
-        }
-    }
-
-    #[test]
-    fn the_moment_of_a_look_counts_for_all_lanes_that_it_walked_to_their_end() {
-        let now = Instant::now();
-        let mut water = busy(now, MS);
-        let mut look = |seen: Option<u64>, leased: &[(i32, JobId)], full| {
-            let seen = seen.and_then(|seen| id(seen).created_at());
-            let look = Looked { look: Look::Near, began: now + SECOND, seen, walk: MS, full };
-            water.looked(look, now + SECOND, leased.iter().copied());
-            let seen = |lane| water.marks.get(&lane).and_then(|mark| mark.seen);
-            [seen(2), seen(1)]
-        };
-        let floor = |millis| id(millis).created_at().map(JobId::floor);
-        assert_eq!(look(Some(20_000), &[(2, id(5)), (1, id(15_000))], true), [floor(20_000); 2]);
-        assert_eq!(
-            look(Some(30_000), &[(2, id(9))], true),
-            [floor(30_000), floor(20_000)],
-            "it came no further"
-        );
-        assert_eq!(look(None, &[], false), [floor(30_000), floor(20_000)], "nobody told the time");
-        assert_eq!(look(Some(40_000), &[(1, id(16_000))], false), [floor(40_000); 2], "it saw everything");
-    }
-
-    #[test]
-    fn who_finds_nothing_for_a_while_looks_back_sooner() {
-        let now = Instant::now();
-        let took = Duration::from_millis(400);
-        let mut water = busy(now, took);
-        looked(&mut water, (Look::Near, now + SECOND, MS), MS, &[(1, id(0))], false);
-        let later = now + SHARE_THAT_PAYS * took;
-        assert!(!water.look_again(Look::Near, later), "it found something just now");
-        assert!(water.look_again(Look::Near, later + SECOND), "hungry");
-    }
-
-    #[test]
-    fn a_look_back_that_found_something_is_taken_again_sooner() {
-        let now = Instant::now();
-        let mut water = busy(now, SECOND);
-        let mark = u64::try_from(FEW_JOBS).unwrap() - 1;
-        for (found, share) in
-            [(mark - 200, SHARE_THAT_PAYS), (mark - 30, SHARE), (mark - 200, SHARE_THAT_PAYS)]
-        {
-            looked(&mut water, (Look::Far, now, MS), MS, &[(1, id(found))], false);
-            let due = now + share * MS;
-            let before = now + share * MS / 2;
-            assert_eq!((water.due(before), water.due(due)), (Look::Near, Look::Far), "{found}");
-        }
-        looked(&mut water, (Look::Front, now, 50 * MS), 50 * MS, &[(1, id(mark - 200))], false);
-        assert_ne!(
-            water.due(now + SHARE_THAT_PAYS * 50 * MS),
-            Look::Front,
-            "the lesser look would have found it"
-        );
-    }
-
-    #[test]
-    fn an_empty_look_is_followed_by_one_from_the_front_if_that_is_due() {
-        let now = Instant::now();
-        let mut water = busy(now, 10 * MS);
-        assert!(!water.look_again(Look::Near, now));
-        assert!(water.look_again(Look::Near, now + SHARE * 10 * MS));
-        assert!(!water.look_again(Look::Near, now + SHARE * 10 * MS), "somebody does it now");
-        assert!(!water.look_again(Look::Front, now + SECOND));
-    }
-
-    #[test]
-    fn marks_only_grow_and_quiet_makes_them_needless() {
-        let now = Instant::now();
-        let mut water = busy(now, MS);
-        looked(&mut water, (Look::Near, now, MS), MS, &[(1, id(5)), (2, id(6))], false);
-        assert_eq!(water.starts(Look::Near).len(), 2);
-        assert_eq!(water.marks[&1].at, id(u64::try_from(FEW_JOBS).unwrap() - 1));
-        looked(&mut water, (Look::Near, now + LATELY, MS), MS, &[], false);
-        assert_ne!(water.due(now + LATELY), Look::Near, "looking back is long due");
-        looked(&mut water, (Look::Near, now + 2 * LATELY, MS), MS, &[], false);
-        assert_eq!(water.due(now + 2 * LATELY), Look::Front);
-    }
-
-    #[test]
-    fn while_one_call_looks_back_the_next_one_takes_what_has_just_come() {
-        let now = Instant::now();
-        let mut water = busy(now, SECOND);
-        let due = now + SHARE * SECOND;
-        assert_eq!([water.look(due), water.look(due)], [Look::Front, Look::Near]);
-        looked(&mut water, (Look::Near, due + MS, MS), MS, &[(1, id(0))], true);
-        assert_eq!(water.due(due + SECOND), Look::Near, "it has not ended");
-        assert_eq!(water.due(due + LOST), Look::Front, "it must have failed");
-        looked(&mut water, (Look::Front, due + SECOND, SECOND), SECOND, &[], false);
-        assert_eq!(water.due(due + SECOND), Look::Far, "its cost is not known yet");
-        assert_eq!(water.due(due + SECOND + SHARE * SECOND), Look::Front);
     }
 }

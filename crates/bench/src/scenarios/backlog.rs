@@ -5,6 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use jobqueue_core::QueueName;
 use jobqueue_store::Store;
 
@@ -16,11 +17,12 @@ use crate::process::Process;
 use crate::report::{Figure, join};
 use crate::stats::{float, float_len};
 
-/// Jobs completed since a moment, and their rate from the first settlement (without its own jobs) to the last. The database's clock tells:
-/// the wait for a worker's next look at the queue is not counted, nor is that for ours.
-const COMPLETED_SINCE: &str = "SELECT count(*), (count(*) FILTER (WHERE finished_at > first)
-                                                 / nullif(extract(epoch FROM max(finished_at) - min(first)), 0))::float8
-    FROM (SELECT finished_at, min(finished_at) OVER () AS first FROM jobqueue.outcome WHERE finished_at > $1::text::timestamptz) o";
+/// Jobs completed since a moment, and the rate of the middle four fifths of them, from settlement to settlement by the database's clock: the
+/// wait for a worker's next look at the queue is not counted, nor the last jobs of a queue that ends.
+const COMPLETED_SINCE: &str = "WITH done AS (SELECT finished_at AS at FROM jobqueue.outcome WHERE finished_at > $1::text::timestamptz),
+         ends AS (SELECT percentile_disc(0.1) WITHIN GROUP (ORDER BY at) AS first, percentile_disc(0.9) WITHIN GROUP (ORDER BY at) AS last FROM done)
+    SELECT count(*), (count(*) FILTER (WHERE at > first AND at <= last) / nullif(extract(epoch FROM last - first), 0))::float8
+    FROM done, ends GROUP BY first, last";
 /// Waiting jobs and their indexes, in bytes.
 const WAITING: &str = "SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class WHERE relkind = 'r' AND relname ~ '^(body|ready)'";
 
@@ -111,7 +113,7 @@ impl Backlog<'_> {
         let after = Meter::read(self.ground, [worker]).await?;
         let (jobs, rate): (i64, Option<f64>) =
             sqlx::query_as(COMPLETED_SINCE).bind(began).fetch_one(&mut connection).await?;
-        let jobs = u64::try_from(jobs)?;
-        Ok(Turn { jobs, rate: rate.unwrap_or_default(), cost: before.per_job(&after, jobs) })
+        let (jobs, rate) = (u64::try_from(jobs)?, rate.context("a turn of one settlement has no rate")?);
+        Ok(Turn { jobs, rate, cost: before.per_job(&after, jobs) })
     }
 }

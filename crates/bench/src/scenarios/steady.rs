@@ -124,6 +124,7 @@ async fn measure(ground: &Ground, sizes: Sizes, load: Load) -> anyhow::Result<Me
         figures.push(load.figure("cancelled before they started", "jobs", float(pressure.cancelled())));
     }
     let mut tail = |what: &str, ends: Option<(f64, f64)>| {
+        let ends = ends.filter(|(first, _)| *first > 0.0);
         figures.extend(ends.map(|(first, last)| {
             load.figure(&format!("p99 {what}, last window"), "ms", last).beside("first window", [first])
         }));

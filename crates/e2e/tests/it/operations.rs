@@ -176,9 +176,11 @@ async fn every_command_of_the_page_runs_or_is_marked() {
         ("MANAGED_URL", format!("postgres://jobqueue@{place}/jobqueue_managed")),
         ("RESTORED_URL", format!("{server}/jobqueue_restored")),
     ];
-    let outcome =
-        spawn_blocking(move || Place::new("all").with_manifests().run(&wanted, &path(), &variables));
-    outcome.await.unwrap().unwrap_or_else(|failure| panic!("{failure}"));
+    let all = move || {
+        let place = Place::new("all").with_manifests();
+        place.run(&wanted, &path(), &variables).unwrap_or_else(|failure| panic!("{failure}"));
+    };
+    spawn_blocking(all).await.unwrap();
 }
 
 #[test]

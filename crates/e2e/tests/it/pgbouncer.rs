@@ -14,7 +14,7 @@ use crate::checker::{Weather, assert_sound};
 use crate::cluster::{Cluster, LIMIT, all_final};
 use crate::evidence::Evidence;
 use crate::history::History;
-use crate::ledger::WorkDir;
+use crate::ledger::{QUICK, WorkDir, job};
 use crate::lifecycle::every_walk;
 use crate::load::Load;
 
@@ -36,6 +36,9 @@ async fn every_walk_works_through_a_transaction_pooler() {
 
     let everyday = cluster(&walks).await;
     every_walk(&everyday, walks.pool()).await;
+    // so many go by COPY
+    let many = vec![job(QUICK, "many"); 500];
+    assert_eq!(everyday.api().await.client.submit_all(&many).await.len(), 500);
 
     let loaded = cluster(&load).await;
     let (api, reaper, first, second) =

@@ -6,16 +6,23 @@ use super::Columns;
 use crate::connect::Unit;
 use crate::error::StoreError;
 
-/// From so many jobs on it pays for five round trips more.
-pub(super) const MANY: usize = 100;
+/// From so many jobs on it is worth six round trips more.
+const MANY: usize = 250;
 
-const BODIES: &str = "COPY jobqueue.body (id, lane, kind, max_attempts, payload, retry, timeout_ms, soft_timeout_ms, metadata, traceparent)
+const BODIES: &str = "-- store.enqueue.bodies
+     COPY jobqueue.body (id, lane, kind, max_attempts, payload, retry, timeout_ms, soft_timeout_ms, metadata, traceparent)
      FROM STDIN (FORMAT binary)";
-const PLACES: &str = "COPY jobqueue.ready (job_id, lane, kind, attempt) FROM STDIN (FORMAT binary)";
+const PLACES: &str = "-- store.enqueue.places
+     COPY jobqueue.ready (job_id, lane, kind, attempt) FROM STDIN (FORMAT binary)";
 
 /// Whether a job can run at once, and has no column that is an array.
 pub(super) fn takes(job: &NewJob) -> bool {
     job.start == Start::Now && job.expires_at.is_none() && job.unique.is_none() && job.tags.is_empty()
+}
+
+/// Whether so many of these can be taken that it is worth it.
+pub(super) fn pays<'a>(jobs: impl Iterator<Item = &'a NewJob>) -> bool {
+    jobs.filter(|job| takes(job)).nth(MANY - 1).is_some()
 }
 
 /// Stores jobs of which each can be taken, in the caller's transaction.

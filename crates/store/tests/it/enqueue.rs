@@ -142,29 +142,72 @@ async fn many_jobs_at_once_are_stored_like_each_alone() {
         8 => JobDraft { tags: vec!["a,b".into()], ..usual(i) },
         _ => usual(i),
     };
-    let drafts: Vec<JobDraft> = (0..200).map(of_all_kinds).collect();
+    let drafts: Vec<JobDraft> = (0..400).map(of_all_kinds).collect();
     let together: Vec<_> = bench.submit(drafts.clone()).await.into_iter().map(created).collect();
     assert!(together.is_sorted());
-    for (draft, together) in drafts.into_iter().zip(together) {
+    for (draft, together) in drafts.into_iter().zip(together).step_by(3) {
         let alone = bench.add(draft).await;
         let (together, alone) = (bench.record(together).await, bench.record(alone).await);
         assert_eq!((together.status, together.run_at.is_some()), (alone.status, alone.run_at.is_some()));
         assert_eq!(jobqueue_core::Job { id: alone.job.id, ..together.job }, alone.job);
     }
-    assert_eq!(bench.count("SELECT count(*) FROM jobqueue.expiry").await, 40);
-    assert_eq!(bench.count("SELECT sum(created) FROM jobqueue.tally").await, 400);
+    assert_eq!(bench.count("SELECT count(*) FROM jobqueue.expiry").await, 40 + 13);
+    assert_eq!(bench.count("SELECT sum(created) FROM jobqueue.tally").await, 400 + 134);
 }
 
 #[tokio::test]
 async fn of_many_jobs_at_once_all_are_stored_or_none() {
     let bench = Bench::new().await;
-    // the last step of the call
-    bench.execute("ALTER TABLE jobqueue.tally ADD CHECK (created <> 150)").await;
-    let refused = bench.store.enqueue(&[submission(vec![draft(); 150])]).await;
-    assert!(refused.is_err(), "{refused:?}");
-    assert_eq!(bench.count("SELECT count(*) FROM jobqueue.body").await, 0);
-    assert_eq!(bench.count("SELECT count(*) FROM jobqueue.ready").await, 0);
-    assert_eq!(bench.submit(vec![draft(); 149]).await.len(), 149, "the connection is in order");
+    for pooler in [Pooler::None, Pooler::Transaction] {
+        // one connection, so that what a failure leaves on it meets the next call
+        let store = production(&bench.db, pooler, 1);
+        for (table, wrong) in
+            [("body", "max_attempts = 77"), ("ready", "lane > 1"), ("tally", "created = 300")]
+        {
+            bench
+                .execute(&format!("ALTER TABLE jobqueue.{table} ADD CONSTRAINT no CHECK (NOT {wrong})"))
+                .await;
+            let mut drafts = vec![draft(); 300];
+            drafts[120] = JobDraft { max_attempts: Some(77), priority: Some(5), ..draft() };
+            let refused = store.enqueue(&[submission(drafts.clone())]).await;
+            assert!(refused.is_err(), "{table}: {refused:?}");
+            assert_eq!(bench.count("SELECT count(*) FROM jobs").await, 0, "{table}");
+            bench.execute(&format!("ALTER TABLE jobqueue.{table} DROP CONSTRAINT no")).await;
+            store.ping().await.unwrap();
+            let answers = store.enqueue(&[submission(drafts)]).await.unwrap();
+            assert_eq!(answers.into_iter().flat_map(served).count(), 300, "{table}");
+            assert_eq!(bench.count("SELECT count(*) FROM jobs").await, 300, "{table}");
+            bench.execute("TRUNCATE jobqueue.body, jobqueue.ready, jobqueue.tally").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_ends_in_the_middle_of_a_copy_leaves_nothing() {
+    let bench = Bench::new().await;
+    let store = production(&bench.db, Pooler::None, 1);
+    store.enqueue(&[submission(vec![draft()])]).await.unwrap();
+    let holder = bench.db.hold("LOCK TABLE jobqueue.ready").await;
+    let call = crate::bench::start({
+        let store = store.clone();
+        async move { store.enqueue(&[submission(vec![draft(); 300])]).await }
+    });
+    let waits = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                 WHERE query LIKE '-- store.enqueue.places%' AND wait_event_type = 'Lock'";
+    jobqueue_testkit::eventually(
+        Duration::from_secs(20),
+        "the COPY waits, and its backend is ended",
+        async || match bench.count(waits).await {
+            0 => Err("it does not wait yet"),
+            _ => Ok(()),
+        },
+    )
+    .await;
+    assert!(call.await.unwrap().is_err());
+    drop(holder);
+    assert_eq!(bench.count("SELECT count(*) FROM jobs").await, 1);
+    store.enqueue(&[submission(vec![draft(); 300])]).await.unwrap();
+    assert_eq!(bench.count("SELECT count(*) FROM jobs").await, 301);
 }
 
 #[tokio::test]

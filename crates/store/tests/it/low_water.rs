@@ -89,7 +89,40 @@ async fn a_job_that_was_put_back_behind_the_mark_is_found_while_the_queue_is_ful
     let old = bench.add(crate::bench::draft()).await;
     let held = bench.lease_one().await;
     assert_eq!(held.job.id, old);
-    churn(&bench, MANY).await;
+    is_found(&bench, held).await;
+}
+
+#[tokio::test]
+async fn a_job_that_was_put_back_is_found_step_by_step_where_a_look_from_the_front_takes_long() {
+    let bench = Bench::new().await;
+    bench.add_many(2).await;
+    let held = bench.lease_one().await;
+    // this one waits, so all later ones go in steps
+    let holder = bench.db.hold("LOCK TABLE jobqueue.ready").await;
+    let (slow, ()) = tokio::join!(bench.lease_one(), async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        holder.rollback().await.unwrap();
+    });
+    complete(&bench, vec![slow]).await;
+    is_found(&bench, held).await;
+    // and in an empty queue, by one call or a few
+    let held = bench.lease(BATCH).await.pop().unwrap();
+    let old = held.job.id;
+    while !bench.lease(BATCH).await.is_empty() {}
+    assert_eq!(bench.end(held, Outcome::Released).await, Settled::Applied(Status::Queued));
+    let found =
+        eventually(Duration::from_secs(20), "it is found", async || match bench.lease(1).await.pop() {
+            Some(one) => Ok(one.job.id),
+            None => Err("nothing yet"),
+        })
+        .await;
+    assert_eq!(found, old);
+}
+
+/// Fails unless a job that is given back is found among thousands that come meanwhile.
+async fn is_found(bench: &Bench, held: Leased) {
+    let old = held.job.id;
+    churn(bench, MANY).await;
     assert_eq!(bench.end(held, Outcome::Released).await, Settled::Applied(Status::Queued));
     for _ in 0..500 {
         bench.add_many(100).await;
