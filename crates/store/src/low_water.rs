@@ -114,7 +114,7 @@ impl LowWaters {
 
     /// See [`LowWater::look_again`].
     pub(crate) fn look_again(&self, choice: &Choice, look: Look) -> Option<Look> {
-        self.of(choice, |water| water.look_again(look, Instant::now())).unwrap_or(None)
+        self.of(choice, |water| water.look_again(look, Instant::now())).flatten()
     }
 
     /// See [`LowWater::gave_up`].
@@ -322,7 +322,9 @@ impl LowWater {
 
     /// The step at hand has seen all that it covers. The next one is of the other way; once the longer way is cheap as a whole, one look
     /// takes it again.
-    fn went(&mut self, took: Duration, first: bool, now: Instant) {
+    fn went(&mut self, took: Duration, now: Instant) {
+        let starts = self.marks.values().filter_map(|mark| mark.start(Look::Step));
+        let first = starts.map(|near| self.sweeps[0].step(near).0).all(|after| after.as_uuid().is_nil());
         let whole = self.sweeps[0].went(took, first);
         if let Some(took) = whole.filter(|_| first) {
             self.front = Turn { last: Some(now), took, paid: false };
@@ -344,7 +346,6 @@ impl LowWater {
         let seen = looked.seen.map(JobId::floor);
         let (mut last, mut walked) = (None, Vec::new());
         let (mut past_near, mut past_far, mut in_step) = (false, false, false);
-        let first = self.stretches(Look::Step).iter().step_by(2).all(|stretch| stretch.after.is_nil());
         for (lane, id) in leased {
             if walked.last() != Some(&lane) {
                 walked.push(lane);
@@ -374,7 +375,7 @@ impl LowWater {
                 if looked.full && in_step {
                     return;
                 }
-                self.went(took, first, now);
+                self.went(took, now);
             }
         }
         if !knows {

@@ -107,7 +107,8 @@ async fn an_api_that_loses_the_answer_of_its_commit_finds_the_job_again() {
         // a connection that has seen this call before
         let ready = format!("ready-{number}");
         insist(&api.client, &ready).await;
-        is_at_rest(&api.node).await;
+        // until the last word of every call has passed: a connection is asked whether it lives when it is given back
+        is_zero(&api.node, "api_database_connections{state=\"busy\"}").await;
         let word = format!("lost-{number}-at-{at}");
         proxy.set(Fault::LoseAnswersAfter(at));
         let body = job(QUICK, &word).to_string();
@@ -128,13 +129,11 @@ async fn an_api_that_loses_the_answer_of_its_commit_finds_the_job_again() {
     }
 }
 
-/// Waits until the last word of every call has passed: a connection is asked whether it lives when it is given back.
-async fn is_at_rest(api: &Node) {
-    eventually(LIMIT, "no connection is busy", async || {
-        match api.metric("api_database_connections{state=\"busy\"}").await {
-            0.0 => Ok(()),
-            some => Err(some),
-        }
+/// Waits until a metric of the node has fallen to zero.
+async fn is_zero(node: &Node, metric: &str) {
+    eventually(LIMIT, metric, async || match node.metric(metric).await {
+        0.0 => Ok(()),
+        some => Err(some),
     })
     .await;
 }
@@ -174,7 +173,7 @@ async fn a_worker_that_loses_the_answer_of_its_settle_completes_the_job_once() {
         let word = format!("lost-{number}-at-{at}");
         let id = api.client.submit(&job(GATE, &word)).await;
         ledger.started(&word, 1).await;
-        is_settled(&worker).await;
+        is_zero(&worker, "worker_unsettled_results").await;
         let before = Told::by(&worker).await;
         // in this order, so that it is the settle that meets the fault rather than anything before it
         ledger.open(&word, 1);
@@ -193,7 +192,7 @@ async fn a_worker_that_loses_the_answer_of_its_settle_completes_the_job_once() {
             (false, false) => panic!("the worker believes that {id} is settled, but it is {status}"),
         };
         assert_eq!(api.client.completed(&id).await["result"], format!("{word} by attempt 1"));
-        is_settled(&worker).await;
+        is_zero(&worker, "worker_unsettled_results").await;
         assert_eq!(api.client.endings(&id).await, ["completed"]);
         assert_eq!(ledger.executions_of(&word).len(), 1);
         search.saw(at, came);
@@ -222,17 +221,6 @@ impl Told {
             completed: worker.metric(completed).await,
         }
     }
-}
-
-/// Waits until the worker has nothing left to settle.
-async fn is_settled(worker: &Node) {
-    eventually(LIMIT, "nothing is unsettled", async || {
-        match worker.metric("worker_unsettled_results").await {
-            0.0 => Ok(()),
-            some => Err(some),
-        }
-    })
-    .await;
 }
 
 /// The jobs with this payload.
