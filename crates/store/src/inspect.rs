@@ -111,8 +111,9 @@ impl Store {
             r#"-- store.leased
             SELECT i.place AS "place!", j.attempts[i.ordinal + 1] AS "attempt!"
             FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::uuid[]) WITH ORDINALITY AS i (epoch, token, ordinal, job_id, place)
-            JOIN jobqueue.lease l ON l.epoch = i.epoch AND l.token = i.token AND (l.open >> i.ordinal) & 1 = 1
-            JOIN jobqueue.lease_jobs j ON j.epoch = i.epoch AND j.job_ids[i.ordinal + 1] = i.job_id"#,
+            CROSS JOIN LATERAL (SELECT open FROM jobqueue.lease WHERE epoch = i.epoch AND token = i.token LIMIT 1) l
+            CROSS JOIN LATERAL (SELECT job_ids, attempts FROM jobqueue.lease_jobs WHERE epoch = i.epoch LIMIT 1) j
+            WHERE (l.open >> i.ordinal) & 1 = 1 AND j.job_ids[i.ordinal + 1] = i.job_id"#,
             &epochs,
             &tokens,
             &ordinals,

@@ -45,7 +45,7 @@ SELECT id AS "id!" FROM (
      ORDER BY s.job_id DESC LIMIT $5)
     UNION ALL
     (SELECT j.job_id FROM bounds, jobqueue.lease l
-     JOIN jobqueue.lease_jobs h ON h.epoch = l.epoch
+     CROSS JOIN LATERAL (SELECT * FROM jobqueue.lease_jobs WHERE epoch = l.epoch LIMIT 1) h
      CROSS JOIN LATERAL unnest(h.job_ids, h.kinds) WITH ORDINALITY AS j (job_id, kind, place)
      WHERE $12 AND (l.open >> (j.place - 1)::int) & 1 = 1 AND j.job_id < high AND j.job_id >= low
        AND h.lane = ANY (bounds.lanes) AND j.kind = ANY (bounds.kinds)

@@ -82,7 +82,7 @@ impl Store {
             "-- store.reclaim
             SELECT l.epoch, l.token, l.open, j.job_ids, j.attempts
             FROM jobqueue.lease l
-            JOIN jobqueue.lease_jobs j ON j.epoch = l.epoch
+            CROSS JOIN LATERAL (SELECT job_ids, attempts FROM jobqueue.lease_jobs WHERE epoch = l.epoch LIMIT 1) j
             LEFT JOIN jobqueue.worker w ON w.id = l.worker_id
             WHERE (l.expires_at < jobqueue.now()
                    OR l.worker_id IS NOT NULL

@@ -38,6 +38,7 @@ impl Store {
                     AS i (epoch, token, ordinal, job_id, progress, log, place)
                 JOIN jobqueue.lease l ON l.epoch = i.epoch AND l.token = i.token AND (l.open >> i.ordinal) & 1 = 1
                 JOIN jobqueue.lease_jobs j ON j.epoch = i.epoch AND j.job_ids[i.ordinal + 1] = i.job_id
+                WHERE l.epoch = ANY ($1) AND j.epoch = ANY ($1)
                 ORDER BY i.epoch, i.ordinal FOR SHARE OF l),
             stored AS (
                 INSERT INTO jobqueue.report AS r (job_id, epoch, progress, log, updated_at)

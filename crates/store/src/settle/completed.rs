@@ -21,12 +21,12 @@ pub(super) async fn settle(unit: &mut Unit, ends: &[&AttemptEnd]) -> Result<Take
                        l.worker_id, l.queue_id, l.leased_at, j.job_ids, j.attempts
                 FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::int[], $5::int[], $10::bigint[])
                   AS i (epoch, token, mask, low, high, run_ms)
-                JOIN jobqueue.lease l ON l.epoch = i.epoch AND l.token = i.token
-                JOIN jobqueue.lease_jobs j ON j.epoch = l.epoch
+                CROSS JOIN LATERAL (SELECT * FROM jobqueue.lease WHERE epoch = i.epoch AND token = i.token LIMIT 1 FOR UPDATE) l
+                CROSS JOIN LATERAL (SELECT job_ids, attempts FROM jobqueue.lease_jobs WHERE epoch = i.epoch LIMIT 1) j
                 WHERE NOT EXISTS (SELECT FROM unnest(($6::int[])[i.low:i.high], ($7::uuid[])[i.low:i.high]) AS e (ordinal, job_id)
-                                  WHERE j.job_ids[e.ordinal + 1] IS DISTINCT FROM e.job_id)
-                FOR UPDATE OF l),
-            kept AS (UPDATE jobqueue.lease l SET open = h.open & ~h.taken FROM held h WHERE l.epoch = h.epoch AND h.taken NOT IN (0, h.open)),
+                                  WHERE j.job_ids[e.ordinal + 1] IS DISTINCT FROM e.job_id)),
+            kept AS (UPDATE jobqueue.lease l SET open = h.open & ~h.taken FROM held h
+                     WHERE l.epoch = h.epoch AND l.epoch = ANY (ARRAY(SELECT epoch FROM held WHERE taken NOT IN (0, open)))),
             gone AS (DELETE FROM jobqueue.lease WHERE epoch = ANY (ARRAY(SELECT epoch FROM held WHERE open = taken))),
             gone_jobs AS (DELETE FROM jobqueue.lease_jobs WHERE epoch = ANY (ARRAY(SELECT epoch FROM held WHERE open = taken))),
             outcome AS (

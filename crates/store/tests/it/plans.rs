@@ -3,12 +3,14 @@
 
 use std::time::Duration;
 
-use jobqueue_core::{JobId, Outcome, Status};
-use jobqueue_store::{AttemptEnd, Cancelled, JobFilter, Pooler, Retried, Store, StoreOptions};
+use jobqueue_core::{JobId, Lease, Outcome, Status};
+use jobqueue_store::{
+    AttemptEnd, AttemptReport, Cancelled, JobFilter, Pooler, Retried, Settled, Store, StoreOptions,
+};
 use jobqueue_testkit::{TestServer, eventually};
 use sqlx::PgPool;
 
-use crate::bench::{boom, end, failed, request};
+use crate::bench::{Bench, MINUTE, boom, copy, end, failed, production, request};
 
 /// What the planner knows of the many rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,4 +217,72 @@ async fn a_census_planned_when_there_was_nothing_walks_no_bodies() {
     .await;
     let (walked_now, looked_up_now) = given_out_by(&pool, "^body").await;
     assert!(walked_now == walked && looked_up_now - looked_up < 1000, "{walked_now} and {looked_up_now}");
+}
+
+/// Leases that ended, of which a snapshot keeps the index entries.
+const ENDED: i64 = 20_000;
+
+/// Entries that the indexes of leases gave out so far, dead or alive.
+async fn lease_entries(bench: &Bench) -> i64 {
+    bench
+        .count(
+            "SELECT sum(idx_tup_read)::bigint FROM pg_stat_user_indexes WHERE relname IN ('lease', 'lease_jobs')",
+        )
+        .await
+}
+
+/// What a worker, here or far away, does with ten jobs and their lease.
+async fn run_ten(bench: &Bench, store: &Store) {
+    bench.add_many(10).await;
+    let mut leased = store.lease(&bench.request(10)).await.unwrap();
+    let leases: Vec<Lease> = leased.iter().map(|one| copy(&one.lease)).collect();
+    store.extend(&leases, MINUTE).await.unwrap();
+    assert!(store.leased_jobs(&leases).await.unwrap().iter().all(Option::is_some));
+    let report = AttemptReport { progress: None, log: "half of it".to_owned() };
+    assert_eq!(store.report(&[(&leases[0], report)]).await.unwrap(), [true]);
+    let complete = |one| end(one, Outcome::Completed(None));
+    let some: Vec<_> = leased.drain(..5).map(complete).collect();
+    let mut rest: Vec<_> = leased.drain(..3).map(complete).collect();
+    rest.extend(leased.into_iter().map(|one| end(one, failed())));
+    for ends in [some, rest] {
+        let settled = store.settle(ends).await.unwrap();
+        assert!(settled.iter().all(|one| *one != Settled::Stale), "{settled:?}");
+    }
+}
+
+/// Few leases live at a time, so statistics say that a walk over all of them is as cheap as a look: it is not while somebody holds
+/// a snapshot.
+#[tokio::test]
+async fn leases_are_looked_up_whatever_a_snapshot_keeps_of_old_ones() {
+    for live in [0, 1, 20] {
+        let bench = Bench::new().await;
+        let mut pin = bench.db.pool().begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ").await.unwrap();
+        sqlx::query("SELECT count(*) FROM jobs").execute(&mut *pin).await.unwrap();
+        bench
+            .execute(&format!(
+                "SELECT jobqueue.lane_id('default', 0::smallint);
+                 INSERT INTO jobqueue.lease SELECT -n, gen_random_uuid(), NULL, 1, now(), now() + interval '1 day', 1 FROM generate_series(1, {ENDED}) n;
+                 INSERT INTO jobqueue.lease_jobs SELECT -n, 1, ARRAY[gen_random_uuid()], '{{1}}', '{{1}}' FROM generate_series(1, {ENDED}) n;
+                 DELETE FROM jobqueue.lease WHERE -epoch > {live};
+                 DELETE FROM jobqueue.lease_jobs WHERE -epoch > {live};
+                 ANALYZE jobqueue.lease, jobqueue.lease_jobs;
+                 SELECT pg_stat_force_next_flush()"
+            ))
+            .await;
+        let store = production(&bench.db, Pooler::None, 1);
+        let before = lease_entries(&bench).await;
+        for _ in 0..CYCLES {
+            run_ten(&bench, &store).await;
+        }
+        store.close().await;
+        let met = eventually(Duration::from_secs(30), "the counters are up to date", async || {
+            match lease_entries(&bench).await - before {
+                0 => Err(()),
+                met => Ok(met),
+            }
+        })
+        .await;
+        assert!(met < ENDED, "{live} live leases: {met} entries were met");
+        pin.rollback().await.unwrap();
+    }
 }
