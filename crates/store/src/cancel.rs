@@ -112,6 +112,7 @@ impl Store {
             return Ok(vec![]);
         }
         let wanted: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
+        // a join, for it sorts before it locks; it looks through all leases anyhow
         let asked = sqlx::query_scalar!(
             "-- store.cancel.ask
             WITH held AS (

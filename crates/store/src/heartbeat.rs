@@ -152,15 +152,16 @@ impl Store {
             r#"-- store.extend
             WITH renewed AS (
                 UPDATE jobqueue.lease l SET expires_at = jobqueue.now() + $4::bigint * interval '1 ms'
-                FROM (SELECT x.epoch FROM jobqueue.lease x
-                      JOIN unnest($1::bigint[], $2::uuid[], $3::int[]) AS i (epoch, token, ordinal)
-                        ON x.epoch = i.epoch AND x.token = i.token AND (x.open >> i.ordinal) & 1 = 1
-                      WHERE x.epoch = ANY ($1) ORDER BY x.epoch FOR UPDATE OF x) AS live
-                WHERE l.epoch = live.epoch AND l.epoch = ANY ($1) RETURNING l.epoch, l.token, l.open, l.expires_at)
+                WHERE l.epoch = ANY (ARRAY(
+                    SELECT i.epoch
+                    FROM (SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::int[]) AS i (epoch, token, ordinal) ORDER BY epoch) i
+                    CROSS JOIN LATERAL (SELECT open FROM jobqueue.lease WHERE epoch = i.epoch AND token = i.token LIMIT 1 FOR UPDATE) x
+                    WHERE (x.open >> i.ordinal) & 1 = 1))
+                RETURNING l.epoch, l.token, l.open, l.expires_at)
             SELECT i.place AS "place!", r.expires_at,
-                   EXISTS (SELECT FROM jobqueue.cancel_request c
-                           JOIN jobqueue.lease_jobs j ON j.epoch = c.epoch
-                           WHERE c.epoch = i.epoch AND j.epoch = ANY ($1) AND c.job_id = j.job_ids[i.ordinal + 1]) AS "asked!"
+                   coalesce((SELECT c.epoch FROM jobqueue.cancel_request c
+                             WHERE c.job_id = (SELECT j.job_ids[i.ordinal + 1] FROM jobqueue.lease_jobs j WHERE j.epoch = i.epoch))
+                            = i.epoch, false) AS "asked!"
             FROM unnest($1::bigint[], $2::uuid[], $3::int[]) WITH ORDINALITY AS i (epoch, token, ordinal, place)
             JOIN renewed r ON r.epoch = i.epoch AND r.token = i.token AND (r.open >> i.ordinal) & 1 = 1"#,
             &epochs,

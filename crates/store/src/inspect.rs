@@ -166,7 +166,7 @@ impl Store {
                        EXISTS (SELECT FROM jobqueue.cancel_request c WHERE c.job_id = b.id AND c.epoch = l.epoch) AS asked
                 FROM jobqueue.lease_jobs h
                 CROSS JOIN LATERAL unnest(h.job_ids, h.attempts) WITH ORDINALITY AS j (job_id, attempt, place)
-                JOIN jobqueue.lease l ON l.epoch = h.epoch
+                CROSS JOIN LATERAL (SELECT * FROM jobqueue.lease WHERE epoch = h.epoch LIMIT 1) l
                 WHERE o.job_id IS NULL AND r.job_id IS NULL AND s.job_id IS NULL
                   AND b.id = ANY (h.job_ids) AND j.job_id = b.id AND (l.open >> (j.place - 1)::int) & 1 = 1) run ON true
             WHERE b.id = ANY ($1)"#,
@@ -194,7 +194,7 @@ impl Store {
                   SELECT l.epoch, j.attempt, 'running', l.worker_id, l.leased_at, NULL, NULL
                   FROM jobqueue.lease_jobs h
                   CROSS JOIN LATERAL unnest(h.job_ids, h.attempts) WITH ORDINALITY AS j (job_id, attempt, place)
-                  JOIN jobqueue.lease l ON l.epoch = h.epoch
+                  CROSS JOIN LATERAL (SELECT * FROM jobqueue.lease WHERE epoch = h.epoch LIMIT 1) l
                   WHERE $1 = ANY (h.job_ids) AND j.job_id = $1 AND (l.open >> (j.place - 1)::int) & 1 = 1) u
                   ORDER BY epoch DESC LIMIT $2) a
             LEFT JOIN jobqueue.report p ON p.job_id = $1 AND p.epoch = a.epoch

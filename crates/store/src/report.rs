@@ -34,12 +34,12 @@ impl Store {
         let stored = sqlx::query_scalar!(
             r#"-- store.report
             WITH live AS MATERIALIZED (
-                SELECT i.* FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::uuid[], $5::text[], $6::text[]) WITH ORDINALITY
-                    AS i (epoch, token, ordinal, job_id, progress, log, place)
-                JOIN jobqueue.lease l ON l.epoch = i.epoch AND l.token = i.token AND (l.open >> i.ordinal) & 1 = 1
-                JOIN jobqueue.lease_jobs j ON j.epoch = i.epoch AND j.job_ids[i.ordinal + 1] = i.job_id
-                WHERE l.epoch = ANY ($1) AND j.epoch = ANY ($1)
-                ORDER BY i.epoch, i.ordinal FOR SHARE OF l),
+                SELECT i.*
+                FROM (SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::uuid[], $5::text[], $6::text[]) WITH ORDINALITY
+                        AS i (epoch, token, ordinal, job_id, progress, log, place) ORDER BY epoch, ordinal) i
+                CROSS JOIN LATERAL (SELECT open FROM jobqueue.lease WHERE epoch = i.epoch AND token = i.token LIMIT 1 FOR SHARE) l
+                CROSS JOIN LATERAL (SELECT job_ids FROM jobqueue.lease_jobs WHERE epoch = i.epoch LIMIT 1) j
+                WHERE (l.open >> i.ordinal) & 1 = 1 AND j.job_ids[i.ordinal + 1] = i.job_id),
             stored AS (
                 INSERT INTO jobqueue.report AS r (job_id, epoch, progress, log, updated_at)
                 SELECT job_id, epoch,

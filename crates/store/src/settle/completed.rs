@@ -14,6 +14,7 @@ pub(super) async fn settle(unit: &mut Unit, ends: &[&AttemptEnd]) -> Result<Take
     }
     let held = Held::of(ends);
     let results: Vec<Option<&str>> = ends.iter().map(|end| result(end)).collect();
+    // leases are looked up by key (a join may be planned as a walk), and locked in the order of the arrays, which is by epoch
     let rows = sqlx::query!(
         r#"-- store.settle.completed
             WITH held AS MATERIALIZED (
@@ -21,7 +22,8 @@ pub(super) async fn settle(unit: &mut Unit, ends: &[&AttemptEnd]) -> Result<Take
                        l.worker_id, l.queue_id, l.leased_at, j.job_ids, j.attempts
                 FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::int[], $5::int[], $10::bigint[])
                   AS i (epoch, token, mask, low, high, run_ms)
-                CROSS JOIN LATERAL (SELECT * FROM jobqueue.lease WHERE epoch = i.epoch AND token = i.token LIMIT 1 FOR UPDATE) l
+                CROSS JOIN LATERAL (SELECT epoch, token, open, worker_id, queue_id, leased_at FROM jobqueue.lease
+                                    WHERE epoch = i.epoch AND token = i.token LIMIT 1 FOR UPDATE) l
                 CROSS JOIN LATERAL (SELECT job_ids, attempts FROM jobqueue.lease_jobs WHERE epoch = i.epoch LIMIT 1) j
                 WHERE NOT EXISTS (SELECT FROM unnest(($6::int[])[i.low:i.high], ($7::uuid[])[i.low:i.high]) AS e (ordinal, job_id)
                                   WHERE j.job_ids[e.ordinal + 1] IS DISTINCT FROM e.job_id)),

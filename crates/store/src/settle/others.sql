@@ -1,10 +1,12 @@
 -- store.settle.others
+-- leases are looked up by key (a join may be planned as a walk), and locked in the order of the arrays, which is by epoch
 -- the attempt's number is taken from the grant: what a lease's text says of it is for readers
 WITH held AS MATERIALIZED (
     SELECT i.low, i.high, l.epoch, l.token, l.open, l.open & i.mask AS taken, l.worker_id, l.queue_id, l.leased_at,
            j.lane, j.job_ids, j.attempts, j.kinds
     FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::int[], $5::int[]) AS i (epoch, token, mask, low, high)
-    CROSS JOIN LATERAL (SELECT * FROM jobqueue.lease WHERE epoch = i.epoch AND token = i.token LIMIT 1 FOR UPDATE) l
+    CROSS JOIN LATERAL (SELECT epoch, token, open, worker_id, queue_id, leased_at FROM jobqueue.lease
+                        WHERE epoch = i.epoch AND token = i.token LIMIT 1 FOR UPDATE) l
     CROSS JOIN LATERAL (SELECT job_ids, attempts, lane, kinds FROM jobqueue.lease_jobs WHERE epoch = i.epoch LIMIT 1) j
     WHERE NOT EXISTS (SELECT FROM unnest(($6::int[])[i.low:i.high], ($7::uuid[])[i.low:i.high]) AS e (ordinal, job_id)
                       WHERE j.job_ids[e.ordinal + 1] IS DISTINCT FROM e.job_id)),
