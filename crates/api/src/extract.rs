@@ -5,6 +5,7 @@ pub(crate) mod json;
 pub(crate) mod path;
 pub(crate) mod query;
 mod strict;
+pub(crate) mod trace;
 
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -13,6 +14,7 @@ pub(crate) use json::{JsonBody, Wire};
 pub(crate) use path::{JobPath, QueuePath};
 pub(crate) use query::Query;
 pub(crate) use strict::{Object, Refusal, parse};
+pub(crate) use trace::Trace;
 
 /// Memory that a body takes out of the common budget, until it is dropped.
 #[derive(Debug, Default)]

@@ -11,7 +11,7 @@ use serde_path_to_error::Path;
 
 use crate::problem::{Kind, Problem};
 
-/// Longest message of serde that is handed on: it may quote the input.
+/// Longest text of serde that is handed on: it may quote the input.
 const MESSAGE_CHARS: usize = 200;
 
 /// Why a text is not the wanted type.
@@ -101,9 +101,27 @@ fn pointer(path: &Path) -> String {
 }
 
 fn escape(key: &str) -> String {
-    cut(&key.replace('~', "~0").replace('/', "~1"))
+    head(key).replace('~', "~0").replace('/', "~1")
 }
 
 fn cut(text: &str) -> String {
-    text.chars().take(MESSAGE_CHARS).collect()
+    let head = head(text);
+    if head.len() < text.len() { format!("{head}…") } else { head.to_owned() }
+}
+
+fn head(text: &str) -> &str {
+    let end = text.char_indices().nth(MESSAGE_CHARS).map_or(text.len(), |(end, _)| end);
+    text.get(..end).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_cut_where_a_character_ends() {
+        assert_eq!(cut(&"ä".repeat(MESSAGE_CHARS)), "ä".repeat(MESSAGE_CHARS));
+        assert_eq!(cut(&"ä".repeat(MESSAGE_CHARS + 1)), format!("{}…", "ä".repeat(MESSAGE_CHARS)));
+        assert_eq!(escape(&"~".repeat(MESSAGE_CHARS + 1)), "~0".repeat(MESSAGE_CHARS), "an escape is whole");
+    }
 }

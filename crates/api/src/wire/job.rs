@@ -257,4 +257,9 @@ impl JobView {
     pub(crate) fn id(&self) -> JobId {
         JobId::from_uuid(self.job.id)
     }
+
+    /// Size of its payload.
+    pub(crate) fn payload_bytes(&self) -> usize {
+        self.job.payload.len()
+    }
 }

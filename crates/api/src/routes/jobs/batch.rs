@@ -1,7 +1,7 @@
 //! POST /v1/jobs/batch: many jobs in one transaction.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use jobqueue_core::limits::MAX_BATCH;
@@ -9,9 +9,9 @@ use jobqueue_core::{FieldError, JobId, NewJob};
 use jobqueue_store::{Accepted, Submission};
 use serde_json::{Value, json};
 
-use super::enqueue::{served, traceparent};
+use super::enqueue::served;
 use super::{accepted_view, records_of};
-use crate::extract::{IdempotencyKey, JsonBody};
+use crate::extract::{IdempotencyKey, JsonBody, Trace};
 use crate::middleware::auth::Caller;
 use crate::middleware::replay;
 use crate::problem::{Kind, Problem};
@@ -37,12 +37,12 @@ type Checked = Result<NewJob, Vec<FieldError>>;
 pub(crate) async fn batch(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
+    Trace(trace): Trace,
     key: IdempotencyKey,
     body: JsonBody<BatchBody>,
 ) -> Result<Response, Problem> {
     let idempotency = key.of("POST /v1/jobs/batch", caller.name, &body.text);
-    let checked = check(&state, &body.value, traceparent(&headers).as_deref())?;
+    let checked = check(&state, &body.value, trace.as_deref())?;
     let jobs: Vec<NewJob> = checked.iter().filter_map(|item| item.as_ref().ok().cloned()).collect();
     let submission = Submission { jobs, atomic: body.value.atomic, idempotency };
     let (accepted, replayed) = store(&state, submission).await?;

@@ -1,21 +1,23 @@
 //! POST /v1/jobs: one job, stored together with those that came at the same time.
 
+use axum::Extension;
 use axum::extract::State;
-use axum::http::header::LOCATION;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::HeaderValue;
+use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::response::{IntoResponse as _, Response};
-use axum::{Extension, Json};
 use jobqueue_core::NewJob;
-use jobqueue_runtime::trace::current_traceparent;
 use jobqueue_store::{Accepted, Answer, Submission};
 
 use super::{accepted_view, records_of};
-use crate::extract::{IdempotencyKey, JsonBody};
+use crate::extract::{IdempotencyKey, JsonBody, Trace};
 use crate::middleware::auth::Caller;
 use crate::middleware::replay;
 use crate::problem::Problem;
 use crate::state::ApiState;
 use crate::wire::job::{EnqueueBody, JobView};
+
+/// Room for an answer without its payload, as a rule.
+const ANSWER_BYTES: usize = 1024;
 
 /// Submit a job.
 ///
@@ -31,26 +33,16 @@ use crate::wire::job::{EnqueueBody, JobView};
 pub(crate) async fn enqueue(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
+    Trace(trace): Trace,
     key: IdempotencyKey,
     body: JsonBody<EnqueueBody>,
 ) -> Result<Response, Problem> {
     let idempotency = key.of("POST /v1/jobs", caller.name, &body.text);
-    let draft = body.value.into_draft(traceparent(&headers).as_deref());
+    let draft = body.value.into_draft(trace.as_deref());
     let job = NewJob::parse(draft, &state.limits).map_err(|errors| Problem::fields(&errors))?;
     let submission = Submission { jobs: vec![job.clone()], atomic: true, idempotency };
     let answer = state.submitter.submit(submission, body.room).await?;
     respond(&state, job, answer).await
-}
-
-/// The trace to store with the jobs of a request: our own span if it is exported, else what the client sent. A header
-/// that is not valid is ignored, as W3C demands.
-pub(super) fn traceparent(headers: &HeaderMap) -> Option<String> {
-    let sent = || {
-        let text = headers.get("traceparent")?.to_str().ok()?.to_owned();
-        jobqueue_core::TraceParent::try_from(text).ok().map(String::from)
-    };
-    current_traceparent().or_else(sent)
 }
 
 async fn respond(state: &ApiState, job: NewJob, answer: Answer) -> Result<Response, Problem> {
@@ -60,7 +52,11 @@ async fn respond(state: &ApiState, job: NewJob, answer: Answer) -> Result<Respon
     let (code, view) = accepted_view(first, job, &records)?;
     let location =
         HeaderValue::from_str(&format!("/v1/jobs/{}", view.id())).map_err(|_| Problem::internal())?;
-    let mut response = (code, [(LOCATION, location)], Json(view)).into_response();
+    // axum's `Json` begins with 128 bytes and grows by copying
+    let mut text = Vec::with_capacity(ANSWER_BYTES + view.payload_bytes());
+    serde_json::to_writer(&mut text, &view).map_err(|_| Problem::internal())?;
+    let headers = [(LOCATION, location), (CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    let mut response = (code, headers, text).into_response();
     if replayed {
         replay::mark(&mut response);
     }
