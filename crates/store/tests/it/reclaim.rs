@@ -7,7 +7,7 @@ use jobqueue_core::{JobDraft, JobId, Outcome, Status, WorkerId};
 use jobqueue_store::{LeaseRequest, Reclaimed, Settled, WorkerEntry};
 use uuid::Uuid;
 
-use crate::bench::{Bench, MINUTE, boom, draft, entry, request, start, twin};
+use crate::bench::{Bench, DAY, MINUTE, boom, draft, entry, request, start, twin};
 
 async fn reclaim(bench: &Bench) -> Vec<JobId> {
     bench.store.reclaim(Duration::ZERO, 100).await.unwrap().jobs
@@ -49,21 +49,23 @@ async fn a_worker_that_beats_keeps_what_it_holds() {
     assert_eq!(bench.end(leased, Outcome::Completed(None)).await, Settled::Applied(Status::Completed));
 }
 
+/// In minutes: the test's own seconds count too.
 #[tokio::test]
 async fn each_worker_is_judged_by_its_own_word() {
     let mut bench = Bench::new().await;
     let [patient, hasty] = [11, 12].map(|n| WorkerId::from_uuid(Uuid::from_u128(n)));
     let mut ids = Vec::new();
-    for (id, stale_after) in [(patient, MINUTE), (hasty, MINUTE / 4)] {
+    for (id, stale_after) in [(patient, 60 * MINUTE), (hasty, 15 * MINUTE)] {
         bench.store.register_worker(&WorkerEntry { stale_after, ..entry(id) }).await.unwrap();
         ids.push(bench.add(draft()).await);
-        bench.store.lease(&request(Some(id), &["default"], 1)).await.unwrap();
+        let long = LeaseRequest { duration: DAY, ..request(Some(id), &["default"], 1) };
+        bench.store.lease(&long).await.unwrap();
     }
-    bench.pass(Duration::from_secs(16));
+    bench.pass(16 * MINUTE);
     assert_eq!(reclaim(&bench).await, [ids[1]]);
-    bench.pass(Duration::from_secs(43));
+    bench.pass(40 * MINUTE);
     assert_eq!(reclaim(&bench).await, []);
-    bench.pass(Duration::from_secs(2));
+    bench.pass(5 * MINUTE);
     assert_eq!(reclaim(&bench).await, [ids[0]]);
 }
 
