@@ -156,6 +156,14 @@ mod tests {
             Self { coalescer, begun, go }
         }
 
+        /// With a call of so many requests under way.
+        async fn beside(count: usize) -> Self {
+            let mut calls = Self::start();
+            calls.ask(count);
+            assert_eq!(calls.next().await, (count, Duration::ZERO));
+            calls
+        }
+
         fn ask(&self, count: usize) {
             for _ in 0..count {
                 let _nobody_waits = self.coalescer.ask(()).unwrap();
@@ -178,9 +186,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_call_beside_another_is_as_large_or_waits_for_its_end() {
-        let mut calls = Calls::start();
-        calls.ask(3);
-        assert_eq!(calls.next().await, (3, Duration::ZERO));
+        let mut calls = Calls::beside(3).await;
         calls.ask(1);
         tokio::task::yield_now().await;
         calls.ask(2);
@@ -192,18 +198,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_call_beside_one_that_hangs_is_held_back_for_a_moment() {
-        let mut calls = Calls::start();
-        calls.ask(4);
-        assert_eq!(calls.next().await, (4, Duration::ZERO));
+        let mut calls = Calls::beside(4).await;
         calls.ask(2);
         assert_eq!(calls.next().await, (2, PATIENCE));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_call_that_panics_holds_nobody_back_afterwards() {
-        let mut calls = Calls::start();
-        calls.ask(4);
-        calls.next().await;
+        let mut calls = Calls::beside(4).await;
         calls.go.close();
         tokio::task::yield_now().await;
         calls.ask(1);
@@ -212,9 +214,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_was_gathered_goes_at_once_when_nobody_is_left_to_ask() {
-        let mut calls = Calls::start();
-        calls.ask(4);
-        calls.next().await;
+        let calls = Calls::beside(4).await;
         calls.ask(2);
         let Calls { coalescer, mut begun, .. } = calls;
         drop(coalescer);
