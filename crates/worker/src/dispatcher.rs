@@ -76,6 +76,7 @@ impl Dispatcher {
         shared.metrics.slots.set(i64::try_from(shared.options.slots).unwrap_or(i64::MAX));
         Self {
             slots: Arc::new(Semaphore::new(shared.options.slots)),
+            hunger: Hunger::new(now, shared.options.poll),
             shared,
             store,
             store_options,
@@ -83,7 +84,6 @@ impl Dispatcher {
             ends: Vec::new(),
             ends_since: None,
             calls: InFlight::default(),
-            hunger: Hunger::new(now),
             report_at: now,
             backoff: Backoff::new(BACKOFF.0, BACKOFF.1),
             retry_at: None,
@@ -349,8 +349,7 @@ impl Dispatcher {
     }
 
     fn leased(&mut self, leased: Vec<Leased>, asked: usize, worker_id: WorkerId) {
-        let poll = self.shared.options.poll.mul_f64(rand::random_range(0.9..=1.1));
-        self.hunger.looked(leased.len(), asked, (Instant::now(), poll), rand::random());
+        self.hunger.looked(leased.len(), asked, Instant::now(), rand::random());
         self.pace.leased(leased.iter().map(|leased| leased.job.payload.len()));
         for Leased { job, lease, waited } in leased {
             if let Some(waited) = waited {

@@ -30,20 +30,48 @@ pub(crate) enum Way {
     Sql { url: String, statement: String },
 }
 
-/// SQL of the product that wakes a worker.
-pub(crate) fn enqueue_and_wake(url: &str) -> Way {
-    let statement = format!("SELECT jobqueue.enqueue('{KIND}', $1::json, wake => true)");
-    Way::Sql { url: url.to_owned(), statement }
+/// What a round measures, in this order, each at 50, 1,000 and 5,000 jobs a second.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Route {
+    /// `POST /v1/jobs`.
+    Rest,
+    /// SQL of the product that leaves it to polls to find the job.
+    Sql,
+    /// SQL of the product that wakes a worker.
+    SqlWake,
+}
+
+impl Route {
+    const ALL: [Self; 3] = [Self::Rest, Self::Sql, Self::SqlWake];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Rest => "REST",
+            Self::Sql => "SQL",
+            Self::SqlWake => "SQL with wake",
+        }
+    }
+
+    fn way(self, url: &str, api: SocketAddr) -> Way {
+        let wake = match self {
+            Self::Rest => return Way::Rest(api),
+            Self::Sql => false,
+            Self::SqlWake => true,
+        };
+        let statement = format!("SELECT jobqueue.enqueue('{KIND}', $1::json, wake => {wake})");
+        Way::Sql { url: url.to_owned(), statement }
+    }
 }
 
 /// See the module.
 pub(crate) async fn round(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Figure>> {
     let mut figures = Vec::new();
-    for name in ["REST", "SQL"] {
+    for path in Route::ALL {
         for per_second in [50, 1000, 5000] {
             // a percentile needs jobs beyond it
             let span = if per_second == 50 { sizes.short * 6 } else { sizes.short };
-            let (latency, cost) = measure(ground, name == "REST", per_second, span).await?;
+            let (latency, cost) = measure(ground, path, per_second, span).await?;
+            let name = path.name();
             let [median, tail @ ..] = latency.named().map(|(quantile, ms)| {
                 Figure::plain("latency", format!("{name} to start, {per_second}/s, {quantile}"), "ms", ms)
             });
@@ -53,10 +81,10 @@ pub(crate) async fn round(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<F
     Ok(figures)
 }
 
-/// One run in a fresh database, by REST or by SQL.
+/// One run in a fresh database.
 pub(crate) async fn measure(
     ground: &Ground,
-    rest: bool,
+    path: Route,
     per_second: u32,
     span: Duration,
 ) -> anyhow::Result<(Latency, Cost)> {
@@ -64,7 +92,7 @@ pub(crate) async fn measure(
     let store = ground.store()?;
     let (api, address) = Process::api(ground.url(), false).await?;
     let worker = Process::worker(ground.url(), 100, 0)?;
-    let way = if rest { Way::Rest(address) } else { enqueue_and_wake(ground.url()) };
+    let way = path.way(ground.url(), address);
     let before = Meter::read(ground, [&api, &worker]).await?;
     let jobs = send(way, per_second, span).await?;
     wait_for_completed(&store, jobs, &progress("latency", usize::try_from(jobs)?)).await?;

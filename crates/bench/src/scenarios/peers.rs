@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use super::latency::{self, Way, send};
+use super::latency::{self, Route, Way, send};
 use super::{STUCK, Sizes, burn_down};
 use crate::ground::Ground;
 use crate::report::Figure;
@@ -62,8 +62,8 @@ struct Told {
 pub(crate) async fn round(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Figure>> {
     let (jobs, span) = (sizes.jobs.min(JOBS), sizes.short * 3);
     let ours = burn_down::once(ground, jobs, 1, |_| submissions::draft()).await?;
-    let (rest, rest_cost) = latency::measure(ground, true, PER_SECOND, span).await?;
-    let (sql, sql_cost) = latency::measure(ground, false, PER_SECOND, span).await?;
+    let (rest, rest_cost) = latency::measure(ground, Route::Rest, PER_SECOND, span).await?;
+    let (sql, sql_cost) = latency::measure(ground, Route::SqlWake, PER_SECOND, span).await?;
     let mut figures = Vec::new();
     for peer in PEERS {
         if !Path::new(peer.needs).exists() {

@@ -1,12 +1,15 @@
 //! When to look for work again: polls, wake-ups, and the short quiet after a look that found nothing. Owns the moments;
 //! never leases.
+//!
+//! Polls keep pace with what they find, so that work whose wake-up is not sent (SQL in a busy transaction) or not heard (a pooler)
+//! waits long only after a quiet time. Work that wake-ups announce leaves nothing for polls to find, and they stay rare.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 /// A wake-up this soon after an empty answer is heard a little later: it is most likely the one that every idle worker got,
-/// and whoever came first has taken the job.
+/// and whoever came first has taken the job. Polls are no closer either.
 const QUIET: Duration = Duration::from_millis(5);
 /// Most that chance adds to it, so that a crowd of workers does not look in step.
 const JITTER_MS: f64 = 3.0;
@@ -16,16 +19,31 @@ const JITTER_MS: f64 = 3.0;
 pub(super) struct Hunger {
     /// There may be more to lease.
     hungry: bool,
+    /// The look under way is a poll: nothing said that there was more.
+    polling: bool,
     /// The last look brought all that it asked for.
     plenty: bool,
+    looked_at: Instant,
     poll_at: Instant,
+    /// The distance of polls; the longest one unless they find something.
+    poll: Duration,
+    longest_poll: Duration,
     quiet_until: Option<Instant>,
 }
 
 impl Hunger {
-    /// A new worker looks at once.
-    pub(super) fn new(now: Instant) -> Self {
-        Self { hungry: true, plenty: false, poll_at: now, quiet_until: None }
+    /// A new worker looks at once, and then every `longest_poll` while nothing comes.
+    pub(super) fn new(now: Instant, longest_poll: Duration) -> Self {
+        Self {
+            hungry: true,
+            polling: false,
+            plenty: false,
+            looked_at: now,
+            poll_at: now,
+            poll: longest_poll,
+            longest_poll,
+            quiet_until: None,
+        }
     }
 
     /// There may be work.
@@ -35,17 +53,28 @@ impl Hunger {
 
     /// A look is under way; a wake-up from now on asks for another.
     pub(super) fn looking(&mut self) {
+        self.polling = !self.hungry;
         self.hungry = false;
     }
 
-    /// A look for `asked` jobs found `got`; the next is due after `poll` if nothing wakes us. `chance` is in `0..1`.
-    pub(super) fn looked(&mut self, got: usize, asked: usize, (now, poll): (Instant, Duration), chance: f64) {
-        self.poll_at = now + poll;
+    /// A look for `asked` jobs found `got`. `chance` is in `0..1`.
+    pub(super) fn looked(&mut self, got: usize, asked: usize, now: Instant, chance: f64) {
         // a full batch says that there is more
         self.plenty = got >= asked;
         self.hungry |= self.plenty;
         let quiet = QUIET + Duration::from_secs_f64(chance * JITTER_MS / 1000.0);
         self.quiet_until = (got == 0).then(|| now + quiet);
+        if self.polling {
+            // at the pace of the last time one job will have come until then
+            let paced = match u32::try_from(got) {
+                Ok(0) => self.poll.mul_f64(1.5),
+                Ok(got) => (now - self.looked_at) / got,
+                Err(_) => Duration::ZERO,
+            };
+            self.poll = paced.max(QUIET).min(self.longest_poll);
+        }
+        self.looked_at = now;
+        self.poll_at = now + self.poll.mul_f64(0.9 + 0.2 * chance);
     }
 
     /// Whether there is so much that two may look at once.
@@ -74,10 +103,10 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn after_a_look(got: usize, now: Instant) -> Hunger {
-        let mut hunger = Hunger::new(now);
+        let mut hunger = Hunger::new(now, POLL);
         assert!(hunger.is_due(now), "a new worker looks at once");
         hunger.looking();
-        hunger.looked(got, 10, (now, POLL), 1.0);
+        hunger.looked(got, 10, now, 0.5);
         assert!(!hunger.is_due(now));
         assert_eq!(hunger.due_at(now), Some(now + POLL));
         hunger
@@ -88,10 +117,10 @@ mod tests {
         let now = Instant::now();
         let mut hunger = after_a_look(0, now);
         hunger.wake();
-        assert!(!hunger.is_due(now + 7 * MS));
-        assert_eq!(hunger.due_at(now + MS), Some(now + 8 * MS));
-        assert!(hunger.is_due(now + 8 * MS));
-        assert_eq!(hunger.due_at(now + 8 * MS), None, "nothing to wait for");
+        assert!(!hunger.is_due(now + 6 * MS));
+        assert_eq!(hunger.due_at(now + MS), Some(now + 6 * MS + MS / 2));
+        assert!(hunger.is_due(now + 7 * MS));
+        assert_eq!(hunger.due_at(now + 7 * MS), None, "nothing to wait for");
     }
 
     #[test]
@@ -109,12 +138,71 @@ mod tests {
     #[test]
     fn a_full_batch_is_followed_by_another_look() {
         let now = Instant::now();
-        let mut hunger = Hunger::new(now);
+        let mut hunger = Hunger::new(now, POLL);
         hunger.looking();
         assert!(!hunger.has_plenty(), "nothing is known");
-        hunger.looked(10, 10, (now, POLL), 0.0);
+        hunger.looked(10, 10, now, 0.0);
         assert!(hunger.is_due(now) && hunger.has_plenty());
-        hunger.looked(9, 10, (now, POLL), 0.0);
+        hunger.looked(9, 10, now, 0.0);
         assert!(!hunger.has_plenty());
+    }
+
+    /// Looks that nothing asked for, as soon as they are due; `found` says what one finds after so long a time. Answers the
+    /// distances between them.
+    fn polls(hunger: &mut Hunger, from: Instant, found: impl Fn(Duration) -> usize) -> Vec<Duration> {
+        let mut now = from;
+        let mut distances = Vec::new();
+        for _ in 0..30 {
+            let due = hunger.due_at(now).unwrap();
+            distances.push(due - now);
+            hunger.looking();
+            hunger.looked(found(due - now), 1000, due, 0.5);
+            now = due;
+        }
+        distances
+    }
+
+    #[test]
+    fn polls_keep_pace_with_what_they_find() {
+        let now = Instant::now();
+        let a_second = |per_second: u128| {
+            let mut hunger = after_a_look(0, now);
+            let distances = polls(&mut hunger, now, |passed| {
+                usize::try_from(passed.as_millis() * per_second / 1000).unwrap()
+            });
+            assert_eq!(distances[0], POLL, "the first one after a quiet time is late");
+            distances
+        };
+        assert!(
+            a_second(500)[1..].iter().all(|distance| *distance == QUIET),
+            "much comes: no closer than that"
+        );
+        assert!(a_second(50)[1..].iter().all(|distance| *distance == 20 * MS), "one job each");
+        assert!(a_second(0)[1..].iter().all(|distance| *distance == POLL), "nothing comes");
+    }
+
+    #[test]
+    fn polls_become_rare_again_when_nothing_comes() {
+        let now = Instant::now();
+        let mut hunger = after_a_look(0, now);
+        polls(&mut hunger, now, |_| 900);
+        let quiet_from = hunger.looked_at;
+        let distances = polls(&mut hunger, quiet_from, |_| 0);
+        assert!(distances[0] < 10 * MS && distances[0] <= distances[1], "{distances:?}");
+        assert_eq!(distances.last(), Some(&POLL));
+        let spent: Duration = distances[..14].iter().sum();
+        assert!(spent >= POLL, "fourteen looks cover {spent:?}");
+    }
+
+    #[test]
+    fn what_wake_ups_announce_makes_no_polls() {
+        let now = Instant::now();
+        let mut hunger = after_a_look(0, now);
+        for _ in 0..10 {
+            hunger.wake();
+            hunger.looking();
+            hunger.looked(5, 10, now + 20 * MS, 0.5);
+        }
+        assert_eq!(hunger.due_at(now + 20 * MS), Some(now + 20 * MS + POLL));
     }
 }

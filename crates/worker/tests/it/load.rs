@@ -137,6 +137,26 @@ async fn a_wake_up_comes_before_the_next_poll() {
 }
 
 #[tokio::test]
+async fn polls_keep_pace_with_jobs_that_nobody_announces() {
+    let bench = Bench::new().await;
+    let worker = bench.worker().poll_interval(Duration::from_secs(1));
+    let worker = AtWork::start(worker.handle("quiet", async |_, (): ()| Ok(())));
+    let mut ids = Vec::new();
+    for _ in 0..300 {
+        ids.push(bench.enqueue("quiet", "null").await);
+        // the gap between submissions is what the worker has to find out
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    for id in &ids {
+        bench.reaches(*id, Status::Completed).await;
+    }
+    let leases = bench.db.number("SELECT count(DISTINCT epoch) FROM jobqueue.outcome").await;
+    // a poll a second would find them in five
+    assert!(leases >= 20, "{leases} leases");
+    worker.drain().await;
+}
+
+#[tokio::test]
 async fn every_queue_gets_its_turn_when_orders_are_drawn_by_weight() {
     let bench = Bench::new().await;
     let mut drafts = Vec::new();
