@@ -93,6 +93,12 @@ impl Ground {
         Ok(())
     }
 
+    /// What autovacuum would do when it comes.
+    pub(crate) async fn vacuum(&self) -> anyhow::Result<()> {
+        sqlx::raw_sql("VACUUM (ANALYZE)").execute(&mut self.connection().await?).await?;
+        Ok(())
+    }
+
     /// Which jobs were completed and how many attempts were retried, for the ledger.
     pub(crate) async fn completed(&self) -> anyhow::Result<Completed> {
         let query = "SELECT count(*), coalesce(bit_xor(('x' || right(translate(job_id::text, '-', ''), 16))::bit(64)), 0::bit(64))::bigint,

@@ -50,6 +50,9 @@ async fn drain(
     let backlog = Backlog { ground, store: ground.store()?, queue: "default".parse()? };
     backlog.store.pause_queue(&backlog.queue, true).await?;
     fill(&backlog.store, depth).await?;
+    // a backlog of this depth has grown for long: the duties of the reaper and of autovacuum are done
+    backlog.store.take_census().await?;
+    ground.vacuum().await?;
     ground.checkpoint().await?;
     let bytes = float(u64::try_from(ground.number(WAITING).await?)?);
     let asked = Instant::now();
