@@ -66,7 +66,7 @@ BEGIN
     IF octet_length(unique_key) NOT BETWEEN 1 AND 255 THEN
         RAISE EXCEPTION 'unique_key must have 1 to 255 bytes' USING ERRCODE = '22023';
     END IF;
-    IF tags IS NOT NULL THEN   -- by itself: what asks a table is dearer than what does not
+    IF tags IS NOT NULL THEN   -- by itself: a condition with a subquery is a statement to be executed
         IF cardinality(tags) > 20 OR array_ndims(tags) > 1
            OR EXISTS (SELECT FROM unnest(tags) AS t (tag) WHERE t.tag IS NULL OR octet_length(t.tag) NOT BETWEEN 1 AND 64) THEN
             RAISE EXCEPTION 'tags must be at most 20 words of 1 to 64 bytes' USING ERRCODE = '22023';

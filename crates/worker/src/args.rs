@@ -60,8 +60,8 @@ pub struct WorkerArgs {
     #[arg(long = "batch-size", env = "WORKER_BATCH_SIZE", default_value_t = 10, value_name = "JOBS")]
     pub batch_size: usize,
 
-    /// How often to look for work while none comes. Wake-ups come sooner; where there are none, polls keep pace with what they find, 5 ms
-    /// apart at least.
+    /// How often to look for work while none comes. Wake-ups come sooner; where there are none, polls keep pace with what they find, about
+    /// 5 ms apart at least.
     #[arg(long = "poll-interval-seconds", env = "WORKER_POLL_INTERVAL_SECONDS", default_value = "1.0", value_name = "SECONDS",
           value_parser = Seconds::parse_duration)]
     pub poll_interval: Duration,

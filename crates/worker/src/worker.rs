@@ -224,7 +224,8 @@ impl WorkerBuilder {
         self
     }
 
-    /// How often to look for work without a wake-up; default 1 s, ±10 % by chance.
+    /// How often to look for work while none comes, without a wake-up; default 1 s, ±10 % by chance. Where looks find jobs that
+    /// no wake-up announced, the next one comes at their pace, after about 5 ms at least.
     #[must_use]
     pub fn poll_interval(mut self, interval: Duration) -> Self {
         self.options.poll = interval;

@@ -66,12 +66,12 @@ impl Route {
 /// See the module.
 pub(crate) async fn round(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Figure>> {
     let mut figures = Vec::new();
-    for path in Route::ALL {
+    for route in Route::ALL {
         for per_second in [50, 1000, 5000] {
             // a percentile needs jobs beyond it
             let span = if per_second == 50 { sizes.short * 6 } else { sizes.short };
-            let (latency, cost) = measure(ground, path, per_second, span).await?;
-            let name = path.name();
+            let (latency, cost) = measure(ground, route, per_second, span).await?;
+            let name = route.name();
             let [median, tail @ ..] = latency.named().map(|(quantile, ms)| {
                 Figure::plain("latency", format!("{name} to start, {per_second}/s, {quantile}"), "ms", ms)
             });
@@ -84,7 +84,7 @@ pub(crate) async fn round(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<F
 /// One run in a fresh database.
 pub(crate) async fn measure(
     ground: &Ground,
-    path: Route,
+    route: Route,
     per_second: u32,
     span: Duration,
 ) -> anyhow::Result<(Latency, Cost)> {
@@ -92,7 +92,7 @@ pub(crate) async fn measure(
     let store = ground.store()?;
     let (api, address) = Process::api(ground.url(), false).await?;
     let worker = Process::worker(ground.url(), 100, 0)?;
-    let way = path.way(ground.url(), address);
+    let way = route.way(ground.url(), address);
     let before = Meter::read(ground, [&api, &worker]).await?;
     let jobs = send(way, per_second, span).await?;
     wait_for_completed(&store, jobs, &progress("latency", usize::try_from(jobs)?)).await?;

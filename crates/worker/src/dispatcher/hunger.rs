@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// A wake-up this soon after an empty answer is heard a little later: it is most likely the one that every idle worker got,
-/// and whoever came first has taken the job. Polls are no closer either.
+/// and whoever came first has taken the job. Polls are about as far apart at least.
 const QUIET: Duration = Duration::from_millis(5);
 /// Most that chance adds to it, so that a crowd of workers does not look in step.
 const JITTER_MS: f64 = 3.0;
@@ -19,12 +19,12 @@ const JITTER_MS: f64 = 3.0;
 pub(super) struct Hunger {
     /// There may be more to lease.
     hungry: bool,
-    /// The look under way is a poll: nothing said that there was more.
-    polling: bool,
     /// The last look brought all that it asked for.
     plenty: bool,
     looked_at: Instant,
     poll_at: Instant,
+    /// What the last poll found, with the looks for the rest of it, and since when that came. Nothing after a wake-up.
+    found: Option<(Instant, u32)>,
     /// The distance of polls; the longest one unless they find something.
     poll: Duration,
     longest_poll: Duration,
@@ -36,10 +36,10 @@ impl Hunger {
     pub(super) fn new(now: Instant, longest_poll: Duration) -> Self {
         Self {
             hungry: true,
-            polling: false,
             plenty: false,
             looked_at: now,
             poll_at: now,
+            found: None,
             poll: longest_poll,
             longest_poll,
             quiet_until: None,
@@ -53,7 +53,9 @@ impl Hunger {
 
     /// A look is under way; a wake-up from now on asks for another.
     pub(super) fn looking(&mut self) {
-        self.polling = !self.hungry;
+        if !self.plenty {
+            self.found = (!self.hungry).then_some((self.looked_at, 0));
+        }
         self.hungry = false;
     }
 
@@ -64,13 +66,10 @@ impl Hunger {
         self.hungry |= self.plenty;
         let quiet = QUIET + Duration::from_secs_f64(chance * JITTER_MS / 1000.0);
         self.quiet_until = (got == 0).then(|| now + quiet);
-        if self.polling {
-            // at the pace of the last time one job will have come until then
-            let paced = match u32::try_from(got) {
-                Ok(0) => self.poll.mul_f64(1.5),
-                Ok(got) => (now - self.looked_at) / got,
-                Err(_) => Duration::ZERO,
-            };
+        if let Some((since, jobs)) = &mut self.found {
+            *jobs = jobs.saturating_add(u32::try_from(got).unwrap_or(u32::MAX));
+            // at that pace one job will have come until the next poll
+            let paced = (now - *since).checked_div(*jobs).unwrap_or_else(|| self.poll.mul_f64(1.5));
             self.poll = paced.max(QUIET).min(self.longest_poll);
         }
         self.looked_at = now;
@@ -179,6 +178,37 @@ mod tests {
         );
         assert!(a_second(50)[1..].iter().all(|distance| *distance == 20 * MS), "one job each");
         assert!(a_second(0)[1..].iter().all(|distance| *distance == POLL), "nothing comes");
+    }
+
+    #[test]
+    fn the_looks_for_the_rest_of_what_a_poll_found_count_for_its_pace() {
+        let now = Instant::now();
+        let mut hunger = after_a_look(0, now);
+        let poll = now + POLL;
+        for _ in 0..100 {
+            hunger.looking();
+            hunger.looked(1, 1, poll, 0.5);
+        }
+        hunger.looking();
+        hunger.looked(0, 1, poll, 0.5);
+        assert_eq!(hunger.due_at(poll), Some(poll + POLL / 100));
+    }
+
+    #[test]
+    fn two_looks_at_once_for_what_a_wake_up_announced_make_no_polls() {
+        let now = Instant::now();
+        let mut hunger = after_a_look(0, now);
+        hunger.wake();
+        hunger.looking();
+        hunger.looked(10, 10, now, 0.5);
+        hunger.looking();
+        hunger.looking();
+        hunger.looked(10, 10, now, 0.5);
+        hunger.looked(3, 10, now, 0.5);
+        assert_eq!(hunger.due_at(now), None, "the first of the two asks for another");
+        hunger.looking();
+        hunger.looked(0, 10, now, 0.5);
+        assert_eq!(hunger.due_at(now), Some(now + POLL));
     }
 
     #[test]

@@ -139,7 +139,7 @@ async fn a_wake_up_comes_before_the_next_poll() {
 #[tokio::test]
 async fn polls_keep_pace_with_jobs_that_nobody_announces() {
     let bench = Bench::new().await;
-    let worker = bench.worker().poll_interval(Duration::from_secs(1));
+    let worker = bench.worker().slots(500).batch_size(500).poll_interval(Duration::from_secs(1));
     let worker = AtWork::start(worker.handle("quiet", async |_, (): ()| Ok(())));
     let mut ids = Vec::new();
     for _ in 0..300 {
