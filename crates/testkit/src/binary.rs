@@ -26,10 +26,11 @@ pub struct Binary {
 }
 
 impl Binary {
-    /// Builds packages of the workspace, in the profile and target directory of the running test. Blocks.
+    /// Builds binaries of the workspace by their names, in the profile and target directory of the running test. Blocks.
     ///
-    /// Cheap when they are fresh; cargo's own lock makes simultaneous calls wait for each other.
-    pub fn build(packages: &[&str]) {
+    /// With the features that the whole workspace and its tests ask for, as `cargo test --workspace` builds them: nothing is
+    /// compiled twice. Cheap when they are fresh; cargo's own lock makes simultaneous calls wait for each other.
+    pub fn build(names: &[&str]) {
         let profile_dir = profile_dir();
         let target_dir = profile_dir.parent().unwrap();
         let profile = match profile_dir.file_name().and_then(OsStr::to_str) {
@@ -39,14 +40,15 @@ impl Binary {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
         build
-            .args(["build", "--quiet", "--locked", "--profile", profile])
+            .args(["build", "--quiet", "--locked", "--profile", profile, "--workspace"])
+            .args(["--example", "with_database"])
             .arg("--target-dir")
             .arg(target_dir);
-        build.args(packages.iter().flat_map(|package| ["--package", package]));
+        build.args(names.iter().flat_map(|name| ["--bin", name]));
         build.current_dir(env!("CARGO_MANIFEST_DIR"));
         let outcome = build.output().expect("run cargo");
         let said = String::from_utf8_lossy(&outcome.stderr);
-        assert!(outcome.status.success(), "building {packages:?} failed:\n{said}");
+        assert!(outcome.status.success(), "building {names:?} failed:\n{said}");
     }
 
     /// A binary of the workspace by its name, such as `jobqueue-api`; [`build`](Self::build) it first.

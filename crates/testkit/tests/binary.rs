@@ -45,12 +45,12 @@ async fn a_killed_process_is_gone() {
 }
 
 #[test]
-fn a_package_is_built_beside_the_test() {
-    Binary::build(&["jobqueue-embedded"]);
+fn a_binary_is_built_beside_the_test() {
+    Binary::build(&["jobqueue-reaper"]);
 }
 
 #[test]
 #[should_panic(expected = "building [\"jobqueue-nonsense\"] failed")]
-fn a_package_that_does_not_build_ends_the_test() {
+fn a_binary_that_does_not_build_ends_the_test() {
     Binary::build(&["jobqueue-nonsense"]);
 }

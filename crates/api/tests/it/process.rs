@@ -4,18 +4,13 @@ use std::net::SocketAddr;
 
 use jobqueue_testkit::{Binary, Process, Signal, TestDb, TestServer, eventually};
 use serde_json::json;
-use tokio::sync::OnceCell;
 
 use crate::bench::KEY;
 use crate::client::{Answer, HANG, exchange};
 use crate::long_poll::looked;
 
-static BUILT: OnceCell<()> = OnceCell::const_new();
-
-pub(crate) async fn binary(url: &str) -> Binary {
-    let build = || async { tokio::task::spawn_blocking(|| Binary::build(&["jobqueue-api"])).await.unwrap() };
-    BUILT.get_or_init(build).await;
-    Binary::named("jobqueue-api")
+pub(crate) fn binary(url: &str) -> Binary {
+    Binary::at(env!("CARGO_BIN_EXE_jobqueue-api"))
         .env("DATABASE_URL", url)
         .env("API_SECRET_KEY", KEY)
         .env("API_ADDR", "127.0.0.1:0")
@@ -44,7 +39,7 @@ async fn address(process: &Process) -> SocketAddr {
 #[tokio::test]
 async fn a_signal_ends_it_with_0_and_what_waits_is_answered() {
     let db = TestDb::new().await;
-    let mut process = binary(db.url()).await.spawn();
+    let mut process = binary(db.url()).spawn();
     let addr = address(&process).await;
     let job = post(addr, "/v1/jobs", r#"{"kind":"k"}"#).await.expect(201);
     let wait = format!("/v1/jobs/{}?wait=60", job["id"].as_str().unwrap());
@@ -62,7 +57,7 @@ async fn a_signal_ends_it_with_0_and_what_waits_is_answered() {
 async fn it_starts_without_its_database_and_recovers_without_a_restart() {
     let server = TestServer::durable().await;
     server.stop_immediate().await;
-    let mut process = binary(server.url()).await.env("DATABASE_CONNECT_TIMEOUT_SECONDS", "1").spawn();
+    let mut process = binary(server.url()).env("DATABASE_CONNECT_TIMEOUT_SECONDS", "1").spawn();
     let addr = address(&process).await;
     assert_eq!(get(addr, "/health").await.status, 200);
     let ready = get(addr, "/ready").await;
@@ -90,7 +85,7 @@ async fn ready_again(addr: SocketAddr) {
 #[tokio::test]
 async fn what_was_answered_survives_a_crash_of_the_database() {
     let server = TestServer::with_settings(&[("wal_writer_delay", "10s"), ("autovacuum", "off")]).await;
-    let process = binary(server.url()).await.env("DATABASE_CONNECT_TIMEOUT_SECONDS", "1").spawn();
+    let process = binary(server.url()).env("DATABASE_CONNECT_TIMEOUT_SECONDS", "1").spawn();
     let addr = address(&process).await;
     for _ in 0..2 {
         // connections of before the crash answer 503 once
@@ -114,7 +109,7 @@ async fn what_was_answered_survives_a_crash_of_the_database() {
 #[tokio::test]
 async fn an_unknown_schema_is_refused_with_a_sentence_and_migrate_mends_it() {
     let db = TestDb::empty().await;
-    let mut refused = binary(db.url()).await.spawn();
+    let mut refused = binary(db.url()).spawn();
     assert_eq!(refused.wait_exit(HANG).await.code(), Some(1));
     assert!(
         refused.lines().iter().any(|line| line.contains("run `jobqueue migrate`")),
@@ -122,17 +117,17 @@ async fn an_unknown_schema_is_refused_with_a_sentence_and_migrate_mends_it() {
         refused.lines()
     );
     for now in ["applied jobs", "0 applied now"] {
-        let mut migrate = binary(db.url()).await.arg("migrate").spawn();
+        let mut migrate = binary(db.url()).arg("migrate").spawn();
         assert_eq!(migrate.wait_exit(HANG).await.code(), Some(0), "{:?}", migrate.lines());
         migrate.wait_for_line(now, |line| line.contains(now), HANG).await;
     }
-    let process = binary(db.url()).await.spawn();
+    let process = binary(db.url()).spawn();
     assert_eq!(get(address(&process).await, "/ready").await.status, 200);
 }
 
 #[tokio::test]
 async fn it_refuses_to_start_without_a_key() {
-    let build = binary("postgres://nobody@127.0.0.1:1/x").await;
+    let build = binary("postgres://nobody@127.0.0.1:1/x");
     for (name, value) in [("API_SECRET_KEY", ""), ("API_SECRET_KEY", "short")] {
         let mut process = build.clone().env(name, value).spawn();
         assert_eq!(process.wait_exit(HANG).await.code(), Some(64));

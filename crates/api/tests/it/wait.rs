@@ -11,7 +11,7 @@ async fn it_ends_with_0_once_the_database_is_there_and_not_before() {
     let proxy = FaultProxy::before(db.url()).await;
     proxy.set(Fault::Cut);
     let url = proxy.through(db.url());
-    let build = binary(&url).await.env("DATABASE_CONNECT_TIMEOUT_SECONDS", "1").arg("wait");
+    let build = binary(&url).env("DATABASE_CONNECT_TIMEOUT_SECONDS", "1").arg("wait");
     let mut waiting = build.spawn();
     waiting.wait_for_line("what it waits for", |line| line.contains("waiting for the database"), HANG).await;
     assert!(waiting.is_running());
@@ -23,13 +23,13 @@ async fn it_ends_with_0_once_the_database_is_there_and_not_before() {
 #[tokio::test]
 async fn it_waits_for_the_schema_unless_the_database_is_enough() {
     let db = TestDb::empty().await;
-    let build = binary(db.url()).await.arg("wait");
+    let build = binary(db.url()).arg("wait");
     let mut content = build.clone().arg("--database-only").spawn();
     assert_eq!(content.wait_exit(HANG).await.code(), Some(0), "{:?}", content.lines());
 
     let mut waiting = build.spawn();
     waiting.wait_for_line("what it waits for", |line| line.contains("this binary needs"), HANG).await;
-    let mut migrate = binary(db.url()).await.arg("migrate").spawn();
+    let mut migrate = binary(db.url()).arg("migrate").spawn();
     assert_eq!(migrate.wait_exit(HANG).await.code(), Some(0), "{:?}", migrate.lines());
     assert_eq!(waiting.wait_exit(HANG).await.code(), Some(0), "{:?}", waiting.lines());
 }
@@ -37,7 +37,7 @@ async fn it_waits_for_the_schema_unless_the_database_is_enough() {
 #[tokio::test]
 async fn it_gives_up_in_time_with_a_reason() {
     let db = TestDb::empty().await;
-    let build = binary(db.url()).await.arg("wait").arg("--timeout-seconds").arg("0.5");
+    let build = binary(db.url()).arg("wait").arg("--timeout-seconds").arg("0.5");
     let mut behind = build.spawn();
     assert_eq!(behind.wait_exit(HANG).await.code(), Some(1));
     behind
@@ -47,7 +47,7 @@ async fn it_gives_up_in_time_with_a_reason() {
     // A database that takes connections and says nothing.
     let proxy = FaultProxy::before(db.url()).await;
     proxy.set(Fault::Blackhole);
-    let silent = binary(&proxy.through(db.url())).await.arg("wait").arg("--timeout-seconds").arg("0.5");
+    let silent = binary(&proxy.through(db.url())).arg("wait").arg("--timeout-seconds").arg("0.5");
     let mut silent = silent.spawn();
     assert_eq!(silent.wait_exit(HANG).await.code(), Some(1));
     silent.wait_for_line("the reason", |line| line.contains("has not answered yet"), HANG).await;
@@ -56,7 +56,7 @@ async fn it_gives_up_in_time_with_a_reason() {
 #[tokio::test]
 async fn a_signal_ends_it() {
     let db = TestDb::empty().await;
-    let mut waiting = binary(db.url()).await.arg("wait").spawn();
+    let mut waiting = binary(db.url()).arg("wait").spawn();
     waiting.wait_for_line("what it waits for", |line| line.contains("waiting for the database"), HANG).await;
     waiting.signal(Signal::TERM);
     assert_eq!(waiting.wait_exit(HANG).await.code(), Some(1));
@@ -67,7 +67,7 @@ async fn a_signal_ends_it() {
 async fn a_probe_tells_whether_the_api_is_ready() {
     let db = TestDb::new().await;
     let proxy = FaultProxy::before(db.url()).await;
-    let build = binary(&proxy.through(db.url())).await.env("DATABASE_CONNECT_TIMEOUT_SECONDS", "1");
+    let build = binary(&proxy.through(db.url())).env("DATABASE_CONNECT_TIMEOUT_SECONDS", "1");
     let mut api = build.spawn();
     let addr = api.listening("API requests", HANG).await;
     // Like a health check in the same container: the same address, and neither a key nor a database.

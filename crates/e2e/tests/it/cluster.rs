@@ -55,8 +55,8 @@ pub(crate) struct Api {
 impl Cluster {
     /// A cluster on the database at `url`, with every default of the product.
     pub(crate) async fn new(url: &str) -> Self {
-        let packages = ["jobqueue-api", "jobqueue-worker", "jobqueue-reaper"];
-        spawn_blocking(move || BUILT.call_once(|| Binary::build(&packages))).await.unwrap();
+        let names = ["jobqueue-api", "jobqueue-worker", "jobqueue-reaper"];
+        spawn_blocking(move || BUILT.call_once(|| Binary::build(&names))).await.unwrap();
         Self { url: url.to_owned(), settings: Vec::new(), work: Arc::new(WorkDir::new()) }
     }
 
