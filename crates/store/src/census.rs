@@ -8,6 +8,8 @@ use crate::connect::{Store, Unit};
 use crate::error::StoreError;
 use crate::row::{from_ms, to_count};
 
+pub(crate) mod front;
+
 /// Of several reapers one counts.
 const CENSUS_LOCK: i64 = 0x6a71_0002;
 
@@ -96,21 +98,7 @@ impl Store {
         .execute(&mut *unit)
         .await?;
         scans(&mut unit, "off").await?;
-        sqlx::query!(
-            "-- store.census.front
-            UPDATE jobqueue.census c SET oldest_at = (
-                SELECT min(greatest(jobqueue.created_at(f.job_id), b.run_at,
-                                    (SELECT max(a.finished_at) FROM jobqueue.attempt a
-                                     WHERE f.attempt > 0 AND a.job_id = f.job_id)))
-                FROM jobqueue.lane n
-                CROSS JOIN LATERAL (SELECT job_id, attempt FROM jobqueue.ready w WHERE w.lane = n.id
-                                    ORDER BY job_id LIMIT 20) f
-                -- a look by key: a join planned in quiet times would walk all bodies
-                CROSS JOIN LATERAL (SELECT run_at FROM jobqueue.body WHERE id = f.job_id LIMIT 1) b
-                WHERE n.queue_id = c.queue_id AND c.queued > 0)"
-        )
-        .execute(&mut *unit)
-        .await?;
+        self.fronts.look(&mut unit).await?;
         Self::fold(&mut unit).await?;
         unit.commit().await?;
         Ok(true)

@@ -12,6 +12,7 @@ use sqlx::{
 };
 
 use crate::catalog::Catalog;
+use crate::census::front::Fronts;
 use crate::clock::IdClock;
 use crate::error::StoreError;
 use crate::low_water::LowWaters;
@@ -65,6 +66,7 @@ pub struct Store {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) ids: Arc<IdClock>,
     pub(crate) low_water: Arc<LowWaters>,
+    pub(crate) fronts: Arc<Fronts>,
     pub(crate) pooler: Pooler,
 }
 
@@ -106,6 +108,7 @@ impl Store {
             catalog: Arc::default(),
             ids: Arc::default(),
             low_water: Arc::default(),
+            fronts: Arc::default(),
             pooler: Pooler::None,
         }
     }

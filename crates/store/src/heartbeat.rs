@@ -90,9 +90,10 @@ impl Store {
                 UPDATE jobqueue.worker SET beat_at = jobqueue.now(), draining = $3 WHERE id = $1 RETURNING id)
             SELECT EXISTS (SELECT FROM beat) AS "known!",
                    ARRAY(SELECT job_id FROM jobqueue.cancel_request WHERE worker_id = $1) AS "cancelled!",
-                   ARRAY(SELECT epoch FROM jobqueue.lease WHERE worker_id = $1) AS "held!",
-                   EXISTS (SELECT FROM jobqueue.lease WHERE worker_id = $1 AND ($4::bigint[] IS NULL OR epoch = ANY ($4))
-                           AND expires_at < jobqueue.now() + $2::bigint * interval '0.667 ms') AS "due!""#,
+                   coalesce(mine.held, '{}') AS "held!", coalesce(mine.due, false) AS "due!"
+            FROM (SELECT array_agg(epoch) AS held,
+                         bool_or(($4::bigint[] IS NULL OR epoch = ANY ($4)) AND expires_at < jobqueue.now() + $2::bigint * interval '0.667 ms') AS due
+                  FROM jobqueue.lease WHERE worker_id = $1) mine"#,
             worker.as_uuid(),
             to_ms(duration),
             draining,

@@ -84,6 +84,32 @@ async fn met_by_looks(bench: &Bench) -> i64 {
 }
 
 #[tokio::test]
+async fn a_census_walks_the_dead_at_the_front_now_and_then_and_not_every_time() {
+    let mut bench = Bench::new().await;
+    let mut pin = bench.db.pool().begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ").await.unwrap();
+    sqlx::query("SELECT count(*) FROM jobs").execute(&mut *pin).await.unwrap();
+    churn(&bench, MANY).await;
+    bench.pass(Duration::from_mins(1));
+    let waiting = bench.add(crate::bench::draft()).await;
+
+    let mut met = Vec::new();
+    let mut before = entries_met(&bench).await;
+    // how often is a matter of time: on a machine that stands still, every time
+    for _ in 0..10 {
+        assert!(bench.store.take_census().await.unwrap());
+        let now = entries_met(&bench).await;
+        met.push(now - std::mem::replace(&mut before, now));
+        let queue = bench.store.census().await.unwrap().queues.remove(0);
+        assert_eq!((queue.queued, queue.oldest_at), (1, waiting.created_at()));
+        if met.last() < Some(&100) {
+            assert!(met[0] > 10_000, "{met:?}");
+            return pin.rollback().await.unwrap();
+        }
+    }
+    panic!("so many entries were met by each census: {met:?}");
+}
+
+#[tokio::test]
 async fn a_job_that_was_put_back_behind_the_mark_is_found_while_the_queue_is_full() {
     let bench = Bench::new().await;
     let old = bench.add(crate::bench::draft()).await;
