@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::connect::{Store, Unit};
 use crate::error::StoreError;
 use crate::row::{from_ms, to_count};
+use front::Waiting;
 
 pub(crate) mod front;
 
@@ -79,26 +80,31 @@ impl Store {
         }
         // the only statement that reads whole tables: here a plan that scans is right
         scans(&mut unit, "on").await?;
-        sqlx::query!(
-            "-- store.census
-            INSERT INTO jobqueue.census (queue_id, scheduled, queued, running, taken_at)
-            SELECT q.id, coalesce(s.n, 0), coalesce(r.n, 0), coalesce(l.n, 0), jobqueue.now()
-            FROM jobqueue.queue q
-            LEFT JOIN (SELECT lane.queue_id, sum(c.n) AS n
-                       FROM (SELECT lane, count(*) AS n FROM jobqueue.ready GROUP BY lane) c
-                       JOIN jobqueue.lane ON lane.id = c.lane GROUP BY lane.queue_id) r ON r.queue_id = q.id
-            LEFT JOIN (SELECT lane.queue_id, sum(c.n) AS n
-                       FROM (SELECT lane, count(*) AS n FROM jobqueue.scheduled GROUP BY lane) c
-                       JOIN jobqueue.lane ON lane.id = c.lane GROUP BY lane.queue_id) s ON s.queue_id = q.id
-            LEFT JOIN (SELECT queue_id, sum(bit_count(open::bit(64))) AS n FROM jobqueue.lease GROUP BY queue_id) l
-                   ON l.queue_id = q.id
-            ON CONFLICT (queue_id) DO UPDATE SET scheduled = excluded.scheduled, queued = excluded.queued,
-                running = excluded.running, taken_at = excluded.taken_at"
+        let waiting = sqlx::query_as!(
+            Waiting,
+            r#"-- store.census
+            WITH ready AS MATERIALIZED (
+                SELECT lane, count(*) AS n, (min(ARRAY[job_id]) FILTER (WHERE $1))[1] AS first FROM jobqueue.ready GROUP BY lane),
+            census AS (
+                INSERT INTO jobqueue.census (queue_id, scheduled, queued, running, oldest_at, taken_at)
+                SELECT q.id, coalesce(s.n, 0), coalesce(r.n, 0), coalesce(l.n, 0), r.since, jobqueue.now()
+                FROM jobqueue.queue q
+                LEFT JOIN (SELECT lane.queue_id, sum(c.n) AS n, min(jobqueue.created_at(c.first)) AS since
+                           FROM ready c JOIN jobqueue.lane ON lane.id = c.lane GROUP BY lane.queue_id) r ON r.queue_id = q.id
+                LEFT JOIN (SELECT lane.queue_id, sum(c.n) AS n
+                           FROM (SELECT lane, count(*) AS n FROM jobqueue.scheduled GROUP BY lane) c
+                           JOIN jobqueue.lane ON lane.id = c.lane GROUP BY lane.queue_id) s ON s.queue_id = q.id
+                LEFT JOIN (SELECT queue_id, sum(bit_count(open::bit(64))) AS n FROM jobqueue.lease GROUP BY queue_id) l
+                       ON l.queue_id = q.id
+                ON CONFLICT (queue_id) DO UPDATE SET scheduled = excluded.scheduled, queued = excluded.queued,
+                    running = excluded.running, oldest_at = excluded.oldest_at, taken_at = excluded.taken_at)
+            SELECT lane AS "lane!", first FROM ready"#,
+            self.fronts.need_first(),
         )
-        .execute(&mut *unit)
+        .fetch_all(&mut *unit)
         .await?;
         scans(&mut unit, "off").await?;
-        self.fronts.look(&mut unit).await?;
+        self.fronts.look(&mut unit, &waiting).await?;
         Self::fold(&mut unit).await?;
         unit.commit().await?;
         Ok(true)

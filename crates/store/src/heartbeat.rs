@@ -92,7 +92,7 @@ impl Store {
                    ARRAY(SELECT job_id FROM jobqueue.cancel_request WHERE worker_id = $1) AS "cancelled!",
                    coalesce(mine.held, '{}') AS "held!", coalesce(mine.due, false) AS "due!"
             FROM (SELECT array_agg(epoch) AS held,
-                         bool_or(($4::bigint[] IS NULL OR epoch = ANY ($4)) AND expires_at < jobqueue.now() + $2::bigint * interval '0.667 ms') AS due
+                         bool_or(expires_at < jobqueue.now() + $2::bigint * interval '0.667 ms' AND ($4::bigint[] IS NULL OR epoch = ANY ($4))) AS due
                   FROM jobqueue.lease WHERE worker_id = $1) mine"#,
             worker.as_uuid(),
             to_ms(duration),

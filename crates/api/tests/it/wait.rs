@@ -71,7 +71,7 @@ async fn a_probe_tells_whether_the_api_is_ready() {
     let mut api = build.spawn();
     let addr = api.listening("API requests", HANG).await;
     // Like a health check in the same container: the same address, and neither a key nor a database.
-    let probe = Binary::named("jobqueue-api").env("API_ADDR", addr.to_string()).arg("probe");
+    let probe = Binary::at(env!("CARGO_BIN_EXE_jobqueue-api")).env("API_ADDR", addr.to_string()).arg("probe");
     let look = async |wanted: i32| {
         let mut probe = probe.spawn();
         let code = probe.wait_exit(HANG).await.code();
