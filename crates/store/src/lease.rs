@@ -174,8 +174,8 @@ impl Store {
         Ok(self.startable(found).await)
     }
 
-    /// The same in the caller's unit of work, by one statement and, for names that are new to this process, two more. What it
-    /// finds is held when that is committed.
+    /// The same in the caller's unit of work, by one statement and, for names that are new to this process, two more, and one for jobs
+    /// that were submitted long before others. What it finds is held when that is committed.
     pub(crate) async fn lease_in(
         &self,
         unit: &mut Unit,
@@ -241,6 +241,7 @@ impl Store {
         let lanes: Vec<i32> = stretches.iter().map(|stretch| stretch.lane).collect();
         let afters: Vec<Uuid> = stretches.iter().map(|stretch| stretch.after).collect();
         let uptos: Vec<Uuid> = stretches.iter().map(|stretch| stretch.upto).collect();
+        let (first_day, last_day) = self.low_water.days(choice);
         let rows = sqlx::query_file_as!(
             Answer,
             "src/lease.sql",
@@ -253,6 +254,8 @@ impl Store {
             to_ms(request.duration),
             i64::try_from(request.limit.max(1)).unwrap_or(i64::MAX),
             &uptos,
+            first_day,
+            last_day,
         )
         .fetch_all(&mut **unit)
         .await
@@ -279,6 +282,11 @@ impl Store {
     async fn read(&self, unit: &mut Unit, granted: Granted, share: usize) -> Result<Found, StoreError> {
         let Granted { grants, mut bodies } = granted;
         let names = self.names(unit, bodies.values().map(|body| (body.lane, body.kind))).await?;
+        // those of days that the look left out
+        let missing = grants.iter().flat_map(|grant| &grant.job_ids).filter(|id| !bodies.contains_key(*id));
+        let missing: Vec<Uuid> = missing.copied().collect();
+        let mut others =
+            if missing.is_empty() { HashMap::new() } else { self.body_rows(unit, &missing).await? };
         let mut found = Found::default();
         let mut nth = 0;
         for grant in grants {
@@ -289,6 +297,7 @@ impl Store {
                 nth += 1;
                 let lease = right_to(grant.epoch, grant.token, job_id, place, attempt)?;
                 let body = bodies.remove(&job_id).and_then(|body| body.named(&names));
+                let body = body.or_else(|| others.remove(&job_id));
                 found.take(lease, body, attempt);
             }
         }

@@ -40,6 +40,8 @@ const ASTRAY: Duration = Duration::from_millis(100);
 const FAR: Duration = Duration::from_secs(10);
 /// Steps may take one part in so many less than other looks back.
 const STEP_SHARE: u32 = 3;
+/// Bodies of jobs that were submitted so long before or after the youngest one leased are found by the look itself.
+const AROUND: Duration = Duration::from_hours(12);
 /// Statements end after so long: whoever began to look back earlier and told nothing is gone.
 const LOST: Duration = Duration::from_secs(30);
 
@@ -125,6 +127,11 @@ impl LowWaters {
     /// See [`LowWater::stretches`].
     pub(crate) fn stretches(&self, choice: &Choice, look: Look) -> Vec<Stretch> {
         self.of(choice, |water| water.stretches(look)).unwrap_or_default()
+    }
+
+    /// See [`LowWater::days`]; all of them, if nothing is known.
+    pub(crate) fn days(&self, choice: &Choice) -> (Uuid, Uuid) {
+        self.of(choice, |water| water.days()).flatten().unwrap_or((Uuid::nil(), Uuid::max()))
     }
 
     /// See [`LowWater::looked`].
@@ -294,6 +301,12 @@ impl LowWater {
         if look != Look::Near {
             self.looking_back = None;
         }
+    }
+
+    /// Between which ids the next jobs probably lie: around the youngest one leased so far.
+    fn days(&self) -> Option<(Uuid, Uuid)> {
+        let youngest = self.marks.values().map(|mark| mark.youngest).max()?.created_at()?;
+        Some((JobId::floor(youngest - AROUND).as_uuid(), JobId::floor(youngest + AROUND).as_uuid()))
     }
 
     /// A look failed, maybe because it took too long: another one may be taken at once.

@@ -29,6 +29,21 @@ fn busy(now: Instant, took: Duration) -> LowWater {
 }
 
 #[test]
+fn the_next_bodies_are_looked_for_around_the_youngest_job() {
+    let now = Instant::now();
+    let mut water = LowWater::new(now);
+    assert_eq!(water.days(), None);
+    let day = 86_400_000;
+    looked(&mut water, (Look::Front, now, MS), MS, &[(1, id(9 * day)), (2, id(day))], false);
+    let (first, last) = water.days().unwrap();
+    for (millis, inside) in
+        [(day, false), (9 * day - day / 3, true), (9 * day + day / 3, true), (10 * day, false)]
+    {
+        assert_eq!((first..=last).contains(&id(millis).as_uuid()), inside, "{millis}");
+    }
+}
+
+#[test]
 fn a_process_with_little_to_do_always_looks_from_the_front() {
     let now = Instant::now();
     let mut water = LowWater::new(now);

@@ -1,11 +1,14 @@
 //! lease: the right jobs in the right order, each to one worker.
 
 use std::collections::{BTreeSet, HashSet};
+use std::time::Duration;
 
 use jobqueue_core::{JobDraft, JobId, Outcome, QueueName, Status};
 use jobqueue_store::{LeaseRequest, Leased};
 
-use crate::bench::{Bench, MINUTE, delayed, draft, failed, request, start};
+use crate::bench::{Bench, MINUTE, delayed, draft, failed, json, request, start};
+
+const DAY: Duration = Duration::from_hours(24);
 
 fn at(queue: &str, priority: i64) -> JobDraft {
     JobDraft { queue: Some(queue.into()), priority: Some(priority), ..draft() }
@@ -30,6 +33,20 @@ async fn queues_in_the_order_asked_then_priority_then_age() {
     assert_eq!(ids(&leased), expected.iter().map(|(.., id)| *id).collect::<Vec<_>>());
     let in_both: BTreeSet<i64> = leased.iter().map(|leased| leased.lease.epoch()).collect();
     assert_eq!(in_both.len(), 4, "a grant holds jobs of one queue and priority");
+}
+
+#[tokio::test]
+async fn jobs_of_long_ago_come_with_their_bodies_among_those_of_today() {
+    let mut bench = Bench::new().await;
+    let old = bench.add(JobDraft { payload: Some(json("[1]")), ..draft() }).await;
+    bench.pass(3 * DAY);
+    let young = bench.add(at("default", 1)).await;
+    assert_eq!(bench.lease_one().await.job.id, young, "from now on the process knows what is today");
+    let next = bench.add(JobDraft { payload: Some(json("[2]")), ..draft() }).await;
+    let leased = bench.lease(10).await;
+    assert_eq!(ids(&leased), [old, next]);
+    let payloads: Vec<_> = leased.iter().map(|leased| leased.job.payload.as_str()).collect();
+    assert_eq!(payloads, ["[1]", "[2]"]);
 }
 
 #[tokio::test]
