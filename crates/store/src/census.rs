@@ -78,8 +78,7 @@ impl Store {
         if !lock.fetch_one(&mut *unit).await? {
             return Ok(false);
         }
-        // the only statement that reads whole tables: here a plan that scans is right
-        scans(&mut unit, "on").await?;
+        scans(&mut unit, true).await?;
         let waiting = sqlx::query_as!(
             Waiting,
             r#"-- store.census
@@ -103,7 +102,7 @@ impl Store {
         )
         .fetch_all(&mut *unit)
         .await?;
-        scans(&mut unit, "off").await?;
+        scans(&mut unit, false).await?;
         self.fronts.look(&mut unit, &waiting).await?;
         Self::fold(&mut unit).await?;
         unit.commit().await?;
@@ -214,12 +213,15 @@ impl Store {
     }
 }
 
-/// Lets the planner walk whole tables in the rest of this transaction, or forbids it again, as sessions have it.
-async fn scans(unit: &mut Unit, on_or_off: &str) -> Result<(), StoreError> {
+/// Has the rest of this transaction read whole tables, for the only statement that does, or look by key again, as sessions have it.
+/// An index there is never better: where jobs came and went it is full of dead entries, and statistics that saw an empty table hide that.
+async fn scans(unit: &mut Unit, whole: bool) -> Result<(), StoreError> {
     sqlx::query!(
         "-- store.census.scans
-        SELECT set_config(setting, $1, true) AS now FROM unnest('{enable_seqscan, enable_hashjoin}'::text[]) setting",
-        on_or_off,
+        SELECT set_config(setting, CASE WHEN $1 = whole THEN 'on' ELSE 'off' END, true) AS now
+        FROM (VALUES ('enable_seqscan', true), ('enable_hashjoin', true),
+                     ('enable_indexscan', false), ('enable_indexonlyscan', false)) s (setting, whole)",
+        whole,
     )
     .fetch_all(&mut **unit)
     .await?;
