@@ -47,19 +47,29 @@ impl Ground {
         }
         if statements {
             options = options.set("shared_preload_libraries", "pg_stat_statements");
+            options = options.set("pg_stat_statements.track_planning", "on");
         }
         let server = tokio::task::spawn_blocking(move || Server::start(options)).await??;
         server.create_database(NAME)?;
         let url = server.database_url(NAME);
-        Store::migrate(&url).await?;
-        Ok(Self { server, url, rest })
+        let ground = Self { server, url, rest };
+        ground.migrate().await?;
+        Ok(ground)
+    }
+
+    /// The schema with its days as they are after a week of work, for each is a table that plans and statements have to do with.
+    async fn migrate(&self) -> anyhow::Result<()> {
+        Store::migrate(&self.url).await?;
+        let days = "SELECT jobqueue.add_partitions((now() AT TIME ZONE 'UTC')::date - 7, 12)";
+        sqlx::raw_sql(days).execute(&mut self.connection().await?).await?;
+        Ok(())
     }
 
     /// An empty schema again; between measurements.
     pub(crate) async fn fresh(&self) -> anyhow::Result<()> {
         self.server.drop_database(NAME)?;
         self.server.create_database(NAME)?;
-        Store::migrate(&self.url).await?;
+        self.migrate().await?;
         self.checkpoint().await?;
         // a file system that discards what was deleted makes everybody's flushes wait meanwhile: p95 of 200 ms instead of 4
         tokio::time::sleep(self.rest).await;
@@ -123,8 +133,9 @@ impl Ground {
 
     /// What the statements took so far, a line each: the dearest of each measurement, for each has a database of its own.
     pub(crate) async fn statements(&self) -> anyhow::Result<Vec<String>> {
-        let query = "SELECT format('%6s  %8s calls %8s ms %8s ms each %9s rows  %s', dbid, calls, total_exec_time::bigint,
-                                   mean_exec_time::numeric(10, 2), rows, left(regexp_replace(query, '\\s+', ' ', 'g'), 60))
+        let query = "SELECT format('%6s  %8s calls %8s ms %8s ms each, planned %8s times %8s ms each %9s rows  %s', dbid, calls,
+                                   total_exec_time::bigint, mean_exec_time::numeric(10, 2), plans, mean_plan_time::numeric(10, 2),
+                                   rows, left(regexp_replace(query, '\\s+', ' ', 'g'), 60))
                      FROM (SELECT DISTINCT dbid AS id FROM pg_stat_statements) d
                      CROSS JOIN LATERAL (SELECT * FROM pg_stat_statements s
                                          WHERE s.dbid = d.id AND (query LIKE '-- store.%' OR query LIKE '%FROM jobs%')

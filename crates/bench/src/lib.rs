@@ -9,6 +9,7 @@ mod ground;
 mod http_load;
 mod ledger;
 mod machine;
+mod open_loop;
 mod plot;
 mod process;
 mod remote;

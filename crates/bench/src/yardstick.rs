@@ -1,14 +1,20 @@
 //! The yardstick: what raw SQL from a lean client does, with nothing of a queue but its three statements. Insert, lease, delete, in
-//! batches of 100 from four connections, on the same server in the same run. It keeps no history.
+//! batches of 100 from four connections, on the same server in the same run. It keeps no history. For latency the same by single jobs:
+//! an insert with a notification, and a lease by who hears it.
 
 use std::time::{Duration, Instant};
 
+use sqlx::postgres::PgListener;
 use sqlx::{Connection as _, PgConnection};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::cost::Meter;
 use crate::ground::Ground;
-use crate::stats::float;
+use crate::open_loop::{Way, due_in, send};
+use crate::process::monotonic_micros;
+use crate::scenarios::STUCK;
+use crate::stats::{Latency, float};
 use crate::submissions::PAYLOAD;
 
 const BATCH: usize = 100;
@@ -20,6 +26,13 @@ const TABLE: &str = "CREATE TABLE yardstick (id bigint GENERATED ALWAYS AS IDENT
 const INSERT: &str = "INSERT INTO yardstick (queue, priority, payload) SELECT 'default', 0, p::jsonb FROM unnest($1::text[]) AS i (p)";
 const LEASE: &str = "UPDATE yardstick SET state = 1 WHERE id IN (SELECT id FROM yardstick WHERE queue = 'default' AND state = 0
     ORDER BY priority, id LIMIT 100 FOR UPDATE SKIP LOCKED) RETURNING id";
+/// Single jobs that are heard of.
+const INSERT_ONE: &str =
+    "WITH job AS (INSERT INTO yardstick (queue, priority, payload) VALUES ('default', 0, $1::jsonb))
+    SELECT pg_notify('yardstick', '')";
+/// They tell when they were due.
+const LEASE_TIMED: &str = "UPDATE yardstick SET state = 1 WHERE id IN (SELECT id FROM yardstick WHERE queue = 'default' AND state = 0
+    ORDER BY priority, id LIMIT 100 FOR UPDATE SKIP LOCKED) RETURNING (payload->>'sent_micros')::bigint";
 const DELETE: &str = "DELETE FROM yardstick WHERE id = ANY ($1)";
 
 /// What it did.
@@ -62,4 +75,34 @@ async fn client(url: String, until: Instant) -> anyhow::Result<u64> {
         jobs += u64::try_from(ids.len())?;
     }
     Ok(jobs)
+}
+
+/// From the time when a job was due to be sent until its lease is committed and known.
+pub(crate) async fn latency(ground: &Ground, per_second: u32, span: Duration) -> anyhow::Result<Latency> {
+    ground.fresh().await?;
+    sqlx::raw_sql(TABLE).execute(&mut ground.connection().await?).await?;
+    let way = Way::Sql { url: ground.url().to_owned(), statement: INSERT_ONE.to_owned() };
+    let mut listener = PgListener::connect(ground.url()).await?;
+    listener.listen("yardstick").await?;
+    let leasing = lease_as_heard(listener, ground.connection().await?, due_in(span, per_second));
+    let (_, micros) = tokio::try_join!(send(way, per_second, span), leasing)?;
+    Latency::of_micros(micros)
+}
+
+/// Leases at each notification; answers what it took for each job.
+async fn lease_as_heard(
+    mut listener: PgListener,
+    mut connection: PgConnection,
+    jobs: u64,
+) -> anyhow::Result<Vec<u64>> {
+    let mut micros = Vec::new();
+    while micros.len() < usize::try_from(jobs)? {
+        timeout(STUCK, listener.recv()).await??;
+        let due: Vec<i64> = sqlx::query_scalar(LEASE_TIMED).fetch_all(&mut connection).await?;
+        let now = monotonic_micros();
+        for due in due {
+            micros.push(now.saturating_sub(u64::try_from(due)?));
+        }
+    }
+    Ok(micros)
 }

@@ -22,8 +22,11 @@ impl Store {
                    run_at, expires_at, unique_key, tags, metadata::text AS metadata, traceparent,
                    CASE WHEN expires_at IS NULL THEN false ELSE expires_at <= (SELECT jobqueue.now()) END AS "overdue!",
                    (SELECT jobqueue.now()) AS "now!"
-            FROM jobqueue.body WHERE id = ANY ($1)"#,
+            -- the bounds are for the days that are left out
+            FROM jobqueue.body WHERE id = ANY ($1) AND id BETWEEN $2 AND $3"#,
             ids,
+            ids.iter().min(),
+            ids.iter().max(),
         )
         .fetch_all(&mut **unit)
         .await?;

@@ -34,7 +34,8 @@ pub struct QueueCensus {
     pub queued: u64,
     /// Leased.
     pub running: u64,
-    /// Since when the longest-waiting runnable job waits, as far as the front of each priority tells.
+    /// Since when the longest-waiting runnable job waits, as far as the front of each priority tells: about twenty jobs that were
+    /// submitted first.
     pub oldest_at: Option<DateTime<Utc>>,
     /// When the depths were counted; `None` before the first census.
     pub taken_at: Option<DateTime<Utc>>,
@@ -78,17 +79,23 @@ impl Store {
         if !lock.fetch_one(&mut *unit).await? {
             return Ok(false);
         }
-        scans(&mut unit, true).await?;
+        let is_far = self.front.is_far();
+        scans(&mut unit, true, is_far).await?;
         let waiting = sqlx::query_as!(
             Waiting,
             r#"-- store.census
             WITH ready AS MATERIALIZED (
-                SELECT lane, count(*) AS n, (min(ARRAY[job_id]) FILTER (WHERE $1))[1] AS first FROM jobqueue.ready GROUP BY lane),
+                SELECT lane, part, count(*) AS n, (min(ARRAY[job_id]) FILTER (WHERE $1))[1] AS first
+                FROM (SELECT lane, job_id,
+                             -- ids are random at their end: the first ones of these parts are among the first ones of all
+                             CASE WHEN $1 THEN CASE WHEN attempt > 0 THEN 8 ELSE 0 END + (uuid_hash(job_id) & 7) END AS part
+                      FROM jobqueue.ready) r
+                GROUP BY lane, part),
             census AS (
-                INSERT INTO jobqueue.census (queue_id, scheduled, queued, running, oldest_at, taken_at)
-                SELECT q.id, coalesce(s.n, 0), coalesce(r.n, 0), coalesce(l.n, 0), r.since, jobqueue.now()
+                INSERT INTO jobqueue.census (queue_id, scheduled, queued, running, taken_at)
+                SELECT q.id, coalesce(s.n, 0), coalesce(r.n, 0), coalesce(l.n, 0), jobqueue.now()
                 FROM jobqueue.queue q
-                LEFT JOIN (SELECT lane.queue_id, sum(c.n) AS n, min(jobqueue.created_at(c.first)) AS since
+                LEFT JOIN (SELECT lane.queue_id, sum(c.n) AS n
                            FROM ready c JOIN jobqueue.lane ON lane.id = c.lane GROUP BY lane.queue_id) r ON r.queue_id = q.id
                 LEFT JOIN (SELECT lane.queue_id, sum(c.n) AS n
                            FROM (SELECT lane, count(*) AS n FROM jobqueue.scheduled GROUP BY lane) c
@@ -96,14 +103,14 @@ impl Store {
                 LEFT JOIN (SELECT queue_id, sum(bit_count(open::bit(64))) AS n FROM jobqueue.lease GROUP BY queue_id) l
                        ON l.queue_id = q.id
                 ON CONFLICT (queue_id) DO UPDATE SET scheduled = excluded.scheduled, queued = excluded.queued,
-                    running = excluded.running, oldest_at = excluded.oldest_at, taken_at = excluded.taken_at)
-            SELECT lane AS "lane!", first FROM ready"#,
-            self.fronts.need_first(),
+                    running = excluded.running, oldest_at = NULL, taken_at = excluded.taken_at)
+            SELECT lane AS "lane!", first, coalesce(part >= 8, false) AS "again!" FROM ready"#,
+            is_far,
         )
         .fetch_all(&mut *unit)
         .await?;
-        scans(&mut unit, false).await?;
-        self.fronts.look(&mut unit, &waiting).await?;
+        scans(&mut unit, false, false).await?;
+        self.front.look(&mut unit, &waiting).await?;
         Self::fold(&mut unit).await?;
         unit.commit().await?;
         Ok(true)
@@ -213,15 +220,16 @@ impl Store {
     }
 }
 
-/// Has the rest of this transaction read whole tables, for the only statement that does, or look by key again, as sessions have it.
-/// An index there is never better: where jobs came and went it is full of dead entries, and statistics that saw an empty table hide that.
-async fn scans(unit: &mut Unit, whole: bool) -> Result<(), StoreError> {
+/// Lets the planner read whole tables in the rest of this transaction, for the only statement that does, or forbids it again, as
+/// sessions have it. Among many dead an index must not be read instead: with statistics that saw an empty table it looks like one page.
+async fn scans(unit: &mut Unit, whole: bool, among_dead: bool) -> Result<(), StoreError> {
     sqlx::query!(
         "-- store.census.scans
-        SELECT set_config(setting, CASE WHEN $1 = whole THEN 'on' ELSE 'off' END, true) AS now
-        FROM (VALUES ('enable_seqscan', true), ('enable_hashjoin', true),
-                     ('enable_indexscan', false), ('enable_indexonlyscan', false)) s (setting, whole)",
+        SELECT set_config(setting, CASE WHEN allowed THEN 'on' ELSE 'off' END, true) AS now
+        FROM (VALUES ('enable_seqscan', $1), ('enable_hashjoin', $1),
+                     ('enable_indexscan', NOT $2), ('enable_indexonlyscan', NOT $2)) s (setting, allowed)",
         whole,
+        among_dead,
     )
     .fetch_all(&mut **unit)
     .await?;

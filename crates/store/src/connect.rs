@@ -12,16 +12,18 @@ use sqlx::{
 };
 
 use crate::catalog::Catalog;
-use crate::census::front::Fronts;
+use crate::census::front::Front;
 use crate::clock::IdClock;
 use crate::error::StoreError;
 use crate::low_water::LowWaters;
 
 /// Plans must not follow statistics: the hot tables swing between empty and millions of rows within a minute, and a plan
-/// cached at the wrong moment would walk all of them. Every hot statement has exactly one index to use. Neither timeout ends a COPY that waits
+/// cached at the wrong moment would walk all of them. Every hot statement has exactly one index to use, so it is planned once: left to choose,
+/// Postgres plans a lease or a settle of few jobs at each call, which takes longer than to run it (`before_walk` has filters planned
+/// each time). Neither timeout ends a COPY that waits
 /// for a host that is gone; the keepalives do, after a minute.
 const SESSION: &str = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; \
-     SET enable_mergejoin = off; SET jit = off; SET statement_timeout = '30s'; \
+     SET enable_mergejoin = off; SET jit = off; SET plan_cache_mode = force_generic_plan; SET statement_timeout = '30s'; \
      SET idle_in_transaction_session_timeout = '60s'; \
      SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3";
 
@@ -66,7 +68,7 @@ pub struct Store {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) ids: Arc<IdClock>,
     pub(crate) low_water: Arc<LowWaters>,
-    pub(crate) fronts: Arc<Fronts>,
+    pub(crate) front: Arc<Front>,
     pub(crate) pooler: Pooler,
 }
 
@@ -108,7 +110,7 @@ impl Store {
             catalog: Arc::default(),
             ids: Arc::default(),
             low_water: Arc::default(),
-            fronts: Arc::default(),
+            front: Arc::default(),
             pooler: Pooler::None,
         }
     }

@@ -1,4 +1,5 @@
-//! lease: takes runnable jobs for a worker. One statement finds, removes, grants and brings the bodies.
+//! lease: takes runnable jobs for a worker. One statement finds, removes, grants and brings the bodies; those of jobs that are older
+//! than usual, or younger, come by a second one.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -79,6 +80,8 @@ struct Grant {
     attempts: Vec<i16>,
     /// From the start of the statement until all were picked.
     took: Duration,
+    /// When that was.
+    now: DateTime<Utc>,
 }
 
 /// The grants in the order of their jobs, and the bodies that there are.
@@ -97,6 +100,7 @@ impl Answer {
             job_ids: self.job_ids.take()?,
             attempts: self.attempts.take()?,
             took: Duration::from_micros(u64::try_from(self.took_micros?).unwrap_or(0)),
+            now: self.now?,
         })
     }
 
@@ -174,8 +178,8 @@ impl Store {
         Ok(self.startable(found).await)
     }
 
-    /// The same in the caller's unit of work, by one statement and, for names that are new to this process, two more, and one for jobs
-    /// that were submitted long before others. What it finds is held when that is committed.
+    /// The same in the caller's unit of work, by one statement and, for names that are new to this process, two more, and one for bodies
+    /// that it left out. What it finds is held when that is committed.
     pub(crate) async fn lease_in(
         &self,
         unit: &mut Unit,
@@ -241,7 +245,7 @@ impl Store {
         let lanes: Vec<i32> = stretches.iter().map(|stretch| stretch.lane).collect();
         let afters: Vec<Uuid> = stretches.iter().map(|stretch| stretch.after).collect();
         let uptos: Vec<Uuid> = stretches.iter().map(|stretch| stretch.upto).collect();
-        let (first_day, last_day) = self.low_water.days(choice);
+        let (oldest, youngest) = self.low_water.around(choice);
         let rows = sqlx::query_file_as!(
             Answer,
             "src/lease.sql",
@@ -254,8 +258,8 @@ impl Store {
             to_ms(request.duration),
             i64::try_from(request.limit.max(1)).unwrap_or(i64::MAX),
             &uptos,
-            first_day,
-            last_day,
+            oldest,
+            youngest,
         )
         .fetch_all(&mut **unit)
         .await
@@ -269,7 +273,7 @@ impl Store {
         let looked = Looked {
             look,
             began,
-            seen: granted.bodies.values().next().map(|body| body.now),
+            seen: granted.grants.first().map(|grant| grant.now),
             walk: granted.grants.first().map_or_else(|| began.elapsed(), |grant| grant.took),
             full: jobs.len() >= most,
         };
@@ -285,8 +289,7 @@ impl Store {
         // those of days that the look left out
         let missing = grants.iter().flat_map(|grant| &grant.job_ids).filter(|id| !bodies.contains_key(*id));
         let missing: Vec<Uuid> = missing.copied().collect();
-        let mut others =
-            if missing.is_empty() { HashMap::new() } else { self.body_rows(unit, &missing).await? };
+        let mut others = self.other_bodies(unit, &missing).await?;
         let mut found = Found::default();
         let mut nth = 0;
         for grant in grants {
@@ -297,11 +300,39 @@ impl Store {
                 nth += 1;
                 let lease = right_to(grant.epoch, grant.token, job_id, place, attempt)?;
                 let body = bodies.remove(&job_id).and_then(|body| body.named(&names));
-                let body = body.or_else(|| others.remove(&job_id));
-                found.take(lease, body, attempt);
+                let body = body.or_else(|| others.as_mut()?.remove(&job_id));
+                // what could not be asked for is not known to be broken: its lease ends by itself
+                if body.is_some() || others.is_some() {
+                    found.take(lease, body, attempt);
+                }
             }
         }
         Ok(found)
+    }
+}
+
+impl Store {
+    /// Bodies by a second statement; `None` if that fails where the lease is committed by now, for the other jobs must not suffer.
+    async fn other_bodies(
+        &self,
+        unit: &mut Unit,
+        missing: &[Uuid],
+    ) -> Result<Option<HashMap<Uuid, BodyRow>>, StoreError> {
+        if missing.is_empty() {
+            return Ok(Some(HashMap::new()));
+        }
+        match (self.body_rows(unit, missing).await, unit) {
+            (Ok(bodies), _) => Ok(Some(bodies)),
+            (Err(error), Unit::Transaction(_)) => Err(error),
+            (Err(error), Unit::Bare(_)) => {
+                tracing::warn!(
+                    error.class = error.class(),
+                    jobs = missing.len(),
+                    "leased jobs cannot be read; they come back"
+                );
+                Ok(None)
+            }
+        }
     }
 }
 

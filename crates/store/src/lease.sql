@@ -6,7 +6,7 @@
 -- A share ($8 jobs) is for one worker, and a grant holds up to 64 jobs of one share and one lane.
 -- The answer has a row for each grant and a row for each body, for the process to put together. Joined here, either each job would
 -- look for its body by itself, or a plan made while there were few would walk all bodies. The bounds are for the days that are left out:
--- those outside of $10 and $11 are not even opened, which costs as much as a look. A body out there is read by itself (`body.rs`).
+-- those outside of $10 and $11 are not opened, for that costs as much as a look. A body out there is read by a second statement (`body.rs`).
 -- Bodies never change and were committed with the row that named them first, so this snapshot has them.
 WITH pick AS MATERIALIZED (
     SELECT lane.queue_id, lane.id AS lane, r.at, r.job_id, r.attempt, r.kind
@@ -42,7 +42,7 @@ SELECT g.epoch AS "epoch?", g.token AS "token?", g.job_ids AS "job_ids?", g.atte
        g.took_micros AS "took_micros?", NULL::uuid AS "id?", g.lane AS "lane?", NULL::int AS "kind?", NULL::smallint AS "max_attempts?", NULL::text AS "payload?",
        NULL::text AS "retry?", NULL::bigint AS "timeout_ms?", NULL::bigint AS "soft_timeout_ms?", NULL::timestamptz AS "run_at?",
        NULL::timestamptz AS "expires_at?", NULL::text AS "unique_key?", NULL::text[] AS "tags?", NULL::text AS "metadata?",
-       NULL::text AS "traceparent?", NULL::boolean AS "overdue?", NULL::timestamptz AS "now?"
+       NULL::text AS "traceparent?", NULL::boolean AS "overdue?", (SELECT jobqueue.now()) AS "now?"
 FROM granted g
 UNION ALL
 SELECT NULL, NULL, NULL, NULL, NULL,

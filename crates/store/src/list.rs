@@ -73,7 +73,7 @@ impl Store {
         after: Option<JobId>,
         limit: u32,
     ) -> Result<Vec<JobId>, StoreError> {
-        Self::be_brief(unit).await?;
+        Self::before_walk(unit).await?;
         let wants = |status| filter.statuses.contains(&status);
         let queues: Option<Vec<String>> = some(filter.queues.iter().map(ToString::to_string));
         let kinds: Option<Vec<String>> = some(filter.kinds.iter().map(ToString::to_string));

@@ -4,7 +4,8 @@
 //!
 //! What was put behind the mark (late commits, retries, jobs that were given back) is found by looking further back now and then, as
 //! often as a small share of the time allows, and a larger one while that finds something. Where one look from the front would take long,
-//! looks go back in steps (`low_water::sweep`). Owns no connection and no clock: moments are passed in.
+//! looks go back in steps (`low_water::sweep`). Bodies are in a table a day, so it also remembers where those of the next jobs probably
+//! are. Owns no connection and no clock: moments are passed in.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -23,7 +24,7 @@ mod tests;
 /// Until so many jobs were leased in a quarter of a minute, there is nothing worth skipping.
 const FEW_JOBS: usize = 10_000;
 /// And until a look from the front takes so long; then the way back is taken in steps.
-const SLOW: Duration = Duration::from_millis(100);
+pub(crate) const SLOW: Duration = Duration::from_millis(100);
 /// How long jobs count as leased lately.
 const LATELY: Duration = Duration::from_secs(15);
 /// Looking further back may take one part in so many of the time.
@@ -40,8 +41,10 @@ const ASTRAY: Duration = Duration::from_millis(100);
 const FAR: Duration = Duration::from_secs(10);
 /// Steps may take one part in so many less than other looks back.
 const STEP_SHARE: u32 = 3;
-/// Bodies of jobs that were submitted so long before or after the youngest one leased are found by the look itself.
-const AROUND: Duration = Duration::from_hours(12);
+/// A look brings the bodies of jobs that were submitted at most so long before those of the last lease, for some were put back or delayed,
+const OLDER: Duration = Duration::from_hours(12);
+/// or so long after them.
+const YOUNGER: Duration = Duration::from_hours(1);
 /// Statements end after so long: whoever began to look back earlier and told nothing is gone.
 const LOST: Duration = Duration::from_secs(30);
 
@@ -129,9 +132,9 @@ impl LowWaters {
         self.of(choice, |water| water.stretches(look)).unwrap_or_default()
     }
 
-    /// See [`LowWater::days`]; all of them, if nothing is known.
-    pub(crate) fn days(&self, choice: &Choice) -> (Uuid, Uuid) {
-        self.of(choice, |water| water.days()).flatten().unwrap_or((Uuid::nil(), Uuid::max()))
+    /// See [`LowWater::around`]; everywhere, if nothing is known.
+    pub(crate) fn around(&self, choice: &Choice) -> (Uuid, Uuid) {
+        self.of(choice, |water| water.around()).flatten().unwrap_or((Uuid::nil(), Uuid::max()))
     }
 
     /// See [`LowWater::looked`].
@@ -152,6 +155,8 @@ impl LowWaters {
 #[derive(Debug)]
 struct LowWater {
     marks: HashMap<i32, Mark>,
+    /// The oldest and the youngest job of the last lease.
+    last: Option<(JobId, JobId)>,
     /// When a look last put a mark back. One that began before that knows nothing of it.
     lowered: Option<Instant>,
     far: Turn,
@@ -205,15 +210,16 @@ impl Mark {
 
 /// When a costly look was taken last, and what it cost.
 #[derive(Clone, Copy, Debug, Default)]
-struct Turn {
-    last: Option<Instant>,
-    took: Duration,
+pub(crate) struct Turn {
+    pub(crate) last: Option<Instant>,
+    pub(crate) took: Duration,
     /// It found something that a look from the mark would not have met.
-    paid: bool,
+    pub(crate) paid: bool,
 }
 
 impl Turn {
-    fn is_due(&self, now: Instant, share: u32) -> bool {
+    /// Whether another one now would keep all of them within one part in `share` of the time.
+    pub(crate) fn is_due(&self, now: Instant, share: u32) -> bool {
         let share = if self.paid { SHARE_THAT_PAYS } else { share };
         self.last.is_none_or(|last| now.saturating_duration_since(last) >= self.took * share)
     }
@@ -223,6 +229,7 @@ impl LowWater {
     fn new(now: Instant) -> Self {
         Self {
             marks: HashMap::new(),
+            last: None,
             lowered: None,
             far: Turn::default(),
             front: Turn::default(),
@@ -303,10 +310,11 @@ impl LowWater {
         }
     }
 
-    /// Between which ids the next jobs probably lie: around the youngest one leased so far.
-    fn days(&self) -> Option<(Uuid, Uuid)> {
-        let youngest = self.marks.values().map(|mark| mark.youngest).max()?.created_at()?;
-        Some((JobId::floor(youngest - AROUND).as_uuid(), JobId::floor(youngest + AROUND).as_uuid()))
+    /// Between which ids the next jobs probably lie: around those of the last lease.
+    fn around(&self) -> Option<(Uuid, Uuid)> {
+        let (oldest, youngest) = self.last?;
+        let upto = JobId::floor(youngest.created_at()? + YOUNGER);
+        Some((oldest.earlier(OLDER).as_uuid(), upto.as_uuid()))
     }
 
     /// A look failed, maybe because it took too long: another one may be taken at once.
@@ -358,6 +366,7 @@ impl LowWater {
         let knows = self.lowered.is_none_or(|lowered| looked.began >= lowered);
         let seen = looked.seen.map(JobId::floor);
         let (mut last, mut walked) = (None, Vec::new());
+        let mut ends: Option<(JobId, JobId)> = None;
         let (mut past_near, mut past_far, mut in_step) = (false, false, false);
         for (lane, id) in leased {
             if walked.last() != Some(&lane) {
@@ -369,9 +378,11 @@ impl LowWater {
             in_step = looked.look == Look::Step && mark.start(Look::Step).is_some_and(|start| id <= start);
             mark.youngest = id.max(mark.youngest);
             last = Some((lane, id));
+            ends = Some(ends.map_or((id, id), |(oldest, youngest)| (id.min(oldest), id.max(youngest))));
             self.fed = now;
             self.leased.0 += 1;
         }
+        self.last = ends.or(self.last);
         let turn = |paid| Turn { last: Some(now), took: looked.walk, paid };
         self.ends(looked.look);
         match looked.look {

@@ -19,15 +19,22 @@ impl Store {
         self.pool.options().get_max_connections()
     }
 
-    /// Bounds the statements of this transaction: a filter can match nothing and yet walk millions of jobs.
-    pub(crate) async fn be_brief(unit: &mut PgConnection) -> Result<(), StoreError> {
-        sqlx::query!("SET LOCAL statement_timeout = '5s'").execute(unit).await?;
+    /// Bounds the statements of this transaction, for a filter can match nothing and yet walk millions of jobs, and has them planned for
+    /// what is asked, for most parts of a filter are usually not.
+    pub(crate) async fn before_walk(unit: &mut PgConnection) -> Result<(), StoreError> {
+        sqlx::query!(
+            r#"-- store.walk
+            SELECT set_config('statement_timeout', '5s', true) AS "timeout!",
+                   set_config('plan_cache_mode', 'force_custom_plan', true) AS "plans!""#
+        )
+        .fetch_one(unit)
+        .await?;
         Ok(())
     }
 }
 
 impl StoreError {
-    /// The error of a transaction that was told to be brief, named for what it means there.
+    /// The error of a transaction that walks, named for what it means there.
     pub(crate) fn of_walk(self) -> Self {
         match self {
             Self::Unavailable(sqlx::Error::Database(error)) if error.code().is_some_and(|c| c == "57014") => {

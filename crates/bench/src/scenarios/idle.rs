@@ -1,11 +1,11 @@
 //! idle: the processor time of worker, API and reaper that have nothing to do, and with fifty jobs a second; for minutes, so that what
 //! comes around rarely is in it.
 
-use super::latency::{Way, send};
 use super::{Sizes, progress, wait_for_completed};
 use crate::cost::Meter;
 use crate::ground::Ground;
 use crate::ledger::Ledger;
+use crate::open_loop::{Way, send};
 use crate::process::Process;
 use crate::report::Figure;
 

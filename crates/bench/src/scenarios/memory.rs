@@ -2,11 +2,11 @@
 
 use anyhow::Context as _;
 
-use super::latency::{Way, send};
 use super::{Sizes, progress, wait_for_completed};
 use crate::cost::Meter;
 use crate::ground::Ground;
 use crate::ledger::Ledger;
+use crate::open_loop::{Way, send};
 use crate::process::Process;
 use crate::report::Figure;
 use crate::stats::float;

@@ -10,12 +10,13 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use super::latency::{self, Route, Way, send};
+use super::latency::{self, Route};
 use super::{STUCK, Sizes, burn_down};
 use crate::ground::Ground;
+use crate::open_loop::{Way, due_in, send};
 use crate::report::Figure;
 use crate::stats::Latency;
-use crate::submissions;
+use crate::{submissions, yardstick};
 
 /// An adapter: its name, its command from the root of the repository, and what builds it.
 struct Peer {
@@ -64,6 +65,7 @@ pub(crate) async fn round(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<F
     let ours = burn_down::once(ground, jobs, 1, |_| submissions::draft()).await?;
     let (rest, rest_cost) = latency::measure(ground, Route::Rest, PER_SECOND, span).await?;
     let (sql, sql_cost) = latency::measure(ground, Route::SqlWake, PER_SECOND, span).await?;
+    let raw = yardstick::latency(ground, PER_SECOND, span).await?;
     let mut figures = Vec::new();
     for peer in PEERS {
         if !Path::new(peer.needs).exists() {
@@ -85,6 +87,8 @@ pub(crate) async fn round(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<F
             figure(&start("REST", "p99"), "ms", rest.p99, theirs.p99),
             figure(&start("SQL", "p50"), "ms", sql.p50, theirs.p50).costing(&sql_cost),
             figure(&start("SQL", "p99"), "ms", sql.p99, theirs.p99),
+            figure(&start("yardstick", "p50"), "ms", raw.p50, theirs.p50),
+            figure(&start("yardstick", "p99"), "ms", raw.p99, theirs.p99),
         ]);
     }
     Ok(figures)
@@ -99,7 +103,7 @@ async fn drain(peer: &Peer, ground: &Ground, jobs: usize) -> anyhow::Result<f64>
 /// Latency of a peer in its default set-up, with the sender that we are measured with.
 async fn start_latency(peer: &Peer, ground: &Ground, span: Duration) -> anyhow::Result<Latency> {
     ground.fresh().await?;
-    let jobs = usize::try_from(u64::from(PER_SECOND) * span.as_secs())?;
+    let jobs = usize::try_from(due_in(span, PER_SECOND))?;
     let adapter = Adapter::start(peer, ground, "latency", jobs).await?;
     let way = Way::Sql { url: ground.url().to_owned(), statement: ADD_TIMED.to_owned() };
     send(way, PER_SECOND, span).await?;

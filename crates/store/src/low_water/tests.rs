@@ -29,18 +29,32 @@ fn busy(now: Instant, took: Duration) -> LowWater {
 }
 
 #[test]
-fn the_next_bodies_are_looked_for_around_the_youngest_job() {
+fn the_next_bodies_are_looked_for_around_those_of_the_last_lease() {
     let now = Instant::now();
     let mut water = LowWater::new(now);
-    assert_eq!(water.days(), None);
-    let day = 86_400_000;
-    looked(&mut water, (Look::Front, now, MS), MS, &[(1, id(9 * day)), (2, id(day))], false);
-    let (first, last) = water.days().unwrap();
-    for (millis, inside) in
-        [(day, false), (9 * day - day / 3, true), (9 * day + day / 3, true), (10 * day, false)]
-    {
-        assert_eq!((first..=last).contains(&id(millis).as_uuid()), inside, "{millis}");
+    assert_eq!(water.around(), None);
+    let hour = 3_600_000;
+    for leased in [[(1, id(200 * hour)), (2, id(190 * hour))], [(1, id(100 * hour)), (2, id(103 * hour))]] {
+        looked(&mut water, (Look::Front, now, MS), MS, &leased, false);
+        looked(&mut water, (Look::Front, now, MS), MS, &[], false);
     }
+    let (oldest, youngest) = water.around().unwrap();
+    for (hours, inside) in [(87, false), (89, true), (103, true), (105, false), (200, false)] {
+        assert_eq!((oldest..=youngest).contains(&id(hours * hour).as_uuid()), inside, "{hours}");
+    }
+}
+
+#[test]
+fn a_clock_that_was_set_back_is_forgotten_with_the_next_look() {
+    let now = Instant::now();
+    let mut water = busy(now, MS);
+    let at = |hours: u64| id(hours * 3_600_000);
+    for hours in [48, 1] {
+        let seen = at(hours).created_at();
+        let looked = Looked { look: Look::Front, began: now, seen, walk: MS, full: false };
+        water.looked(looked, now, [(1, at(hours))].into_iter());
+    }
+    assert!(water.stretches(Look::Near)[0].after < at(1).as_uuid());
 }
 
 #[test]

@@ -113,6 +113,20 @@ impl Bench {
     pub(crate) async fn execute(&self, sql: &str) {
         sqlx::raw_sql(sql).execute(&self.pool).await.unwrap();
     }
+
+    /// The same as `count` of what Postgres counts. Each session keeps its counts until it is told to tell; all that there can be, for
+    /// some may just be on their way back to the pool.
+    pub(crate) async fn counted(&self, sql: &str) -> i64 {
+        let mut sessions = Vec::new();
+        for _ in 0..self.pool.options().get_max_connections() {
+            sessions.push(self.pool.acquire().await.unwrap());
+        }
+        for session in &mut sessions {
+            sqlx::raw_sql("SELECT pg_stat_force_next_flush()").execute(&mut **session).await.unwrap();
+        }
+        drop(sessions);
+        self.count(sql).await
+    }
 }
 
 /// A store of its own, as production opens it.

@@ -1,14 +1,11 @@
 //! lease: the right jobs in the right order, each to one worker.
 
 use std::collections::{BTreeSet, HashSet};
-use std::time::Duration;
 
 use jobqueue_core::{JobDraft, JobId, Outcome, QueueName, Status};
 use jobqueue_store::{LeaseRequest, Leased};
 
-use crate::bench::{Bench, MINUTE, delayed, draft, failed, json, request, start};
-
-const DAY: Duration = Duration::from_hours(24);
+use crate::bench::{Bench, DAY, MINUTE, delayed, draft, failed, json, request, start};
 
 fn at(queue: &str, priority: i64) -> JobDraft {
     JobDraft { queue: Some(queue.into()), priority: Some(priority), ..draft() }
@@ -38,15 +35,32 @@ async fn queues_in_the_order_asked_then_priority_then_age() {
 #[tokio::test]
 async fn jobs_of_long_ago_come_with_their_bodies_among_those_of_today() {
     let mut bench = Bench::new().await;
-    let old = bench.add(JobDraft { payload: Some(json("[1]")), ..draft() }).await;
+    let payload = |text: &str| JobDraft { payload: Some(json(text)), ..draft() };
+    for text in ["[0]", "[1]", "[2]", "[3]"] {
+        bench.add(payload(text)).await;
+    }
+    bench.execute("SELECT jobqueue.add_partitions((now() AT TIME ZONE 'UTC')::date, 10)").await;
+    let opened = "SELECT sum(idx_scan)::bigint FROM pg_stat_user_tables
+                  WHERE relname BETWEEN to_char((now() AT TIME ZONE 'UTC')::date + 5, '\"body_\"YYYYMMDD') AND 'body_9'";
     bench.pass(3 * DAY);
-    let young = bench.add(at("default", 1)).await;
-    assert_eq!(bench.lease_one().await.job.id, young, "from now on the process knows what is today");
-    let next = bench.add(JobDraft { payload: Some(json("[2]")), ..draft() }).await;
-    let leased = bench.lease(10).await;
-    assert_eq!(ids(&leased), [old, next]);
-    let payloads: Vec<_> = leased.iter().map(|leased| leased.job.payload.as_str()).collect();
-    assert_eq!(payloads, ["[1]", "[2]"]);
+
+    let mut payloads = Vec::new();
+    for way in 0..3 {
+        let young = [bench.add(at("default", 1)).await, bench.add(at("default", 1)).await];
+        assert_eq!(bench.lease_one().await.job.id, young[0], "now the process knows what is today");
+        let before = bench.counted(opened).await;
+        assert_eq!(bench.lease_one().await.job.id, young[1]);
+        assert_eq!(bench.counted(opened).await, before, "other days are not opened");
+        let leased = match way {
+            0 => bench.lease(1).await,
+            1 => bench.store.settle_and_lease(vec![], &bench.request(1)).await.unwrap().1,
+            _ => {
+                bench.store.lease_shares(&bench.request(1), 2).await.unwrap().into_iter().flatten().collect()
+            }
+        };
+        payloads.extend(leased.into_iter().map(|leased| leased.job.payload.as_str().to_owned()));
+    }
+    assert_eq!(payloads, ["[0]", "[1]", "[2]", "[3]"]);
 }
 
 #[tokio::test]

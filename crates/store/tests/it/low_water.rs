@@ -8,7 +8,7 @@ use jobqueue_core::{JobDraft, Outcome, Status};
 use jobqueue_store::{Leased, Settled};
 use jobqueue_testkit::eventually;
 
-use crate::bench::{Bench, end};
+use crate::bench::{Bench, boom, end};
 
 /// Enough for a process to count as busy.
 const MANY: usize = 15_000;
@@ -34,17 +34,7 @@ async fn complete(bench: &Bench, leased: Vec<Leased>) {
 
 /// Entries that looks for work have met so far, dead or alive, as Postgres counts them.
 async fn entries_met(bench: &Bench) -> i64 {
-    let sql = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'ready_pkey'";
-    // each session keeps its counts until it is told to tell; all that there can be, for some may just be on their way back
-    let mut sessions = Vec::new();
-    for _ in 0..bench.pool.options().get_max_connections() {
-        sessions.push(bench.pool.acquire().await.unwrap());
-    }
-    for session in &mut sessions {
-        sqlx::raw_sql("SELECT pg_stat_force_next_flush()").execute(&mut **session).await.unwrap();
-    }
-    drop(sessions);
-    bench.count(sql).await
+    bench.counted("SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'ready_pkey'").await
 }
 
 #[tokio::test]
@@ -116,11 +106,26 @@ async fn a_census_that_met_many_dead_at_the_front_counts_its_way_past_them() {
 
     assert_eq!(bench.end(held, Outcome::Released).await, Settled::Applied(Status::Queued));
     assert!(bench.store.take_census().await.unwrap());
-    assert_eq!(
-        oldest(&bench).await,
-        [old.created_at(), other.created_at()],
-        "it was put back behind all others"
-    );
+    let all = [old.created_at(), other.created_at()];
+    assert_eq!(oldest(&bench).await, all, "it was put back behind all others");
+
+    let holder = bench.db.hold("LOCK TABLE jobqueue.attempt").await;
+    let (counted, leased) = tokio::join!(bench.store.take_census(), async {
+        is_late(&bench, "store.census.front").await;
+        let leased = bench.lease_one().await;
+        holder.rollback().await.unwrap();
+        leased
+    });
+    assert!(counted.unwrap());
+    assert_eq!((leased.job.id, oldest(&bench).await), (old, all.into()), "as it was when it was counted");
+
+    let failed = Outcome::Failed { failure: boom(), retry_after: Some(Duration::ZERO) };
+    assert_eq!(bench.end(leased, failed).await, Settled::Applied(Status::Scheduled));
+    bench.pass(Duration::from_mins(1));
+    bench.store.promote_due(10).await.unwrap();
+    assert!(bench.store.take_census().await.unwrap());
+    let without = [waiting.created_at(), other.created_at()];
+    assert_eq!(oldest(&bench).await, without, "one that has just been put back hides nobody");
     pin.rollback().await.unwrap();
 }
 
@@ -132,12 +137,13 @@ async fn oldest(bench: &Bench) -> Vec<Option<DateTime<Utc>>> {
 /// Waits until a statement has waited for a lock for long. It is the length of the look that counts.
 async fn is_late(bench: &Bench, statement: &str) {
     let waiting = format!(
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '-- {statement}%'
-         AND clock_timestamp() - query_start > interval '300 ms'"
+        "wait_event_type = 'Lock' AND query LIKE '-- {statement}%' AND clock_timestamp() - query_start > interval '300 ms'"
     );
-    eventually(Duration::from_secs(20), "the look takes long", async || match bench.count(&waiting).await {
-        0 => Err("not yet"),
-        _ => Ok(()),
+    eventually(Duration::from_secs(20), "the look takes long", async || {
+        match bench.db.sessions(&waiting).await {
+            0 => Err("not yet"),
+            _ => Ok(()),
+        }
     })
     .await;
 }
