@@ -57,11 +57,10 @@ impl Ground {
         Ok(ground)
     }
 
-    /// The schema with its days as they are after a week of work, for each is a table that plans and statements have to do with.
+    /// The schema as it is after a week of work.
     async fn migrate(&self) -> anyhow::Result<()> {
         Store::migrate(&self.url).await?;
-        let days = "SELECT jobqueue.add_partitions((now() AT TIME ZONE 'UTC')::date - 7, 12)";
-        sqlx::raw_sql(days).execute(&mut self.connection().await?).await?;
+        sqlx::raw_sql(include_str!("week.sql")).execute(&mut self.connection().await?).await?;
         Ok(())
     }
 
