@@ -1,5 +1,6 @@
-//! Tells Kubernetes how much work this pod holds, so that scaling in takes a pod with little: the annotation
-//! `controller.kubernetes.io/pod-deletion-cost`, by which a ReplicaSet chooses. Owns the request to the API server; whatever goes
+//! Tells Kubernetes how much work would be lost with this pod, so that scaling in takes a pod with little: the annotation
+//! `controller.kubernetes.io/pod-deletion-cost`, by which a ReplicaSet chooses. What is left of a job nobody knows; what was done for it is
+//! what begins again elsewhere, and jobs that have run for long tend to run for long. Owns the request to the API server; whatever goes
 //! wrong with it costs the hint and nothing else.
 
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use reqwest::redirect::Policy;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::shared::Shared;
 
@@ -55,7 +56,7 @@ impl PodCost {
     pub(crate) async fn run(self, shared: Arc<Shared>) {
         let (mut told, mut failed) = (None, false);
         loop {
-            let cost = cost(shared.running.count());
+            let cost = cost(shared.running.spans(Instant::now()));
             if told != Some(cost) {
                 match self.tell(cost).await {
                     Ok(()) => (told, failed) = (Some(cost), false),
@@ -112,9 +113,11 @@ impl PodCost {
     }
 }
 
-/// The cost of a pod with so many jobs: how often they double. Kubernetes asks not to be told of every change.
-fn cost(jobs: usize) -> u32 {
-    usize::BITS - jobs.leading_zeros()
+/// The cost of a pod whose jobs have run for so long: one each and one more for each second, and of the sum how often it doubled.
+/// Kubernetes asks not to be told of every change.
+fn cost(ran: impl IntoIterator<Item = Duration>) -> u32 {
+    let at_stake = ran.into_iter().map(|ran| ran.as_secs().saturating_add(1)).fold(0, u64::saturating_add);
+    u64::BITS - at_stake.leading_zeros()
 }
 
 #[cfg(test)]
@@ -123,8 +126,11 @@ mod tests {
 
     #[test]
     fn the_cost_grows_with_the_work_and_changes_seldom() {
-        let costs: Vec<u32> = [0, 1, 2, 3, 4, 7, 8, 1000].map(cost).into();
-        assert_eq!(costs, [0, 1, 2, 2, 3, 3, 4, 10]);
+        let just_begun = [0, 1, 2, 3, 4, 7, 8, 1000].map(|jobs| cost(vec![Duration::ZERO; jobs]));
+        assert_eq!(just_begun, [0, 1, 2, 2, 3, 3, 4, 10]);
+        let one = [0.9, 1.0, 3.0, 60.0, 3.0 * 3600.0].map(|ran| cost([Duration::from_secs_f64(ran)]));
+        assert_eq!(one, [1, 2, 3, 6, 14], "three hours in, it outweighs thousands that have just begun");
+        assert_eq!(cost([Duration::MAX; 2]), 64);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jobqueue_core::{JobId, Lease, WorkerId};
 use jobqueue_store::AttemptReport;
@@ -46,9 +47,9 @@ impl Running {
         self.lock().remove(&key(lease));
     }
 
-    /// How many attempts there are.
-    pub(crate) fn count(&self) -> usize {
-        self.lock().len()
+    /// How long each has run.
+    pub(crate) fn spans(&self, now: Instant) -> Vec<Duration> {
+        self.lock().values().map(|held| now.saturating_duration_since(held.since)).collect()
     }
 
     /// A user wants these stopped.
@@ -126,7 +127,6 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
     use uuid::Uuid;
 
     fn lease(epoch: i64, job: u64) -> Arc<Lease> {

@@ -67,12 +67,17 @@ impl Cluster {
             .spawn()
     }
 
-    async fn hears(&self, what: &str) {
-        eventually(SOON, what, async || {
+    /// Waits until it was told at least this cost; answers every cost that it was told.
+    async fn hears(&self, least: u32) -> Vec<u32> {
+        let said = r#"{"metadata":{"annotations":{"controller.kubernetes.io/pod-deletion-cost":""#;
+        eventually(SOON, "the cost", async || {
             let asked = self.asked.lock().unwrap().clone();
-            if asked.last().is_some_and(|last| last.contains(what)) { Ok(()) } else { Err(asked) }
+            let cost =
+                |text: &String| text.split_once(said).unwrap().1.trim_end_matches("\"}}}").parse().unwrap();
+            let costs: Vec<u32> = asked.iter().map(cost).collect();
+            if costs.last().is_some_and(|last| *last >= least) { Ok(costs) } else { Err(asked) }
         })
-        .await;
+        .await
     }
 }
 
@@ -105,16 +110,12 @@ async fn end(mut process: Process) {
     process.wait_exit(SOON).await;
 }
 
-fn cost(cost: u32) -> String {
-    format!(r#"{{"metadata":{{"annotations":{{"controller.kubernetes.io/pod-deletion-cost":"{cost}"}}}}}}"#)
-}
-
 #[tokio::test]
 async fn kubernetes_hears_how_much_work_the_pod_holds() {
     let bench = Bench::new().await;
     let cluster = Cluster::start(&[]).await;
     let process = cluster.worker(&bench);
-    cluster.hears(&cost(0)).await;
+    assert_eq!(cluster.hears(0).await[0], 0);
     let first = cluster.asked.lock().unwrap()[0].to_ascii_lowercase();
     for part in [
         "patch /api/v1/namespaces/jobs/pods/worker-7 http/1.1\r\n",
@@ -123,13 +124,10 @@ async fn kubernetes_hears_how_much_work_the_pod_holds() {
     ] {
         assert!(first.contains(part), "{part} in {first}");
     }
-    for step in [1, 2, 2, 3] {
-        let job = bench.enqueue("forever", "{}").await;
-        bench.reaches(job, Status::Running).await;
-        cluster.hears(&cost(step)).await;
-    }
-    let asked = cluster.asked.lock().unwrap().len();
-    assert_eq!(asked, 4, "two and three jobs cost the same");
+    let job = bench.enqueue("forever", "{}").await;
+    bench.reaches(job, Status::Running).await;
+    let costs = cluster.hears(3).await;
+    assert!(costs.is_sorted_by(|one, next| one < next), "it grows, and is told when it has: {costs:?}");
     end(process).await;
 }
 
@@ -142,7 +140,7 @@ async fn a_cluster_that_refuses_is_asked_again_and_costs_no_job() {
     process.wait_for_line("the warning", warned, SOON).await;
     let job = bench.enqueue("forever", "{}").await;
     bench.reaches(job, Status::Running).await;
-    cluster.hears(&cost(1)).await;
+    cluster.hears(1).await;
     eventually(SOON, "it is asked a third time", async || match cluster.asked.lock().unwrap().len() {
         asked if asked >= 3 => Ok(()),
         asked => Err(asked),
