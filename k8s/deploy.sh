@@ -8,8 +8,12 @@ fi
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 readonly NAMESPACE=jobqueue SECRET=jobqueue-secret SECRET_FILE=secret-values.yaml
+readonly CHOICE=(
+  "--secret keep leaves the cluster's; so does deleting the file, and it is right after a password was changed in the cluster"
+  "--secret from-file takes the file's, and restarts the pods; what is in Postgres it does not change"
+)
 readonly ORDER="the order of components: routed-workers first, then cnpg, pgbouncer or managed-postgres, then the others, limitrange-2to1 last"
-overlay="" registry="" tag="" context="" mode=apply generate=no allow_empty=no timeout=600
+overlay="" registry="" tag="" context="" mode=apply generate=no secret_from="" allow_empty=no timeout=600
 
 usage() {
   cat <<'TEXT'
@@ -20,6 +24,7 @@ Usage: k8s/deploy.sh [options]
   --tag TAG            their tag; default: what the manifests say
   --context NAME       the kubectl context; default: the current one
   --generate-secret    write k8s/secret-values.yaml with random values, if there is no secret yet
+  --secret WHICH       where k8s/secret-values.yaml and the cluster have other values: from-file or keep (the cluster's)
   --allow-empty-database
                        go on although the database would be another one than until now, and empty
   --timeout SECONDS    how long to wait for each part (600)
@@ -52,6 +57,7 @@ while [ $# -gt 0 ]; do
     --context) value_of "$@"; context=$2; shift 2 ;;
     --timeout) value_of "$@"; timeout=$2; shift 2 ;;
     --generate-secret) generate=yes; shift ;;
+    --secret) value_of "$@"; secret_from=$2; shift 2 ;;
     --allow-empty-database) allow_empty=yes; shift ;;
     --dry-run) mode=dry-run; shift ;;
     --render) mode=render; shift ;;
@@ -59,6 +65,12 @@ while [ $# -gt 0 ]; do
     *) usage >&2; die "unknown option $1" ;;
   esac
 done
+
+case "$secret_from" in
+  "" | keep) ;;
+  from-file) [ -f "$SECRET_FILE" ] || die "--secret from-file, and there is no k8s/$SECRET_FILE" ;;
+  *) die "--secret is from-file or keep, not $secret_from" ;;
+esac
 
 # What an installation needs; a dry run tells it and goes on.
 missing() { # what hints…
@@ -77,8 +89,16 @@ readonly rendered=$workdir/rendered.yaml
 
 check_tools() {
   command -v kubectl >/dev/null || die "kubectl is not installed" "https://kubernetes.io/docs/tasks/tools/"
-  kubectl version --client -o json 2>/dev/null | grep -Eq '"kustomizeVersion": *"v?[4-9]' ||
-    die "this kubectl is too old to render components" "install kubectl 1.27 or newer"
+  local minor
+  minor=$(kubectl version --client -o json 2>/dev/null | minor_of clientVersion) || minor=0
+  [ "$minor" -ge 27 ] || die "this kubectl is too old, or does not tell its version" "install kubectl 1.27 or newer"
+}
+
+# The x of v1.x in what `kubectl version` tells about one side; 0 without an answer.
+minor_of() { # clientVersion or serverVersion
+  awk -v side="\"$1\"" 'index($0, side) { here = 1 }
+    here && !minor && match($0, /"gitVersion": *"v1[.][0-9]+/) { minor = substr($0, RSTART, RLENGTH); sub(/.*[.]/, "", minor) }
+    END { print minor + 0 }'
 }
 
 render() {
@@ -131,10 +151,13 @@ check_pools() {
 }
 
 check_cluster() {
-  k version -o json >/dev/null 2>&1 ||
+  local minor verb_resource
+  k version -o json >"$workdir/version" 2>/dev/null ||
     die "the cluster does not answer" "kubectl config current-context says: $(kubectl config current-context 2>&1 || true)"
   ok "cluster: ${context:-$(kubectl config current-context)}"
-  local verb_resource
+  minor=$(minor_of serverVersion <"$workdir/version")
+  [ "$minor" -ge 33 ] || missing "the cluster is of Kubernetes 1.$minor, and the manifests ask for 1.33 or newer" \
+    "what an older one does not know, it refuses or leaves out in silence: upgrade it first"
   for verb_resource in "create namespaces" "create deployments.apps" "create statefulsets.apps" "create jobs.batch" \
     "create networkpolicies.networking.k8s.io" "create secrets"; do
     # shellcheck disable=SC2086 # two words on purpose
@@ -171,9 +194,24 @@ check_storage() {
   fi
 }
 
+# The pooler reads two keys more.
+needs_pooler() { grep -q '^ *- key: PGBOUNCER_USERLIST$' "$rendered"; }
+check_pooler() {
+  local key keys
+  needs_pooler || return 0
+  keys=$(live_values; if [ "$secret_from" != keep ]; then file_values; fi)
+  if [ -z "$keys" ] && [ "$generate" = yes ]; then return; fi
+  for key in DATABASE_URL_POOLED PGBOUNCER_USERLIST; do
+    grep -q "^$key " <<<"$keys" || missing "secret $SECRET has no $key, which component pgbouncer reads" \
+      "put it into k8s/$SECRET_FILE: DATABASE_URL_POOLED is DATABASE_URL with pgbouncer:6432 for the host," \
+      "and PGBOUNCER_USERLIST is \"USER\" \"PASSWORD\", with the quotes"
+  done
+}
+
 check_needs() {
   local name names credentials=jobqueue-backup-credentials
   check_storage
+  check_pooler
   mapfile -t names < <(sed -nE 's/^  namespace: //p' "$rendered" | sort -u)
   for name in "${names[@]}"; do
     if [ "$name" != "$NAMESPACE" ] && ! k get namespace "$name" >/dev/null 2>&1; then
@@ -191,7 +229,7 @@ check_needs() {
 # What the manifests have as an example only.
 tell_placeholders() {
   local found examples
-  mapfile -t examples < <(grep -oE '[a-z0-9.-]+\.example\.com|s3://jobqueue-backup/|10\.0\.0\.1/32|10\.20\.0\.0/24' "$rendered" | sort -u)
+  mapfile -t examples < <(grep -oE '[a-z0-9.-]+\.example\.com|https://jobqueue\.example/|s3://jobqueue-backup/|10\.0\.0\.1/32|10\.20\.0\.0/24' "$rendered" | sort -u)
   for found in "${examples[@]}"; do
     note "'$found' is an example: put yours in (it is in $(cd .. && grep -rlF --include='*.yaml' -e "$found" k8s k8s-overlays | xargs))"
   done
@@ -238,18 +276,62 @@ write_secret() {
     umask 077
     sed -e "s|postgres:CHANGE_ME@|postgres:$password@|" -e "s|^\( *API_SECRET_KEY: \)CHANGE_ME|\1$key|" \
       -e "s|^\( *POSTGRES_PASSWORD: \)CHANGE_ME|\1$password|" "$SECRET_FILE.example" | grep -v '^#' >"$SECRET_FILE"
+    if needs_pooler; then
+      printf '  DATABASE_URL_POOLED: postgresql://postgres:%s@pgbouncer:6432/jobqueue\n' "$password"
+      printf "  PGBOUNCER_USERLIST: '\"postgres\" \"%s\"'\n" "$password"
+    fi >>"$SECRET_FILE"
   )
   ok "wrote k8s/$SECRET_FILE with random values (git ignores it; keep it in your vault)"
 }
 
+# The values of the secret in the cluster and of the file, as lines of `KEY base64`. Only for comparing: never printed.
+live_values() {
+  k -n "$NAMESPACE" get secret "$SECRET" --ignore-not-found \
+    -o "go-template={{range \$key, \$value := .data}}{{\$key}} {{\$value}}{{\"\\n\"}}{{end}}"
+}
+# Reads the file as kubectl does, without a cluster: YAML has too many ways to write a text for anything else.
+of_file() { kubectl patch --local -f "$SECRET_FILE" --type=merge -p '{}' -o "go-template=$1"; }
+file_values() {
+  local part key keys value
+  [ -f "$SECRET_FILE" ] || return 0
+  [ "$(of_file '{{.kind}} {{.metadata.name}}{{"\n"}}')" = "Secret $SECRET" ] || die "k8s/$SECRET_FILE is not one Secret called $SECRET"
+  for part in data stringData; do
+    keys=$(of_file "{{range \$key, \$value := .$part}}{{\$key}} {{end}}")
+    for key in $keys; do
+      value="index .$part \"$key\""
+      if [ "$part" = data ]; then value="base64decode ($value)"; fi
+      value=$(of_file "{{$value}}" | base64 | tr -d '\n') || die "k8s/$SECRET_FILE: $key cannot be read"
+      printf '%s %s\n' "$key" "$value"
+    done
+  done | awk '{ values[$1] = $2 } END { for (key in values) print key, values[key] }'
+}
+
+# Sets `differing`: keys of the file that the cluster has with another value, or not at all. What only the cluster has stays as it is.
+compare_secrets() {
+  (umask 077; live_values >"$workdir/live"; file_values >"$workdir/file")
+  differing=$(awk 'FILENAME == ARGV[1] { live[$1] = $2; next } live[$1] != $2 { print $1 }' "$workdir/live" "$workdir/file" | sort | xargs)
+}
+
+# The file with `data` alone: what is applied as `stringData` belongs to nobody afterwards. And by the server: an apply by the client keeps
+# a copy of the values in an annotation.
+apply_file() {
+  (umask 077; { printf 'stringData: null\ndata:\n'; sed 's/ /: /; s/^/  /' "$workdir/file"; } >"$workdir/patch")
+  kubectl patch --local -f "$SECRET_FILE" --type=merge --patch-file="$workdir/patch" -o yaml |
+    k -n "$NAMESPACE" apply --server-side --force-conflicts -f - >/dev/null
+}
+
 apply_secret() {
-  local before after
-  before=$(k -n "$NAMESPACE" get secret "$SECRET" -o 'jsonpath={.metadata.resourceVersion}' 2>/dev/null || true)
-  if [ ! -f "$SECRET_FILE" ]; then
-    if [ -n "$before" ]; then
-      ok "secret $SECRET is there already"
+  local before
+  before=$(k -n "$NAMESPACE" get secret "$SECRET" --ignore-not-found -o name) || die "you may not read secret $SECRET in $NAMESPACE"
+  if [ -n "$before" ]; then
+    # the copy that an apply by the client has left
+    k -n "$NAMESPACE" annotate secret "$SECRET" kubectl.kubernetes.io/last-applied-configuration- >/dev/null 2>&1 ||
+      note "you may not change secret $SECRET: if it was once applied by a client, an annotation of it still has the values"
+    if [ ! -f "$SECRET_FILE" ] || [ "$secret_from" = keep ]; then
+      ok "secret $SECRET stays as it is"
       return
     fi
+  elif [ ! -f "$SECRET_FILE" ]; then
     [ "$generate" = yes ] || die "there is no secret $SECRET and no k8s/$SECRET_FILE" \
       "cp k8s/$SECRET_FILE.example k8s/$SECRET_FILE, and put values in" "or run again with --generate-secret"
     if is_managed; then
@@ -260,10 +342,12 @@ apply_secret() {
   if grep -q CHANGE_ME "$SECRET_FILE"; then
     die "k8s/$SECRET_FILE still has a CHANGE_ME"
   fi
-  k apply -f "$SECRET_FILE" >/dev/null
-  after=$(k -n "$NAMESPACE" get secret "$SECRET" -o 'jsonpath={.metadata.resourceVersion}')
-  secret_changed=no
-  if [ -n "$before" ] && [ "$before" != "$after" ]; then secret_changed=yes; fi
+  compare_secrets
+  if [ -n "$before" ] && [ -n "$differing" ]; then
+    [ "$secret_from" = from-file ] || die "k8s/$SECRET_FILE and the secret in the cluster have other values for: $differing" "${CHOICE[@]}"
+    secret_changed=yes
+  fi
+  if [ -n "$differing" ]; then apply_file; fi
   ok "secret $SECRET"
 }
 
@@ -315,7 +399,12 @@ dry_run() {
     k apply --dry-run=client -f "$rendered"
     return
   fi
-  has secret "$SECRET" || note "there is no secret $SECRET yet: it would be made from k8s/$SECRET_FILE, or by --generate-secret"
+  if ! has secret "$SECRET"; then
+    note "there is no secret $SECRET yet: it would be made from k8s/$SECRET_FILE, or by --generate-secret"
+  elif [ -f "$SECRET_FILE" ] && [ -z "$secret_from" ]; then
+    compare_secrets
+    [ -z "$differing" ] || missing "k8s/$SECRET_FILE and the secret in the cluster have other values for: $differing" "${CHOICE[@]}"
+  fi
   if migration_must_go; then
     note "job/jobqueue-migration would be deleted and made anew: $why"
     documents '!Job' | k diff -f - || [ $? -eq 1 ]

@@ -9,7 +9,7 @@ if [ "${BASH_VERSINFO[0]}" -lt 5 ]; then
 fi
 
 readonly NAMESPACE=jobqueue
-context="" only="" url="" prometheus="" list=no quick=no
+context="" only="" url="" prometheus="" list=no quick=no patience=120
 passed=0 failed=0 skipped=0
 
 usage() {
@@ -21,10 +21,12 @@ Usage: k8s/validate.sh [options]
   --prometheus URL where Prometheus is; default: a port-forward to monitoring/prometheus-operated, if there is one
   --only NAMES     run these checks only, separated by commas
   --quick          leave out what deletes or starts pods
+  --wait SECONDS   how long pods and autoscalers may take to be ready (120)
   --list           print the names of the checks
   -h, --help       this text
 
-The API's key is taken from JOBQUEUE_API_KEY, or else from the secret jobqueue-secret.
+The API's key is taken from JOBQUEUE_API_KEY, or else from the secret jobqueue-secret. With that variable, --url, and --only for
+checks of the API alone no cluster is needed: api_alive, api_ready, key_required, job_finishes, metrics_of_the_queues.
 TEXT
 }
 
@@ -41,6 +43,7 @@ readonly CHECKS=(
   prometheus_scrapes worker_loss_survived network_policy_effective
 )
 readonly DISTURBING=" worker_loss_survived network_policy_effective "
+readonly OF_THE_API_ALONE='^,((api_alive|api_ready|key_required|job_finishes|metrics_of_the_queues),)+$'
 
 while [ $# -gt 0 ]; do
   case "$1" in
@@ -49,6 +52,7 @@ while [ $# -gt 0 ]; do
     --prometheus) prometheus=${2:?--prometheus needs a value}; prometheus=${prometheus%/}; shift 2 ;;
     --only) only=",${2:?--only needs a value},"; shift 2 ;;
     --quick) quick=yes; shift ;;
+    --wait) patience=${2:?--wait needs a value}; shift 2 ;;
     --list) list=yes; shift ;;
     -h | --help) usage; exit 0 ;;
     *) usage >&2; exit 2 ;;
@@ -58,6 +62,7 @@ if [ "$list" = yes ]; then
   printf '%s\n' "${CHECKS[@]}"
   exit 0
 fi
+[[ "$patience" =~ ^[0-9]+$ ]] || { usage >&2; exit 2; }
 
 workdir=$(mktemp -d) || exit 2
 # Processes to end: port-forwards, and logs that are followed.
@@ -79,13 +84,15 @@ cannot() { printf '%s\n' "$*" >>"$workdir/skip"; return 1; }
 # What a check that passes has to say.
 remark() { printf ': %s' "$*" >"$workdir/remark"; }
 
-for tool in kubectl curl; do
+tools=(curl kubectl)
+if [ -n "$url" ] && [ -n "${JOBQUEUE_API_KEY:-}" ] && [[ "$only" =~ $OF_THE_API_ALONE ]]; then tools=(curl); fi
+for tool in "${tools[@]}"; do
   if ! command -v "$tool" >/dev/null; then
     echo "$tool is not installed" >&2
     exit 2
   fi
 done
-if ! k get namespace "$NAMESPACE" >/dev/null 2>"$workdir/error"; then
+if [ ${#tools[@]} -eq 2 ] && ! k get namespace "$NAMESPACE" >/dev/null 2>"$workdir/error"; then
   echo "the cluster does not answer, or has no namespace $NAMESPACE:" >&2
   cat "$workdir/error" >&2
   exit 2
@@ -168,15 +175,30 @@ migration_done() {
   [ "${succeeded:-0}" -ge 1 ] || because "job/jobqueue-migration has not succeeded: kubectl -n $NAMESPACE logs job/jobqueue-migration"
 }
 
-pods_ready() {
-  local pods name ready phase bad=""
-  pods=$(k get pods \
-    -o 'jsonpath={range .items[*]}{.metadata.name},{.status.conditions[?(@.type=="Ready")].status},{.status.phase}{"\n"}{end}')
-  [ -n "$pods" ] || because "there are no pods" || return 1
-  while IFS=, read -r name ready phase; do
-    if [ "$phase" != Succeeded ] && [ "$ready" != True ]; then bad="$bad $name"; fi
+# Asks again while something is new and not ready yet. Once that was in vain, nothing else is waited for.
+patiently() { # condition
+  local end=$((SECONDS + patience))
+  until "$1"; do
+    if [ "$SECONDS" -ge "$end" ]; then patience=0; return 1; fi
+    sleep 2
+    : >"$workdir/reason"
+  done
+}
+
+pods_ready() { patiently all_pods_ready; }
+# Of pods that are on their way out, done or evicted another one takes the place.
+all_pods_ready() {
+  local pods name ready phase leaving why bad="" good=" "
+  pods=$(k get pods -o 'jsonpath={range .items[*]}{.metadata.name},{.status.conditions[?(@.type=="Ready")].status},'\
+'{.status.phase},{.metadata.deletionTimestamp},{.status.reason}{"\n"}{end}')
+  while IFS=, read -r name ready phase leaving why; do
+    if [[ -z "$name" || -n "$leaving" || "$phase/$why" =~ ^(Succeeded/.*|Failed/(Evicted|Preempting|NodeShutdown|Terminated))$ ]]; then continue; fi
+    if [ "$ready" = True ]; then good="$good$name "; else bad="$bad $name"; fi
   done <<<"$pods"
-  [ -z "$bad" ] || because "not ready:$bad"
+  [ -z "$bad" ] || because "not ready:$bad" || return 1
+  for name in jobqueue-api jobqueue-worker jobqueue-reaper; do
+    [[ "$good" == *" $name-"* ]] || because "no pod of $name is ready" || return 1
+  done
 }
 
 pods_not_restarting() {
@@ -198,20 +220,21 @@ containers() { # jsonpath of the fields
       print of, name, type, pod, $0 }'
 }
 # Fails with the names of the containers that a condition finds.
-no_container() { # what is wrong, jsonpath of the fields, awk condition on them as a, b, c, d
+no_container() { # what is wrong, jsonpath of the fields, awk condition on them as a, b, c, d, e
   local lines bad
   lines=$(containers "$2")
   [ -n "$lines" ] || because "there are no Deployments of ours" || return 1
-  bad=$(awk -F'|' '{ of = $1; name = $2; type = $3; nonroot = $4; token = $5; a = $6; b = $7; c = $8; d = $9 }
+  bad=$(awk -F'|' '{ of = $1; name = $2; type = $3; nonroot = $4; token = $5; a = $6; b = $7; c = $8; d = $9; e = $10 }
     '"$3"' { printf " %s (%s)", of, name }' <<<"$lines")
   [ -z "$bad" ] || because "$1:$bad"
 }
 
 # What runs on has probes; ours are asked at /health and /ready.
 probes_configured() {
-  no_container "no liveness probe at /health, or no readiness probe at /ready" \
-    '{.livenessProbe.periodSeconds}|{.livenessProbe.httpGet.path}|{.readinessProbe.periodSeconds}|{.readinessProbe.httpGet.path}' \
-    'of !~ /^Job[/]/ && type == "main" && (a == "" || c == "" || (of ~ /[/]jobqueue-/ && (b != "/health" || d != "/ready")))'
+  no_container "no startup probe, no liveness probe at /health, or no readiness probe at /ready" \
+    '{.livenessProbe.periodSeconds}|{.livenessProbe.httpGet.path}|{.readinessProbe.periodSeconds}|{.readinessProbe.httpGet.path}|'\
+'{.startupProbe.periodSeconds}' \
+    'of !~ /^Job[/]/ && type == "main" && (a == "" || c == "" || e == "" || (of ~ /[/]jobqueue-/ && (b != "/health" || d != "/ready")))'
 }
 
 resources_bounded() {
@@ -226,27 +249,45 @@ containers_hardened() {
     'nonroot != "true" || token != "false" || a != "true" || b != "false" || c !~ /ALL/'
 }
 
+# The API and every pool of workers: the sleep before the end, the drain and what a process needs to leave lie within the grace.
 grace_longer_than_drain() {
-  local grace drain
-  grace=$(k get deployment jobqueue-worker -o 'jsonpath={.spec.template.spec.terminationGracePeriodSeconds}')
-  drain=$(k get deployment jobqueue-worker \
-    -o 'jsonpath={.spec.template.spec.containers[0].env[?(@.name=="WORKER_SHUTDOWN_GRACE_SECONDS")].value}')
-  [ "${grace:-0}" -ge $((${drain:-50} + 9)) ] ||
-    because "terminationGracePeriodSeconds ${grace:-?} is not 9 s above WORKER_SHUTDOWN_GRACE_SECONDS ${drain:-50}"
+  local lines bad name
+  lines=$(k get deployments -l 'app.kubernetes.io/name in (jobqueue-api,jobqueue-worker)' -o "jsonpath={range .items[*]}\
+{.metadata.name}|{.spec.template.spec.terminationGracePeriodSeconds}|{.spec.template.spec.containers[0].lifecycle.preStop.sleep.seconds}|\
+{.spec.template.spec.containers[0].env[?(@.name==\"WORKER_SHUTDOWN_GRACE_SECONDS\")].value}|\
+{.spec.template.spec.containers[0].env[?(@.name==\"API_SHUTDOWN_GRACE_SECONDS\")].value}{\"\n\"}{end}")
+  for name in jobqueue-api jobqueue-worker; do
+    grep -q "^$name|" <<<"$lines" || because "there is no deployment/$name" || return 1
+  done
+  bad=$(awk -F'|' 'NF { api = $1 ~ /^jobqueue-api/; drain = api ? ($5 == "" ? 25 : $5) : ($4 == "" ? 50 : $4); after = api ? 5 : 9
+    if ($2 + 0 < $3 + drain + after) printf " %s (%s s, but %d + %s + %d)", $1, $2, $3, drain, after }' <<<"$lines")
+  [ -z "$bad" ] || because "terminationGracePeriodSeconds is shorter than preStop, drain and what follows:$bad"
 }
 
-autoscalers_active() {
-  local bad
-  bad=$(k get hpa -o 'jsonpath={range .items[*]}{.metadata.name} {.status.conditions[?(@.type=="ScalingActive")].status}{"\n"}{end}' |
-    awk 'NF && $2 != "True" { print $1 }')
-  [ -z "$bad" ] || because "not active (metrics-server missing?): $bad"
+# Of lines `name value` some have to be there, and of none what is wrong may be true.
+all_of() { # what is missing, what is wrong, awk condition on the value, lines, names…
+  local name bad
+  for name in "${@:5}"; do
+    grep -q "^$name " <<<"$4" || because "$1 $name" || return 1
+  done
+  bad=$(awk "{ value = \$2 } NF && $3 { printf \" %s\", \$1 }" <<<"$4")
+  [ -z "$bad" ] || because "$2:$bad"
 }
 
-disruption_budgets_allow() {
-  local bad
-  bad=$(k get pdb -o 'jsonpath={range .items[*]}{.metadata.name} {.status.disruptionsAllowed}{"\n"}{end}' |
-    awk 'NF && $2 + 0 < 1 { print $1 }')
-  [ -z "$bad" ] || because "a drain of a node would hang at: $bad"
+autoscalers_active() { patiently all_autoscalers_active; }
+# With KEDA too: it takes the workers' over under the same name.
+all_autoscalers_active() {
+  local lines
+  lines=$(k get hpa -o 'jsonpath={range .items[*]}{.metadata.name} {.status.conditions[?(@.type=="ScalingActive")].status}{"\n"}{end}')
+  all_of "there is no autoscaler" "not active (metrics-server missing?)" 'value != "True"' "$lines" jobqueue-api-hpa jobqueue-worker-hpa
+}
+
+disruption_budgets_allow() { patiently all_budgets_allow; }
+# Ours alone: that of a single primary of CloudNativePG allows nothing on purpose, the operator switches over when its node is drained.
+all_budgets_allow() {
+  local lines ours=app.kubernetes.io/part-of=jobqueue
+  lines=$(k get pdb -l "$ours" -o 'jsonpath={range .items[*]}{.metadata.name} {.status.disruptionsAllowed}{"\n"}{end}')
+  all_of "there is no PodDisruptionBudget" "a drain of a node would hang at" 'value + 0 < 1' "$lines" jobqueue-api jobqueue-worker
 }
 
 service_has_endpoints() {
@@ -394,11 +435,11 @@ lose_worker() { # tag; sets `moved` and `held`
   held=$(in_hand "$workdir/log-$1")
 }
 
-# Runs `pg_isready` in a pod with that label and prints its exit code: 0 it is answered, 2 nobody answers.
+# Runs `pg_isready` in a pod with that label and prints its exit code: 0 it is answered, 2 nobody answers. -U: its uid has no name.
 reach_database() { # pod label image host
   local overrides end code=""
   overrides='{"spec":{"automountServiceAccountToken":false,"securityContext":{"runAsNonRoot":true,"runAsUser":65532,
-    "seccompProfile":{"type":"RuntimeDefault"}},"containers":[{"name":"'$1'","image":"'$3'","command":["pg_isready","-h","'$4'","-t","5"],
+    "seccompProfile":{"type":"RuntimeDefault"}},"containers":[{"name":"'$1'","image":"'$3'","command":["pg_isready","-h","'$4'","-U","postgres","-t","5"],
     "resources":{"requests":{"cpu":"10m","memory":"32Mi"},"limits":{"cpu":"20m","memory":"64Mi"}},
     "securityContext":{"allowPrivilegeEscalation":false,"readOnlyRootFilesystem":true,"capabilities":{"drop":["ALL"]}}}]}}'
   k delete pod "$1" --ignore-not-found --wait=true >/dev/null 2>&1

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # 1,000 users of six kinds against a running jobqueue, by Locust; then a verdict (95th percentile, share of failures) and how the
-# autoscalers went up and down. Exit code: 0 fine, 1 too slow, too many failures or nothing scaled, 2 it could not begin.
+# autoscalers went up and down. Exit code: 0 fine, 1 too slow, too many failures, nothing scaled out or not back in, 2 it could not begin.
 set -uo pipefail
 if [ "${BASH_VERSINFO[0]}" -lt 5 ]; then
   echo "needs bash 5 or newer, and this is $BASH_VERSION (on macOS: brew install bash)" >&2
@@ -9,7 +9,7 @@ fi
 
 readonly NAMESPACE=jobqueue LOAD=jobqueue-load
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-context="" url="" users=1000 rate=50 time=10m image="" kind=jobqueue.smoke pace=1.0 p95=2000 fail_ratio=0.01 hpa=yes scale_in=no
+context="" url="" users=1000 rate=50 time=10m image="" kind=jobqueue.smoke pace=1.0 p95=2000 fail_ratio=0.01 hpa=yes scale_in=yes scale_in_timeout=1800
 
 usage() {
   cat <<'TEXT'
@@ -25,7 +25,9 @@ Usage: k8s/scripts/load-test.sh [options]
   --p95 MS            limit of the 95th percentile (2000)
   --fail-ratio SHARE  limit of the share of failed requests (0.01)
   --no-hpa            the load shall not make the workers' autoscaler scale; otherwise it is a failure if it did not
-  --watch-scale-in    afterwards wait until the workers are back at their minimum (up to half an hour)
+  --no-scale-in       do not wait until workers and API are back at their minimum; otherwise it is a failure if they are not
+  --scale-in-timeout SECONDS
+                      how long they may take (1800)
   --url URL           no cluster: `locust` on this machine against this URL, the key in API_SECRET_KEY
   -h, --help          this text
 TEXT
@@ -45,7 +47,9 @@ while [ $# -gt 0 ]; do
     --fail-ratio) value_of "$@"; fail_ratio=$2; shift 2 ;;
     --url) value_of "$@"; url=${2%/}; shift 2 ;;
     --no-hpa) hpa=no; shift ;;
+    --no-scale-in) scale_in=no; shift ;;
     --watch-scale-in) scale_in=yes; shift ;;
+    --scale-in-timeout) value_of "$@"; scale_in_timeout=$2; shift 2 ;;
     -h | --help) usage; exit 0 ;;
     *) usage >&2; exit 2 ;;
   esac
@@ -92,13 +96,15 @@ current_of() { k -n "$NAMESPACE" get hpa "$1" -o "jsonpath={.status.currentRepli
 minimum_of() { k -n "$NAMESPACE" get hpa "$1" -o "jsonpath={.spec.minReplicas}"; }
 condition_of() { k -n "$LOAD" get job locust-master -o "jsonpath={.status.conditions[?(@.type==\"$1\")].status}"; }
 
-began=$SECONDS seen="" most=0
+began=$SECONDS seen="" most=0 most_api=0
 printf 'seconds  autoscalers (current/desired)\n'
 while :; do
   now=$(scalers | awk '{ printf "%s %s/%s  ", $1, $2, $3 }')
   if [ "$now" != "$seen" ]; then printf '%7d  %s\n' $((SECONDS - began)) "$now"; seen=$now; fi
   workers=$(current_of jobqueue-worker-hpa)
   if [ "${workers:-0}" -gt "$most" ]; then most=$workers; fi
+  apis=$(current_of jobqueue-api-hpa)
+  if [ "${apis:-0}" -gt "$most_api" ]; then most_api=$apis; fi
   if [ "$(condition_of Complete)" = True ]; then verdict=0; break; fi
   if [ "$(condition_of Failed)" = True ]; then verdict=1; break; fi
   if [ $((SECONDS - began)) -gt 7300 ]; then echo "the master does not end" >&2; verdict=2; break; fi
@@ -106,8 +112,9 @@ while :; do
 done
 
 k -n "$LOAD" logs job/locust-master --tail=60
-minimum=$(minimum_of jobqueue-worker-hpa)
+minimum=$(minimum_of jobqueue-worker-hpa) minimum_api=$(minimum_of jobqueue-api-hpa)
 printf 'most worker pods: %d, at least %s\n' "$most" "${minimum:-unknown}"
+printf 'most API pods: %d, at least %s\n' "$most_api" "${minimum_api:-unknown}"
 if [ "$hpa" = yes ] && ! { [ -n "$minimum" ] && [ "$most" -gt "$minimum" ]; }; then
   echo "jobqueue-worker-hpa did not scale out. What it sees: kubectl -n $NAMESPACE describe hpa jobqueue-worker-hpa (<unknown> means that"
   echo "metrics-server or the adapter is missing). If it sees too little: more --users, a smaller --pace, a --kind that has work to do"
@@ -116,10 +123,18 @@ fi
 
 if [ "$scale_in" = yes ] && [ "$hpa" = yes ]; then
   began=$SECONDS
-  until [ "$(current_of jobqueue-worker-hpa)" = "$minimum" ]; do
-    if [ $((SECONDS - began)) -gt 1800 ]; then echo "the workers are not back at $minimum after half an hour"; verdict=1; break; fi
+  while :; do
+    workers=$(current_of jobqueue-worker-hpa) apis=$(current_of jobqueue-api-hpa)
+    if [ "$workers" = "$minimum" ] && [ "$apis" = "$minimum_api" ]; then
+      printf 'back at %s worker and %s API pods after %d s\n' "$minimum" "$minimum_api" $((SECONDS - began))
+      break
+    elif [ $((SECONDS - began)) -ge "$scale_in_timeout" ]; then
+      printf 'not back at the minimum after %d s: jobqueue-worker-hpa is at %s of %s, jobqueue-api-hpa is at %s of %s\n' \
+        $((SECONDS - began)) "$workers" "$minimum" "$apis" "$minimum_api"
+      verdict=1
+      break
+    fi
     sleep 10
   done
-  printf 'back at %s worker pods after %d s\n' "$minimum" $((SECONDS - began))
 fi
 exit "$verdict"

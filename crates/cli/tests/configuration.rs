@@ -17,6 +17,8 @@ written from it. A value that makes no sense is refused at the start with a sent
 Spans are in seconds and may have a fraction.
 ";
 
+const TABLE: &str = "| variable | flag | default | meaning |\n|---|---|---|---|\n";
+
 #[test]
 fn the_page_says_what_the_binaries_say() {
     let mut page = HEAD.to_owned();
@@ -26,6 +28,9 @@ fn the_page_says_what_the_binaries_say() {
         jobqueue_reaper::Args::command(),
     ] {
         section(&mut page, &command);
+        for subcommand in command.get_subcommands() {
+            own_options(&mut page, &command, subcommand);
+        }
     }
     if std::env::var_os("JOBQUEUE_UPDATE_DOCS").is_some() {
         std::fs::write(PAGE, &page).unwrap();
@@ -55,20 +60,30 @@ fn options(command: &Command) -> impl Iterator<Item = &Arg> {
 
 fn section(page: &mut String, command: &Command) {
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-    write!(
-        page,
-        "\n## {}\n\n{about}\n\n| variable | flag | default | meaning |\n|---|---|---|---|\n",
-        command.get_name()
-    )
-    .unwrap();
+    write!(page, "\n## {}\n\n{about}\n\n{TABLE}", command.get_name()).unwrap();
     for option in options(command) {
-        let code = |text: String| if text.is_empty() { text } else { format!("`{text}`") };
-        let env = option.get_env().map(|env| env.to_string_lossy().into_owned()).unwrap_or_default();
-        let flag = option.get_long().map(|long| format!("--{long}")).unwrap_or_default();
-        let default: Vec<_> =
-            option.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
-        let help = option.get_long_help().or(option.get_help()).map(ToString::to_string).unwrap_or_default();
-        let help = help.replace('\n', " ").replace('|', "\\|");
-        writeln!(page, "| {} | {} | {} | {help} |", code(env), code(flag), code(default.join(","))).unwrap();
+        row(page, option);
     }
+}
+
+/// What a subcommand reads besides the service's own options.
+fn own_options(page: &mut String, command: &Command, subcommand: &Command) {
+    let known = |option: &&Arg| options(command).all(|other| other.get_env() != option.get_env());
+    let own: Vec<_> = options(subcommand).filter(known).collect();
+    if !own.is_empty() {
+        write!(page, "\n### {} {}\n\n{TABLE}", command.get_name(), subcommand.get_name()).unwrap();
+        for option in own {
+            row(page, option);
+        }
+    }
+}
+
+fn row(page: &mut String, option: &Arg) {
+    let code = |text: String| if text.is_empty() { text } else { format!("`{text}`") };
+    let env = option.get_env().map(|env| env.to_string_lossy().into_owned()).unwrap_or_default();
+    let flag = option.get_long().map(|long| format!("--{long}")).unwrap_or_default();
+    let default: Vec<_> = option.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+    let help = option.get_long_help().or(option.get_help()).map(ToString::to_string).unwrap_or_default();
+    let help = help.replace('\n', " ").replace('|', "\\|");
+    writeln!(page, "| {} | {} | {} | {help} |", code(env), code(flag), code(default.join(","))).unwrap();
 }

@@ -14,7 +14,7 @@ use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use prometheus::{Encoder, IntGauge, Opts, Registry, TextEncoder};
 use std::io;
 use std::net::SocketAddr;
@@ -53,14 +53,21 @@ pub async fn serve(addr: SocketAddr, admin: Admin, shutdown: &Shutdown) -> io::R
 
 /// The three routes, for a service that serves them on its main port as well.
 pub fn router(admin: Admin, shutdown: &Shutdown) -> Router {
-    Router::new()
-        .route("/metrics", get(metrics))
-        .route("/health", get(health))
-        .route("/ready", get(ready))
-        .with_state((admin, shutdown.clone()))
+    let add = |router: Router<Shown>, (path, method)| router.route(path, method);
+    table().into_iter().fold(Router::new(), add).with_state((admin, shutdown.clone()))
 }
 
-type AdminState = State<(Admin, Shutdown)>;
+/// The paths of [`router`].
+pub fn paths() -> [&'static str; 3] {
+    table().map(|(path, _)| path)
+}
+
+fn table() -> [(&'static str, MethodRouter<Shown>); 3] {
+    [("/metrics", get(metrics)), ("/health", get(health)), ("/ready", get(ready))]
+}
+
+type Shown = (Admin, Shutdown);
+type AdminState = State<Shown>;
 
 /// The registry in the text format of Prometheus, for a service that has its own `/metrics` route.
 pub fn render_metrics(registry: &Registry) -> Response {

@@ -32,6 +32,10 @@ pub(crate) struct Metric {
     pub(crate) histogram: bool,
     /// Labels of our own; a scrape adds more.
     pub(crate) labels: BTreeSet<String>,
+    /// The bounds of a histogram, as `le` has them.
+    pub(crate) bounds: BTreeSet<String>,
+    /// Words that the file gives to labels as they stand: the values of labels that have few.
+    pub(crate) words: BTreeSet<String>,
 }
 
 /// Every metric that the code registers.
@@ -59,12 +63,15 @@ fn read(path: &Path, metrics: &mut BTreeMap<String, Metric>) {
 }
 
 fn registrations(source: &str, metrics: &mut BTreeMap<String, Metric>) {
+    let words = words(source);
     for (maker, histogram) in MAKERS {
         for (at, _) in source.match_indices(maker) {
             let inside_a_longer_name = maker == "Opts::new(" && source[..at].ends_with("Histogram");
             let after = &source[at + maker.len()..];
             let Some(name) = leading_literal(after).filter(|_| !inside_a_longer_name) else { continue };
-            metrics.insert(name.to_owned(), Metric { histogram, labels: labels(source, after, maker) });
+            let bounds = if histogram { bounds(source, until_the_next(after)) } else { BTreeSet::new() };
+            let labels = labels(source, after, maker);
+            metrics.insert(name.to_owned(), Metric { histogram, labels, bounds, words: words.clone() });
         }
     }
 }
@@ -75,8 +82,44 @@ fn totals(source: &str, metrics: &mut BTreeMap<String, Metric>) {
     let table = table.split("];").next().unwrap();
     for row in table.split("(\"").skip(1) {
         let name = row.split('"').next().unwrap().to_owned();
-        metrics.insert(name, Metric { histogram: false, labels: ["queue".to_owned()].into() });
+        metrics.insert(name, Metric { labels: ["queue".to_owned()].into(), ..Metric::default() });
     }
+}
+
+/// The literals of `with_label_values(&[…])`, and of `for … in ["…"]`, which goes through them.
+fn words(source: &str) -> BTreeSet<String> {
+    let slices = source.split("with_label_values(&[").skip(1);
+    let loops = source.split(" in [\"").skip(1);
+    let literals = |text: &str| -> Vec<String> {
+        let text = text.split(']').next().unwrap();
+        text.split(',')
+            .filter_map(|part| part.trim().strip_suffix('"'))
+            .map(|word| word.trim_matches('"').to_owned())
+            .collect()
+    };
+    slices.chain(loops).flat_map(literals).collect()
+}
+
+/// What `.buckets(…)` of a histogram is given: a vector, a constant slice, or powers.
+fn bounds(source: &str, here: &str) -> BTreeSet<String> {
+    let given = here.split_once(".buckets(").unwrap().1;
+    let numbers = |text: &str| -> Vec<f64> {
+        let text = text.split([']', ')']).next().unwrap();
+        text.split(',').map(str::trim).filter(|n| !n.is_empty()).map(|n| n.parse().unwrap()).collect()
+    };
+    let bounds = if let Some(powers) = given.strip_prefix("exponential_buckets(") {
+        let [start, factor, count] = numbers(powers)[..] else { panic!("{powers}") };
+        // as the library makes them, one from the other
+        let all = std::iter::successors(Some((start, 1.0)), |(bound, n)| Some((bound * factor, n + 1.0)));
+        all.take_while(|(_, n)| *n <= count).map(|(bound, _)| bound).collect()
+    } else if let Some(list) = given.strip_prefix("vec![") {
+        numbers(list)
+    } else {
+        let constant = given.split_once(".to_vec()").unwrap().0;
+        let declared = source.split_once(&format!("const {constant}: ")).unwrap().1;
+        numbers(declared.split_once('=').unwrap().1.trim_start().trim_start_matches('['))
+    };
+    bounds.into_iter().map(|bound| bound.to_string()).chain(["+Inf".to_owned()]).collect()
 }
 
 fn leading_literal(text: &str) -> Option<&str> {
@@ -86,8 +129,7 @@ fn leading_literal(text: &str) -> Option<&str> {
 /// The label names of a metric: a slice `&["queue", "status"]` or constant labels before the next metric; or, where one slice
 /// `let labels = ["queue", "kind"]` serves several, that one.
 fn labels(source: &str, after: &str, maker: &str) -> BTreeSet<String> {
-    let next_metric = MAKERS.iter().filter_map(|(maker, _)| after.find(maker)).min();
-    let here = &after[..next_metric.unwrap_or(after.len())];
+    let here = until_the_next(after);
     let constant = here.match_indices(".const_label(\"").map(|(at, found)| &here[at + found.len()..]);
     let mut found: BTreeSet<_> = constant.map(|rest| rest.split('"').next().unwrap().to_owned()).collect();
     let shared = if maker.starts_with("Int") { None } else { source.split_once("let labels = [") };
@@ -99,6 +141,12 @@ fn labels(source: &str, after: &str, maker: &str) -> BTreeSet<String> {
         );
     }
     found
+}
+
+/// What is written of one metric.
+fn until_the_next(after: &str) -> &str {
+    let next_metric = MAKERS.iter().filter_map(|(maker, _)| after.find(maker)).min();
+    &after[..next_metric.unwrap_or(after.len())]
 }
 
 /// The metrics whose names and label `queue` the users of the product rely on.
@@ -118,6 +166,20 @@ fn the_reading_of_the_sources_finds_what_is_there() {
     }
     assert!(metrics["job_wait_seconds"].histogram);
     assert!(metrics["http_request_duration_seconds"].histogram);
+    for (name, bound, count) in [
+        ("job_wait_seconds", "16.384", 10),
+        ("http_request_duration_seconds", "2.5", 14),
+        ("reaper_run_seconds", "60", 8),
+    ] {
+        let bounds = &metrics[name].bounds;
+        assert!(bounds.contains(bound) && bounds.len() == count + 1, "{name}: {bounds:?}");
+    }
+    let words = |name: &str| metrics[name].words.iter().map(String::as_str).collect::<Vec<_>>();
+    assert_eq!(words("reaper_runs_total"), ["error", "ok"]);
+    assert_eq!(words("job_queue_jobs"), ["queued", "running", "scheduled"]);
+    for word in ["busy", "idle", "long_polls"] {
+        assert!(words("api_database_connections").contains(&word), "{word}");
+    }
     assert_eq!(metrics["reaper_runs_total"].labels, ["duty", "outcome"].map(str::to_owned).into());
     assert!(metrics["jobqueue_build_info"].labels.contains("version"));
     assert!(metrics["worker_slots"].labels.is_empty());

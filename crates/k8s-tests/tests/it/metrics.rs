@@ -1,50 +1,84 @@
 //! Every metric that a rule, a dashboard, an adapter or an autoscaler names is exported, with the labels that it is asked by.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use jobqueue_core::Status;
 use serde_json::Value;
 
-use crate::exported::{CONTRACT, metrics};
+use crate::exported::{CONTRACT, Metric, metrics};
 use crate::manifests::{base, list, parse, read, text, variant};
-use crate::promql;
+use crate::promql::{self, Matcher, Use};
 
 /// Added by the scrape.
-const SCRAPED: [&str; 6] = ["namespace", "pod", "job", "instance", "le", "container"];
-/// Not ours; the text beside them says whose they are.
-const FOREIGN: [&str; 9] = [
-    "up",
-    "barman_cloud_cloudnative_pg_io_last_available_backup_timestamp",
-    "cnpg_collector_pg_wal",
-    "cnpg_collector_pg_wal_archive_status",
-    "cnpg_pg_replication_in_recovery",
-    "cnpg_pg_stat_archiver_last_archived_time",
-    "cnpg_pg_stat_archiver_last_failed_time",
-    "kube_horizontalpodautoscaler_spec_max_replicas",
-    "kube_horizontalpodautoscaler_status_current_replicas",
+const SCRAPED: [&str; 5] = ["namespace", "pod", "job", "instance", "container"];
+/// Labels whose values are somebody's own words.
+const OPEN: [&str; 4] = ["queue", "kind", "version", "revision"];
+/// Not ours: who exports them, the metric, and the labels that we ask by.
+const FOREIGN: [(&str, &str, &[&str]); 14] = [
+    ("Prometheus", "up", &[]),
+    ("kube-state-metrics", "kube_horizontalpodautoscaler_spec_max_replicas", &["horizontalpodautoscaler"]),
+    (
+        "kube-state-metrics",
+        "kube_horizontalpodautoscaler_status_current_replicas",
+        &["horizontalpodautoscaler"],
+    ),
+    ("kube-state-metrics", "kube_horizontalpodautoscaler_status_condition", &["condition", "status"]),
+    ("the kubelet", "kubelet_volume_stats_available_bytes", &["persistentvolumeclaim"]),
+    ("the kubelet", "kubelet_volume_stats_capacity_bytes", &["persistentvolumeclaim"]),
+    ("CloudNativePG", "cnpg_collector_pg_wal", &["value"]),
+    ("CloudNativePG", "cnpg_collector_pg_wal_archive_status", &["value"]),
+    ("CloudNativePG", "cnpg_pg_replication_in_recovery", &[]),
+    ("CloudNativePG", "cnpg_pg_replication_lag", &[]),
+    ("CloudNativePG", "cnpg_pg_replication_streaming_replicas", &[]),
+    ("CloudNativePG", "cnpg_pg_stat_archiver_last_archived_time", &[]),
+    ("CloudNativePG", "cnpg_pg_stat_archiver_last_failed_time", &[]),
+    ("barman-cloud", "barman_cloud_cloudnative_pg_io_last_available_backup_timestamp", &[]),
 ];
 
 /// What is wrong with an expression.
 fn findings(expression: &str) -> Vec<String> {
     let exported = metrics();
-    let mut findings = Vec::new();
-    for used in promql::metrics(expression) {
-        if FOREIGN.contains(&used.name.as_str()) {
-            continue;
-        }
-        let base = ["_bucket", "_sum", "_count"].iter().find_map(|ending| used.name.strip_suffix(ending));
-        let histogram = base.and_then(|base| exported.get(base)).filter(|metric| metric.histogram);
-        let Some(metric) = histogram.or_else(|| exported.get(&used.name).filter(|metric| !metric.histogram))
-        else {
-            findings.push(format!("nobody exports {}", used.name));
-            continue;
-        };
-        for label in used.labels.iter().filter(|label| !SCRAPED.contains(&label.as_str())) {
-            if !metric.labels.contains(label) {
-                findings.push(format!("{} has no label {label}", used.name));
-            }
-        }
+    let used = promql::metrics(expression);
+    used.iter().flat_map(|used| findings_of(used, &exported)).collect()
+}
+
+fn findings_of(used: &Use, exported: &BTreeMap<String, Metric>) -> Vec<String> {
+    let name = used.name.as_str();
+    let asked = used.matchers.iter().filter(|asked| !SCRAPED.contains(&asked.label.as_str()));
+    if let Some((whose, _, labels)) = FOREIGN.iter().find(|(_, foreign, _)| *foreign == name) {
+        let unknown = asked.filter(|asked| !labels.contains(&asked.label.as_str()));
+        return unknown.map(|asked| format!("{name} of {whose} has no label {}", asked.label)).collect();
     }
-    findings
+    let base = ["_bucket", "_sum", "_count"].iter().find_map(|ending| name.strip_suffix(ending));
+    let histogram = base.and_then(|base| exported.get(base)).filter(|metric| metric.histogram);
+    let Some(metric) = histogram.or_else(|| exported.get(name).filter(|metric| !metric.histogram)) else {
+        return vec![format!("nobody exports {name}")];
+    };
+    asked.filter_map(|asked| finding(name, metric, asked)).collect()
+}
+
+fn finding(name: &str, metric: &Metric, asked: &Matcher) -> Option<String> {
+    let Matcher { label, value, .. } = asked;
+    let known = match label.as_str() {
+        "le" if name.ends_with("_bucket") => metric.bounds.clone(),
+        _ if !metric.labels.contains(label) => return Some(format!("{name} has no label {label}")),
+        open if OPEN.contains(&open) || value.starts_with('$') => return None,
+        closed => values(name, metric, closed),
+    };
+    let is_known = known.iter().any(|known| asked.names(known));
+    (!is_known).then(|| format!("{name} has no {label} {value}, but {known:?}"))
+}
+
+/// Every value of a label that has few.
+fn values(name: &str, metric: &Metric, label: &str) -> BTreeSet<String> {
+    let routes = jobqueue_api::table();
+    match (name, label) {
+        (_, "route") => routes.iter().map(|route| route.path.to_owned()).collect(),
+        (_, "method") => routes.iter().map(|route| route.method.to_owned()).collect(),
+        (_, "status") if name.starts_with("http_") => (200..600).map(|status| status.to_string()).collect(),
+        ("worker_attempts_total", "status") => Status::ALL.map(|status| status.as_str().to_owned()).into(),
+        _ => metric.words.clone(),
+    }
 }
 
 /// Every `expr` and `query` of a tree that is an expression.
@@ -67,7 +101,22 @@ fn expressions(value: &Value, found: &mut Vec<String>) {
 fn typos_are_found() {
     assert_eq!(findings("rate(job_created_totl[5m])").len(), 1);
     assert_eq!(findings(r#"job_queue_depth{que="a"}"#).len(), 1);
+    assert_eq!(findings(r#"kubelet_volume_stats_available_bytes{pvc="a"}"#).len(), 1);
     assert_eq!(findings("job_wait_seconds").len(), 1, "a histogram has no series of this name");
+    for (right, wrong) in [
+        (r#"job_wait_seconds_bucket{le="16.384"}"#, r#"job_wait_seconds_bucket{le="16"}"#),
+        (r#"job_wait_seconds_bucket{le="+Inf"}"#, r#"job_wait_seconds_count{le="+Inf"}"#),
+        (r#"reaper_runs_total{outcome="error"}"#, r#"reaper_runs_total{outcome="failed"}"#),
+        (r#"api_database_connections{state=~"busy|idle"}"#, r#"api_database_connections{state!="used"}"#),
+        (r#"job_queue_jobs{status="queued"}"#, r#"job_queue_jobs{status="completed"}"#),
+        (r#"worker_attempts_total{status="failed"}"#, r#"worker_attempts_total{status="ok"}"#),
+    ] {
+        assert_eq!(findings(right), [""; 0]);
+        assert_eq!(findings(wrong).len(), 1, "{wrong}");
+    }
+    for wrong in [r#"{route="/v1/job"}"#, r#"{method="PUT"}"#, r#"{status=~"5xx"}"#, r#"{route=~"/v2/.*"}"#] {
+        assert_eq!(findings(&format!("http_request_duration_seconds_count{wrong}")).len(), 1, "{wrong}");
+    }
     assert_eq!(findings(r#"max by (queue) (job_queue_depth{queue="a",namespace="b"})"#), [""; 0]);
 }
 
@@ -78,9 +127,14 @@ fn rules_name_what_is_exported() {
         let Some(variant) = variant(component) else { return };
         expressions(&variant.get("PrometheusRule", rule)["spec"], &mut found);
     }
-    assert!(found.len() > 23);
-    for expression in found {
-        assert_eq!(findings(&expression), [""; 0], "{expression}");
+    assert!(found.len() > 30);
+    for expression in &found {
+        assert_eq!(findings(expression), [""; 0], "{expression}");
+    }
+    let used: BTreeSet<_> =
+        found.iter().flat_map(|expression| promql::metrics(expression)).map(|used| used.name).collect();
+    for (whose, name, _) in FOREIGN {
+        assert!(used.contains(name), "no rule asks {whose} for {name}");
     }
 }
 

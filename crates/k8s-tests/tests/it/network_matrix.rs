@@ -28,8 +28,10 @@ fn others() -> Vec<End> {
         End::pod("client", &[("kubernetes.io/metadata.name", "shop"), ("jobqueue-client", "true")], &[]),
         named("kube-system", "dns", &[("k8s-app", "kube-dns")]),
         named("kube-system", "kubelet-helper", &[]),
-        named("monitoring", "prometheus", &[]),
-        named("ingress-nginx", "ingress", &[]),
+        named("monitoring", "prometheus", &[("app.kubernetes.io/name", "prometheus")]),
+        named("monitoring", "beside-prometheus", &[("app.kubernetes.io/name", "grafana")]),
+        named("ingress-nginx", "ingress", &[("app.kubernetes.io/name", "ingress-nginx")]),
+        named("ingress-nginx", "beside-ingress", &[]),
         named("observability", "otel", &[]),
         named("cnpg-system", "operator", &[]),
         named("other", "stranger", &[("app.kubernetes.io/name", "jobqueue-api")]),
@@ -84,10 +86,10 @@ fn expected(variant: &Variant) -> BTreeSet<String> {
         let serves = pod.owner["kind"] == "Deployment";
         if variant.has("pgbouncer") && serves {
             want(name, "pgbouncer", &["TCP/6432"]);
-        } else {
-            for database in databases {
-                want(name, database, &["TCP/5432"]);
-            }
+        }
+        // beside a pooler too: pods of before it, and of after it, work on while the others roll
+        for database in databases {
+            want(name, database, &["TCP/5432"]);
         }
         if serves {
             want("prometheus", name, &["TCP/9090"]);

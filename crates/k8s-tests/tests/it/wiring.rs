@@ -10,8 +10,6 @@ use crate::manifests::{Pod, Variant, list, parse, read, text, texts, variants};
 const MORE_KEYS: [&str; 2] = ["DATABASE_URL_POOLED", "PGBOUNCER_USERLIST"];
 /// Made by CloudNativePG.
 const FOREIGN_SECRETS: [(&str, &str); 1] = [("jobqueue-db-app", "uri")];
-/// What the admin port of every process answers.
-const ADMIN_ROUTES: [&str; 3] = ["/health", "/metrics", "/ready"];
 
 fn selects(selector: &Value, labels: &BTreeMap<String, String>) -> bool {
     let wanted = texts(selector);
@@ -124,7 +122,7 @@ fn probes_ask_routes_that_exist_on_ports_that_are_open() {
                     }
                     let routes = match port_of(&pod, &http["port"]) {
                         Some(8000) if pod.binary() == Some("jobqueue-api") => api.clone(),
-                        Some(9090) => ADMIN_ROUTES.into(),
+                        Some(9090) => jobqueue_runtime::admin::paths().into(),
                         port => panic!("{place}: nobody listens on {port:?}"),
                     };
                     assert!(routes.contains(text(&http["path"])), "{place}: no route {}", http["path"]);

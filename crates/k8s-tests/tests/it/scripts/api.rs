@@ -18,11 +18,13 @@ pub(super) struct Answers {
     pub(super) workers_go: bool,
     /// Prometheus reaches the workers.
     pub(super) scraped: bool,
+    /// The check of `validate.sh` that is not to pass.
+    pub(super) spoiled: &'static str,
 }
 
 impl Answers {
     pub(super) const HEALTHY: Self =
-        Self { finished: usize::MAX, moved: true, workers_go: true, scraped: true };
+        Self { finished: usize::MAX, moved: true, workers_go: true, scraped: true, spoiled: "" };
 }
 
 struct Api {
@@ -31,6 +33,18 @@ struct Api {
     singles: AtomicUsize,
     metrics_asked: AtomicUsize,
 }
+
+/// What the pages of the three processes tell, and the check that looks for it.
+const METRICS: [(&str, &str); 8] = [
+    ("job_created_total{kind=\"k\"}", ""),
+    ("job_completed_total{kind=\"k\"}", ""),
+    ("job_failed_total{kind=\"k\"}", "metrics_of_the_queues"),
+    ("job_queue_depth{queue=\"default\"}", ""),
+    ("worker_lease_acquired_total{queue=\"default\"}", ""),
+    ("worker_slots", ""),
+    ("reaper_runs_total{duty=\"reclaim\"}", "metrics_of_the_processes"),
+    ("http_request_duration_seconds_count{route=\"/ready\"}", ""),
+];
 
 /// Listens until the tests end, and tells its port.
 pub(super) fn start(answers: Answers) -> u16 {
@@ -57,13 +71,14 @@ impl Api {
         let mut reader = BufReader::new(stream);
         let mut first = String::new();
         reader.read_line(&mut first)?;
-        let mut length = 0;
+        let (mut length, mut has_key) = (0, false);
         loop {
             let mut line = String::new();
             reader.read_line(&mut line)?;
             if line.trim().is_empty() {
                 break;
             }
+            has_key |= line.to_ascii_lowercase().starts_with("authorization:");
             if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
                 length = value.trim().parse().unwrap();
             }
@@ -72,11 +87,24 @@ impl Api {
         reader.read_exact(&mut body)?;
         let path = first.split(' ').nth(1).unwrap_or_default();
         let answer = self.answer(path, &String::from_utf8_lossy(&body));
-        let head =
-            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", answer.len());
+        let status = self.status(path, has_key);
+        let head = format!(
+            "HTTP/1.1 {status} As told\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            answer.len()
+        );
         let mut stream = stream;
         stream.write_all(head.as_bytes())?;
         stream.write_all(answer.as_bytes())
+    }
+
+    fn status(&self, path: &str, has_key: bool) -> u16 {
+        let spoiled = |check| self.answers.spoiled == check;
+        match path {
+            "/health" if spoiled("api_alive") => 503,
+            "/ready" if spoiled("api_ready") => 503,
+            _ if path.starts_with("/v1/") && !has_key && !spoiled("key_required") => 401,
+            _ => 200,
+        }
     }
 
     fn answer(&self, path: &str, body: &str) -> String {
@@ -95,7 +123,12 @@ impl Api {
             }
             "/metrics" => {
                 let asked = self.metrics_asked.fetch_add(1, Ordering::SeqCst);
-                format!("job_queue_workers {}\n", if asked > 0 && self.answers.workers_go { 0 } else { 2 })
+                let workers = if asked > 0 && self.answers.workers_go { 0 } else { 2 };
+                let told =
+                    METRICS.iter().filter(|(_, check)| *check != self.answers.spoiled || check.is_empty());
+                let lines: Vec<_> = told.map(|(name, _)| format!("{name} 1\n")).collect();
+                let lines = lines.concat();
+                format!("{lines}job_queue_workers {workers}\n")
             }
             _ if path.starts_with("/v1/jobs?") => {
                 let count = self.submitted.load(Ordering::SeqCst).min(self.answers.finished);
@@ -104,6 +137,9 @@ impl Api {
             _ if path.ends_with("/attempts") => {
                 let before = if self.answers.moved { "{\"ended\":\"released\"}," } else { "" };
                 format!("{{\"attempts\":[{before}{{\"ended\":\"completed\"}}]}}")
+            }
+            _ if path.starts_with("/v1/jobs/") && self.answers.spoiled == "job_finishes" => {
+                completed(1).replace("completed", "running")
             }
             _ if path.starts_with("/v1/jobs/") => completed(1),
             _ if path.starts_with("/api/v1/query") => self.targets(),
@@ -117,7 +153,8 @@ impl Api {
                 "{{\"metric\":{{\"__name__\":\"up\",\"pod\":\"jobqueue-{name}-x\"}},\"value\":[1.5,\"{up}\"]}}"
             )
         };
-        let worker = target("worker", u8::from(self.answers.scraped));
+        let worker =
+            target("worker", u8::from(self.answers.scraped && self.answers.spoiled != "prometheus_scrapes"));
         format!("{{\"data\":{{\"result\":[{},{worker},{}]}}}}", target("api", 1), target("reaper", 1))
     }
 }
