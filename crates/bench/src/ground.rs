@@ -57,7 +57,7 @@ impl Ground {
         Ok(ground)
     }
 
-    /// The schema as it is after a week of work.
+    /// The schema with the days of a week of work, which are empty.
     async fn migrate(&self) -> anyhow::Result<()> {
         Store::migrate(&self.url).await?;
         sqlx::raw_sql(include_str!("week.sql")).execute(&mut self.connection().await?).await?;

@@ -35,7 +35,7 @@ pub struct QueueCensus {
     /// Leased.
     pub running: u64,
     /// Since when the longest-waiting runnable job waits, as far as the front of each priority tells: about twenty jobs that were
-    /// submitted first.
+    /// submitted first. Jobs that were delayed or snoozed can make it too young or too old.
     pub oldest_at: Option<DateTime<Utc>>,
     /// When the depths were counted; `None` before the first census.
     pub taken_at: Option<DateTime<Utc>>,
@@ -222,12 +222,14 @@ impl Store {
 
 /// Lets the planner read whole tables in the rest of this transaction, for the only statement that does, or forbids it again, as
 /// sessions have it. Among many dead an index must not be read instead: with statistics that saw an empty table it looks like one page.
+/// A plan that is kept would not hear of any of it.
 async fn scans(unit: &mut Unit, whole: bool, among_dead: bool) -> Result<(), StoreError> {
     sqlx::query!(
         "-- store.census.scans
-        SELECT set_config(setting, CASE WHEN allowed THEN 'on' ELSE 'off' END, true) AS now
-        FROM (VALUES ('enable_seqscan', $1), ('enable_hashjoin', $1),
-                     ('enable_indexscan', NOT $2), ('enable_indexonlyscan', NOT $2)) s (setting, allowed)",
+        SELECT set_config(setting, CASE WHEN chosen THEN one ELSE other END, true) AS now
+        FROM (VALUES ('enable_seqscan', $1::boolean, 'on', 'off'), ('enable_hashjoin', $1, 'on', 'off'),
+                     ('enable_indexscan', $2::boolean, 'off', 'on'), ('enable_indexonlyscan', $2, 'off', 'on'),
+                     ('plan_cache_mode', $1, 'force_custom_plan', 'force_generic_plan')) s (setting, chosen, one, other)",
         whole,
         among_dead,
     )

@@ -28,7 +28,7 @@ const SESSION: &str = "SET enable_seqscan = off; SET enable_bitmapscan = off; SE
      SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3";
 
 /// The same for one transaction, for poolers that share sessions. They also share prepared statements, so every
-/// transaction starts by forgetting those of the session's last user.
+/// transaction starts by forgetting those of the session's last user; each statement is planned anew then, and better for what is asked.
 const POOLED: &str = "DEALLOCATE ALL; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; \
      SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL jit = off; \
      SET LOCAL statement_timeout = '30s'";

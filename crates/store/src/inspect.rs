@@ -169,8 +169,11 @@ impl Store {
                 CROSS JOIN LATERAL (SELECT * FROM jobqueue.lease WHERE epoch = h.epoch LIMIT 1) l
                 WHERE o.job_id IS NULL AND r.job_id IS NULL AND s.job_id IS NULL
                   AND b.id = ANY (h.job_ids) AND j.job_id = b.id AND (l.open >> (j.place - 1)::int) & 1 = 1) run ON true
-            WHERE b.id = ANY ($1)"#,
+            -- the bounds are for the days that are left out
+            WHERE b.id = ANY ($1) AND b.id BETWEEN $2 AND $3"#,
             ids,
+            ids.iter().min(),
+            ids.iter().max(),
         )
         .fetch_all(&mut **unit)
         .await?)
