@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashSet};
 
 use jobqueue_core::{JobDraft, JobId, Outcome, QueueName, Status};
-use jobqueue_store::{LeaseRequest, Leased};
+use jobqueue_store::{LeaseRequest, Leased, Settled};
+use jobqueue_testkit::eventually;
 
 use crate::bench::{Bench, DAY, MINUTE, delayed, draft, failed, json, request, start};
 
@@ -64,6 +65,49 @@ async fn jobs_of_long_ago_come_with_their_bodies_among_those_of_today() {
 }
 
 #[tokio::test]
+async fn a_job_that_cannot_be_read_goes_back_and_costs_the_others_nothing() {
+    let mut bench = Bench::new().await;
+    let old = bench.add(draft()).await;
+    let day = format!("SELECT tableoid::regclass::text FROM jobqueue.body WHERE id = '{old}'");
+    let day: String = sqlx::query_scalar(&day).fetch_one(&bench.pool).await.unwrap();
+    for settles in [false, true] {
+        bench.pass(3 * DAY);
+        let young = [bench.add(at("default", 1)).await, bench.add(at("default", 1)).await];
+        let first = bench.lease_one().await;
+        assert_eq!(first.job.id, young[0], "now the process knows what is today");
+        let holder = bench.db.hold(&format!("LOCK TABLE {day}")).await;
+        let asked = bench.request(2);
+        let leasing = async {
+            if settles {
+                let ends = vec![crate::bench::end(first, Outcome::Completed(None))];
+                let (settled, leased) = bench.store.settle_and_lease(ends, &asked).await.unwrap();
+                assert_eq!(settled, [Settled::Applied(Status::Completed)]);
+                leased
+            } else {
+                bench.store.lease(&asked).await.unwrap()
+            }
+        };
+        let waits = "wait_event_type = 'Lock' AND query LIKE '-- store.bodies%'";
+        let (leased, ()) = tokio::join!(leasing, async {
+            eventually(MINUTE, "the second statement waits", async || match bench.db.sessions(waits).await {
+                0 => Err("not yet"),
+                _ => Ok(()),
+            })
+            .await;
+            let cancel = format!("CASE WHEN {waits} THEN pg_cancel_backend(pid) ELSE false END");
+            assert_eq!(bench.db.sessions(&cancel).await, 1);
+        });
+        assert_eq!(ids(&leased), [young[1]]);
+        holder.rollback().await.unwrap();
+        bench.pass(MINUTE);
+        bench.store.promote_due(10).await.unwrap();
+        let again = bench.lease_one().await;
+        assert_eq!((again.job.id, again.job.attempt), (old, 1), "it lost no attempt");
+        assert_eq!(bench.end(again, Outcome::Released).await, Settled::Applied(Status::Queued));
+    }
+}
+
+#[tokio::test]
 async fn more_than_a_grant_holds_become_several_in_order() {
     let bench = Bench::new().await;
     let added = bench.add_many(150).await;
@@ -78,7 +122,7 @@ async fn more_than_a_grant_holds_become_several_in_order() {
     // every place of a grant can be settled
     let ends = leased.into_iter().map(|leased| crate::bench::end(leased, Outcome::Completed(None))).collect();
     let settled = bench.store.settle(ends).await.unwrap();
-    assert!(settled.iter().all(|s| *s == jobqueue_store::Settled::Applied(Status::Completed)));
+    assert!(settled.iter().all(|s| *s == Settled::Applied(Status::Completed)));
     assert_eq!(bench.count("SELECT count(*) FROM jobqueue.lease").await, 0);
     assert_eq!(bench.count("SELECT count(*) FROM jobqueue.lease_jobs").await, 0);
 }
@@ -94,7 +138,7 @@ async fn every_size_of_a_grant_can_be_leased_and_settled() {
         let ends =
             leased.into_iter().map(|leased| crate::bench::end(leased, Outcome::Completed(None))).collect();
         let settled = bench.store.settle(ends).await.unwrap();
-        assert!(settled.iter().all(|s| *s == jobqueue_store::Settled::Applied(Status::Completed)), "{size}");
+        assert!(settled.iter().all(|s| *s == Settled::Applied(Status::Completed)), "{size}");
         assert_eq!(bench.count("SELECT count(*) FROM jobqueue.lease").await, 0, "{size}");
     }
 }
@@ -136,7 +180,7 @@ async fn shares_are_filled_in_order_and_hold_leases_of_their_own() {
             let ends =
                 share.into_iter().map(|one| crate::bench::end(one, Outcome::Completed(None))).collect();
             let settled = bench.store.settle(ends).await.unwrap();
-            assert!(settled.iter().all(|s| *s == jobqueue_store::Settled::Applied(Status::Completed)));
+            assert!(settled.iter().all(|s| *s == Settled::Applied(Status::Completed)));
         }
         let rest = bench.store.lease(&request(None, &["a", "b"], 1000)).await.unwrap();
         assert_eq!(rest.len(), jobs - all.len());
