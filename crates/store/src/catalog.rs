@@ -110,18 +110,13 @@ impl Store {
         Ok(numbers)
     }
 
-    /// The names of numbers, as far as this process has met them.
-    pub(crate) fn known_names(&self) -> Arc<Names> {
-        self.catalog.names.read().map(|names| names.clone()).unwrap_or_default()
-    }
-
     /// The names of these (lane, kind) numbers.
     pub(crate) async fn names(
         &self,
         unit: &mut Unit,
         numbers: impl Iterator<Item = (i32, i32)> + Clone,
     ) -> Result<Arc<Names>, StoreError> {
-        let names = self.known_names();
+        let names = self.catalog.names.read().map(|names| names.clone()).unwrap_or_default();
         if numbers
             .clone()
             .all(|(lane, kind)| names.lanes.contains_key(&lane) && names.kinds.contains_key(&kind))

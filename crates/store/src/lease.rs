@@ -89,7 +89,7 @@ struct Grant {
 
 /// The grants in the order of their jobs, and the bodies that there are.
 #[derive(Default)]
-pub(crate) struct Granted {
+struct Granted {
     grants: Vec<Grant>,
     bodies: HashMap<Uuid, StoredBody>,
 }
@@ -155,7 +155,7 @@ impl Grant {
 
 /// What a look found: jobs to run, a share for each who asked, and the ends of those that must not start.
 #[derive(Default)]
-struct Found {
+pub(crate) struct Found {
     shares: Vec<Vec<Leased>>,
     stillborn: Vec<AttemptEnd>,
 }
@@ -176,29 +176,36 @@ impl Store {
         shares: usize,
     ) -> Result<Vec<Vec<Leased>>, StoreError> {
         let mut unit = self.one().await?;
-        let granted = self.grant(&mut unit, request, shares).await?;
+        let found = self.lease_in(&mut unit, request, shares).await?;
         unit.commit().await?;
-        self.startable(granted, request.limit).await
+        Ok(self.startable(found).await)
     }
 
-    /// The jobs of leases that are committed: a share for each who asked. What must not start is ended; the rest must not suffer if
-    /// that fails: nobody renews these leases for their own sake, so the jobs come back.
-    pub(crate) async fn startable(
+    /// The same in the caller's unit of work, by one statement and, for names that are new to this process, two more, and one for bodies
+    /// that it left out. What it finds is held when that is committed.
+    pub(crate) async fn lease_in(
         &self,
-        granted: Granted,
-        share: usize,
-    ) -> Result<Vec<Vec<Leased>>, StoreError> {
-        let found = self.read(granted, share).await?;
+        unit: &mut Unit,
+        request: &LeaseRequest,
+        shares: usize,
+    ) -> Result<Found, StoreError> {
+        let granted = self.grant(unit, request, shares).await?;
+        self.read(unit, granted, request.limit).await
+    }
+
+    /// Ends what must not start, after the commit that leased it. The rest must not suffer if that fails: nobody renews these
+    /// leases for their own sake, so the jobs come back.
+    pub(crate) async fn startable(&self, found: Found) -> Vec<Vec<Leased>> {
         if !found.stillborn.is_empty()
             && let Err(error) = self.settle_unbegun(found.stillborn).await
         {
             tracing::warn!(error.class = error.class(), "jobs that must not start stay leased for a while");
         }
-        Ok(found.shares)
+        found.shares
     }
 
     /// Takes jobs out of their lanes and writes down who holds them.
-    pub(crate) async fn grant(
+    async fn grant(
         &self,
         unit: &mut Unit,
         request: &LeaseRequest,
@@ -278,29 +285,14 @@ impl Store {
     }
 
     /// Rows become jobs. Those that must not start expired while they waited, or are unreadable because somebody wrote to the
-    /// tables by hand: one bad row must not stop a queue. Nor must one that cannot be read now: that one goes back.
-    async fn read(&self, granted: Granted, share: usize) -> Result<Found, StoreError> {
-        let Granted { grants, bodies } = granted;
-        let names = self.known_names();
-        let mut bodies: HashMap<Uuid, BodyRow> =
-            bodies.into_iter().filter_map(|(id, body)| Some((id, body.named(&names)?))).collect();
-        // those of days that the look left out, or with names that are new
+    /// tables by hand: one bad row must not stop a queue.
+    async fn read(&self, unit: &mut Unit, granted: Granted, share: usize) -> Result<Found, StoreError> {
+        let Granted { grants, mut bodies } = granted;
+        let names = self.names(unit, bodies.values().map(|body| (body.lane, body.kind))).await?;
+        // those of days that the look left out
         let missing = grants.iter().flat_map(|grant| &grant.job_ids).filter(|id| !bodies.contains_key(*id));
         let missing: Vec<Uuid> = missing.copied().collect();
-        let all_known = match self.left_out(&missing).await {
-            Ok(others) => {
-                bodies.extend(others);
-                true
-            }
-            Err(error) => {
-                tracing::warn!(
-                    error.class = error.class(),
-                    jobs = missing.len(),
-                    "leased jobs cannot be read; they go back"
-                );
-                false
-            }
-        };
+        let mut others = self.other_bodies(unit, &missing).await?;
         let mut found = Found::default();
         let mut nth = 0;
         for grant in grants {
@@ -310,8 +302,9 @@ impl Store {
                 }
                 nth += 1;
                 let lease = right_to(grant.epoch, grant.token, job_id, place, attempt)?;
-                let body = bodies.remove(&job_id);
-                if all_known || body.is_some() {
+                let body = bodies.remove(&job_id).and_then(|body| body.named(&names));
+                let body = body.or_else(|| others.as_mut()?.remove(&job_id));
+                if body.is_some() || others.is_some() {
                     found.take(lease, body, attempt);
                 } else {
                     let settlement = Settlement::Snooze { delay: UNREAD };
@@ -321,15 +314,30 @@ impl Store {
         }
         Ok(found)
     }
+}
 
-    async fn left_out(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, BodyRow>, StoreError> {
-        if ids.is_empty() {
-            return Ok(HashMap::new());
+impl Store {
+    /// Bodies by a second statement; `None` if that fails where the lease is committed by now, for the other jobs must not suffer.
+    async fn other_bodies(
+        &self,
+        unit: &mut Unit,
+        missing: &[Uuid],
+    ) -> Result<Option<HashMap<Uuid, BodyRow>>, StoreError> {
+        if missing.is_empty() {
+            return Ok(Some(HashMap::new()));
         }
-        let mut unit = self.one().await?;
-        let bodies = self.body_rows(&mut unit, ids).await?;
-        unit.commit().await?;
-        Ok(bodies)
+        match (self.body_rows(unit, missing).await, unit) {
+            (Ok(bodies), _) => Ok(Some(bodies)),
+            (Err(error), Unit::Transaction(_)) => Err(error),
+            (Err(error), Unit::Bare(_)) => {
+                tracing::warn!(
+                    error.class = error.class(),
+                    jobs = missing.len(),
+                    "leased jobs cannot be read; they come back"
+                );
+                Ok(None)
+            }
+        }
     }
 }
 

@@ -60,9 +60,9 @@ impl Store {
     ) -> Result<(Vec<Settled>, Vec<Leased>), StoreError> {
         let mut unit = self.begin().await?;
         let settled = Self::settle_in(&mut unit, ends).await?;
-        let granted = self.grant(&mut unit, request, 1).await?;
+        let found = self.lease_in(&mut unit, request, 1).await?;
         unit.commit().await?;
-        Ok((settled, self.startable(granted, request.limit).await?.pop().unwrap_or_default()))
+        Ok((settled, self.startable(found).await.pop().unwrap_or_default()))
     }
 
     pub(crate) async fn settle_in(
