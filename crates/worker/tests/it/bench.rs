@@ -10,11 +10,15 @@ use jobqueue_runtime::admin::Readiness;
 use jobqueue_store::{Accepted, Answer, AttemptRecord, Pooler, Store, StoreOptions, Submission};
 use jobqueue_testkit::{TestDb, eventually};
 use jobqueue_worker::{Args, HandlerError, Shutdown, Worker, WorkerBuilder};
+use prometheus::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// The limit of broken code; nothing here takes that long.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// The metric that tells that a job is at work, and no longer on its way.
+pub(crate) const SLOTS_IN_USE: &str = "worker_slots_in_use";
 
 pub(crate) struct Bench {
     pub(crate) db: TestDb,
@@ -86,12 +90,10 @@ pub(crate) fn written(text: &str) -> PathBuf {
     path
 }
 
-/// A lease counts once it is committed; its worker has yet to read the answer, and to ask for names that are new to it.
-const ANSWER: Duration = Duration::from_millis(300);
-
-/// Waits until the job is in a status.
+/// Waits until the job is in a status. One that is running may have been leased a moment ago, and its worker has yet to hear of it: whoever
+/// wants it at work waits for that ([`AtWork::runs`]).
 pub(crate) async fn reaches(store: &Store, id: JobId, status: Status) -> JobRecord {
-    let record = eventually(SOON, &format!("{id} is {status}"), async || {
+    eventually(SOON, &format!("{id} is {status}"), async || {
         let record = store.job(id).await.map_err(|error| error.to_string())?.unwrap();
         if record.status == status {
             Ok(record)
@@ -99,11 +101,7 @@ pub(crate) async fn reaches(store: &Store, id: JobId, status: Status) -> JobReco
             Err(format!("{} {:?}", record.status, record.error))
         }
     })
-    .await;
-    if status == Status::Running {
-        tokio::time::sleep(ANSWER).await;
-    }
-    record
+    .await
 }
 
 impl Bench {
@@ -161,6 +159,7 @@ pub(crate) async fn opened(mut gate: watch::Receiver<bool>) -> Result<(), Handle
 /// A worker at work. Forced to an end when dropped.
 pub(crate) struct AtWork {
     pub(crate) shutdown: Shutdown,
+    registry: Registry,
     task: Option<JoinHandle<anyhow::Result<()>>>,
 }
 
@@ -170,9 +169,20 @@ impl AtWork {
     }
 
     pub(crate) fn run(worker: Worker) -> Self {
-        let shutdown = Shutdown::new();
+        let (shutdown, registry) = (Shutdown::new(), worker.registry().clone());
         let task = Some(shutdown.spawn_contained(worker.run(shutdown.clone())));
-        Self { shutdown, task }
+        Self { shutdown, registry, task }
+    }
+
+    /// Waits until so many jobs have a slot.
+    pub(crate) async fn runs(&self, jobs: u32) {
+        eventually(SOON, &format!("{jobs} jobs have a slot"), async || {
+            let families = self.registry.gather();
+            let slots = families.iter().find(|family| family.name() == SLOTS_IN_USE).unwrap();
+            let in_use = slots.get_metric()[0].get_gauge().get_value();
+            if in_use.to_string() == jobs.to_string() { Ok(()) } else { Err(in_use) }
+        })
+        .await;
     }
 
     /// Begins the soft shutdown and waits for the end.

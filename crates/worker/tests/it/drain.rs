@@ -15,9 +15,7 @@ async fn running_jobs_finish_and_nothing_new_begins() {
     let worker = bench.worker().slots(2).handle("held", move |_, (): ()| opened(held.clone()));
     let mut worker = AtWork::start(worker);
     let running = [bench.enqueue("held", "null").await, bench.enqueue("held", "null").await];
-    for id in running {
-        bench.reaches(id, Status::Running).await;
-    }
+    worker.runs(2).await;
     worker.shutdown.begin();
     let late = bench.enqueue("held", "null").await;
     release.send(true).unwrap();
@@ -48,9 +46,7 @@ async fn what_does_not_finish_within_the_grace_goes_back_at_no_cost() {
         });
     let worker = AtWork::start(worker);
     let ids = [bench.enqueue("deaf", "null").await, bench.enqueue("listens", "null").await];
-    for id in ids {
-        bench.reaches(id, Status::Running).await;
-    }
+    worker.runs(2).await;
     worker.drain().await;
     assert_eq!(reasons.recv().await, Some(StopReason::Drain));
     for id in ids {
@@ -69,7 +65,7 @@ async fn force_gives_back_at_once() {
     });
     let mut worker = AtWork::start(worker.shutdown_grace(Duration::from_secs(51)));
     let id = bench.enqueue("deaf", "null").await;
-    bench.reaches(id, Status::Running).await;
+    worker.runs(1).await;
     worker.shutdown.begin();
     worker.shutdown.force();
     worker.ended().await;
@@ -90,7 +86,7 @@ async fn a_thread_that_cannot_be_stopped_does_not_hold_up_the_end() {
     );
     let worker = AtWork::start(worker);
     let id = bench.enqueue("stuck", "null").await;
-    bench.reaches(id, Status::Running).await;
+    worker.runs(1).await;
     worker.drain().await;
     assert_eq!(bench.status(id).await, Status::Queued);
     release.send(()).unwrap();

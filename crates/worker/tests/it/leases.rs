@@ -48,7 +48,7 @@ async fn a_job_that_was_taken_away_is_stopped_and_its_late_result_changes_nothin
     let registry = worker.registry().clone();
     let worker = AtWork::run(worker);
     let id = bench.enqueue("taken", "null").await;
-    bench.reaches(id, Status::Running).await;
+    worker.runs(1).await;
     assert_eq!(take_for_dead(&bench, id).await, [id]);
     assert_eq!(tokio::time::timeout(SOON, reasons.recv()).await.unwrap(), Some(StopReason::LeaseLost));
     let record = bench.reaches(id, Status::Completed).await;

@@ -27,9 +27,7 @@ async fn results_are_kept_until_the_database_is_back_and_readiness_tells() {
     let readiness = worker.readiness();
     let worker = AtWork::run(worker);
     let ids = enqueue(&store, (0..3).map(|_| draft("held", "null")).collect()).await;
-    for id in &ids {
-        reaches(&store, *id, Status::Running).await;
-    }
+    worker.runs(3).await;
     assert_eq!(readiness.report(&worker.shutdown).await.status, Readiness::Ready);
     server.stop_immediate().await;
     release.send(true).unwrap();
@@ -76,7 +74,7 @@ async fn a_failover_that_outlasts_the_trust_costs_no_attempt_of_what_runs() {
     let worker = AtWork::run(worker);
     let last_chance = JobDraft { max_attempts: Some(1), ..draft("long", "null") };
     let id = enqueue(&store, vec![last_chance]).await[0];
-    reaches(&store, id, Status::Running).await;
+    worker.runs(1).await;
     server.stop_immediate().await;
     untrusted(&readiness, &worker).await;
     server.start().await;

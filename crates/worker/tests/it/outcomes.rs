@@ -231,10 +231,9 @@ async fn a_cancel_reaches_a_running_handler_through_the_heartbeat() {
     let worker = AtWork::start(worker);
     let mut ids = Vec::new();
     for kind in ["listens", "deaf", "just_done"] {
-        let id = bench.enqueue(kind, "null").await;
-        bench.reaches(id, Status::Running).await;
-        ids.push(id);
+        ids.push(bench.enqueue(kind, "null").await);
     }
+    worker.runs(3).await;
     bench.store.cancel(&ids, &jobqueue_worker::Failure::new("cancelled", "by a user")).await.unwrap();
     bench.reaches(ids[0], Status::Cancelled).await;
     bench.reaches(ids[1], Status::Cancelled).await;

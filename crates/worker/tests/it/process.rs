@@ -6,7 +6,7 @@ use jobqueue_core::Status;
 use jobqueue_testkit::{Binary, Fault, FaultProxy, Process, Signal, TestDb, eventually};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::bench::{Bench, SOON, written};
+use crate::bench::{Bench, SLOTS_IN_USE, SOON, written};
 
 const SLEEPER: &str = "[handlers.sleep]\ntype = \"command\"\nargv = [\"/bin/sh\", \"-c\", \"sleep 1; echo 1\"]\n\
     [handlers.forever]\ntype = \"command\"\nargv = [\"/bin/sleep\", \"1000\"]\n";
@@ -39,14 +39,23 @@ async fn ready(process: &Process) -> SocketAddr {
     admin
 }
 
+/// Waits until so many jobs have a slot.
+async fn runs(admin: SocketAddr, jobs: u32) {
+    let line = format!("{SLOTS_IN_USE} {jobs}\n");
+    eventually(SOON, &line, async || match get(admin, "/metrics").await.1 {
+        metrics if metrics.contains(&line) => Ok(()),
+        metrics => Err(metrics),
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn sigterm_lets_running_programs_finish_and_gives_the_rest_back() {
     let bench = Bench::new().await;
     let mut process = binary(bench.db.url(), SLEEPER).env("WORKER_SHUTDOWN_GRACE_SECONDS", "3").spawn();
     let admin = ready(&process).await;
     let (short, long) = (bench.enqueue("sleep", "{}").await, bench.enqueue("forever", "{}").await);
-    bench.reaches(short, Status::Running).await;
-    bench.reaches(long, Status::Running).await;
+    runs(admin, 2).await;
     process.signal(Signal::TERM);
     process.wait_for_line("the drain", |line| line.contains("draining"), SOON).await;
     let late = bench.enqueue("sleep", "{}").await;
@@ -62,9 +71,9 @@ async fn sigterm_lets_running_programs_finish_and_gives_the_rest_back() {
 async fn a_second_signal_gives_back_at_once() {
     let bench = Bench::new().await;
     let mut process = binary(bench.db.url(), SLEEPER).spawn();
-    ready(&process).await;
+    let admin = ready(&process).await;
     let long = bench.enqueue("forever", "{}").await;
-    bench.reaches(long, Status::Running).await;
+    runs(admin, 1).await;
     process.signal(Signal::TERM);
     process.wait_for_line("the drain", |line| line.contains("draining"), SOON).await;
     process.signal(Signal::TERM);
