@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
-# Checks that a running jobqueue does what it promises, by named checks. Ends with a count; the exit code is 0 if all passed, 1 if
-# one failed, 2 if the checks could not begin. It deletes up to three worker pods, starts two pods that end at once, and leaves some
-# hundred finished jobs; nothing else changes.
+# Runs named checks against a running jobqueue and prints a count. The exit code is 0 if all checks passed, 1
+# if one failed, 2 if the checks could not start. It deletes up to three worker pods, starts two pods that
+# exit at once, and leaves some hundred finished jobs; it changes nothing else.
+# shellcheck source-path=SCRIPTDIR
 set -uo pipefail
 if [ "${BASH_VERSINFO[0]}" -lt 5 ]; then
-  echo "needs bash 5 or newer, and this is $BASH_VERSION (on macOS: brew install bash)" >&2
+  echo "needs bash 5 or newer, but this is $BASH_VERSION (on macOS: brew install bash)" >&2
   exit 2
 fi
 
 readonly NAMESPACE=jobqueue
-context="" only="" url="" prometheus="" list=no quick=no patience=120
+context="" only="" url="" prometheus="" list=no quick=no wait_seconds=120
+. "$(dirname "${BASH_SOURCE[0]}")/scripts/placeholders.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/scripts/validate/secret.sh"
 passed=0 failed=0 skipped=0
 
 usage() {
@@ -17,16 +20,16 @@ usage() {
 Usage: k8s/validate.sh [options]
 
   --context NAME   the kubectl context; default: the current one
-  --url URL        where the API is; default: a port-forward to the service
-  --prometheus URL where Prometheus is; default: a port-forward to monitoring/prometheus-operated, if there is one
-  --only NAMES     run these checks only, separated by commas
-  --quick          leave out what deletes or starts pods
+  --url URL        URL of the API; default: a port-forward to the service
+  --prometheus URL URL of Prometheus; default: a port-forward to monitoring/prometheus-operated, if it exists
+  --only NAMES     run only these checks, separated by commas
+  --quick          skip the checks that delete or start pods
   --wait SECONDS   how long pods and autoscalers may take to be ready (120)
   --list           print the names of the checks
   -h, --help       this text
 
-The API's key is taken from JOBQUEUE_API_KEY, or else from the secret jobqueue-secret. With that variable, --url, and --only for
-checks of the API alone no cluster is needed: api_alive, api_ready, key_required, job_finishes, metrics_of_the_queues.
+The API key is read from JOBQUEUE_API_KEY, or else from the secret jobqueue-secret. With that variable, --url, and --only for
+checks of the API, no cluster is needed: api_alive, api_ready, key_required, job_finishes, metrics_of_the_queues.
 TEXT
 }
 
@@ -39,7 +42,7 @@ fi
 readonly CHECKS=(
   namespace_restricted database_ready migration_done pods_ready pods_not_restarting probes_configured
   resources_bounded containers_hardened grace_longer_than_drain autoscalers_active disruption_budgets_allow
-  service_has_endpoints secret_is_real api_alive api_ready key_required job_finishes metrics_of_the_queues metrics_of_the_processes
+  service_has_endpoints secret_is_real secret_has_no_copy api_alive api_ready key_required job_finishes metrics_of_the_queues metrics_of_the_processes
   prometheus_scrapes worker_loss_survived network_policy_effective
 )
 readonly DISTURBING=" worker_loss_survived network_policy_effective "
@@ -52,7 +55,7 @@ while [ $# -gt 0 ]; do
     --prometheus) prometheus=${2:?--prometheus needs a value}; prometheus=${prometheus%/}; shift 2 ;;
     --only) only=",${2:?--only needs a value},"; shift 2 ;;
     --quick) quick=yes; shift ;;
-    --wait) patience=${2:?--wait needs a value}; shift 2 ;;
+    --wait) wait_seconds=${2:?--wait needs a value}; shift 2 ;;
     --list) list=yes; shift ;;
     -h | --help) usage; exit 0 ;;
     *) usage >&2; exit 2 ;;
@@ -62,10 +65,10 @@ if [ "$list" = yes ]; then
   printf '%s\n' "${CHECKS[@]}"
   exit 0
 fi
-[[ "$patience" =~ ^[0-9]+$ ]] || { usage >&2; exit 2; }
+[[ "$wait_seconds" =~ ^[0-9]+$ ]] || { usage >&2; exit 2; }
 
 workdir=$(mktemp -d) || exit 2
-# Processes to end: port-forwards, and logs that are followed.
+# Processes to stop at the end: port-forwards, and `kubectl logs` that follow.
 helpers=()
 clean_up() {
   local pid
@@ -78,10 +81,10 @@ clean_up() {
 trap clean_up EXIT
 
 k() { kubectl ${context:+--context "$context"} -n "$NAMESPACE" "$@"; }
-# A check calls this with its reason and returns.
+# A check that fails calls this with the reason, and returns.
 because() { printf '%s\n' "$*" >>"$workdir/reason"; return 1; }
 cannot() { printf '%s\n' "$*" >>"$workdir/skip"; return 1; }
-# What a check that passes has to say.
+# A check that passes may call this with a remark.
 remark() { printf ': %s' "$*" >"$workdir/remark"; }
 
 tools=(curl kubectl)
@@ -100,7 +103,8 @@ fi
 
 # --- reaching the API -------------------------------------------------------------------------------------------------------
 
-# Forwards a local port, `forwarded`, to a target. Not by `k`: what is killed at the end must be kubectl and not a shell around it.
+# Forwards a local port, `forwarded`, to a target. It does not use `k`: the process that is killed at the end
+# must be kubectl, not a shell around it.
 forward() { # target remote-port [namespace]
   local log=$workdir/forward-$RANDOM end port
   kubectl ${context:+--context "$context"} -n "${3:-$NAMESPACE}" port-forward "$1" ":$2" >"$log" 2>&1 &
@@ -123,7 +127,7 @@ reach_api() {
   url=http://127.0.0.1:$forwarded
 }
 
-# The key goes to curl by a file that only we can read: arguments show up in `ps`.
+# curl reads the key from a file that only this user can read, because arguments show up in `ps`.
 read_key() {
   [ -s "$workdir/key" ] && return 0
   (
@@ -171,22 +175,23 @@ database_ready() {
 migration_done() {
   local succeeded
   succeeded=$(k get job jobqueue-migration -o 'jsonpath={.status.succeeded}' 2>/dev/null) ||
-    { cannot "the Job is gone: it is removed a day after its end; api_ready tells whether the schema fits"; return 1; }
+    { cannot "the Job no longer exists: it is removed a day after its end; api_ready checks whether the schema is supported"; return 1; }
   [ "${succeeded:-0}" -ge 1 ] || because "job/jobqueue-migration has not succeeded: kubectl -n $NAMESPACE logs job/jobqueue-migration"
 }
 
-# Asks again while something is new and not ready yet. Once that was in vain, nothing else is waited for.
-patiently() { # condition
-  local end=$((SECONDS + patience))
+# Repeats a condition until it holds or the time is over. After the first time-out, later conditions are not
+# waited for.
+retry_until() { # condition
+  local end=$((SECONDS + wait_seconds))
   until "$1"; do
-    if [ "$SECONDS" -ge "$end" ]; then patience=0; return 1; fi
+    if [ "$SECONDS" -ge "$end" ]; then wait_seconds=0; return 1; fi
     sleep 2
     : >"$workdir/reason"
   done
 }
 
-pods_ready() { patiently all_pods_ready; }
-# Of pods that are on their way out, done or evicted another one takes the place.
+pods_ready() { retry_until all_pods_ready; }
+# Ignores pods that are terminating, completed or evicted: another pod replaces them.
 all_pods_ready() {
   local pods name ready phase leaving why bad="" good=" "
   pods=$(k get pods -o 'jsonpath={range .items[*]}{.metadata.name},{.status.conditions[?(@.type=="Ready")].status},'\
@@ -209,8 +214,8 @@ pods_not_restarting() {
   [ -z "$bad" ] || because "restarts: $bad"
 }
 
-# A line for each container of what we run: kind/name of its object, its own name, `main` or `init`, runAsNonRoot and
-# automountServiceAccountToken of the pod, then the fields asked for; all separated by |.
+# Prints a line for each container of jobqueue: kind/name of its object, its own name, `main` or `init`,
+# runAsNonRoot and automountServiceAccountToken of the pod, then the requested fields; all separated by |.
 containers() { # jsonpath of the fields
   k get deployments,statefulsets,jobs -l app.kubernetes.io/part-of=jobqueue -o "jsonpath={range .items[*]}of|{.kind}/{.metadata.name}|\
 {.spec.template.spec.securityContext.runAsNonRoot}|{.spec.template.spec.automountServiceAccountToken}{\"\n\"}\
@@ -219,17 +224,17 @@ containers() { # jsonpath of the fields
     awk 'BEGIN { FS = OFS = "|" } $1 == "of" { of = $2; pod = $3 OFS $4; next } NF { type = $1; name = $2; sub(/^[^|]*[|][^|]*[|]/, "")
       print of, name, type, pod, $0 }'
 }
-# Fails with the names of the containers that a condition finds.
-no_container() { # what is wrong, jsonpath of the fields, awk condition on them as a, b, c, d, e
+# Fails with the names of the containers for which the condition holds.
+no_container() { # message, jsonpath of the fields, awk condition on them as a, b, c, d, e
   local lines bad
   lines=$(containers "$2")
-  [ -n "$lines" ] || because "there are no Deployments of ours" || return 1
+  [ -n "$lines" ] || because "there are no Deployments of jobqueue" || return 1
   bad=$(awk -F'|' '{ of = $1; name = $2; type = $3; nonroot = $4; token = $5; a = $6; b = $7; c = $8; d = $9; e = $10 }
     '"$3"' { printf " %s (%s)", of, name }' <<<"$lines")
   [ -z "$bad" ] || because "$1:$bad"
 }
 
-# What runs on has probes; ours are asked at /health and /ready.
+# Long-running containers have probes; those of jobqueue use /health and /ready.
 probes_configured() {
   no_container "no startup probe, no liveness probe at /health, or no readiness probe at /ready" \
     '{.livenessProbe.periodSeconds}|{.livenessProbe.httpGet.path}|{.readinessProbe.periodSeconds}|{.readinessProbe.httpGet.path}|'\
@@ -249,7 +254,7 @@ containers_hardened() {
     'nonroot != "true" || token != "false" || a != "true" || b != "false" || c !~ /ALL/'
 }
 
-# The API and every pool of workers: the sleep before the end, the drain and what a process needs to leave lie within the grace.
+# For the API and every pool of workers: preStop, drain and the time to exit fit into the grace period.
 grace_longer_than_drain() {
   local lines bad name
   lines=$(k get deployments -l 'app.kubernetes.io/name in (jobqueue-api,jobqueue-worker)' -o "jsonpath={range .items[*]}\
@@ -261,11 +266,11 @@ grace_longer_than_drain() {
   done
   bad=$(awk -F'|' 'NF { api = $1 ~ /^jobqueue-api/; drain = api ? ($5 == "" ? 25 : $5) : ($4 == "" ? 50 : $4); after = api ? 5 : 9
     if ($2 + 0 < $3 + drain + after) printf " %s (%s s, but %d + %s + %d)", $1, $2, $3, drain, after }' <<<"$lines")
-  [ -z "$bad" ] || because "terminationGracePeriodSeconds is shorter than preStop, drain and what follows:$bad"
+  [ -z "$bad" ] || because "terminationGracePeriodSeconds is shorter than preStop, drain and exit together:$bad"
 }
 
-# Of lines `name value` some have to be there, and of none what is wrong may be true.
-all_of() { # what is missing, what is wrong, awk condition on the value, lines, names…
+# In lines `name value`, checks that the given names exist, and that the condition for a fault holds for none.
+all_of() { # message if missing, message if wrong, awk condition on the value, lines, names…
   local name bad
   for name in "${@:5}"; do
     grep -q "^$name " <<<"$4" || because "$1 $name" || return 1
@@ -274,16 +279,17 @@ all_of() { # what is missing, what is wrong, awk condition on the value, lines, 
   [ -z "$bad" ] || because "$2:$bad"
 }
 
-autoscalers_active() { patiently all_autoscalers_active; }
-# With KEDA too: it takes the workers' over under the same name.
+autoscalers_active() { retry_until all_autoscalers_active; }
+# Also with KEDA, which takes over the workers' autoscaler under the same name.
 all_autoscalers_active() {
   local lines
   lines=$(k get hpa -o 'jsonpath={range .items[*]}{.metadata.name} {.status.conditions[?(@.type=="ScalingActive")].status}{"\n"}{end}')
   all_of "there is no autoscaler" "not active (metrics-server missing?)" 'value != "True"' "$lines" jobqueue-api-hpa jobqueue-worker-hpa
 }
 
-disruption_budgets_allow() { patiently all_budgets_allow; }
-# Ours alone: that of a single primary of CloudNativePG allows nothing on purpose, the operator switches over when its node is drained.
+disruption_budgets_allow() { retry_until all_budgets_allow; }
+# Checks only jobqueue's own budgets. The budget of CloudNativePG's primary allows no disruption on purpose:
+# the operator switches over when the node is drained.
 all_budgets_allow() {
   local lines ours=app.kubernetes.io/part-of=jobqueue
   lines=$(k get pdb -l "$ours" -o 'jsonpath={range .items[*]}{.metadata.name} {.status.disruptionsAllowed}{"\n"}{end}')
@@ -294,19 +300,7 @@ service_has_endpoints() {
   local ready
   ready=$(k get endpointslices -l kubernetes.io/service-name=jobqueue-api \
     -o 'jsonpath={range .items[*].endpoints[*]}{.conditions.ready}{"\n"}{end}' | grep -c true)
-  [ "$ready" -ge 1 ] || because "service/jobqueue-api leads to no ready pod"
-}
-
-secret_is_real() {
-  local key length
-  for key in DATABASE_URL API_SECRET_KEY; do
-    if k get secret jobqueue-secret -o "jsonpath={.data.$key}" 2>/dev/null | base64 -d 2>/dev/null | grep -q CHANGE_ME; then
-      because "$key is the example"
-      return 1
-    fi
-  done
-  length=$(k get secret jobqueue-secret -o 'jsonpath={.data.API_SECRET_KEY}' 2>/dev/null | base64 -d 2>/dev/null | wc -c)
-  [ "$length" -ge 32 ] || because "API_SECRET_KEY has $length characters, not 32 or more"
+  [ "$ready" -ge 1 ] || because "service/jobqueue-api has no ready pod"
 }
 
 # --- the API ----------------------------------------------------------------------------------------------------------------
@@ -328,10 +322,10 @@ job_finishes() {
   local id status
   reach_with_key || return 1
   id=$(call POST /v1/jobs "$SMOKE" | field id)
-  [ -n "$id" ] || because "POST /v1/jobs gave no job" || return 1
+  [ -n "$id" ] || because "POST /v1/jobs returned no job" || return 1
   status=$(call GET "/v1/jobs/$id?wait=30" | field status)
   [ "$status" = completed ] ||
-    because "job $id is '$status' after 30 s, not completed (the handler jobqueue.smoke is in worker-handlers.yaml)"
+    because "job $id is '$status' after 30 s, not completed (the handler jobqueue.smoke is in k8s/worker-handlers.yaml)"
 }
 
 metrics_of_the_queues() {
@@ -349,7 +343,7 @@ metrics_of_the_processes() {
     pod=$(k get pods -l "app.kubernetes.io/name=${pair%%:*}" --field-selector=status.phase=Running -o 'jsonpath={.items[0].metadata.name}')
     forward "pod/$pod" 9090 || because "no port-forward to $pod" || return 1
     page=$(curl -s -m 10 "http://127.0.0.1:$forwarded/metrics")
-    grep -q "^${pair##*:}" <<<"$page" || because "$pod does not tell ${pair##*:}" || return 1
+    grep -q "^${pair##*:}" <<<"$page" || because "$pod does not report ${pair##*:}" || return 1
   done
 }
 
@@ -357,7 +351,7 @@ prometheus_scrapes() {
   local name targets down
   if [ -z "$prometheus" ]; then
     if ! k -n monitoring get service prometheus-operated >/dev/null 2>&1 || ! forward service/prometheus-operated 9090 monitoring; then
-      cannot "no --prometheus and no service monitoring/prometheus-operated: whether anybody scrapes was not checked"
+      cannot "no --prometheus and no service monitoring/prometheus-operated: scraping was not checked"
       return 1
     fi
     prometheus=http://127.0.0.1:$forwarded
@@ -366,48 +360,49 @@ prometheus_scrapes() {
     grep -oE '"metric": ?\{[^}]*\}, ?"value": ?\[[^]]*\]')
   for name in jobqueue-api jobqueue-worker jobqueue-reaper; do
     grep -qE "\"pod\": ?\"$name-.*\"1\"\]" <<<"$targets" ||
-      because "no pod of $name is up for Prometheus: component servicemonitor, and does its ServiceMonitorSelector take ours?" || return 1
+      because "Prometheus scrapes no pod of $name: is the component servicemonitor installed, and does Prometheus select its monitors?" || return 1
   done
   down=$(grep '"0"\]' <<<"$targets" | field pod)
   [ -z "$down" ] || because "Prometheus does not reach $down"
 }
 
-# --- what disturbs ----------------------------------------------------------------------------------------------------------
+# --- checks that disturb ----------------------------------------------------------------------------------------------------------
 
-# Ids of the jobs in an answer.
+# Prints the ids of the jobs in an answer.
 ids_in() { grep -oE '"id": ?"[0-9a-f-]{36}"' | cut -d'"' -f4; }
 completed_of() { call GET "/v1/jobs?tag=$1&status=completed&limit=1000" | ids_in; } # tag
-# A pod of the pool `default` that is not on its way out.
+# A pod of the pool `default` that is not terminating.
 worker_pod() {
   k get pods -l app.kubernetes.io/name=jobqueue-worker,app.kubernetes.io/component=worker --field-selector=status.phase=Running \
     -o 'jsonpath={range .items[*]}{.metadata.name} {.metadata.deletionTimestamp}{"\n"}{end}' | awk 'NF == 1 { print $1; exit }'
 }
-# Of the jobs that have an id on stdin: how many were given back or lost by one worker and finished by another.
+# Of the jobs whose ids are on stdin: how many were released or lost by one worker and finished by another.
 count_moved() {
   sed "s|.*|url = \"$url/v1/jobs/&/attempts\"|" | curl -sS -m 75 -H "@$workdir/key" -w '\n' -K - |
     grep -E '"ended": ?"(released|lost)"' | grep -cE '"ended": ?"completed"'
 }
 
-# A pod that is deleted gives back what it has fetched and not begun, and finishes the rest itself. These jobs last milliseconds, so it
-# may be a moment in which it has fetched nothing: a round that shows no move is repeated.
+# A pod that is deleted releases the jobs that it has fetched and not started, and finishes the rest. These
+# jobs last milliseconds, so the pod may hold none when it is deleted: a round in which no job moved is
+# repeated.
 worker_loss_survived() {
   local round most=0
   reach_with_key || return 1
   for round in 1 2 3; do
     lose_worker "validate-$$-$RANDOM-$round" || return 1
     if [ "$moved" -gt 0 ]; then
-      remark "a deleted pod gave back $moved jobs, which others finished"
+      remark "a deleted pod released $moved jobs, which other pods finished"
       return 0
     fi
     if [ "$held" -gt "$most" ]; then most=$held; fi
   done
   if [ "$most" -eq 0 ]; then
-    cannot "all jobs were finished in time, but no deleted pod was seen with one in hand (see chaos.sh)"
+    cannot "all jobs were finished in time, but no deleted pod held a job (see chaos.sh)"
     return 1
   fi
-  remark "a deleted pod had $most jobs in hand, which it finished while it drained; others did the rest"
+  remark "a deleted pod held $most jobs, which it finished while it drained; other pods finished the rest"
 }
-# What the log of a pod that was deleted says that it had in hand, in JSON or in plain words.
+# Prints the number of jobs that a deleted pod held, from its log in JSON or plain text.
 in_hand() { # log
   sed -nE 's/.*draining.*running"?[:=] ?([0-9]+).*waiting"?[:=] ?([0-9]+).*/\1 \2/p' "$1" | awk '{ sum = $1 + $2 } END { print sum + 0 }'
 }
@@ -435,7 +430,8 @@ lose_worker() { # tag; sets `moved` and `held`
   held=$(in_hand "$workdir/log-$1")
 }
 
-# Runs `pg_isready` in a pod with that label and prints its exit code: 0 it is answered, 2 nobody answers. -U: its uid has no name.
+# Runs `pg_isready` in a pod with the given label and prints its exit code: 0 if Postgres answers, 2 if it
+# does not. -U is needed because the uid of the pod has no user name.
 reach_database() { # pod label image host
   local overrides end code=""
   overrides='{"spec":{"automountServiceAccountToken":false,"securityContext":{"runAsNonRoot":true,"runAsUser":65532,
@@ -460,19 +456,20 @@ network_policy_effective() {
   elif image=$(k get clusters.postgresql.cnpg.io jobqueue-db -o 'jsonpath={.spec.imageName}' 2>/dev/null); then
     host=jobqueue-db-rw
   else
-    cannot "a managed Postgres: no image with pg_isready and no host are known here"
+    cannot "a managed Postgres: the check knows no image with pg_isready and no host"
     return 1
   fi
-  # First one that may: without it, no answer would prove nothing. The migration's label belongs to no Service.
+  # First tries a pod that may connect: otherwise a missing answer would prove nothing. No Service selects the
+  # label of the migration.
   code=$(reach_database validate-allowed app.kubernetes.io/name=jobqueue-migration "$image" "$host") ||
-    because "cannot start a pod to try it with" || return 1
-  [ "$code" = 0 ] || because "a pod that may reach $host does not: exit code of pg_isready: $code" || return 1
+    because "cannot start a test pod" || return 1
+  [ "$code" = 0 ] || because "a pod that is allowed to connect to $host cannot: exit code of pg_isready: $code" || return 1
   code=$(reach_database validate-intruder app.kubernetes.io/name=validate-intruder "$image" "$host") ||
-    because "cannot start a pod to try it with" || return 1
+    because "cannot start a test pod" || return 1
   case "$code" in
     2) return 0 ;;
-    0 | 1) because "a pod without our labels reaches $host: does the network plugin enforce NetworkPolicies?" ;;
-    *) because "the pod that tries it says nothing: exit code of pg_isready: $code" ;;
+    0 | 1) because "a pod without jobqueue's labels can connect to $host: does the network plugin enforce NetworkPolicies?" ;;
+    *) because "the test pod returned no result: exit code of pg_isready: $code" ;;
   esac
 }
 

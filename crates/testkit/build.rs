@@ -1,4 +1,4 @@
-//! Makes the embedded migrations follow their directory: the macro alone does not see a new file.
+//! Rebuilds when a file is added to the migrations, which the macro alone does not notice.
 
 fn main() {
     println!("cargo:rerun-if-changed=../../migrations");

@@ -1,8 +1,8 @@
 """Six kinds of users of the API, for Locust.
 
-Environment: API_SECRET_KEY or API_SECRET_KEY_FILE; LOAD_KIND (jobqueue.smoke) is what jobs are of, so that the workers at hand can run
-them; LOAD_PACE (1.0) multiplies every pause; LOAD_P95_MS (2000) and LOAD_FAIL_RATIO (0.01) decide the exit code. Requests that wait on
-purpose are named `… (waits)` and stand outside of the 95th percentile.
+Environment: API_SECRET_KEY or API_SECRET_KEY_FILE; LOAD_KIND (jobqueue.smoke) is the kind of the jobs, which the
+workers must be able to run; LOAD_PACE (1.0) multiplies every pause; LOAD_P95_MS (2000) and LOAD_FAIL_RATIO (0.01)
+decide the exit code. Long polls are named `… (waits)` and are excluded from the 95th percentile.
 """
 
 import os
@@ -20,7 +20,7 @@ WAITS = " (waits)"
 
 
 def key() -> str:
-    """The key, from the mounted secret or the environment; never printed."""
+    """The key, from the mounted secret or the environment; it is never printed."""
     path = os.environ.get("API_SECRET_KEY_FILE")
     return pathlib.Path(path).read_text().strip() if path else os.environ["API_SECRET_KEY"]
 
@@ -29,19 +29,19 @@ KEY = key()
 
 
 def pace(seconds: float):
-    """One round each so many seconds, whatever the answers take."""
+    """Starts a round at a constant interval, regardless of the response times."""
     return constant_pacing(seconds * PACE)
 
 
 class ApiUser(FastHttpUser):
-    """What all users have in common."""
+    """Base class of all users."""
 
     abstract = True
     connection_timeout = 10.0
     network_timeout = 75.0
 
     def call(self, method, path, wanted, name=None, body=None, headers=None):
-        """One request; the parsed answer if its status is a wanted one, else None and a counted failure."""
+        """Sends a request. Returns the parsed answer if its status is expected, else None and counts a failure."""
         headers = {"Authorization": f"Bearer {KEY}", **(headers or {})}
         with self.rest(method, path, name=name or f"{method} {path}", json=body, headers=headers) as answer:
             if answer.status_code not in wanted:
@@ -51,35 +51,35 @@ class ApiUser(FastHttpUser):
             return answer.js
 
     def job(self, **more):
-        """A job's body."""
+        """Returns the body of a submission."""
         return {"kind": KIND, "payload": {"n": random.randrange(1_000_000)}, "max_attempts": 10, "tags": ["load"], **more}
 
     def submit(self, headers=None, name="POST /v1/jobs", **more):
-        """The stored job, or None."""
+        """Submits a job and returns the stored job, or None."""
         return self.call("POST", "/v1/jobs", (200, 201), name, self.job(**more), headers)
 
 
 class Submitter(ApiUser):
-    """A web shop: sends and forgets."""
+    """A web shop: submits jobs and does not wait."""
 
     weight = 40
     wait_time = pace(4)
 
     @task
     def send(self):
-        """One job."""
+        """Submits a job."""
         self.submit(priority=random.choice([-10, 0, 0, 0, 10]))
 
 
 class Waiter(ApiUser):
-    """A page with a spinner: sends, waits for the end, reads the attempts."""
+    """A page with a spinner: submits a job, waits for its end, reads its attempts."""
 
     weight = 20
     wait_time = pace(10)
 
     @task
     def send_and_wait(self):
-        """A job until its end, or ten seconds."""
+        """Submits a job and waits for its end, for at most ten seconds."""
         job = self.submit()
         if job:
             self.call("GET", f"/v1/jobs/{job['id']}?wait=10", (200,), "GET /v1/jobs/{id}?wait" + WAITS)
@@ -87,27 +87,27 @@ class Waiter(ApiUser):
 
 
 class Batcher(ApiUser):
-    """A nightly import: many at once."""
+    """A nightly import: submits many jobs at once."""
 
     weight = 5
     wait_time = pace(30)
 
     @task
     def send_many(self):
-        """Fifty jobs in a request."""
+        """Submits fifty jobs in one request."""
         jobs = [self.job(tags=["load", "batch"]) for _ in range(50)]
         self.call("POST", "/v1/jobs/batch", (200, 201), body={"jobs": jobs})
 
 
 class Repeater(ApiUser):
-    """A client behind a bad line: says everything twice, and wants one job for it."""
+    """A client with an unreliable connection: sends each request twice and expects one job."""
 
     weight = 15
     wait_time = pace(8)
 
     @task(2)
     def repeat(self):
-        """The same request with the same idempotency key."""
+        """Sends the same request twice with the same idempotency key."""
         body, headers = self.job(), {"Idempotency-Key": str(uuid.uuid4())}
         first, second = (
             self.call("POST", "/v1/jobs", (200, 201), "POST /v1/jobs (repeated)", body, headers) for _ in range(2)
@@ -117,45 +117,45 @@ class Repeater(ApiUser):
 
     @task(1)
     def unique(self):
-        """A job that may be there once: of all users some ask for the same."""
+        """Submits a job with a unique key that several users share."""
         self.submit(unique={"key": f"load-{random.randrange(50)}"}, name="POST /v1/jobs (unique)")
 
 
 class Watcher(ApiUser):
-    """A dashboard: reads and never writes."""
+    """A dashboard: only reads."""
 
     weight = 15
     wait_time = pace(6)
 
     @task(3)
     def numbers(self):
-        """The numbers of all queues."""
+        """Reads the statistics of all queues."""
         self.call("GET", "/v1/stats", (200,))
 
     @task(1)
     def failures(self):
-        """The latest failures."""
+        """Lists the latest failed jobs."""
         self.call("GET", "/v1/jobs?status=failed&limit=20", (200,), "GET /v1/jobs?status")
 
     @task(1)
     def latest(self):
-        """The latest jobs, and one of them in full."""
+        """Lists the latest jobs and reads one of them."""
         page = self.call("GET", "/v1/jobs?tag=load&limit=10", (200,), "GET /v1/jobs?tag")
         if page and page["jobs"]:
             job = random.choice(page["jobs"])
-            # It may have been pruned meanwhile.
+            # The job may have been pruned since it was listed.
             self.call("GET", f"/v1/jobs/{job['id']}", (200, 404), "GET /v1/jobs/{id}")
 
 
 class Changer(ApiUser):
-    """People who change their minds: delayed jobs, cancelled or brought forward."""
+    """A user who changes delayed jobs: cancels them or starts them early."""
 
     weight = 5
     wait_time = pace(10)
 
     @task
     def change(self):
-        """A job for later, then not, or at once."""
+        """Submits a delayed job, then cancels it or starts it at once."""
         job = self.submit(delay_seconds=300, name="POST /v1/jobs (delayed)")
         if job:
             verb = random.choice(["cancel", "promote"])
@@ -163,7 +163,7 @@ class Changer(ApiUser):
 
 
 def p95(stats) -> float:
-    """The 95th percentile in milliseconds over everything that does not wait on purpose."""
+    """Returns the 95th percentile in milliseconds of all requests except long polls."""
     times: dict[int, int] = {}
     for entry in stats.entries.values():
         if not entry.name.endswith(WAITS):
@@ -179,7 +179,7 @@ def p95(stats) -> float:
 
 @events.quitting.add_listener
 def judge(environment, **_):
-    """Says how it went in one line, and decides the exit code."""
+    """Prints the result in one line and sets the exit code."""
     stats = environment.stats
     if environment.runner is None or type(environment.runner).__name__ == "WorkerRunner":
         return

@@ -1,31 +1,39 @@
 #!/usr/bin/env bash
-# Breaks a running jobqueue on purpose, part by part, while jobs are submitted all the time, and reports for each part: how long
-# submissions were refused, when the first job that was submitted afterwards was finished, when everything was, and what was lost.
-# Exit code: 0 nothing was lost and all came back in time, 1 otherwise, 2 it could not begin. Not for a production cluster.
+# Breaks the parts of a running jobqueue, one after another, while it submits jobs continuously. For each part
+# it reports how long submissions were refused, when the first job that was submitted afterwards was finished,
+# when all jobs were finished, and how many were lost. Exit code: 0 if no job was lost and every part
+# recovered in time, 1 otherwise, 2 if it could not start. Not for a production cluster.
 set -uo pipefail
 if [ "${BASH_VERSINFO[0]}" -lt 5 ]; then
-  echo "needs bash 5 or newer, and this is $BASH_VERSION (on macOS: brew install bash)" >&2
+  echo "needs bash 5 or newer, but this is $BASH_VERSION (on macOS: brew install bash)" >&2
   exit 2
 fi
 
 readonly NAMESPACE=jobqueue EXPERIMENTS=(worker_killed api_killed reaper_killed database_killed worker_cut_off node_drained)
-context="" url="" only="" hooks="" node="" limit=180 cut=45
+# In these experiments the fault lasts until every job is finished: the other workers must finish the jobs of
+# the one that is cut off.
+readonly LASTING=" worker_cut_off "
+# In these experiments the jobs of a lost worker must be reclaimed within a time limit.
+readonly RECLAIMED=" worker_killed worker_cut_off "
+context="" url="" only="" hooks="" node="" limit=180 cut=45 reclaim=45
 
 usage() {
   cat <<'TEXT'
 Usage: k8s/scripts/chaos.sh [options]
 
   --context NAME   the kubectl context; default: the current one
-  --only NAMES     these experiments only, separated by commas
+  --only NAMES     run only these experiments, separated by commas
   --node NAME      the node that node_drained drains (everything on it moves); without it that experiment is skipped
-  --limit SECONDS  within which all jobs of an experiment must be finished (180)
-  --cut SECONDS    for how long worker_cut_off keeps the workers from the database (45)
-  --url URL        where the API is; default: port-forwards to the service, whose own restarts add about a second to api_killed
-  --hooks FILE     bash functions in place of the experiments' own, for something else than Kubernetes; needs --url
+  --limit SECONDS  time within which all jobs of an experiment must be finished (180)
+  --cut SECONDS    time within which a worker that is cut off must detect it (45); otherwise the network was not cut
+  --reclaim SECONDS
+                   time within which the jobs of a killed or cut-off worker must be finished (45: the promised 35, and the time to run and count them)
+  --url URL        URL of the API; default: port-forwards to the service, whose restarts add about a second to api_killed
+  --hooks FILE     bash functions that replace the experiments, for other platforms than Kubernetes; needs --url
   --list           print the names of the experiments
   -h, --help       this text
 
-The API's key is taken from JOBQUEUE_API_KEY, or else from the secret jobqueue-secret.
+The API key is read from JOBQUEUE_API_KEY, or else from the secret jobqueue-secret.
 TEXT
 }
 
@@ -36,6 +44,7 @@ while [ $# -gt 0 ]; do
     --only) value_of "$@"; only=,$2,; shift 2 ;;
     --node) value_of "$@"; node=$2; shift 2 ;;
     --limit) value_of "$@"; limit=$2; shift 2 ;;
+    --reclaim) value_of "$@"; reclaim=$2; shift 2 ;;
     --cut) value_of "$@"; cut=$2; shift 2 ;;
     --url) value_of "$@"; url=${2%/}; shift 2 ;;
     --hooks) value_of "$@"; hooks=$2; shift 2 ;;
@@ -46,15 +55,16 @@ while [ $# -gt 0 ]; do
 done
 
 k() { kubectl ${context:+--context "$context"} -n "$NAMESPACE" "$@"; }
-# An experiment that has nothing to break here says so, which is no failure; one that could not break it is one.
+# `cannot`: the experiment has nothing to break here, which is not a failure. `because`: it could not break
+# its part, which is a failure.
 cannot() { printf '%s\n' "$*" >"$workdir/skip"; return 1; }
 because() { printf '%s\n' "$*" >"$workdir/reason"; return 1; }
 
-# --- the experiments: NAME breaks something, NAME_undo mends it --------------------------------------------------------------
+# --- the experiments: NAME breaks something, NAME_undo repairs it --------------------------------------------------------------
 
 pod_of() { k get pods -l "app.kubernetes.io/name=$1" --field-selector=status.phase=Running -o 'jsonpath={.items[0].metadata.name}'; }
-# SIGKILL follows a second after SIGTERM. Never --force: the name would be free before the process is gone, and a second Postgres could
-# start on the same volume.
+# SIGKILL follows a second after SIGTERM. Never --force: Kubernetes would free the name before the process has
+# exited, and a second Postgres could start on the same volume.
 kill_pod() {
   if [ -z "$1" ]; then because "there is no such pod"; return; fi
   k delete pod "$1" --grace-period=1 --wait=false >/dev/null 2>"$workdir/reason"
@@ -71,29 +81,26 @@ database_killed() {
   if [ -z "$primary" ]; then cannot "the database is not in this cluster"; else kill_pod "$primary"; fi
 }
 
-# Policies only allow, so the one that lets workers out is narrowed for a while. Some network plugins leave connections alone that are
-# open already, so it counts only if the workers are missed: the API counts those with a heartbeat in the last 30 s.
+# The policies select pods by the name label of a worker. A pod with another name label may not connect to
+# anything, and its Deployment starts a replacement. Some network plugins do not close open connections, so
+# the experiment counts only if the worker loses its connection.
 worker_cut_off() {
-  local before after
-  policy=$(k get networkpolicy allow-database-egress allow-database-egress-cnpg allow-pgbouncer-egress --ignore-not-found \
-    -o 'jsonpath={range .items[*]}{.metadata.name} {.spec.podSelector.matchExpressions[0].values}{"\n"}{end}' |
-    awk '/jobqueue-worker/ { print $1; exit }')
-  if [ -z "$policy" ]; then cannot "no NetworkPolicy of ours lets the workers reach the database"; return; fi
-  allowed=$(k get networkpolicy "$policy" -o 'jsonpath={.spec.podSelector.matchExpressions[0].values}')
-  before=$(workers)
-  let_out "$(sed -E 's/"jobqueue-worker",?//; s/,\]/]/' <<<"$allowed")" || { because "cannot change the policy $policy"; return; }
-  sleep "$cut"
-  after=$(workers)
-  [ -n "$before" ] && [ -n "$after" ] || { because "the API does not tell job_queue_workers: nobody knows whether they went"; return; }
-  [ "$after" -lt "$before" ] ||
-    because "job_queue_workers was $before and is $after after $cut s: the network plugin leaves open connections, or --cut is too short"
+  victim=$(pod_of jobqueue-worker)
+  if [ -z "$victim" ]; then because "there is no worker"; return; fi
+  if [ -z "$(k get networkpolicy default-deny --ignore-not-found -o name)" ]; then cannot "there is no NetworkPolicy default-deny"; return; fi
+  k label pod "$victim" app.kubernetes.io/name=jobqueue-cut-off --overwrite >/dev/null 2>"$workdir/reason"
 }
-workers() { call GET /metrics | awk '$1 == "job_queue_workers" { printf "%d", $2 }'; }
-worker_cut_off_undo() { if [ -n "${policy:-}" ]; then let_out "$allowed"; fi; }
-let_out() { # names, a JSON array
-  k patch networkpolicy "$policy" --type=json \
-    -p '[{"op":"replace","path":"/spec/podSelector/matchExpressions/0/values","value":'"$1"'}]' >/dev/null
+worker_cut_off_seen() {
+  local end=$((SECONDS + cut))
+  until [ "$(k get pod "$victim" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}')" = False ]; do
+    if [ "$SECONDS" -ge "$end" ]; then
+      because "$victim is still ready after $cut s: the network plugin does not close open connections, or --cut is too short"
+      return
+    fi
+    sleep 1
+  done
 }
+worker_cut_off_undo() { if [ -n "${victim:-}" ]; then kill_pod "$victim"; fi; }
 
 node_drained() {
   if [ -z "$node" ]; then cannot "give --node"; return; fi
@@ -121,7 +128,8 @@ trap clean_up EXIT
 trap 'exit 130' INT TERM
 
 forwarded() { sed -nE 's/^Forwarding from 127\.0\.0\.1:([0-9]+) .*/\1/p' "$workdir/forward" 2>/dev/null | head -1; }
-# A forward ends with its pod; the next one goes to another pod from the same port, which kubectl chose for the first.
+# A port-forward ends with its pod. The next one forwards the same local port, which kubectl chose for the
+# first one, to another pod.
 # shellcheck disable=SC2329 # it runs in the background
 keep_forwarding() {
   local forward="" port=""
@@ -167,7 +175,7 @@ ids_in() { grep -oE '"id": ?"[0-9a-f-]{36}"' | cut -d'"' -f4; }
 submit() { # idempotency-key
   call POST /v1/jobs -H 'Content-Type: application/json' -H "Idempotency-Key: $1" --data-binary "$JOB" | ids_in | head -1
 }
-# A job each tenth of a second, each repeated with its key until it is acknowledged.
+# Submits a job every tenth of a second, and repeats each with its idempotency key until it is acknowledged.
 stream() { # name
   local number=0 id
   while [ -e "$workdir/stream" ]; do
@@ -183,7 +191,7 @@ stream() { # name
   done
 }
 is_completed() { call GET "/v1/jobs/$1" | grep -qE '"status": ?"completed"'; }
-# Reads ids; prints those that are not completed.
+# Reads job ids and prints those that are not completed.
 not_completed() { while read -r id; do is_completed "$id" || printf '%s\n' "$id"; done; }
 
 end=$((SECONDS + 30))
@@ -194,19 +202,19 @@ done
 
 # --- one experiment --------------------------------------------------------------------------------------------------------------
 
-# Seconds from the fault until submissions were accepted for good; 0 if none was refused after it.
+# Seconds from the fault until no further submission was refused; 0 if none was refused after the fault.
 refused_for() { # fault
   awk -v fault="$1" '$1 > fault && $2 == "refused" { last = $1; after = 0 } $1 > fault && $2 == "accepted" && last && !after { after = $1 }
     END { printf "%.1f", last ? (after ? after : last) - fault : 0 }' "$workdir/attempts"
 }
 
 run() { # name
-  local name=$1 fault streaming body first="" first_s=- all_s=- left end
+  local name=$1 fault streaming body first="" first_s=- all_s=- left end bad_fault=""
   rm -f "$workdir"/{attempts,ids,skip,reason}
   touch "$workdir"/{attempts,ids,stream}
   stream "$name" &
   streaming=$!
-  # What was begun and what waits when it breaks.
+  # The jobs that run and wait when the fault begins.
   body=$(printf "%.0s$JOB," $(seq 1 300))
   call POST /v1/jobs/batch -m 30 -H 'Content-Type: application/json' --data-binary "{\"jobs\":[${body%,}]}" | ids_in >>"$workdir/ids"
   fault=$(now)
@@ -219,10 +227,10 @@ run() { # name
       printf '%-16s  skipped: %s\n' "$name" "$(cat "$workdir/skip")"
       return 0
     fi
-    printf '%-16s  FAILED: %s\n' "$name" "$(grep . "$workdir/reason" 2>/dev/null || echo "it could not be broken")"
+    printf '%-16s  FAILED: %s\n' "$name" "$(grep . "$workdir/reason" 2>/dev/null || echo "the experiment could not break it")"
     return 1
   fi
-  "$undo"; undo=:
+  if [[ "$LASTING" != *" $name "* ]]; then "$undo"; undo=:; fi
   end=$((SECONDS + limit))
   until [ -n "$first" ] || [ "$SECONDS" -ge "$end" ]; do first=$(submit "chaos-$$-$name-first"); [ -n "$first" ] || sleep 0.1; done
   if [ -n "$first" ]; then
@@ -241,8 +249,17 @@ run() { # name
     if [ "$SECONDS" -ge "$end" ]; then lost=$(grep -c . <<<"$left"); break; fi
     sleep 0.5
   done
+  if [[ "$LASTING" == *" $name "* ]]; then
+    if ! "${name}_seen"; then printf '%-16s  FAILED: %s\n' "$name" "$(cat "$workdir/reason")"; bad_fault=yes; fi
+    "$undo"; undo=:
+    [ -z "$bad_fault" ] || return 1
+  fi
   printf '%-16s  %7s s  %7s s  %7s s  %12d  %4d\n' "$name" "$(refused_for "$fault")" "$first_s" "$all_s" "$acknowledged" "$lost"
-  [ "$lost" -eq 0 ] && [ "$acknowledged" -gt 300 ]
+  [ "$lost" -eq 0 ] && [ "$acknowledged" -gt 300 ] || return 1
+  if [[ "$RECLAIMED" == *" $name "* ]] && awk -v all="$all_s" -v most="$reclaim" 'BEGIN { exit !(all > most) }'; then
+    printf '%-16s  FAILED: the jobs of the worker were not finished within %s s\n' "$name" "$reclaim"
+    return 1
+  fi
 }
 
 bad=0
@@ -251,5 +268,5 @@ for experiment in "${EXPERIMENTS[@]}"; do
   if [ -n "$only" ] && [[ "$only" != *",$experiment,"* ]]; then continue; fi
   run "$experiment" || bad=$((bad + 1))
 done
-if [ "$bad" -gt 0 ]; then echo "$bad experiments lost jobs, did not end in time, or broke nothing"; fi
+if [ "$bad" -gt 0 ]; then echo "$bad experiments lost jobs, did not finish in time, or broke nothing"; fi
 [ "$bad" -eq 0 ]

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# 1,000 users of six kinds against a running jobqueue, by Locust; then a verdict (95th percentile, share of failures) and how the
-# autoscalers went up and down. Exit code: 0 fine, 1 too slow, too many failures, nothing scaled out or not back in, 2 it could not begin.
+# Runs Locust with 1,000 users of six kinds against a running jobqueue. Then prints a verdict (95th
+# percentile, share of failures) and how the autoscalers scaled out and in. Exit code: 0 if passed, 1 if
+# requests were too slow, too many failed, or the autoscalers did not scale out or back in, 2 if it could not
+# start.
 set -uo pipefail
 if [ "${BASH_VERSINFO[0]}" -lt 5 ]; then
-  echo "needs bash 5 or newer, and this is $BASH_VERSION (on macOS: brew install bash)" >&2
+  echo "needs bash 5 or newer, but this is $BASH_VERSION (on macOS: brew install bash)" >&2
   exit 2
 fi
 
@@ -17,18 +19,18 @@ Usage: k8s/scripts/load-test.sh [options]
 
   --context NAME      the kubectl context; default: the current one
   --image IMAGE       image of Locust; default: jobqueue-locust:0.1.0 (docker build -t jobqueue-locust:0.1.0 k8s/locust)
-  --users COUNT       1000
-  --spawn-rate COUNT  users that begin each second (50)
-  --time SPAN         how long, such as 10m or 90s
+  --users COUNT       number of users (1000)
+  --spawn-rate COUNT  users that start each second (50)
+  --time DURATION     duration of the test, such as 10m or 90s
   --kind KIND         kind of the jobs; a worker must know it (jobqueue.smoke)
-  --pace FACTOR       multiplies every user's pauses (1.0); 0.5 is twice the load
+  --pace FACTOR       factor for the pauses of all users (1.0); 0.5 doubles the load
   --p95 MS            limit of the 95th percentile (2000)
   --fail-ratio SHARE  limit of the share of failed requests (0.01)
-  --no-hpa            the load shall not make the workers' autoscaler scale; otherwise it is a failure if it did not
-  --no-scale-in       do not wait until workers and API are back at their minimum; otherwise it is a failure if they are not
+  --no-hpa            do not require that the workers' autoscaler scales out; without this option it is a failure if it does not
+  --no-scale-in       do not wait until workers and API are back at their minimum; without this option it is a failure if they are not
   --scale-in-timeout SECONDS
                       how long they may take (1800)
-  --url URL           no cluster: `locust` on this machine against this URL, the key in API_SECRET_KEY
+  --url URL           run without a cluster: `locust` on this machine against this URL, with the key in API_SECRET_KEY
   -h, --help          this text
 TEXT
 }
@@ -70,14 +72,14 @@ fi
 # --- in the cluster -------------------------------------------------------------------------------------------------------------
 
 need kubectl
-k -n "$NAMESPACE" get deployment jobqueue-api >/dev/null || { echo "there is no jobqueue in this cluster: k8s/deploy.sh" >&2; exit 2; }
+k -n "$NAMESPACE" get deployment jobqueue-api >/dev/null || { echo "jobqueue is not installed in this cluster: run k8s/deploy.sh" >&2; exit 2; }
 
 # shellcheck disable=SC2329 # the trap calls it
 clean_up() { k delete namespace "$LOAD" --ignore-not-found --wait=false >/dev/null; }
 trap clean_up EXIT
 k delete namespace "$LOAD" --ignore-not-found --wait=true --timeout=180s >/dev/null || exit 2
 k apply -f "$here/locust/namespace.yaml" >/dev/null || exit 2
-# From one secret into the other, by pipes: never printed, never an argument.
+# Copies the key from one secret into the other through pipes: it is never printed and never an argument.
 k -n "$NAMESPACE" get secret jobqueue-secret -o 'jsonpath={.data.API_SECRET_KEY}' | base64 -d |
   k -n "$LOAD" create secret generic locust-key --from-file=API_SECRET_KEY=/dev/stdin >/dev/null || exit 2
 kubectl kustomize "$here/locust" |
@@ -87,7 +89,7 @@ kubectl kustomize "$here/locust" |
     -e "s|^(  LOAD_FAIL_RATIO: ).*|\1\"$fail_ratio\"|" ${image:+-e "s|(image: )jobqueue-locust:.*|\1$image|"} |
   k apply -f - >/dev/null || exit 2
 
-# name current desired, one a line
+# Prints name, current and desired replicas of each autoscaler, one per line.
 scalers() {
   k -n "$NAMESPACE" get hpa \
     -o 'jsonpath={range .items[*]}{.metadata.name} {.status.currentReplicas} {.status.desiredReplicas}{"\n"}{end}'
@@ -107,7 +109,7 @@ while :; do
   if [ "${apis:-0}" -gt "$most_api" ]; then most_api=$apis; fi
   if [ "$(condition_of Complete)" = True ]; then verdict=0; break; fi
   if [ "$(condition_of Failed)" = True ]; then verdict=1; break; fi
-  if [ $((SECONDS - began)) -gt 7300 ]; then echo "the master does not end" >&2; verdict=2; break; fi
+  if [ $((SECONDS - began)) -gt 7300 ]; then echo "the master does not finish" >&2; verdict=2; break; fi
   sleep 5
 done
 
@@ -116,8 +118,8 @@ minimum=$(minimum_of jobqueue-worker-hpa) minimum_api=$(minimum_of jobqueue-api-
 printf 'most worker pods: %d, at least %s\n' "$most" "${minimum:-unknown}"
 printf 'most API pods: %d, at least %s\n' "$most_api" "${minimum_api:-unknown}"
 if [ "$hpa" = yes ] && ! { [ -n "$minimum" ] && [ "$most" -gt "$minimum" ]; }; then
-  echo "jobqueue-worker-hpa did not scale out. What it sees: kubectl -n $NAMESPACE describe hpa jobqueue-worker-hpa (<unknown> means that"
-  echo "metrics-server or the adapter is missing). If it sees too little: more --users, a smaller --pace, a --kind that has work to do"
+  echo "jobqueue-worker-hpa did not scale out. Its metrics: kubectl -n $NAMESPACE describe hpa jobqueue-worker-hpa (<unknown> means that"
+  echo "metrics-server or the adapter is missing). If the load is too low: more --users, a smaller --pace, a --kind that needs more work"
   verdict=1
 fi
 

@@ -1,4 +1,4 @@
-"""Writes the custom resources of rendered manifests for the operators' own types and schemas to look at.
+"""Writes the custom resources of rendered manifests so that the operators' own types and schemas can check them.
 
 Usage: custom_resources.py WORKPLACE RENDERED. Into WORKPLACE go resources.json, for values.mjs, and resources.ts, for tsc: a literal of
 a type may have no field that the type does not have, so a typo fails. That it does is part of the file: each key of each resource
@@ -14,7 +14,7 @@ import yaml
 
 MONITORING = "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1"
 CNPG = "@kubernetes-models/cloudnative-pg/postgresql.cnpg.io/v1"
-# apiVersion/kind to the module of its type, which has the name of the kind after an I.
+# Maps apiVersion/kind to the module of its type, which is named I followed by the kind.
 MODULES = {
     "keda.sh/v1alpha1/ScaledObject": "@kubernetes-models/keda/keda.sh/v1alpha1/ScaledObject",
     "monitoring.coreos.com/v1/ServiceMonitor": f"{MONITORING}/ServiceMonitor",
@@ -22,12 +22,12 @@ MODULES = {
     "monitoring.coreos.com/v1/PrometheusRule": f"{MONITORING}/PrometheusRule",
     "postgresql.cnpg.io/v1/Cluster": f"{CNPG}/Cluster",
     "postgresql.cnpg.io/v1/ScheduledBackup": f"{CNPG}/ScheduledBackup",
-    # Its own schema is not published.
+    # The plugin does not publish a schema.
     "barmancloud.cnpg.io/v1/ObjectStore": "./object-store.js",
 }
-# Maps whose keys are anybody's: what is in them is no field.
+# Maps with arbitrary keys: their entries are not fields.
 FREE = {"annotations", "labels", "limits", "matchLabels", "parameters", "requests"}
-# A trigger's metadata, a plugin's parameters.
+# The metadata of a trigger, the parameters of a plugin.
 FREE_IN = {("triggers", "metadata")}
 OPTIONS = {
     "compilerOptions": {
@@ -43,7 +43,7 @@ OPTIONS = {
 
 
 def custom_resources(rendered: pathlib.Path) -> Iterator[tuple[str, dict]]:
-    """Every custom resource, with the file that it is first found in."""
+    """Returns every custom resource, with the first file that contains it."""
     seen = set()
     for path in sorted(rendered.glob("*.yaml")):
         for resource in yaml.safe_load_all(path.read_text()):
@@ -57,7 +57,7 @@ def custom_resources(rendered: pathlib.Path) -> Iterator[tuple[str, dict]]:
 
 
 def fields(value: object, path: tuple = ()) -> Iterator[tuple]:
-    """The path of every field of a value; lists count by their first item."""
+    """Returns the path of every field of a value; a list is represented by its first item."""
     if isinstance(value, list) and value:
         yield from fields(value[0], (*path, 0))
     if not isinstance(value, dict):
@@ -71,7 +71,7 @@ def fields(value: object, path: tuple = ()) -> Iterator[tuple]:
 
 
 def misspelt(value: object, path: tuple) -> object:
-    """The same value with a letter too many in the field at the path."""
+    """Returns the value with one extra letter in the name of the field at the path."""
     if isinstance(value, list):
         return [misspelt(value[0], path[1:]), *value[1:]]
     key, rest = path[0], path[1:]

@@ -9,7 +9,7 @@ kill_it() {
   victim=$(running "$1")
   "$CHAOS_DOCKER" kill "$victim" >/dev/null
 }
-# What a Deployment does by itself: another one in its place.
+# Starts a replacement, as a Deployment would.
 start_it() { "$CHAOS_DOCKER" start "$victim" >/dev/null; }
 
 worker_killed() { kill_it worker; }
@@ -23,8 +23,18 @@ database_killed_undo() { start_it; }
 
 worker_cut_off() {
   victim=$(running worker)
+  before=$(workers)
   "$CHAOS_DOCKER" network disconnect "${CHAOS_PROJECT}_default" "$victim"
-  sleep "$cut"
+}
+workers() { call GET /metrics | awk '$1 == "job_queue_workers" { printf "%d", $2 }'; }
+# The API counts workers with a heartbeat in the last 30 s.
+worker_cut_off_seen() {
+  local end=$((SECONDS + cut)) after=$before
+  until [ "${after:-$before}" -lt "$before" ]; do
+    if [ "$SECONDS" -ge "$end" ]; then because "job_queue_workers was $before and is ${after:-unknown} after $cut s"; return; fi
+    sleep 1
+    after=$(workers)
+  done
 }
 worker_cut_off_undo() { "$CHAOS_DOCKER" network connect --alias worker "${CHAOS_PROJECT}_default" "$victim"; }
 node_drained() { cannot "there is one node"; }

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Stands in for the entry point of the image `postgres`: a new cluster on first use, then the server as the user postgres.
+# Replaces the entry point of the image `postgres`: creates a database cluster on first use, then runs the
+# server as the user postgres.
 set -eu
 PGDATA=/var/lib/postgresql/data
 as_postgres() { setpriv --reuid=postgres --regid=postgres --clear-groups "$@"; }

@@ -1,13 +1,16 @@
-//! The options of the API, and their check. Owns names, defaults and help texts; never opens anything but a mounted secret.
+//! The options of the API and their validation. Defines names, defaults and help texts. It opens no file
+//! except a mounted secret.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::TypedValueParser as _;
 use clap::{Args, Parser, Subcommand};
 use jobqueue_core::Limits;
-use jobqueue_runtime::{AdminArgs, ConfigError, DatabaseArgs, HttpLimits, Seconds, TelemetryArgs};
+use jobqueue_runtime::{
+    AdminArgs, ConfigError, DatabaseArgs, HttpLimits, Seconds, TelemetryArgs, parse_flag,
+};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::problem::refuse;
@@ -18,28 +21,28 @@ pub const MIN_KEY_CHARS: usize = 32;
 /// Longest file that can hold a key.
 const MAX_KEY_FILE_BYTES: usize = 4096;
 
-/// The REST API of jobqueue: submits jobs, tells how they stand, and serves workers in any language.
+/// The REST API of jobqueue: submits jobs, returns their status, and serves workers in any language.
 #[derive(Parser, Debug)]
 #[command(name = "jobqueue-api", version, subcommand_negates_reqs = true)]
-pub struct Cli {
-    /// Something else than serving.
+pub struct ApiCli {
+    /// A command other than serving.
     #[command(subcommand)]
-    pub command: Option<Command>,
-    /// How to serve.
+    pub command: Option<ApiCommand>,
+    /// Options of the server.
     #[command(flatten)]
     pub serve: ApiArgs,
 }
 
-/// What the binary does besides serving.
+/// Commands of the binary other than serving.
 #[derive(Subcommand, Debug)]
-pub enum Command {
-    /// Applies missing migrations and exits. Safe to run twice and from two places at once.
+pub enum ApiCommand {
+    /// Applies missing migrations and exits. It may run twice, also concurrently.
     Migrate(MigrateArgs),
-    /// Waits until the database answers and has a schema that this build knows, and exits: 0, or 1 after the timeout. For init
-    /// containers.
+    /// Waits until the database answers and has a schema that this build supports, then exits with 0; exits
+    /// with 1 after the timeout. For init containers.
     Wait(WaitArgs),
-    /// Asks the API on this host (API_ADDR) whether it is ready, and exits: 0 if so, otherwise 1. For health checks without a
-    /// shell.
+    /// Checks whether the API on this host (API_ADDR) is ready: exits with 0 if it is, otherwise with 1. For
+    /// health checks without a shell.
     Probe,
     /// Prints the OpenAPI document and exits.
     Openapi,
@@ -59,7 +62,8 @@ pub struct MigrateArgs {
 /// Options of `wait`.
 #[derive(Args, Clone, Debug)]
 pub struct WaitArgs {
-    /// How long to wait at the most, in seconds; then the exit code is 1 and the last line says what was missing.
+    /// How long to wait at most, in seconds. After that the exit code is 1 and the last line says what is
+    /// missing.
     #[arg(
         long = "timeout-seconds",
         env = "WAIT_TIMEOUT_SECONDS",
@@ -69,8 +73,8 @@ pub struct WaitArgs {
     )]
     pub timeout: Duration,
 
-    /// Be content with a database that answers, whatever its schema is: what the migration waits for.
-    #[arg(long, env = "WAIT_DATABASE_ONLY")]
+    /// Wait only until the database answers, regardless of its schema. The migration uses this.
+    #[arg(long, env = "WAIT_DATABASE_ONLY", value_parser = parse_flag)]
     pub database_only: bool,
 
     /// The database.
@@ -84,12 +88,14 @@ pub struct WaitArgs {
 /// Options of the server.
 #[derive(Args, Clone, Debug)]
 pub struct ApiArgs {
-    /// Address of the API. Port 0 picks a free one and logs it.
+    /// Address of the API. `[::]` means every address, including IPv4. Port 0 chooses a free port and logs
+    /// it.
     #[arg(long, env = "API_ADDR", default_value_t = ApiArgs::ADDR, value_name = "IP:PORT", help_heading = "API")]
     pub api_addr: SocketAddr,
 
-    /// The root key that clients send as `Authorization: Bearer …`, at least 32 characters. Prefer the variable: arguments
-    /// show up in `ps`.
+    /// The root key that clients send as `Authorization: Bearer …`: at least 32 visible ASCII characters;
+    /// leading and trailing spaces and line breaks are removed. Prefer the variable, because arguments show
+    /// up in `ps`.
     #[arg(
         long,
         env = "API_SECRET_KEY",
@@ -100,7 +106,8 @@ pub struct ApiArgs {
     )]
     pub api_secret_key: Option<SecretString>,
 
-    /// File that holds the root key (a mounted secret), read once at start. Instead of API_SECRET_KEY.
+    /// File that contains the root key (a mounted secret), instead of API_SECRET_KEY. The same rules apply.
+    /// It is read once at start.
     #[arg(
         long,
         env = "API_SECRET_KEY_FILE",
@@ -110,12 +117,12 @@ pub struct ApiArgs {
     )]
     pub api_secret_key_file: Option<PathBuf>,
 
-    /// Serve without any key. Only on a loopback address, for trying things out.
-    #[arg(long, env = "API_INSECURE", help_heading = "API")]
+    /// Serve without a key. Allowed only on a loopback address, for trials.
+    #[arg(long, env = "API_INSECURE", value_parser = parse_flag, help_heading = "API")]
     pub insecure: bool,
 
-    /// How long requests in flight may take after SIGTERM, in seconds; then they are cut. Keep it below the pod's
-    /// `terminationGracePeriodSeconds`.
+    /// How long requests in flight may take after SIGTERM, in seconds, including API_PRE_STOP_DELAY_SECONDS.
+    /// Then they are aborted. Keep it below the pod's `terminationGracePeriodSeconds`.
     #[arg(
         long = "api-shutdown-grace-seconds",
         env = "API_SHUTDOWN_GRACE_SECONDS",
@@ -126,8 +133,9 @@ pub struct ApiArgs {
     )]
     pub api_shutdown_grace: Duration,
 
-    /// How long to go on accepting connections after SIGTERM, in seconds, so that a load balancer learns of it first.
-    /// Absent: not at all, which is right behind a `preStop` sleep.
+    /// How long to accept connections and requests after SIGTERM, in seconds. During this time `/ready` is
+    /// 503 and each answer has `Connection: close`, so that load balancers and clients stop using the
+    /// connections before they are closed. Default: no delay.
     #[arg(
         long = "api-pre-stop-delay-seconds",
         env = "API_PRE_STOP_DELAY_SECONDS",
@@ -137,8 +145,8 @@ pub struct ApiArgs {
     )]
     pub api_pre_stop_delay: Option<Duration>,
 
-    /// Single submissions that may wait for their commit, 1 to 100000; beyond it the API answers 429. Those with a unique key or an
-    /// idempotency key wait apart from the others and have as many places again.
+    /// Largest number of single submissions that wait for their commit, 1 to 100000; above it the API answers
+    /// 429. Submissions with a unique key or an idempotency key wait in a second queue with the same limit.
     #[arg(
         long,
         env = "API_MAX_PENDING_JOBS",
@@ -149,7 +157,8 @@ pub struct ApiArgs {
     )]
     pub api_max_pending_jobs: u32,
 
-    /// Requests that may wait in a long poll at once, 1 to 100000; beyond it the API answers 429.
+    /// Largest number of requests that wait in a long poll at the same time, 1 to 100000; above it the API
+    /// answers 429.
     #[arg(
         long,
         env = "API_MAX_LONG_POLLS",
@@ -160,7 +169,8 @@ pub struct ApiArgs {
     )]
     pub api_max_long_polls: u32,
 
-    /// Memory for request bodies that are being read or stored, in MiB, 16 to 65536; beyond it the API answers 429.
+    /// Memory for request bodies that are being read or stored, in MiB, 16 to 65536; above it the API answers
+    /// 429.
     #[arg(
         long,
         env = "API_BODY_MEMORY_MIB",
@@ -171,7 +181,8 @@ pub struct ApiArgs {
     )]
     pub api_body_memory_mib: u32,
 
-    /// Open connections, 1 to 1000000; further ones wait in the backlog of the system.
+    /// Largest number of open connections, 1 to 1000000. When it is reached, idle connections are closed to
+    /// accept new clients. It is lowered if the process may open fewer files
     #[arg(
         long,
         env = "API_MAX_CONNECTIONS",
@@ -182,7 +193,7 @@ pub struct ApiArgs {
     )]
     pub api_max_connections: u32,
 
-    /// Largest payload of a job in bytes of JSON, 1024 to 1048576.
+    /// Largest payload of a job, in bytes of JSON, 1024 to 1048576.
     #[arg(
         long,
         env = "API_MAX_PAYLOAD_BYTES",
@@ -193,7 +204,8 @@ pub struct ApiArgs {
     )]
     pub api_max_payload_bytes: u32,
 
-    /// Within how many seconds a backlog shall be gone, for `job_queue_recommended_workers`.
+    /// Time within which a backlog should be worked off, in seconds. `job_queue_recommended_workers` is
+    /// calculated from it.
     #[arg(
         long = "api-drain-target-seconds",
         env = "API_DRAIN_TARGET_SECONDS",
@@ -216,7 +228,7 @@ pub struct ApiArgs {
 }
 
 impl ApiArgs {
-    const ADDR: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8000);
+    const ADDR: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 8000);
 
     /// Checks what must fit together, and reads the mounted key.
     pub fn settings(&self) -> Result<Settings, ConfigError> {
@@ -242,29 +254,41 @@ impl ApiArgs {
     }
 
     fn key(&self) -> Result<Option<SecretString>, ConfigError> {
-        let key = match &self.api_secret_key_file {
-            Some(path) => Some(read_key(path)?),
-            None => self.api_secret_key.clone().filter(|key| !key.expose_secret().is_empty()),
+        let (variable, text) = match (&self.api_secret_key_file, &self.api_secret_key) {
+            (Some(path), _) => ("API_SECRET_KEY_FILE", read_key(path)?),
+            (None, Some(key)) => ("API_SECRET_KEY", key.clone()),
+            (None, None) => ("API_SECRET_KEY", SecretString::default()),
         };
-        let loopback = self.api_addr.ip().is_loopback();
-        match (key, self.insecure) {
-            (Some(key), _) if key.expose_secret().chars().count() < MIN_KEY_CHARS => Err(ConfigError(format!(
-                "API_SECRET_KEY is too short: give at least {MIN_KEY_CHARS} characters, for example from `openssl rand -base64 32`"
-            ))),
-            (Some(_), true) => {
-                Err(ConfigError("give either API_SECRET_KEY or --insecure, not both".to_owned()))
-            }
-            (Some(key), false) => Ok(Some(key)),
-            (None, true) if loopback => Ok(None),
-            (None, true) => Err(ConfigError(format!(
-                "--insecure needs a loopback address, but API_ADDR is {}: set API_ADDR=127.0.0.1:8000, or give an API_SECRET_KEY",
-                self.api_addr
-            ))),
-            (None, false) => Err(ConfigError(
-                "API_SECRET_KEY is not set: give a key of at least 32 characters, for example from `openssl rand -base64 32`"
-                    .to_owned(),
-            )),
+        let key = text.expose_secret().trim();
+        let is_loopback = self.api_addr.ip().is_loopback();
+        if key.is_empty() {
+            return match self.insecure {
+                true if is_loopback => Ok(None),
+                true => Err(ConfigError(format!(
+                    "API_INSECURE (--insecure) needs a loopback address, but API_ADDR is {}: set API_ADDR=127.0.0.1:8000, or set API_SECRET_KEY",
+                    self.api_addr
+                ))),
+                false => Err(ConfigError(format!(
+                    "{variable} is {}: give a key of at least {MIN_KEY_CHARS} characters, for example from `openssl rand -base64 32`",
+                    if self.api_secret_key_file.is_some() { "an empty file" } else { "not set" }
+                ))),
+            };
         }
+        if self.insecure {
+            return Err(ConfigError(format!("set either {variable} or API_INSECURE (--insecure), not both")));
+        }
+        // Other characters cannot be sent in a header, or not in the same way by every client.
+        if !key.chars().all(|c| c.is_ascii_graphic()) {
+            return Err(ConfigError(format!(
+                "{variable} may only hold visible ASCII characters, without spaces inside: take one from `openssl rand -base64 32`"
+            )));
+        }
+        if key.len() < MIN_KEY_CHARS {
+            return Err(ConfigError(format!(
+                "{variable} is too short: give at least {MIN_KEY_CHARS} characters, for example from `openssl rand -base64 32`"
+            )));
+        }
+        Ok(Some(SecretString::from(key)))
     }
 }
 
@@ -278,7 +302,7 @@ fn read_key(path: &std::path::Path) -> Result<SecretString, ConfigError> {
             path.display()
         )));
     }
-    Ok(SecretString::from(text.trim()))
+    Ok(SecretString::from(text))
 }
 
 fn to_usize(number: u32) -> usize {
@@ -293,13 +317,13 @@ mod tests {
 
     fn parse(args: &[&str]) -> ApiArgs {
         let all = ["jobqueue-api", "--database-url", URL].into_iter().chain(args.iter().copied());
-        Cli::try_parse_from(all).unwrap().serve
+        ApiCli::try_parse_from(all).unwrap().serve
     }
 
     #[test]
     fn every_option_explains_itself_and_has_a_variable() {
         use clap::CommandFactory as _;
-        let command = Cli::command();
+        let command = ApiCli::command();
         command.clone().debug_assert();
         for argument in command.get_arguments() {
             assert!(argument.get_help().is_some_and(|help| help.to_string().len() > 20), "{argument:?}");
@@ -322,6 +346,42 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_trimmed_and_checked_the_same_way_from_a_variable_and_from_a_file() {
+        let path = std::env::temp_dir().join(format!("jobqueue-api-key-{}", std::process::id()));
+        let key = "k".repeat(32);
+        for (text, meant) in [
+            (key.clone(), Ok(key.as_str())),
+            (format!(" {key}\r\n"), Ok(key.as_str())),
+            (format!("{}\n\n", &key[1..]), Err("is too short")),
+            (" \n".to_owned(), Err("give a key")),
+            (format!("{key} {key}"), Err("visible ASCII")),
+            (format!("{key}\n{key}"), Err("visible ASCII")),
+            (format!("{key}ü"), Err("visible ASCII")),
+            (format!("{key}\u{7f}"), Err("visible ASCII")),
+        ] {
+            std::fs::write(&path, &text).unwrap();
+            let both = [
+                ("API_SECRET_KEY ", parse(&["--api-secret-key", &text])),
+                ("API_SECRET_KEY_FILE ", parse(&["--api-secret-key-file", path.to_str().unwrap()])),
+            ];
+            for (variable, args) in both {
+                let key = args.settings().map(|settings| settings.key.unwrap().expose_secret().to_owned());
+                match (key, meant) {
+                    (Ok(key), Ok(meant)) => assert_eq!(key, meant),
+                    (Err(error), Err(advice)) => {
+                        assert!(
+                            error.0.starts_with(variable) && error.0.contains(advice),
+                            "{text:?}: {error}"
+                        );
+                    }
+                    (given, meant) => panic!("{text:?}: {given:?} instead of {meant:?}"),
+                }
+            }
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
     fn a_key_never_shows_in_debug_output() {
         let key = "secret-".repeat(6);
         assert!(!format!("{:?}", parse(&["--api-secret-key", &key])).contains(&key));
@@ -329,8 +389,8 @@ mod tests {
 
     #[test]
     fn migrate_needs_no_key() {
-        let cli = Cli::try_parse_from(["jobqueue-api", "migrate", "--database-url", URL]).unwrap();
-        assert!(matches!(cli.command, Some(Command::Migrate(_))));
+        let cli = ApiCli::try_parse_from(["jobqueue-api", "migrate", "--database-url", URL]).unwrap();
+        assert!(matches!(cli.command, Some(ApiCommand::Migrate(_))));
     }
 
     #[test]
@@ -338,8 +398,8 @@ mod tests {
         let wait = |more: &[&str]| {
             let line =
                 ["jobqueue-api", "wait", "--database-url", URL].into_iter().chain(more.iter().copied());
-            match Cli::try_parse_from(line).unwrap().command {
-                Some(Command::Wait(args)) => args,
+            match ApiCli::try_parse_from(line).unwrap().command {
+                Some(ApiCommand::Wait(args)) => args,
                 other => panic!("{other:?}"),
             }
         };

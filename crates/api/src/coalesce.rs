@@ -1,5 +1,5 @@
-//! Requests that share calls of the store: what queued up while the last call ran goes with the next. A request waits for nobody while no
-//! larger call is under way, and the more there is to do, the less each costs. Owns the requests between their arrival and their call, and their bound.
+//! Requests that share calls of the store: the requests that arrived during a call go into the next one. So a request
+//! costs less when there are more of them. Owns the requests from their arrival to their call, and how many may wait.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,120 +9,126 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
-use crate::metrics::Metrics;
-use crate::problem::{Kind, Problem};
+use crate::metrics::ApiMetrics;
+use crate::problem::{Problem, ProblemKind};
 
-/// The longest that a call is held back because it is smaller than the one under way.
-const PATIENCE: Duration = Duration::from_millis(5);
+/// The longest time that a call is delayed because it is smaller than the calls in flight.
+const MAX_DELAY: Duration = Duration::from_millis(5);
 
-/// Takes requests. Calls go on, and answers are for nobody, when those who asked go away.
+/// Accepts requests. A call continues if the senders of its requests are gone; their answers are dropped.
 #[derive(Debug)]
-pub(crate) struct Coalescer<Q, A>(mpsc::Sender<Ticket<Q, A>>);
+pub(crate) struct Coalescer<Q, A>(mpsc::Sender<Pending<Q, A>>);
 
-/// A request, and who waits for its answer. Dropped without one, it was lost by a defect.
+/// A request that has no answer yet. If it is dropped without an answer, which only a defect causes, its sender gets an
+/// error.
 #[derive(Debug)]
-pub(crate) struct Ticket<Q, A> {
+pub(crate) struct Pending<Q, A> {
     pub(crate) request: Q,
     pub(crate) reply: oneshot::Sender<A>,
 }
 
-/// How much there may be of what.
+/// The limits of a coalescer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// Calls under way at once.
+    /// Calls in flight at the same time.
     pub(crate) calls: usize,
-    /// Requests that go with one call.
+    /// Requests in one call.
     pub(crate) together: usize,
-    /// Requests that wait, without those that are gathered for the next call.
+    /// Requests that wait, in addition to those that a task has already collected for the next call.
     pub(crate) waiting: usize,
 }
 
-/// The request was not taken: as many as may wait do so.
+/// The request was refused, because too many requests wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
-/// What the tasks of a coalescer share.
-struct Desk<Q, A, F> {
-    /// Whoever holds the lock gathers; the others are busy with their calls.
-    receiver: Mutex<mpsc::Receiver<Ticket<Q, A>>>,
-    /// Requests that are in calls.
-    under_way: watch::Sender<usize>,
+/// The state that the tasks of a coalescer share.
+struct Shared<Q, A, F> {
+    /// The task with the lock collects requests; the other tasks are making calls.
+    receiver: Mutex<mpsc::Receiver<Pending<Q, A>>>,
+    /// The number of requests in the calls in flight.
+    in_flight: watch::Sender<usize>,
     call: F,
 }
 
-impl<Q, A, F> Desk<Q, A, F> {
-    /// The requests of the next call; none when all senders are gone. A call beside others must be worth it, with as many requests as those
-    /// have together: right after answers the first few senders are back, and a call for them alone costs a transaction and a flush of its own.
-    async fn gather(&self, most: usize) -> Vec<Ticket<Q, A>> {
-        let mut tickets = Vec::new();
+impl<Q, A, F> Shared<Q, A, F> {
+    /// Collects the requests of the next call; none when all senders are gone. While other calls are in flight, it waits
+    /// for as many requests as those have together. Without this, the first few senders that return after their answers
+    /// would get a call, and so a transaction and a flush, for themselves.
+    async fn collect(&self, most: usize) -> Vec<Pending<Q, A>> {
+        let mut pending = Vec::new();
         let mut receiver = self.receiver.lock().await;
-        if receiver.recv_many(&mut tickets, most).await == 0 {
-            return tickets;
+        if receiver.recv_many(&mut pending, most).await == 0 {
+            return pending;
         }
         let more = async {
-            let mut under_way = self.under_way.subscribe();
-            while tickets.len() < (*under_way.borrow_and_update()).min(most) {
-                let room = most - tickets.len();
+            let mut in_flight = self.in_flight.subscribe();
+            while pending.len() < (*in_flight.borrow_and_update()).min(most) {
+                let missing = most - pending.len();
                 tokio::select! {
-                    _ = under_way.changed() => {}
-                    count = receiver.recv_many(&mut tickets, room) => if count == 0 { break },
+                    _ = in_flight.changed() => {}
+                    count = receiver.recv_many(&mut pending, missing) => if count == 0 { break },
                 }
             }
         };
-        // what has come goes all the same
-        let _late = timeout(PATIENCE, more).await;
-        self.under_way.send_modify(|under_way| *under_way += tickets.len());
-        tickets
+        // after the delay, the requests that have arrived are sent
+        let _late = timeout(MAX_DELAY, more).await;
+        self.in_flight.send_modify(|in_flight| *in_flight += pending.len());
+        pending
     }
 }
 
 impl<Q: Send + 'static, A: Send + 'static> Coalescer<Q, A> {
-    /// Starts the tasks, which end when the coalescer is gone and nothing waits any more. `call` sees to every ticket's answer.
+    /// Starts the tasks. They end when the coalescer is dropped and no request waits. `call` must answer every request.
     pub(crate) fn start<F, Fut>(bounds: Bounds, shutdown: &Shutdown, call: F) -> Self
     where
-        F: Fn(Vec<Ticket<Q, A>>) -> Fut + Send + Sync + 'static,
+        F: Fn(Vec<Pending<Q, A>>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
         let (sender, receiver) = mpsc::channel(bounds.waiting.max(1));
-        let desk = Arc::new(Desk { receiver: Mutex::new(receiver), under_way: watch::Sender::new(0), call });
+        let shared =
+            Arc::new(Shared { receiver: Mutex::new(receiver), in_flight: watch::Sender::new(0), call });
         for _ in 0..bounds.calls {
-            let (desk, contained) = (desk.clone(), shutdown.clone());
+            let (shared, contained) = (shared.clone(), shutdown.clone());
             shutdown.spawn(async move {
                 loop {
-                    let tickets = desk.gather(bounds.together).await;
-                    let count = tickets.len();
+                    let pending = shared.collect(bounds.together).await;
+                    let count = pending.len();
                     if count == 0 {
                         return;
                     }
-                    // a call that panics costs its own requests alone
-                    let _panicked = contained.spawn_contained((desk.call)(tickets)).await;
-                    desk.under_way.send_modify(|under_way| *under_way -= count);
+                    // a panic affects only the requests of its own call
+                    let _panicked = contained.spawn_contained((shared.call)(pending)).await;
+                    shared.in_flight.send_modify(|in_flight| *in_flight -= count);
                 }
             });
         }
         Self(sender)
     }
 
-    /// Leaves a request. The answer is an error if the call panicked.
+    /// Sends a request and returns the receiver of its answer, which fails if the call panicked.
     pub(crate) fn ask(&self, request: Q) -> Result<oneshot::Receiver<A>, Full> {
         let (reply, answer) = oneshot::channel();
-        match self.0.try_send(Ticket { request, reply }) {
-            // The tasks live as long as we do.
+        match self.0.try_send(Pending { request, reply }) {
+            // closed cannot happen: the tasks run as long as the coalescer exists
             Ok(()) | Err(TrySendError::Closed(_)) => Ok(answer),
             Err(TrySendError::Full(_)) => Err(Full),
         }
     }
 
-    /// Requests that wait, without those that are gathered for the next call.
+    /// The number of requests that wait, without those that a task has already collected.
     pub(crate) fn waiting(&self) -> usize {
         self.0.max_capacity() - self.0.capacity()
     }
 }
 
-/// What a client is told whose request was not taken. `bound` is its name in the metrics.
-pub(crate) fn refused(bound: &str, metrics: &Metrics) -> Problem {
+/// The answer to a refused request. `bound` is the name of the limit in the metrics.
+pub(crate) fn refused(bound: &str, metrics: &ApiMetrics) -> Problem {
     metrics.rejected(bound);
-    Problem::new(Kind::TooBusy, "too many requests of this kind wait for the database; send it again")
+    Problem::new(
+        ProblemKind::TooBusy,
+        "too many requests of this kind wait for the database; repeat the request later",
+    )
 }
 
 #[cfg(test)]
@@ -132,7 +138,7 @@ mod tests {
 
     use super::*;
 
-    /// Calls that last until they are let go, and tell how many requests they have and when they began.
+    /// Calls that last until they are released, and report how many requests they have and when they began.
     struct Calls {
         coalescer: Coalescer<(), ()>,
         begun: mpsc::UnboundedReceiver<(usize, Duration)>,
@@ -146,17 +152,17 @@ mod tests {
             let ends = go.clone();
             let bounds = Bounds { calls: 2, together: 4, waiting: 100 };
             let coalescer =
-                Coalescer::start(bounds, &Shutdown::new(), move |tickets: Vec<Ticket<(), ()>>| {
+                Coalescer::start(bounds, &Shutdown::new(), move |pending: Vec<Pending<(), ()>>| {
                     let (tell, ends) = (tell.clone(), ends.clone());
                     async move {
-                        tell.send((tickets.len(), started.elapsed())).unwrap();
+                        tell.send((pending.len(), started.elapsed())).unwrap();
                         ends.acquire().await.unwrap().forget();
                     }
                 });
             Self { coalescer, begun, go }
         }
 
-        /// With a call of so many requests under way.
+        /// With a call of this many requests in flight.
         async fn beside(count: usize) -> Self {
             let mut calls = Self::start();
             calls.ask(count);
@@ -166,7 +172,7 @@ mod tests {
 
         fn ask(&self, count: usize) {
             for _ in 0..count {
-                let _nobody_waits = self.coalescer.ask(()).unwrap();
+                let _no_receiver = self.coalescer.ask(()).unwrap();
             }
         }
 
@@ -176,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_lone_request_waits_for_nobody() {
+    async fn a_single_request_is_sent_at_once() {
         let mut calls = Calls::start();
         for _ in 0..2 {
             calls.ask(1);
@@ -193,18 +199,18 @@ mod tests {
         assert_eq!(calls.next().await, (3, Duration::ZERO), "as many as the first");
         calls.ask(1);
         calls.go.add_permits(2);
-        assert_eq!(calls.next().await, (1, Duration::ZERO), "nobody else has a call");
+        assert_eq!(calls.next().await, (1, Duration::ZERO), "no other call is in flight");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_beside_one_that_hangs_is_held_back_for_a_moment() {
+    async fn a_call_beside_one_that_hangs_is_delayed_briefly() {
         let mut calls = Calls::beside(4).await;
         calls.ask(2);
-        assert_eq!(calls.next().await, (2, PATIENCE));
+        assert_eq!(calls.next().await, (2, MAX_DELAY));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_that_panics_holds_nobody_back_afterwards() {
+    async fn a_call_that_panics_does_not_block_later_calls() {
         let mut calls = Calls::beside(4).await;
         calls.go.close();
         tokio::task::yield_now().await;
@@ -213,7 +219,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_gathered_goes_at_once_when_nobody_is_left_to_ask() {
+    async fn collected_requests_are_sent_at_once_when_all_senders_are_gone() {
         let calls = Calls::beside(4).await;
         calls.ask(2);
         let Calls { coalescer, mut begun, .. } = calls;

@@ -1,4 +1,4 @@
-//! Cursors of a list: opaque, and refused unless we made them. Owns their form; knows no query.
+//! Cursors of a list. Owns their format: a job id with a signature, so that a forged cursor is refused.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,26 +7,26 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use uuid::Uuid;
 
-use crate::problem::{Kind, Problem};
+use crate::problem::{Problem, ProblemKind};
 
-/// Bytes of the mark that shows a forged cursor.
-const MARK_BYTES: usize = 16;
+/// Bytes of the signature.
+const SIGNATURE_BYTES: usize = 16;
 
-/// Makes and reads cursors. Replicas with the same root key understand each other's.
+/// Creates and reads cursors. Replicas with the same root key accept each other's cursors.
 #[derive(Clone, Debug)]
 pub(crate) struct Cursors([u8; 32]);
 
 impl Cursors {
-    /// Cursors marked with a secret.
+    /// Cursors that are signed with a secret.
     pub(crate) fn new(secret: &str) -> Self {
         Self(Sha256::new().chain_update(b"jobqueue.cursor\0").chain_update(secret).finalize().into())
     }
 
-    /// The text that leads to the page after this job.
+    /// The cursor of the page that starts after this job.
     pub(crate) fn seal(&self, after: JobId) -> String {
         let id = *after.as_uuid().as_bytes();
         let mut wire = id.to_vec();
-        wire.extend(self.mark(id));
+        wire.extend(self.signature(id));
         URL_SAFE_NO_PAD.encode(wire)
     }
 
@@ -34,23 +34,23 @@ impl Cursors {
     pub(crate) fn open(&self, text: &str) -> Result<JobId, Problem> {
         self.read(text).ok_or_else(|| {
             Problem::new(
-                Kind::InvalidCursor,
-                "give the `next_cursor` of an earlier page, or none for the first one",
+                ProblemKind::InvalidCursor,
+                "use the `next_cursor` of an earlier page, or omit the cursor for the first page",
             )
         })
     }
 
     fn read(&self, text: &str) -> Option<JobId> {
-        let wire: [u8; 16 + MARK_BYTES] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
-        let (id, mark) = wire.split_first_chunk::<16>()?;
-        let good = bool::from(self.mark(*id).as_slice().ct_eq(mark));
+        let wire: [u8; 16 + SIGNATURE_BYTES] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
+        let (id, signature) = wire.split_first_chunk::<16>()?;
+        let good = bool::from(self.signature(*id).as_slice().ct_eq(signature));
         good.then(|| JobId::from_uuid(Uuid::from_bytes(*id)))
     }
 
-    /// Of fixed length over an id of fixed length, and cut: the hash cannot be extended.
-    fn mark(&self, id: [u8; 16]) -> [u8; MARK_BYTES] {
+    /// A shortened hash of the secret and the id, both of fixed length: so it cannot be extended to another input.
+    fn signature(&self, id: [u8; 16]) -> [u8; SIGNATURE_BYTES] {
         let full: [u8; 32] = Sha256::new().chain_update(self.0).chain_update(id).finalize().into();
-        full.first_chunk::<MARK_BYTES>().copied().unwrap_or_default()
+        full.first_chunk::<SIGNATURE_BYTES>().copied().unwrap_or_default()
     }
 }
 

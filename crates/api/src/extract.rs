@@ -1,31 +1,19 @@
-//! From bytes to wire types. Owns how requests are read and what a malformed one is told; never a rule about a job.
+//! Extractors: from requests to wire types. Owns how requests are read and the problems of malformed ones. Rules about jobs
+//! are in the core.
 
 pub(crate) mod idempotency;
 pub(crate) mod json;
 pub(crate) mod path;
+pub(crate) mod precondition;
 pub(crate) mod query;
+mod shape;
 mod strict;
 pub(crate) mod trace;
 
-use tokio::sync::OwnedSemaphorePermit;
-
 pub(crate) use idempotency::IdempotencyKey;
 pub(crate) use json::{JsonBody, Wire};
-pub(crate) use path::{JobPath, QueuePath};
+pub(crate) use path::{JobPath, QueuePath, SchedulePath, WorkerPath};
+pub(crate) use precondition::Condition;
 pub(crate) use query::Query;
-pub(crate) use strict::{Object, Refusal, parse};
+pub(crate) use strict::{Refusal, parse};
 pub(crate) use trace::Trace;
-
-/// Memory that a body takes out of the common budget, until it is dropped.
-#[derive(Debug, Default)]
-pub(crate) struct Room(Option<OwnedSemaphorePermit>);
-
-impl Room {
-    /// Adds to it.
-    pub(crate) fn grow(&mut self, more: OwnedSemaphorePermit) {
-        match &mut self.0 {
-            Some(held) => held.merge(more),
-            None => self.0 = Some(more),
-        }
-    }
-}

@@ -1,9 +1,10 @@
-//! The REST API: HTTP in, one store verb, HTTP out. Owns routes, wire types, status codes and problem documents; never a
-//! decision about a job (that is `jobqueue_core`) and never SQL (that is `jobqueue_store`).
+//! The REST API: a request becomes one call of the store. Owns routes, wire types, status codes and problem documents.
+//! Decisions about jobs are in `jobqueue_core`, SQL is in `jobqueue_store`.
 //!
-//! [`run`] is the binary. A program that embeds the API (the demo) makes a [`ApiState`] and serves [`router`] itself.
+//! [`run`] is the binary. A program that embeds the API creates an [`ApiState`] and serves [`router`] itself.
 
 pub mod args;
+mod body_memory;
 mod census;
 mod coalesce;
 mod cursor;
@@ -12,50 +13,55 @@ mod long_poll;
 mod metrics;
 mod middleware;
 pub mod openapi;
+mod presence;
 mod probe;
 mod problem;
 mod remote;
 mod router;
 mod routes;
+mod scope;
 mod state;
+mod store_access;
+mod storing;
+mod submissions;
 mod submitter;
+mod table;
 mod wait;
 mod wire;
 
-use anyhow::Context as _;
 use jobqueue_runtime::admin::{self, Admin};
-use jobqueue_runtime::{DatabaseArgs, Pooler, Shutdown, http};
-use jobqueue_store::{Store, StoreError, StoreOptions};
+use jobqueue_runtime::{ConfigError, DatabaseArgs, HttpLimits, PoolerArg, Shutdown, http, listen};
+use jobqueue_store::{DatabaseUrl, Store, StoreError, StoreOptions};
 use prometheus::Registry;
-use tokio::net::TcpListener;
 
 use crate::args::{ApiArgs, MigrateArgs};
 
+pub use middleware::accepts::Accepts;
 pub use probe::probe;
 pub use problem::refuse;
-pub use router::{Access, Route, Scope, router, table};
+pub use router::router;
+pub use scope::{Access, Scope};
 pub use state::{ApiState, Settings};
+pub use table::{Route, table};
 pub use wait::wait;
 
-/// Serves the API until the shutdown. Starts even while the database is away; then `/ready` says so until it is back.
+/// Serves the API until the shutdown. It starts even if the database is unreachable; `/ready` says so until it answers.
 pub async fn run(args: ApiArgs, shutdown: Shutdown) -> anyhow::Result<()> {
     let settings = args.settings()?;
-    let store = Store::connect_lazy(&store_options(&args.database, "jobqueue-api"))?;
+    let store = connect(&args.database, "jobqueue-api")?;
     refuse_unknown_schema(&store).await?;
     let registry = Registry::new();
     admin::register_process_metrics(&registry)?;
     let state = ApiState::start(&store, &settings, &shutdown, &registry)?;
     let readiness = state.readiness().clone();
-    admin::serve(args.admin.admin_addr, Admin { registry, readiness }, &shutdown)
-        .await
-        .context("the admin port")?;
-    let listener =
-        TcpListener::bind(args.api_addr).await.with_context(|| format!("API_ADDR {}", args.api_addr))?;
+    let metrics = router::admin_routes(&state);
+    admin::serve_with(args.admin.admin_addr, Admin { registry, readiness }, metrics, &shutdown)?;
+    let listener = listen(args.api_addr, "API_ADDR")?;
     let addr = listener.local_addr()?;
     tracing::info!(api.addr = %addr, api.insecure = args.insecure, "listening for API requests");
     shutdown.force_after(args.api_shutdown_grace);
     shutdown.spawn_service("api", {
-        let (router, limits, shutdown) = (router(state), args.http_limits(), shutdown.clone());
+        let (router, limits, shutdown) = (router(state), affordable(&args), shutdown.clone());
         async move {
             http::serve(listener, router, limits, shutdown).await;
             Ok(())
@@ -64,9 +70,30 @@ pub async fn run(args: ApiArgs, shutdown: Shutdown) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Applies missing migrations and prints which.
+/// The limits of the public port. They leave enough open files for the database and the admin port.
+fn affordable(args: &ApiArgs) -> HttpLimits {
+    let limits = args.http_limits();
+    let database = usize::try_from(args.database.database_max_connections).unwrap_or(usize::MAX);
+    let reserved = admin::MAX_CONNECTIONS.saturating_add(database);
+    let max_connections = http::affordable_connections(limits.max_connections, reserved);
+    if max_connections < limits.max_connections {
+        tracing::warn!(
+            http.max_connections = max_connections,
+            api.max_connections = limits.max_connections,
+            "API_MAX_CONNECTIONS is reduced to fit the limit of open files of this process"
+        );
+    }
+    HttpLimits { max_connections, ..limits }
+}
+
+/// Applies the missing migrations and prints their names.
 pub async fn migrate(args: MigrateArgs) -> anyhow::Result<()> {
-    let migrated = Store::migrate(&args.database.url()).await?;
+    let url = DatabaseUrl::new(args.database.url(), args.database.url_file());
+    let migrated = Store::migrate(url).await.map_err(|error| match error {
+        StoreError::Url(reason) => ConfigError(reason.to_string()).into(),
+        StoreError::Schema(reason) => ConfigError(reason).into(),
+        other => anyhow::Error::from(other),
+    })?;
     for name in &migrated.now {
         println!("applied {name}");
     }
@@ -74,28 +101,29 @@ pub async fn migrate(args: MigrateArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How the store reaches the database that the arguments name.
-fn store_options(args: &DatabaseArgs, application_name: &str) -> StoreOptions {
-    StoreOptions {
-        url: args.url(),
+/// The store for the database that the arguments name. It connects at its first call.
+fn connect(args: &DatabaseArgs, application_name: &str) -> Result<Store, ConfigError> {
+    let options = StoreOptions {
+        url: DatabaseUrl::new(args.url(), args.url_file()),
         application_name: application_name.to_owned(),
         max_connections: args.database_max_connections,
         connect_timeout: args.database_connect_timeout,
         pooler: match args.database_pooler {
-            Pooler::None => jobqueue_store::Pooler::None,
-            Pooler::Transaction => jobqueue_store::Pooler::Transaction,
+            PoolerArg::None => jobqueue_store::Pooler::None,
+            PoolerArg::Transaction => jobqueue_store::Pooler::Transaction,
         },
-    }
+    };
+    Store::connect_lazy(&options).map_err(|error| ConfigError(error.to_string()))
 }
 
-/// A database that answers with a schema which this build does not know will not get better by waiting.
+/// Fails if the database has a schema that this build does not know: waiting would not help.
 async fn refuse_unknown_schema(store: &Store) -> anyhow::Result<()> {
     match store.check_schema().await {
         Err(error @ StoreError::Schema(_)) => Err(error.into()),
         Err(error) => {
             tracing::warn!(
-                error.class = error.class(),
-                "the database is away; serving, and not ready until it is back"
+                cause = error.word(), %error,
+                "the database is unreachable; the API is not ready until it answers"
             );
             Ok(())
         }

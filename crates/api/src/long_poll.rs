@@ -1,5 +1,5 @@
-//! Requests that wait: for a job to become final, and for a queue to have work. Owns how they are woken; a waiting request
-//! holds neither a connection nor a transaction.
+//! Requests that wait: for a job to become final, or for a queue to have jobs. Owns how many may wait and how they are
+//! woken. A waiting request uses no database connection.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,38 +7,94 @@ use std::time::Duration;
 
 use jobqueue_core::{JobId, QueueName};
 use jobqueue_runtime::{Backoff, Shutdown};
-use jobqueue_store::{Store, StoreError};
-use tokio::sync::{Notify, broadcast, oneshot};
+use jobqueue_store::{Heard, Store, StoreError};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, oneshot};
 use tokio::time::{sleep, timeout};
 
-/// Pause between two looks at the jobs that somebody waits for.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// Wake-ups that a waiting request may fall behind before it counts as "anything may have happened".
+use crate::metrics::ApiMetrics;
+use crate::problem::{Problem, ProblemKind};
+
+/// Pause between two reads of the jobs that requests wait for.
+const READ_EVERY: Duration = Duration::from_millis(200);
+/// How many wake-ups are kept for a waiting request that has not read them. If there are more, it polls.
 const HINTS: usize = 256;
+
+/// The requests that wait. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct LongPolls(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    places: Arc<Semaphore>,
+    metrics: ApiMetrics,
+    watch: Watch,
+    hints: Hints,
+    shutdown: Shutdown,
+}
+
+impl LongPolls {
+    /// Starts the tasks behind it. At most `max` requests wait at the same time.
+    pub(crate) fn start(store: &Store, max: usize, shutdown: &Shutdown, metrics: &ApiMetrics) -> Self {
+        Self(Arc::new(Parts {
+            places: Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS))),
+            metrics: metrics.clone(),
+            watch: Watch::start(store, shutdown),
+            hints: Hints::start(store, shutdown),
+            shutdown: shutdown.clone(),
+        }))
+    }
+
+    /// A place among the requests that wait; keep it while the request waits.
+    pub(crate) fn place(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        self.0.places.clone().try_acquire_owned().map_err(|_| {
+            self.0.metrics.rejected("long_polls");
+            Problem::new(
+                ProblemKind::TooBusy,
+                "too many requests are already waiting; repeat the request later, or without `wait`",
+            )
+        })
+    }
+
+    /// Returns when the job may be final, when `wait` is over, or when the process shuts down.
+    pub(crate) async fn until_final(&self, id: JobId, wait: Duration) {
+        self.0.watch.until_final(id, wait).await;
+    }
+
+    /// The wake-ups that arrive from now on.
+    pub(crate) fn hints(&self) -> HintReceiver {
+        self.0.hints.subscribe()
+    }
+
+    /// Returns when the process shuts down.
+    pub(crate) async fn shutdown(&self) {
+        self.0.shutdown.soft().cancelled().await;
+    }
+}
 
 type Waiting = HashMap<JobId, Vec<oneshot::Sender<()>>>;
 
-/// Watches jobs until they are final: one statement a look, whatever the number of requests.
+/// Watches jobs until they are final: one statement per read, for any number of requests.
 #[derive(Debug)]
-pub(crate) struct Watch {
+struct Watch {
     waiting: Arc<Mutex<Waiting>>,
-    newcomer: Arc<Notify>,
+    /// Notified when a request starts to wait.
+    new_request: Arc<Notify>,
     shutdown: Shutdown,
 }
 
 impl Watch {
     /// Starts the reader, which ends with the soft shutdown.
-    pub(crate) fn start(store: &Store, shutdown: &Shutdown) -> Self {
-        let (waiting, newcomer) = (Arc::<Mutex<Waiting>>::default(), Arc::<Notify>::default());
-        shutdown.spawn(look_again(store.clone(), waiting.clone(), newcomer.clone(), shutdown.clone()));
-        Self { waiting, newcomer, shutdown: shutdown.clone() }
+    fn start(store: &Store, shutdown: &Shutdown) -> Self {
+        let (waiting, new_request) = (Arc::<Mutex<Waiting>>::default(), Arc::<Notify>::default());
+        shutdown.spawn(watch_jobs(store.clone(), waiting.clone(), new_request.clone(), shutdown.clone()));
+        Self { waiting, new_request, shutdown: shutdown.clone() }
     }
 
-    /// Returns when the job may be final, when the time is over, or when the process goes down.
-    pub(crate) async fn until_final(&self, id: JobId, wait: Duration) {
+    /// Returns when the job may be final, when `wait` is over, or when the process shuts down.
+    async fn until_final(&self, id: JobId, wait: Duration) {
         let (sender, done) = oneshot::channel();
         lock(&self.waiting).entry(id).or_default().push(sender);
-        self.newcomer.notify_one();
+        self.new_request.notify_one();
         tokio::select! {
             _ = timeout(wait, done) => {}
             () = self.shutdown.soft().cancelled() => {}
@@ -46,25 +102,30 @@ impl Watch {
     }
 }
 
-async fn look_again(store: Store, waiting: Arc<Mutex<Waiting>>, newcomer: Arc<Notify>, shutdown: Shutdown) {
-    let mut backoff = Backoff::new(LOOK_EVERY, Duration::from_secs(5));
+async fn watch_jobs(
+    store: Store,
+    waiting: Arc<Mutex<Waiting>>,
+    new_request: Arc<Notify>,
+    shutdown: Shutdown,
+) {
+    let mut backoff = Backoff::new(READ_EVERY, Duration::from_secs(5));
     while !shutdown.soft().is_cancelled() {
-        let ids = still_wanted(&waiting);
+        let ids = awaited(&waiting);
         if ids.is_empty() {
             tokio::select! {
-                () = newcomer.notified() => {}
+                () = new_request.notified() => {}
                 () = shutdown.soft().cancelled() => {}
             }
             continue;
         }
-        let pause = match look(&store, &ids, &waiting).await {
+        let pause = match wake_final(&store, &ids, &waiting).await {
             Ok(()) => {
                 backoff.reset();
-                LOOK_EVERY
+                READ_EVERY
             }
             Err(error) => {
-                tracing::debug!(error.class = error.class(), "jobs that requests wait for cannot be read");
-                LOOK_EVERY + backoff.fail()
+                tracing::debug!(cause = error.word(), "the jobs that requests wait for cannot be read");
+                READ_EVERY + backoff.fail()
             }
         };
         tokio::select! {
@@ -74,8 +135,8 @@ async fn look_again(store: Store, waiting: Arc<Mutex<Waiting>>, newcomer: Arc<No
     }
 }
 
-/// The jobs whose requests are still there.
-fn still_wanted(waiting: &Mutex<Waiting>) -> Vec<JobId> {
+/// The jobs for which requests still wait.
+fn awaited(waiting: &Mutex<Waiting>) -> Vec<JobId> {
     let mut waiting = lock(waiting);
     waiting.retain(|_, senders| {
         senders.retain(|sender| !sender.is_closed());
@@ -84,51 +145,52 @@ fn still_wanted(waiting: &Mutex<Waiting>) -> Vec<JobId> {
     waiting.keys().copied().collect()
 }
 
-async fn look(store: &Store, ids: &[JobId], waiting: &Mutex<Waiting>) -> Result<(), StoreError> {
+/// Wakes the requests whose jobs are final.
+async fn wake_final(store: &Store, ids: &[JobId], waiting: &Mutex<Waiting>) -> Result<(), StoreError> {
     let ended = store.not_live(ids).await?;
     let mut waiting = lock(waiting);
     for sender in ended.iter().filter_map(|id| waiting.remove(id)).flatten() {
-        // The request went away.
+        // if the client has disconnected, nothing waits
         let _gone = sender.send(());
     }
     Ok(())
 }
 
-/// What a wake-up named; empty means any queue.
+/// The queues that a wake-up names; empty means any queue.
 type Hint = Arc<[QueueName]>;
 
-/// Hears which queues have work. Hints alone: whoever waits also polls.
+/// Receives which queues have jobs. A wake-up may be lost, so a waiting request also polls.
 #[derive(Debug)]
-pub(crate) struct Hints {
+struct Hints {
     sender: broadcast::Sender<Hint>,
 }
 
 impl Hints {
     /// Starts the listener, which ends with the soft shutdown.
-    pub(crate) fn start(store: &Store, shutdown: &Shutdown) -> Self {
+    fn start(store: &Store, shutdown: &Shutdown) -> Self {
         let (sender, _) = broadcast::channel(HINTS);
         shutdown.spawn(listen(store.clone(), sender.clone(), shutdown.clone()));
         Self { sender }
     }
 
-    /// What comes from now on.
-    pub(crate) fn subscribe(&self) -> HintReceiver {
+    /// The wake-ups that arrive from now on.
+    fn subscribe(&self) -> HintReceiver {
         HintReceiver(self.sender.subscribe())
     }
 }
 
-/// Wake-ups as one waiting request hears them.
+/// The wake-ups for one waiting request.
 pub(crate) struct HintReceiver(broadcast::Receiver<Hint>);
 
 impl HintReceiver {
-    /// Returns when one of these queues may have work. Cancel-safe.
+    /// Returns when one of these queues may have jobs. Cancel-safe.
     pub(crate) async fn of(&mut self, queues: &[QueueName]) {
         loop {
             match self.0.recv().await {
                 Ok(hint) if hint.is_empty() || hint.iter().any(|queue| queues.contains(queue)) => return,
                 Ok(_) => {}
                 Err(broadcast::error::RecvError::Lagged(_)) => return,
-                // No listener, no hints: the caller polls.
+                // the listener has ended: the caller polls
                 Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
             }
         }
@@ -141,9 +203,9 @@ async fn listen(store: Store, hints: broadcast::Sender<Hint>, shutdown: Shutdown
         let error = tokio::select! {
             biased;
             () = shutdown.soft().cancelled() => return,
-            error = hear(&store, &hints, &mut backoff) => error,
+            error = receive(&store, &hints, &mut backoff) => error,
         };
-        tracing::debug!(error.class = error.class(), "wake-ups cannot be heard; requests that wait poll");
+        tracing::debug!(cause = error.word(), "wake-ups cannot be received; waiting requests poll");
         let pause = backoff.fail();
         tokio::select! {
             () = sleep(pause) => {}
@@ -152,18 +214,23 @@ async fn listen(store: Store, hints: broadcast::Sender<Hint>, shutdown: Shutdown
     }
 }
 
-/// Listens until it fails. Its connection is its own, so dropping it half-way harms nobody.
-async fn hear(store: &Store, hints: &broadcast::Sender<Hint>, backoff: &mut Backoff) -> StoreError {
+/// Listens until an error. The listener has a connection of its own, so this future may be dropped at any time.
+async fn receive(store: &Store, hints: &broadcast::Sender<Hint>, backoff: &mut Backoff) -> StoreError {
     let mut listener = match store.listen().await {
         Ok(listener) => listener,
         Err(error) => return error,
     };
     loop {
         match listener.heard().await {
-            Ok(queues) => {
+            Ok(heard) => {
                 backoff.reset();
-                // Nobody waits just now.
-                let _nobody = hints.send(queues.into());
+                let queues = match heard {
+                    Heard::Queues(queues) => queues,
+                    Heard::AnyQueue => Vec::new(),
+                    Heard::Workers(_) => continue,
+                };
+                // it fails if no request waits
+                let _no_receiver = hints.send(queues.into());
             }
             Err(error) => return error,
         }

@@ -1,5 +1,5 @@
-//! What this process tells about itself on its admin port. Owns names, labels and buckets; the numbers of the queues, which
-//! are the same from every replica, come from `census`.
+//! The metrics of this process on its admin port. Owns their names, labels and buckets. The metrics of the queues, which
+//! are the same on every replica, are in `census`.
 
 use std::time::Duration;
 
@@ -8,29 +8,32 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
-/// From the in-memory answer to the longest poll.
+/// From the fastest response to the longest long poll.
 const SECONDS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
 const BATCHES: [f64; 8] = [1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1000.0];
 
 /// The metrics of one API process. Clones share them.
 #[derive(Clone, Debug)]
-pub(crate) struct Metrics {
+pub(crate) struct ApiMetrics {
     requests: HistogramVec,
     rejected: IntCounterVec,
     flushed: Histogram,
 }
 
-impl Metrics {
+impl ApiMetrics {
     /// Registers everything.
     pub(crate) fn register(registry: &Registry, stores: [Store; 3]) -> prometheus::Result<Self> {
         let requests = HistogramVec::new(
-            HistogramOpts::new("http_request_duration_seconds", "Time from a request's header to its answer")
-                .buckets(SECONDS.to_vec()),
+            HistogramOpts::new(
+                "http_request_duration_seconds",
+                "Time from the header of a request to its response",
+            )
+            .buckets(SECONDS.to_vec()),
             &["route", "method", "status"],
         )?;
         let rejected = IntCounterVec::new(
-            Opts::new("api_rejected_total", "Requests answered with 429, by the bound that was reached"),
+            Opts::new("api_rejected_total", "Requests answered with 429, by the limit that was reached"),
             &["bound"],
         )?;
         for bound in ["pending_jobs", "pending_leases", "pending_settles", "long_polls", "body_memory"] {
@@ -58,13 +61,13 @@ impl Metrics {
         self.rejected.with_label_values(&[bound]).inc();
     }
 
-    /// A transaction took this many single submissions.
+    /// Records that one transaction stored this many single submissions.
     pub(crate) fn flushed(&self, count: usize) {
         self.flushed.observe(u32::try_from(count).map_or(f64::INFINITY, f64::from));
     }
 }
 
-/// Reads the pools at each scrape.
+/// The number of connections, read at each scrape.
 struct Connections {
     stores: [Store; 3],
     gauge: IntGaugeVec,

@@ -1,44 +1,58 @@
-//! The description of the API, made from the routes themselves. Owns what holds for all of them: keys and problems.
+//! The OpenAPI document, generated from the routes. Owns the parts that are the same for all routes: keys, problems and
+//! idempotency keys.
+
+mod conditions;
+mod examples;
 
 use std::io::Write as _;
 
+use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, PathItem};
-use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use crate::router::{Access, ENQUEUES, table};
-use crate::routes::{health, jobs, leases, metrics, openapi, queues, stats};
+use crate::problem::ProblemKind;
+use crate::routes::{health, jobs, leases, metrics, openapi, queues, schedules, stats, workers};
+use crate::scope::Access;
+use crate::table::{ENQUEUES, Route, table};
+use crate::wire::name::ScheduleText;
 use crate::wire::problem::ProblemView;
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "jobqueue",
-        description = "Submit jobs, read how they stand, and run them from any language.\n\nEvery refusal is an RFC 9457 \
-                       problem with a stable `type`. Unknown fields and parameters are refused. Moments are RFC 3339 by \
-                       the database's clock; spans are seconds.",
+        description = "Submit jobs, read their status and results, and run them in any language.\n\nEvery error response is an \
+                       RFC 9457 problem with a stable `type`. Unknown fields and parameters are refused. Timestamps are \
+                       RFC 3339 by the database's clock; durations are in seconds.",
     ),
     paths(
         jobs::enqueue::enqueue, jobs::batch::batch, jobs::list::list, jobs::show::show, jobs::cancel::cancel,
-        jobs::retry::retry, jobs::promote::promote, jobs::history::attempts, jobs::history::events, jobs::bulk::cancel,
-        jobs::bulk::retry, jobs::bulk::promote, queues::list, queues::show, queues::configure, queues::pause,
-        queues::resume, queues::purge, leases::acquire::acquire, leases::heartbeat::heartbeat, leases::settle::settle,
-        stats::stats, health::live, health::ready, health::detailed, metrics::metrics, openapi::document,
+        jobs::retry::retry, jobs::promote::promote, jobs::history::attempts, jobs::history::events, jobs::explain::explain,
+        jobs::bulk::cancel,
+        jobs::bulk::retry, jobs::bulk::promote, queues::list, queues::show, queues::configure, queues::delete::delete,
+        queues::pause, queues::resume, queues::purge, leases::acquire::acquire, leases::heartbeat::heartbeat,
+        leases::settle::settle, schedules::list, schedules::show, schedules::set::put, schedules::set::patch,
+        schedules::set::delete, schedules::act::pause, schedules::act::resume, schedules::act::run,
+        schedules::preview::stored, schedules::preview::unsaved, schedules::ticks::ticks, workers::list, workers::show,
+        workers::commands::send_all, workers::commands::send, workers::commands::list, stats::stats, health::live, health::ready, health::detailed,
+        metrics::metrics, openapi::document,
     ),
-    components(schemas(ProblemView)),
+    components(schemas(ProblemView, ScheduleText)),
     modifiers(&KeysAndProblems),
     tags(
-        (name = "jobs", description = "Submit, read, act"),
-        (name = "queues", description = "See and set"),
-        (name = "workers", description = "Run jobs from any language: lease, heartbeat, settle"),
-        (name = "operations", description = "Probes and numbers"),
+        (name = "jobs", description = "Submit jobs, read them and act on them"),
+        (name = "queues", description = "Read queues and change their settings"),
+        (name = "schedules", description = "Enqueue jobs at given times"),
+        (name = "workers", description = "Run jobs in any language: lease, heartbeat, settle; and list all workers"),
+        (name = "operations", description = "Probes and metrics"),
     ),
 )]
 struct Document;
 
-/// Writes the document to stdout; a reader that goes away early is no error.
+/// Writes the document to stdout. A closed pipe is not an error.
 pub fn print() {
     let _gone = std::io::stdout().write_all(text().as_bytes());
 }
@@ -50,17 +64,33 @@ pub fn text() -> String {
     text
 }
 
-/// Says of every route which key it needs and that it can be refused.
+/// Adds the key and the error responses of each route.
 struct KeysAndProblems;
 
 impl Modify for KeysAndProblems {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let scheme = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("The root key. A route's scope is in the description of its requirement."))
+            .description(Some(
+                "The root key. The scope that a route needs is part of its security requirement.",
+            ))
             .build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("key", SecurityScheme::Http(scheme));
+        if let Some(RefOr::T(Schema::Object(problem))) = components.schemas.get_mut("Problem")
+            && let Some(RefOr::T(Schema::Object(kind))) = problem.properties.get_mut("type")
+        {
+            kind.enum_values = Some(ProblemKind::ALL.iter().map(|kind| kind.urn().into()).collect());
+        }
+        if let Some(RefOr::T(Schema::OneOf(policies))) = components.schemas.get_mut("RetryPolicy") {
+            for policy in &mut policies.items {
+                if let RefOr::T(Schema::Object(policy)) = policy
+                    && let Some(RefOr::T(Schema::Object(strategy))) = policy.properties.get_mut("strategy")
+                {
+                    strategy.description = Some("Selects this strategy.".to_owned());
+                }
+            }
+        }
         for route in table() {
             let Some(operation) =
                 document.paths.paths.get_mut(route.path).and_then(|item| of(item, route.method))
@@ -70,7 +100,15 @@ impl Modify for KeysAndProblems {
             if let Access::Needs(scope) = route.access {
                 operation.security = Some(vec![SecurityRequirement::new("key", [scope.as_str()])]);
             }
+            named_refusals(operation, &route);
             refusals(operation);
+            example(operation);
+            if let (Some(RefOr::T(body)), true) = (&mut operation.request_body, route.accepts.body_optional) {
+                body.required = Some(Required::False);
+            }
+            if conditions::TAKEN_BY.contains(&(route.method, route.path)) {
+                conditions::add(operation, route.method == "PUT");
+            }
             if route.method == "POST" {
                 idempotency_key(operation, ENQUEUES.contains(&route.path));
             }
@@ -78,16 +116,17 @@ impl Modify for KeysAndProblems {
     }
 }
 
-/// Every POST takes the header.
-fn idempotency_key(operation: &mut Operation, with_effect: bool) {
-    let mut description = "1 to 255 visible ASCII characters. The same key with the same body is answered as the first time, \
-                           with the header `Idempotent-Replayed: true`; with another body it is refused (422). Kept for a \
-                           day at least; a refused request leaves its key free."
+/// The header that every POST accepts. A submission stores it in its own transaction (`in_transaction`).
+fn idempotency_key(operation: &mut Operation, in_transaction: bool) {
+    let mut description = "1 to 255 visible ASCII characters. A repeated request with the same key and body gets the first response, \
+                           with the header `Idempotent-Replayed: true`; with a different body it is refused (422). Keys are kept \
+                           for at least a day; a refused request does not use up its key."
         .to_owned();
-    if !with_effect {
+    if !in_transaction {
         description.push_str(
-            " While the first request is being carried out, the key is in use (409). If nobody can say what became of it (5xx, \
-             or the server died), it stays in use for two minutes (not for settle and heartbeat, which are fenced); then the request is carried out again.",
+            " While the first request runs, the key is in use (409). If its result is unknown (5xx, or the server stopped), the \
+             key stays in use for two minutes; a request that is repeated after that is executed again. Settle and heartbeat \
+             free the key at once, because their leases prevent a second effect.",
         );
     }
     let parameter = ParameterBuilder::new()
@@ -95,9 +134,56 @@ fn idempotency_key(operation: &mut Operation, with_effect: bool) {
         .parameter_in(ParameterIn::Header)
         .required(Required::False)
         .description(Some(description))
-        .schema(Some(ObjectBuilder::new().schema_type(Type::String).max_length(Some(255)).build()))
+        .schema(Some(
+            ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255)).build(),
+        ))
         .build();
     operation.parameters.get_or_insert_default().push(parameter.into());
+}
+
+/// The example body, which can be sent as it is.
+fn example(operation: &mut Operation) {
+    let example = operation.operation_id.as_deref().and_then(examples::of);
+    if let Some(RefOr::T(body)) = &mut operation.request_body
+        && let Some(RefOr::T(content)) = body.content.get_mut("application/json")
+    {
+        content.example = example;
+    }
+}
+
+/// The error responses that similar routes share, each with the headers that tell a client what to do.
+fn named_refusals(operation: &mut Operation, route: &Route) {
+    let mut add = |status: &str, description: &str, header: Option<(&str, &str)>| {
+        let mut response = ResponseBuilder::new().description(description);
+        if let Some((name, meaning)) = header {
+            let schema = ObjectBuilder::new().schema_type(Type::String).build();
+            let header = HeaderBuilder::new().schema(Some(schema)).description(Some(meaning)).build();
+            response = response.header(name, header);
+        }
+        let responses = &mut operation.responses.responses;
+        responses.entry(status.to_owned()).or_insert_with(|| RefOr::T(response.build()));
+    };
+    add(
+        "400",
+        "Bad request: an unknown or invalid query parameter, an invalid path or header, or invalid JSON",
+        None,
+    );
+    add(
+        "503",
+        "The database is unavailable, or this process is shutting down",
+        Some(("Retry-After", "Seconds to wait")),
+    );
+    if let Access::Needs(_) = route.access {
+        add("401", "No valid key", Some(("WWW-Authenticate", "The scheme: Bearer")));
+        add("403", "The key does not have the scope of this route", None);
+        add("429", "Too many requests", Some(("Retry-After", "Seconds to wait")));
+    }
+    add("422", "Invalid body: see the errors, or a body on a route without one", None);
+    if route.accepts.body_bytes.is_some() {
+        add("413", "The body is too large", None);
+        let accepted = ("Accept-Encoding", "The accepted content coding, if another one was sent");
+        add("415", "The body is not application/json, or has a content coding", Some(accepted));
+    }
 }
 
 /// The operation of a method.
@@ -105,20 +191,22 @@ fn of<'a>(item: &'a mut PathItem, method: &str) -> Option<&'a mut Operation> {
     match method {
         "GET" => item.get.as_mut(),
         "POST" => item.post.as_mut(),
+        "PUT" => item.put.as_mut(),
         "PATCH" => item.patch.as_mut(),
+        "DELETE" => item.delete.as_mut(),
         _ => None,
     }
 }
 
-/// Every refusal has the same shape, whether it is described or not.
+/// Every error response is a problem, whether it is listed or not.
 fn refusals(operation: &mut Operation) {
     let content = || ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
     let any =
-        ResponseBuilder::new().description("Any refusal").content("application/problem+json", content());
+        ResponseBuilder::new().description("Any other error").content("application/problem+json", content());
     operation.responses.responses.insert("default".to_owned(), RefOr::T(any.build()));
     for (status, response) in &mut operation.responses.responses {
         if let RefOr::T(response) = response
-            && status.starts_with('4')
+            && (status.starts_with('4') || status == "429" || status == "503")
             && response.content.is_empty()
         {
             response.content.insert("application/problem+json".to_owned(), RefOr::T(content()));

@@ -1,5 +1,5 @@
-//! Every refusal, as RFC 9457 `application/problem+json`. Owns status codes, stable types and the mapping of store errors;
-//! never lets an internal text out.
+//! Problem documents: every error response, as RFC 9457 `application/problem+json`. Owns status codes, problem types and the
+//! mapping of store errors. Internal error texts are logged, never sent.
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
@@ -11,12 +11,12 @@ use serde_json::{Map, Value, json};
 
 use crate::middleware::request_id::{self, X_REQUEST_ID};
 
-/// The media type of every refusal.
+/// The media type of problem documents.
 const PROBLEM_JSON: &str = "application/problem+json";
 
-/// What went wrong, by the word that clients may rely on.
+/// The type of a problem. Clients may rely on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ProblemKind {
     BadRequest,
     InvalidJson,
     InvalidQuery,
@@ -32,6 +32,9 @@ pub(crate) enum Kind {
     UniqueConflict,
     JobExpired,
     StaleLease,
+    QueueNotEmpty,
+    ScheduleInvalid,
+    PreconditionFailed,
     BodyTooLarge,
     UnsupportedMediaType,
     InvalidBody,
@@ -44,30 +47,56 @@ pub(crate) enum Kind {
     Unavailable,
 }
 
-impl Kind {
+impl ProblemKind {
+    /// Every kind, in the order of declaration.
+    pub(crate) const ALL: [Self; 28] = [
+        Self::BadRequest,
+        Self::InvalidJson,
+        Self::InvalidQuery,
+        Self::InvalidPath,
+        Self::InvalidCursor,
+        Self::InvalidIdempotencyKey,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::RequestTimeout,
+        Self::WrongStatus,
+        Self::UniqueConflict,
+        Self::JobExpired,
+        Self::StaleLease,
+        Self::QueueNotEmpty,
+        Self::ScheduleInvalid,
+        Self::PreconditionFailed,
+        Self::BodyTooLarge,
+        Self::UnsupportedMediaType,
+        Self::InvalidBody,
+        Self::FilterTooBroad,
+        Self::IdempotencyKeyReused,
+        Self::IdempotencyKeyInUse,
+        Self::HeaderTooLarge,
+        Self::TooBusy,
+        Self::Internal,
+        Self::Unavailable,
+    ];
+
     const fn row(self) -> (StatusCode, &'static str, &'static str) {
         match self {
-            Self::BadRequest => (StatusCode::BAD_REQUEST, "bad-request", "The request is malformed"),
-            Self::InvalidJson => (StatusCode::BAD_REQUEST, "invalid-json", "The body is not acceptable JSON"),
-            Self::InvalidQuery => (StatusCode::BAD_REQUEST, "invalid-query", "A query parameter is wrong"),
-            Self::InvalidPath => {
-                (StatusCode::BAD_REQUEST, "invalid-path", "The path holds no valid name or id")
-            }
-            Self::InvalidCursor => {
-                (StatusCode::BAD_REQUEST, "invalid-cursor", "The cursor is not one of ours")
-            }
+            Self::BadRequest => (StatusCode::BAD_REQUEST, "bad-request", "Bad request"),
+            Self::InvalidJson => (StatusCode::BAD_REQUEST, "invalid-json", "Invalid JSON"),
+            Self::InvalidQuery => (StatusCode::BAD_REQUEST, "invalid-query", "Invalid query parameter"),
+            Self::InvalidPath => (StatusCode::BAD_REQUEST, "invalid-path", "Invalid name or id in the path"),
+            Self::InvalidCursor => (StatusCode::BAD_REQUEST, "invalid-cursor", "Invalid cursor"),
             Self::InvalidIdempotencyKey => {
-                (StatusCode::BAD_REQUEST, "invalid-idempotency-key", "The Idempotency-Key is wrong")
+                (StatusCode::BAD_REQUEST, "invalid-idempotency-key", "Invalid Idempotency-Key")
             }
-            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "A valid key is required"),
-            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The key does not allow this"),
-            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "Forbidden"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             Self::MethodNotAllowed => {
-                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The path does not have this method")
+                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
             }
-            Self::RequestTimeout => {
-                (StatusCode::REQUEST_TIMEOUT, "request-timeout", "The request came too slowly")
-            }
+            Self::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, "request-timeout", "Request timeout"),
             Self::WrongStatus => {
                 (StatusCode::CONFLICT, "wrong-status", "The job's status does not allow this")
             }
@@ -75,39 +104,34 @@ impl Kind {
                 (StatusCode::CONFLICT, "unique-conflict", "Another job holds the unique key")
             }
             Self::JobExpired => (StatusCode::CONFLICT, "job-expired", "The job has expired"),
-            Self::StaleLease => (StatusCode::CONFLICT, "stale-lease", "The lease was lost or used before"),
-            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
-            Self::UnsupportedMediaType => (
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported-media-type",
-                "The body must be application/json",
-            ),
-            Self::InvalidBody => {
-                (StatusCode::UNPROCESSABLE_ENTITY, "invalid-body", "Fields of the body are wrong")
+            Self::StaleLease => (StatusCode::CONFLICT, "stale-lease", "Stale lease"),
+            Self::QueueNotEmpty => (StatusCode::CONFLICT, "queue-not-empty", "The queue has jobs"),
+            Self::ScheduleInvalid => (StatusCode::CONFLICT, "schedule-invalid", "The schedule is invalid"),
+            Self::PreconditionFailed => {
+                (StatusCode::PRECONDITION_FAILED, "precondition-failed", "Precondition failed")
             }
+            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "Content too large"),
+            Self::UnsupportedMediaType => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type")
+            }
+            Self::InvalidBody => (StatusCode::UNPROCESSABLE_ENTITY, "invalid-body", "Invalid body"),
             Self::FilterTooBroad => {
-                (StatusCode::UNPROCESSABLE_ENTITY, "filter-too-broad", "The filter walks too many jobs")
+                (StatusCode::UNPROCESSABLE_ENTITY, "filter-too-broad", "Filter too broad")
             }
-            Self::IdempotencyKeyReused => (
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "idempotency-key-reused",
-                "The Idempotency-Key belongs to another request",
-            ),
-            Self::IdempotencyKeyInUse => (
-                StatusCode::CONFLICT,
-                "idempotency-key-in-use",
-                "The request with this Idempotency-Key is still under way",
-            ),
+            Self::IdempotencyKeyReused => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", "Idempotency-Key reused")
+            }
+            Self::IdempotencyKeyInUse => {
+                (StatusCode::CONFLICT, "idempotency-key-in-use", "Idempotency-Key in use")
+            }
             Self::HeaderTooLarge => (
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "header-too-large",
-                "The request line and headers are too large",
+                "Request header fields too large",
             ),
-            Self::TooBusy => (StatusCode::TOO_MANY_REQUESTS, "too-busy", "Too much at once"),
-            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server has a defect"),
-            Self::Unavailable => {
-                (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The service is not available")
-            }
+            Self::TooBusy => (StatusCode::TOO_MANY_REQUESTS, "too-busy", "Too many requests"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal server error"),
+            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Service unavailable"),
         }
     }
 
@@ -121,12 +145,18 @@ impl Kind {
         self.row().1
     }
 
-    /// The nearest kind for an answer that was not made by us.
+    /// The `type` in the document.
+    pub(crate) fn urn(self) -> String {
+        format!("urn:jobqueue:problem:{}", self.slug())
+    }
+
+    /// The nearest kind for an error response of a library.
     fn of_status(status: StatusCode) -> Self {
         match status {
             StatusCode::NOT_FOUND => Self::NotFound,
             StatusCode::METHOD_NOT_ALLOWED => Self::MethodNotAllowed,
             StatusCode::REQUEST_TIMEOUT => Self::RequestTimeout,
+            StatusCode::PRECONDITION_FAILED => Self::PreconditionFailed,
             StatusCode::PAYLOAD_TOO_LARGE => Self::BodyTooLarge,
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::UnsupportedMediaType,
             StatusCode::UNPROCESSABLE_ENTITY => Self::InvalidBody,
@@ -139,95 +169,119 @@ impl Kind {
     }
 }
 
-/// A refusal on its way out.
+/// An error response.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem(Box<Parts>);
 
 #[derive(Clone, Debug)]
 struct Parts {
-    kind: Kind,
+    kind: ProblemKind,
     detail: String,
     errors: Vec<Value>,
     extra: Map<String, Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// Why the database could not be used: a short cause and the error text, for the log. Never sent.
+    outage: Option<(&'static str, String)>,
 }
 
 impl Problem {
-    /// A refusal with a sentence for its reader.
-    pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+    /// A problem with a sentence for the client's developer.
+    pub(crate) fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         let headers = match kind {
-            Kind::TooBusy | Kind::IdempotencyKeyInUse => vec![(RETRY_AFTER, HeaderValue::from_static("1"))],
-            Kind::Unavailable => vec![(RETRY_AFTER, HeaderValue::from_static("2"))],
+            ProblemKind::TooBusy | ProblemKind::IdempotencyKeyInUse => {
+                vec![(RETRY_AFTER, HeaderValue::from_static("1"))]
+            }
+            ProblemKind::Unavailable => vec![(RETRY_AFTER, HeaderValue::from_static("2"))],
             _ => vec![],
         };
-        Self(Box::new(Parts { kind, detail: detail.into(), errors: vec![], extra: Map::new(), headers }))
+        Self(Box::new(Parts {
+            kind,
+            detail: detail.into(),
+            errors: vec![],
+            extra: Map::new(),
+            headers,
+            outage: None,
+        }))
     }
 
-    /// Wrong fields of a body, all at once.
+    /// Invalid fields of a body, all at once.
     pub(crate) fn fields(errors: &[FieldError]) -> Self {
-        let mut problem = Self::new(Kind::InvalidBody, "see `errors`");
+        let mut problem = Self::new(ProblemKind::InvalidBody, "see `errors`");
         problem.0.errors = errors.iter().map(|error| json!(error)).collect();
         problem
     }
 
-    /// One wrong field of a body.
+    /// One invalid field of a body.
     pub(crate) fn field(pointer: &str, code: &'static str, message: impl Into<String>) -> Self {
         Self::fields(&[FieldError::new(pointer, code, message)])
     }
 
-    /// A wrong query parameter.
+    /// An invalid query parameter.
     pub(crate) fn parameter(name: &str, message: impl Into<String>) -> Self {
-        let mut problem = Self::new(Kind::InvalidQuery, "see `errors`");
+        let mut problem = Self::new(ProblemKind::InvalidQuery, "see `errors`");
         problem.0.errors = vec![json!({ "parameter": name, "code": "invalid", "message": message.into() })];
         problem
     }
 
     /// There is no job with this id.
     pub(crate) fn no_job() -> Self {
-        Self::new(Kind::NotFound, "there is no job with this id; it never existed or its retention ended")
-    }
-
-    /// The key came with another request before.
-    pub(crate) fn key_reused() -> Self {
         Self::new(
-            Kind::IdempotencyKeyReused,
-            "an earlier request with this Idempotency-Key had another body; use a new key for a new request",
+            ProblemKind::NotFound,
+            "no job has this id; it never existed, or it was deleted after its retention",
         )
     }
 
-    /// A defect of ours; what it was is in the log.
-    pub(crate) fn internal() -> Self {
-        Self::new(Kind::Internal, "the request was not understood by the server itself; its log knows more")
+    /// The key was used with a different request before.
+    pub(crate) fn key_reused() -> Self {
+        Self::new(
+            ProblemKind::IdempotencyKeyReused,
+            "an earlier request with this Idempotency-Key had a different body; use a new key for a new request",
+        )
     }
 
-    /// The same with a member more.
+    /// A defect of the server. The log has the cause.
+    pub(crate) fn internal() -> Self {
+        Self::new(ProblemKind::Internal, "see the log of the server for this request id")
+    }
+
+    /// Adds a member.
     pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.0.extra.insert(name.to_owned(), value.into());
         self
     }
 
-    /// The same with field errors.
+    /// Adds field errors.
     pub(crate) fn with_errors(mut self, errors: &[FieldError]) -> Self {
         self.0.errors = errors.iter().map(|error| json!(error)).collect();
         self
     }
 
-    /// The same with a header.
+    /// Adds a header.
     pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.headers.push((name, value));
         self
     }
 
-    pub(crate) fn kind(&self) -> Kind {
+    /// The store did not answer within the time limit of a request.
+    pub(crate) fn unanswered() -> Self {
+        StoreError::Abandoned("no answer within the time limit of a request".to_owned()).into()
+    }
+
+    /// The cause and the error text of the outage behind this problem, for the log.
+    pub(crate) fn outage(&self) -> Option<(&'static str, &str)> {
+        self.0.outage.as_ref().map(|(cause, error)| (*cause, error.as_str()))
+    }
+
+    pub(crate) fn kind(&self) -> ProblemKind {
         self.0.kind
     }
 
     /// The document.
     pub(crate) fn to_json(&self, request_id: Option<&str>) -> Value {
         let Parts { kind, detail, errors, extra, .. } = &*self.0;
-        let (status, slug, title) = kind.row();
+        let (status, _, title) = kind.row();
         let mut document = Map::new();
-        document.insert("type".to_owned(), format!("urn:jobqueue:problem:{slug}").into());
+        document.insert("type".to_owned(), kind.urn().into());
         document.insert("title".to_owned(), title.into());
         document.insert("status".to_owned(), status.as_u16().into());
         document.insert("detail".to_owned(), detail.as_str().into());
@@ -244,25 +298,31 @@ impl Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&StoreError> for Problem {
+    fn from(error: &StoreError) -> Self {
         match error {
-            error if error.is_transient() => {
-                tracing::debug!(error.class = error.class(), %error, "the database is not available");
-                Self::new(
-                    Kind::Unavailable,
-                    "the database is not available; whether a change was made is unknown, so send it again with its \
-                     Idempotency-Key",
-                )
-            }
             StoreError::TooBroad => Self::new(
-                Kind::FilterTooBroad,
+                ProblemKind::FilterTooBroad,
                 "the filter matches few of very many jobs; add a status, a queue or a time range",
             ),
-            StoreError::Schema(sentence) => {
-                tracing::error!(sentence, "unknown schema");
-                Self::new(Kind::Unavailable, "the database has another schema than this build")
+            error if error.is_transient() => {
+                let detail = match error {
+                    StoreError::Schema(_) => "this build does not support the schema of the database",
+                    _ => {
+                        "the database is unavailable, and it is unknown whether the request took effect; repeat it with the \
+                         same Idempotency-Key"
+                    }
+                };
+                let mut problem = Self::new(ProblemKind::Unavailable, detail);
+                problem.0.outage = Some((error.word(), error.to_string()));
+                problem
             }
             error => {
-                tracing::error!(error.class = error.class(), %error, "a store call failed");
+                tracing::error!(cause = error.word(), %error, "a store call failed");
                 Self::internal()
             }
         }
@@ -276,22 +336,22 @@ impl IntoResponse for Problem {
         for (name, value) in &self.0.headers {
             response.headers_mut().append(name, value.clone());
         }
-        // The body is written by `finish`, which knows the request's id.
+        // `finish` writes the body, because it knows the request id
         response.extensions_mut().insert(self);
         response
     }
 }
 
-/// The answer to bytes that never became a request; for [`HttpLimits::refuse`](jobqueue_runtime::HttpLimits).
+/// The response to bytes that are not a valid request; for [`HttpLimits::refuse`](jobqueue_runtime::HttpLimits).
 pub fn refuse(status: StatusCode) -> Response<String> {
     let detail = match status {
-        StatusCode::REQUEST_TIMEOUT => "the header of a request must arrive within seconds",
+        StatusCode::REQUEST_TIMEOUT => "the header of the request did not arrive in time",
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "send fewer or shorter headers, or a shorter path",
-        _ => "these bytes are no HTTP/1.1 request",
+        _ => "this is not a valid HTTP/1.1 request",
     };
-    let problem = Problem::new(Kind::of_status(status), detail);
+    let problem = Problem::new(ProblemKind::of_status(status), detail);
     let id = request_id::fresh();
-    tracing::debug!(request_id = ?id, http.status = status.as_u16(), detail, "bytes refused before they were a request");
+    tracing::debug!(request_id = ?id, http.status = status.as_u16(), detail, "invalid request refused");
     let mut response = Response::new(problem.to_json(id.to_str().ok()).to_string());
     *response.status_mut() = problem.kind().status();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
@@ -299,14 +359,14 @@ pub fn refuse(status: StatusCode) -> Response<String> {
     response
 }
 
-/// Writes the document into a refused response, ours or the framework's own.
+/// Writes the problem document into an error response, also into one of a library.
 pub(crate) fn finish(mut response: Response, request_id: &str) -> Response {
     let status = response.status();
     let ours = response.extensions_mut().remove::<Problem>();
     let problem = match ours {
         Some(problem) => problem,
         None if is_foreign(&response) => {
-            Problem::new(Kind::of_status(status), status.canonical_reason().unwrap_or("refused"))
+            Problem::new(ProblemKind::of_status(status), status.canonical_reason().unwrap_or("refused"))
         }
         None => return response,
     };
@@ -328,4 +388,34 @@ fn is_foreign(response: &Response) -> bool {
         .and_then(|value| value.to_str().ok())
         .is_some_and(|value| value.starts_with("application/"));
     (status.is_client_error() || status.is_server_error()) && !json
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_page_of_the_api_lists_every_kind_with_its_status() {
+        let source = include_str!("problem.rs");
+        let (_, after) = source.split_once("enum ProblemKind {\n").unwrap();
+        let declared: Vec<&str> = after.lines().take_while(|line| *line != "}").map(str::trim).collect();
+        assert_eq!(ProblemKind::ALL.map(|kind| format!("{kind:?},")).to_vec(), declared);
+        let page = include_str!("../../../docs/api.md");
+        let (_, after) = page.split_once("| type | status | when |").unwrap();
+        let table = after.lines().skip(2).take_while(|line| line.starts_with('|'));
+        let row = |line: &str| {
+            let cells: Vec<String> =
+                line.split('|').map(|cell| cell.trim().trim_matches('`').to_owned()).collect();
+            (cells[1].clone(), cells[2].clone())
+        };
+        let listed: Vec<_> = table.map(row).collect();
+        let kinds: BTreeSet<_> = ProblemKind::ALL
+            .iter()
+            .map(|kind| (kind.slug().to_owned(), kind.status().as_u16().to_string()))
+            .collect();
+        assert_eq!(listed.len(), kinds.len(), "a type twice");
+        assert_eq!(listed.into_iter().collect::<BTreeSet<_>>(), kinds);
+    }
 }

@@ -1,232 +1,250 @@
-//! Remote workers that take and end a job each share transactions. Owns what is asked of the store for them, and jobs until somebody
-//! has them; what a worker may do is decided by its leases, which are never shared.
+//! Leases and settles of remote workers. Requests that arrive at the same time share transactions. Owns these requests, and
+//! the leased jobs until their client has them. A request acts only on its own leases.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use jobqueue_core::limits::MAX_BATCH;
-use jobqueue_core::{Lease, Outcome, QueueName, Status, settle as decide};
-use jobqueue_runtime::Shutdown;
-use jobqueue_store::{AttemptEnd, LeaseRequest, Leased, Notifier, Settled, Store, StoreError};
+use jobqueue_core::{Job, Lease, Limits, Outcome, Status, WorkerId, settle as decide};
+use jobqueue_runtime::{OutageLog, Shutdown};
+use jobqueue_store::{
+    AttemptEnd, Batches, LeaseRequest, Leased, Notifier, RemoteWorker, Settled, Store, StoreError,
+};
 use tokio::time::timeout;
 
-use crate::coalesce::{Bounds, Coalescer, Full, Ticket, refused};
-use crate::extract::Room;
-use crate::metrics::Metrics;
-use crate::problem::{Kind, Problem};
-use crate::state::CALL_LIMIT;
+use crate::body_memory::BodyMemory;
+use crate::coalesce::{Bounds, Coalescer, Full, Pending, refused};
+use crate::metrics::ApiMetrics;
+use crate::presence::Presence;
+use crate::problem::Problem;
+use crate::store_access::CALL_LIMIT;
 
-/// Calls of each sort that are under way at once.
+/// Calls of each type in flight at the same time.
 const CALLS: usize = 2;
-/// Different requests for leases of one such call that are under way at once.
+/// Groups of different lease requests of one call that run at the same time.
 const GROUPS: usize = 2;
-/// Requests of each sort that go together.
+/// Requests in one call.
 const TOGETHER: usize = 100;
-/// Jobs of those that lease together, which are all in memory; one request alone may ask for as many.
+/// Jobs that one store call leases for several requests, because all are in memory. A single request may ask for as many.
 const JOBS_TOGETHER: usize = 100;
-/// Requests of each sort that may wait, at least.
+/// Requests of each type that may wait, at least.
 const WAITING: usize = 10_000;
 
-type LeasedAnswer = Result<Handout, Problem>;
-type Leases = Coalescer<LeaseRequest, LeasedAnswer>;
-type LeaseTicket = Ticket<LeaseRequest, LeasedAnswer>;
+/// A worker and what it requests. The request names no worker, so that equal ones share a call.
+type WorkerRequest = (RemoteWorker, LeaseRequest);
+type LeasedAnswer = Result<PendingHandoff, Problem>;
+type Leases = Coalescer<WorkerRequest, LeasedAnswer>;
+type PendingLease = Pending<WorkerRequest, LeasedAnswer>;
 
 type Ends = Vec<(Lease, Outcome)>;
 type SettledAnswer = Result<Vec<Settled>, Problem>;
-/// The room of a settle is held until its results are no longer in memory.
-type Settles = Coalescer<(Ends, Room), SettledAnswer>;
-type SettleTicket = Ticket<(Ends, Room), SettledAnswer>;
+/// A settle keeps the memory of its body until its results are stored.
+type Settles = Coalescer<(Ends, BodyMemory), SettledAnswer>;
+type PendingSettle = Pending<(Ends, BodyMemory), SettledAnswer>;
 
-/// See the module.
+/// The requests of remote workers. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Remote(Arc<Parts>);
+
 #[derive(Debug)]
-pub(crate) struct Remote {
+struct Parts {
     leases: Leases,
     settles: Arc<Settles>,
-    metrics: Metrics,
+    limits: Limits,
+    presence: Arc<Presence>,
+    metrics: ApiMetrics,
 }
 
-/// Leased jobs on their way to a client. Whatever cuts the way short, they are given back, which costs them no attempt.
+/// Leased jobs that are not yet part of a response. If they are dropped, for example because the client has disconnected,
+/// the jobs are released, which costs them no attempt.
 #[derive(Debug)]
-pub(crate) struct Handout {
+pub(crate) struct PendingHandoff {
     leased: Vec<Leased>,
     settles: Arc<Settles>,
 }
 
 impl Remote {
-    /// Starts the tasks, which end when this is gone and nothing waits any more. `askers` may wait for jobs at once.
+    /// Starts the tasks. They end when this is dropped and no request waits. At most
+    /// `max_long_polls` requests wait for jobs; `limits` are those of results.
     pub(crate) fn start(
         store: &Store,
         notifier: &Notifier,
-        askers: usize,
+        (max_long_polls, limits): (usize, Limits),
         shutdown: &Shutdown,
-        metrics: &Metrics,
+        (outages, metrics): (&Arc<OutageLog>, &ApiMetrics),
     ) -> Self {
-        let bounds = Bounds { calls: CALLS, together: TOGETHER, waiting: WAITING.max(askers) };
+        let presence = Presence::start(store, outages.clone(), shutdown);
+        let bounds = Bounds { calls: CALLS, together: TOGETHER, waiting: WAITING.max(max_long_polls) };
         let (leasing, settling, notifier) = (store.clone(), store.clone(), notifier.clone());
-        let settles: Arc<Settles> = Arc::new(Coalescer::start(bounds, shutdown, move |tickets| {
-            settle_all(settling.clone(), notifier.clone(), tickets)
+        let settles: Arc<Settles> = Arc::new(Coalescer::start(bounds, shutdown, move |pending| {
+            settle_all(settling.clone(), notifier.clone(), pending)
         }));
-        let giver = settles.clone();
-        let leases = Coalescer::start(bounds, shutdown, move |tickets| {
-            lease_all(leasing.clone(), giver.clone(), tickets)
+        let (giver, showing) = (settles.clone(), presence.clone());
+        let leases = Coalescer::start(bounds, shutdown, move |pending| {
+            lease_all(leasing.clone(), giver.clone(), showing.clone(), pending)
         });
-        Self { leases, settles, metrics: metrics.clone() }
+        Self(Arc::new(Parts { leases, settles, limits, presence, metrics: metrics.clone() }))
     }
 
-    /// One look for jobs. Cancel-safe.
-    pub(crate) async fn lease(&self, request: LeaseRequest) -> LeasedAnswer {
-        let answer = self.leases.ask(request).map_err(|Full| refused("pending_leases", &self.metrics))?;
+    /// Leases jobs once, without waiting for some. Cancel-safe.
+    pub(crate) async fn lease(&self, worker: RemoteWorker, request: LeaseRequest) -> LeasedAnswer {
+        let answer = self
+            .0
+            .leases
+            .ask((worker, request))
+            .map_err(|Full| refused("pending_leases", &self.0.metrics))?;
         answer.await.unwrap_or_else(|_| Err(Problem::internal()))
     }
 
-    /// Ends attempts, one answer each, in order. A lease of a job that is gone is stale.
-    pub(crate) async fn settle(&self, ends: Ends, room: Room) -> SettledAnswer {
-        let asked = self.settles.ask((ends, room));
-        let answer = asked.map_err(|Full| refused("pending_settles", &self.metrics))?;
+    /// Ends attempts and returns one result each, in order. The lease of a deleted job is stale.
+    pub(crate) async fn settle(&self, ends: Ends, memory: BodyMemory) -> SettledAnswer {
+        let asked = self.0.settles.ask((ends, memory));
+        let answer = asked.map_err(|Full| refused("pending_settles", &self.0.metrics))?;
         match timeout(CALL_LIMIT, answer).await {
             Ok(answer) => answer.unwrap_or_else(|_| Err(Problem::internal())),
-            Err(_) => Err(Problem::new(Kind::Unavailable, "the database did not answer in time")),
+            Err(_) => Err(Problem::unanswered()),
         }
     }
 
-    /// Requests for leases and settles that wait.
+    /// The limits of what remote workers send.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// Records that these workers have renewed leases.
+    pub(crate) fn renewed(&self, workers: impl Iterator<Item = WorkerId>) {
+        self.0.presence.renewed(workers);
+    }
+
+    /// The numbers of lease requests and settle requests that wait.
     pub(crate) fn waiting(&self) -> (usize, usize) {
-        (self.leases.waiting(), self.settles.waiting())
+        (self.0.leases.waiting(), self.0.settles.waiting())
     }
 }
 
-impl Handout {
+impl PendingHandoff {
     pub(crate) fn is_empty(&self) -> bool {
         self.leased.is_empty()
     }
 
-    /// From here on they are the client's.
+    /// Returns the jobs for the response. From now on the client must settle them.
     pub(crate) fn take(mut self) -> Vec<Leased> {
         std::mem::take(&mut self.leased)
     }
 }
 
-impl Drop for Handout {
+impl Drop for PendingHandoff {
     fn drop(&mut self) {
         let orphans = std::mem::take(&mut self.leased);
         if orphans.is_empty() {
             return;
         }
         let ends: Ends = orphans.into_iter().map(|orphan| (orphan.lease, Outcome::Released)).collect();
-        if self.settles.ask((ends, Room::default())).is_err() {
-            tracing::warn!("jobs of a client that went away stay leased until their leases end");
+        if self.settles.ask((ends, BodyMemory::default())).is_err() {
+            tracing::warn!("jobs whose client has disconnected stay leased until their leases expire");
         }
     }
 }
 
-/// Those who ask for the same share a call.
-async fn lease_all(store: Store, settles: Arc<Settles>, mut tickets: Vec<LeaseTicket>) {
+/// Groups equal requests; each group shares one store call.
+async fn lease_all(
+    store: Store,
+    settles: Arc<Settles>,
+    presence: Arc<Presence>,
+    mut pending: Vec<PendingLease>,
+) {
+    if let Err(error) = presence.ask(pending.iter().map(|one| &one.request.0)).await {
+        let problem = Problem::from(error);
+        for one in pending {
+            let _gone = one.reply.send(Err(problem.clone()));
+        }
+        return;
+    }
     let mut groups = Vec::new();
-    while let Some(first) = tickets.first() {
-        let request = first.request.clone();
+    while let Some(first) = pending.first() {
+        let request = first.request.1.clone();
         let mut room = (JOBS_TOGETHER / request.limit.max(1)).max(1);
-        let fits = |ticket: &mut LeaseTicket| {
-            let fits = room > 0 && ticket.request == request;
+        let fits = |one: &mut PendingLease| {
+            let fits = room > 0 && one.request.1 == request;
             room -= usize::from(fits);
             fits
         };
-        groups.push(tickets.extract_if(.., fits).collect());
+        groups.push(pending.extract_if(.., fits).collect());
     }
     let down = OnceLock::new();
     let lease = |group| lease_alike(&store, &settles, group, &down);
     stream::iter(groups).for_each_concurrent(GROUPS, lease).await;
 }
 
-/// One call for all. Nobody leases for who has gone.
+/// Leases for a group of equal requests with one store call, except for those whose client has disconnected.
 async fn lease_alike(
     store: &Store,
     settles: &Arc<Settles>,
-    mut group: Vec<LeaseTicket>,
+    mut group: Vec<PendingLease>,
     down: &OnceLock<Problem>,
 ) {
-    group.retain(|ticket| !ticket.reply.is_closed());
+    group.retain(|one| !one.reply.is_closed());
     let Some(first) = group.first() else { return };
-    let leased = match down.get() {
-        Some(problem) => Err(problem.clone()),
-        None => store.lease_shares(&first.request, group.len()).await.map_err(|error| {
-            let unreachable = is_unreachable(&error);
+    let leased = if let Some(problem) = down.get() {
+        Err(problem.clone())
+    } else {
+        let holders: Vec<_> = group.iter().map(|one| Some(one.request.0.id())).collect();
+        store.lease_shares(&first.request.1, &holders).await.map_err(|error| {
+            let unreachable = error.concerns_everyone();
             let problem = Problem::from(error);
             if unreachable {
-                // the first reason stays
+                // the first error is kept
                 let _known = down.set(problem.clone());
             }
             problem
-        }),
+        })
     };
     let mut shares = leased.map(Vec::into_iter);
-    for ticket in group {
+    for one in group {
         let share = shares.as_mut().map(|shares| shares.next().unwrap_or_default());
-        let handout = share.map(|leased| Handout { leased, settles: settles.clone() });
-        // whoever has gone meanwhile drops it, which gives it back
-        let _gone = ticket.reply.send(handout.map_err(|problem| problem.clone()));
+        let handoff = share.map(|leased| PendingHandoff { leased, settles: settles.clone() });
+        // if the client has disconnected meanwhile, dropping the handoff releases the jobs
+        let _gone = one.reply.send(handoff.map_err(|problem| problem.clone()));
     }
 }
 
-/// As many requests in one transaction as it may have ends.
-async fn settle_all(store: Store, notifier: Notifier, mut tickets: Vec<SettleTicket>) {
-    let mut down = None;
-    while !tickets.is_empty() {
+/// Settles the requests, in as few transactions as the largest number of ends in one allows.
+async fn settle_all(store: Store, notifier: Notifier, mut pending: Vec<PendingSettle>) {
+    let mut batches = Batches::<Problem>::default();
+    while !pending.is_empty() {
         let mut sum = 0;
-        let fits = tickets.iter().take_while(|ticket| {
-            sum += ticket.request.0.len();
+        let fits = pending.iter().take_while(|one| {
+            sum += one.request.0.len();
             sum <= MAX_BATCH
         });
         let count = fits.count().max(1);
-        let (mut requests, mut askers) = (Vec::with_capacity(count), Vec::with_capacity(count));
-        for Ticket { request: (ends, room), reply } in tickets.drain(..count) {
+        let (mut requests, mut replies) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        for Pending { request: (ends, memory), reply } in pending.drain(..count) {
             requests.push(ends);
-            askers.push((reply, room));
+            replies.push((reply, memory));
         }
-        let answers = settle_some(&store, &notifier, &requests, &mut down).await;
+        let answers = batches.run(&requests, |requests| end_all(&store, &notifier, requests)).await;
         drop(requests);
-        for ((reply, _room), answer) in askers.into_iter().zip(answers) {
-            // The client went away; its jobs are settled all the same.
+        for ((reply, _memory), answer) in replies.into_iter().zip(answers) {
+            // if the client has disconnected, its jobs are settled anyway
             let _gone = reply.send(answer);
         }
     }
 }
 
-/// One transaction for all. If it is refused for what one of them holds, they are divided until that one is alone. `down` is why the
-/// database cannot be reached, once that is known.
-async fn settle_some(
+/// Settles all requests in one transaction.
+async fn end_all(
     store: &Store,
     notifier: &Notifier,
     requests: &[Ends],
-    down: &mut Option<Problem>,
-) -> Vec<SettledAnswer> {
-    let problem = if let Some(problem) = down {
-        problem.clone()
-    } else {
-        let all: Vec<&(Lease, Outcome)> = requests.iter().flatten().collect();
-        match end(store, notifier, &all).await {
-            Ok(settled) => {
-                let mut settled = settled.into_iter();
-                return requests.iter().map(|ends| Ok(settled.by_ref().take(ends.len()).collect())).collect();
-            }
-            Err(error) if is_unreachable(&error) => down.insert(Problem::from(error)).clone(),
-            Err(_) if requests.len() > 1 => {
-                let (one, other) = requests.split_at(requests.len() / 2);
-                let mut answers = Box::pin(settle_some(store, notifier, one, down)).await;
-                answers.extend(Box::pin(settle_some(store, notifier, other, down)).await);
-                return answers;
-            }
-            Err(error) => Problem::from(error),
-        }
-    };
-    requests.iter().map(|_| Err(problem.clone())).collect()
+) -> Result<Vec<Vec<Settled>>, StoreError> {
+    let all: Vec<&(Lease, Outcome)> = requests.iter().flatten().collect();
+    let mut settled = end(store, notifier, &all).await?.into_iter();
+    Ok(requests.iter().map(|ends| settled.by_ref().take(ends.len()).collect()).collect())
 }
 
-/// Whether others would only wait for the same: no connection, or no room for one.
-fn is_unreachable(error: &StoreError) -> bool {
-    error.is_transient() && ["connection", "08", "53"].contains(&error.class().as_str())
-}
-
-/// Reads the jobs, lets the core decide, and stores what it decided. Wakes the workers of queues that have work again.
+/// Reads the jobs, lets the core decide, and stores the decisions. Wakes the workers of queues that have jobs again.
 async fn end(
     store: &Store,
     notifier: &Notifier,
@@ -234,21 +252,35 @@ async fn end(
 ) -> Result<Vec<Settled>, StoreError> {
     let leases: Vec<Lease> = ends.iter().map(|(lease, _)| lease.again()).collect();
     let jobs = store.leased_jobs(&leases).await?;
-    let (mut places, mut known): (Vec<(usize, &QueueName)>, Vec<AttemptEnd>) = (Vec::new(), Vec::new());
+    let mut places: Vec<(usize, &Job, Option<Duration>)> = Vec::new();
+    let mut known: Vec<AttemptEnd> = Vec::new();
     for (at, ((lease, (_, outcome)), job)) in leases.into_iter().zip(ends).zip(&jobs).enumerate() {
         let Some(job) = job else { continue };
         let settlement = decide(job, outcome.clone(), rand::random());
-        places.push((at, &job.queue));
-        known.push(AttemptEnd { lease, settlement, ran: None, holds_key: job.unique_key.is_some() });
+        places.push((at, job, settlement.delay().filter(|_| settlement.is_snooze())));
+        known.push(AttemptEnd { lease: lease.with_ties(job.ties()), settlement, ran: None });
     }
     let mut settled = vec![Settled::Stale; jobs.len()];
-    for ((at, queue), one) in places.into_iter().zip(store.settle(known).await?) {
+    for ((at, job, delay), one) in places.into_iter().zip(store.settle(known).await?) {
         if let Some(place) = settled.get_mut(at) {
             *place = one;
         }
         if one == Settled::Applied(Status::Queued) {
-            notifier.wake(queue);
+            notifier.wake(&job.queue);
+        }
+        if let Some(delay) = delay {
+            log_snooze(job, delay, one);
         }
     }
     Ok(settled)
+}
+
+/// Logs a snooze. The status is `failed` if the limit of snoozes was reached.
+fn log_snooze(job: &Job, delay: Duration, settled: Settled) {
+    if let Settled::Applied(status) = settled {
+        tracing::info!(
+            job_id = %job.id, attempt = job.attempt, queue = %job.queue, kind = %job.kind,
+            delay_seconds = delay.as_secs_f64(), status = status.as_str(), "job snoozed"
+        );
+    }
 }

@@ -1,148 +1,95 @@
-//! The table of all routes, each with who may call it. Owns that table and what lies around it; a path that is not in it
-//! does not exist.
+//! The router: the routes of the table with their middleware, and the page `/docs`. Owns the order of the middleware.
 
-use axum::Router;
-use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, get, patch, post};
+use axum::body::{Body, to_bytes};
+use axum::extract::{FromRef as _, State};
+use axum::http::HeaderValue;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use axum::{Extension, Router};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::middleware::auth::{self, Gate};
-use crate::middleware::observe::observe;
-use crate::middleware::replay::replay;
-use crate::problem::{Kind, Problem};
-use crate::routes::{health, jobs, leases, metrics, openapi, queues, stats};
+use crate::census::CensusReader;
+use crate::middleware::accepts;
+use crate::middleware::auth::{self, Gate, RootKey};
+use crate::middleware::observe::{Observer, observe};
+use crate::middleware::replay::{KeyedRequests, replay};
+use crate::middleware::request_id;
+use crate::openapi;
+use crate::problem::{self, Problem, ProblemKind};
+use crate::routes::metrics;
+use crate::routes::openapi::DocumentText;
+use crate::scope::Access;
 use crate::state::ApiState;
+use crate::table::{ENQUEUES, OPENAPI_PATH, Route, table};
 
-/// What a key may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// See jobs, queues and numbers.
-    Read,
-    /// Submit jobs, and act on single ones.
-    Write,
-    /// Act on queues and on many jobs at once.
-    Admin,
-    /// Lease jobs and settle them.
-    Worker,
+/// The additional routes of the admin port: the metrics of all queues, which stay available when the public port has no free
+/// connections. The admin port runs until the end of the drain, which waits for the last `ApiState`, so it keeps none.
+pub(crate) fn admin_routes(state: &ApiState) -> Router {
+    let state = state.downgrade();
+    let cluster = async move || {
+        let response = match state() {
+            Some(state) => metrics::metrics(State(CensusReader::from_ref(&state))).await.into_response(),
+            None => Problem::new(ProblemKind::Unavailable, "this process is shutting down").into_response(),
+        };
+        problem::finish(response, request_id::fresh().to_str().unwrap_or("unknown"))
+    };
+    Router::new().route("/metrics/cluster", get(cluster))
 }
 
-impl Scope {
-    /// All of them.
-    pub const ALL: &[Self] = &[Self::Read, Self::Write, Self::Admin, Self::Worker];
+/// The content security policy of the page `/docs`: only its own files are loaded.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+                           font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-    /// The word for it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::Admin => "admin",
-            Self::Worker => "worker",
-        }
+/// Sets the title and the content security policy of the page `/docs`.
+async fn page(response: Response) -> Response {
+    let (mut parts, mut body) = response.into_parts();
+    parts.headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
+    let is_html = |value: &HeaderValue| value.as_bytes().starts_with(b"text/html");
+    if parts.headers.get(CONTENT_TYPE).is_some_and(is_html) {
+        parts.headers.remove(CONTENT_LENGTH);
+        // the page is in memory, so its size is limited
+        let html = to_bytes(body, usize::MAX).await.unwrap_or_default();
+        let html = String::from_utf8_lossy(&html);
+        body = Body::from(html.replace("<title>Swagger UI</title>", "<title>jobqueue API</title>"));
     }
+    Response::from_parts(parts, body)
 }
 
-/// Who may call a route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Everybody: probes, metrics, documentation.
-    Public,
-    /// Keys with this scope.
-    Needs(Scope),
-}
-
-/// One row of the table.
-#[derive(Debug)]
-pub struct Route {
-    /// `GET`, `POST` or `PATCH`.
-    pub method: &'static str,
-    /// The path, with its parameters in braces.
-    pub path: &'static str,
-    /// Who may call it.
-    pub access: Access,
-    handler: MethodRouter<ApiState>,
-}
-
-fn route(method: &'static str, path: &'static str, access: Access, handler: MethodRouter<ApiState>) -> Route {
-    Route { method, path, access, handler }
-}
-
-/// All routes but the page `/docs`.
-pub fn table() -> Vec<Route> {
-    let (read, write, admin, worker) = (
-        Access::Needs(Scope::Read),
-        Access::Needs(Scope::Write),
-        Access::Needs(Scope::Admin),
-        Access::Needs(Scope::Worker),
-    );
-    let mut table = vec![
-        route("POST", "/v1/jobs", write, post(jobs::enqueue::enqueue)),
-        route("GET", "/v1/jobs", read, get(jobs::list::list)),
-        route("POST", "/v1/jobs/batch", write, post(jobs::batch::batch)),
-        route("POST", "/v1/jobs/cancel", admin, post(jobs::bulk::cancel)),
-        route("POST", "/v1/jobs/retry", admin, post(jobs::bulk::retry)),
-        route("POST", "/v1/jobs/promote", admin, post(jobs::bulk::promote)),
-        route("GET", "/v1/jobs/{id}", read, get(jobs::show::show)),
-        route("POST", "/v1/jobs/{id}/cancel", write, post(jobs::cancel::cancel)),
-        route("POST", "/v1/jobs/{id}/retry", write, post(jobs::retry::retry)),
-        route("POST", "/v1/jobs/{id}/promote", write, post(jobs::promote::promote)),
-        route("GET", "/v1/jobs/{id}/attempts", read, get(jobs::history::attempts)),
-        route("GET", "/v1/jobs/{id}/events", read, get(jobs::history::events)),
-        route("GET", "/v1/queues", read, get(queues::list)),
-        route("GET", "/v1/queues/{name}", read, get(queues::show)),
-        route("PATCH", "/v1/queues/{name}", admin, patch(queues::configure)),
-        route("POST", "/v1/queues/{name}/pause", admin, post(queues::pause)),
-        route("POST", "/v1/queues/{name}/resume", admin, post(queues::resume)),
-        route("POST", "/v1/queues/{name}/purge", admin, post(queues::purge)),
-        route("POST", "/v1/leases", worker, post(leases::acquire::acquire)),
-        route("POST", "/v1/leases/heartbeat", worker, post(leases::heartbeat::heartbeat)),
-        route("POST", "/v1/leases/settle", worker, post(leases::settle::settle)),
-        route("GET", "/v1/stats", read, get(stats::stats)),
-    ];
-    table.extend([
-        route("GET", "/health", Access::Public, get(health::live)),
-        route("GET", "/health/", Access::Public, get(health::live)),
-        route("GET", "/health/live", Access::Public, get(health::live)),
-        route("GET", "/health/live/", Access::Public, get(health::live)),
-        route("GET", "/health/startup", Access::Public, get(health::live)),
-        route("GET", "/health/startup/", Access::Public, get(health::live)),
-        route("GET", "/ready", Access::Public, get(health::ready)),
-        route("GET", "/ready/", Access::Public, get(health::ready)),
-        route("GET", "/health/ready", Access::Public, get(health::ready)),
-        route("GET", "/health/ready/", Access::Public, get(health::ready)),
-        route("GET", "/health/detailed", Access::Public, get(health::detailed)),
-        route("GET", "/health/detailed/", Access::Public, get(health::detailed)),
-        route("GET", "/metrics", Access::Public, get(metrics::metrics)),
-        route("GET", "/metrics/", Access::Public, get(metrics::metrics)),
-        route("GET", "/openapi.json", Access::Public, get(openapi::document)),
-    ]);
-    table
-}
-
-/// The routes that store their idempotency key in the transaction of their effect. For every other POST the middleware
-/// remembers it.
-pub(crate) const ENQUEUES: [&str; 2] = ["/v1/jobs", "/v1/jobs/batch"];
-
-/// The whole API, for the accept loop, a test or a program that embeds it.
+/// The API, for the accept loop, a test or a program that embeds it.
 pub fn router(state: ApiState) -> Router {
     let mut router = Router::new();
-    for Route { method, path, access, handler } in table() {
+    let keyed = KeyedRequests::from_ref(&state);
+    for Route { method, path, access, accepts, handler } in table() {
         let handler = if method == "POST" && !ENQUEUES.contains(&path) {
-            handler.route_layer(from_fn_with_state(state.clone(), replay))
+            handler.route_layer(from_fn_with_state(keyed.clone(), replay))
         } else {
             handler
         };
+        let handler = if path == OPENAPI_PATH {
+            handler.layer(Extension(DocumentText(openapi::text)))
+        } else {
+            handler
+        };
+        let handler = handler.route_layer(from_fn_with_state(accepts, accepts::check));
         let handler = match access {
             Access::Public => handler,
             Access::Needs(scope) => {
-                let gate = Gate { state: state.clone(), scope };
+                let gate = Gate { root_key: RootKey::from_ref(&state), scope };
                 handler.route_layer(from_fn_with_state(gate, auth::require))
             }
         };
         router = router.route(path, handler);
     }
     router
-        .merge(SwaggerUi::new("/docs").config(Config::from("/openapi.json")))
-        .fallback(async || Problem::new(Kind::NotFound, "there is no such path; `/docs` shows all"))
-        .layer(from_fn_with_state(state.clone(), observe))
+        .merge(
+            Router::from(SwaggerUi::new("/docs").config(Config::from("/openapi.json")))
+                .layer(map_response(page)),
+        )
+        .fallback(async || {
+            Problem::new(ProblemKind::NotFound, "no route has this path; `/docs` lists all routes")
+        })
+        .layer(from_fn_with_state(Observer::from_ref(&state), observe))
         .with_state(state)
 }

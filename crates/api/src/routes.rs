@@ -1,4 +1,4 @@
-//! The routes: each extracts, calls one verb and answers. No route computes a state.
+//! The routes: each extracts the request, calls the store and answers. No route computes the status of a job.
 
 pub(crate) mod health;
 pub(crate) mod jobs;
@@ -6,4 +6,6 @@ pub(crate) mod leases;
 pub(crate) mod metrics;
 pub(crate) mod openapi;
 pub(crate) mod queues;
+pub(crate) mod schedules;
 pub(crate) mod stats;
+pub(crate) mod workers;

@@ -1,48 +1,50 @@
-//! What every route shares. Owns the parts and the doors to the store; never a decision.
+//! The parts of the running API. Owns how they are put together; each route gets the parts that it needs.
 
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jobqueue_core::{Limits, QueueName};
-use jobqueue_runtime::Shutdown;
-use jobqueue_runtime::admin::{Check, Readiness};
-use jobqueue_store::{Notifier, Store, StoreError};
+use axum::extract::FromRef;
+use jobqueue_core::Limits;
+use jobqueue_runtime::admin::Readiness;
+use jobqueue_runtime::{OutageLog, Shutdown};
+use jobqueue_store::{Notifier, Store};
 use prometheus::Registry;
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tracing::Instrument as _;
 
+use crate::body_memory::BodyBudget;
 use crate::census::CensusReader;
 use crate::cursor::Cursors;
-use crate::long_poll::{Hints, Watch};
-use crate::metrics::Metrics;
+use crate::long_poll::LongPolls;
+use crate::metrics::ApiMetrics;
 use crate::middleware::auth::RootKey;
-use crate::problem::{Kind, Problem};
+use crate::middleware::observe::Observer;
+use crate::middleware::replay::KeyedRequests;
 use crate::remote::Remote;
+use crate::store_access::StoreAccess;
+use crate::storing::Storing;
+use crate::submissions::Submissions;
 use crate::submitter::Submitter;
 
-/// The longest that a request waits for the store; below the 30 s within which every request is answered.
-pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(25);
-
-/// Connections that each lane of submissions has to itself, out of those of the process: as many as it has flushers. Batches
-/// share those of the lane with keys, for they may have some.
+/// The most connections that each of the two queues of submissions has for itself: as many as it has flushers. Batches
+/// share those of the queue for submissions with a key, because they may contain keys.
 const SUBMITTERS: u32 = 2;
 
-/// What the API grants and demands; see [`args::ApiArgs`](crate::args::ApiArgs) for the meanings.
+/// The settings of the API; see [`args::ApiArgs`](crate::args::ApiArgs) for the meanings. They are set once, at the
+/// start.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The root key; `None` serves without any.
     pub key: Option<SecretString>,
-    /// Bounds of a job.
+    /// The limits of a job.
     pub limits: Limits,
-    /// Single submissions that may wait for their commit; those with a key (unique or idempotency) are counted apart.
+    /// The largest number of single submissions that wait for their commit. Those with a unique key or an idempotency
+    /// key are counted separately.
     pub max_pending_jobs: usize,
-    /// Requests that may wait in a long poll.
+    /// The largest number of requests that wait in a long poll.
     pub max_long_polls: usize,
     /// Bytes of request bodies that may be in memory.
     pub body_memory_bytes: usize,
-    /// Within what time the recommended workers work off a backlog.
+    /// The time within which the recommended workers finish a backlog.
     pub drain_target: Duration,
 }
 
@@ -60,42 +62,65 @@ impl Settings {
     }
 }
 
-/// The running API without its socket. Clones share it; when the last one is gone its queue of submissions is drained.
+/// The running API without its socket. Clones share it. When the last one is dropped, the submissions that wait are
+/// stored and the tasks behind them end.
 #[derive(Clone, Debug)]
 pub struct ApiState(Arc<Parts>);
 
-/// The parts; nameless outside of this crate.
 #[derive(Debug)]
-pub struct Parts {
-    store: Store,
-    submitting: Store,
-    pub(crate) shutdown: Shutdown,
-    pub(crate) limits: Limits,
-    pub(crate) drain_target: Duration,
-    pub(crate) root_key: RootKey,
-    pub(crate) cursors: Cursors,
-    pub(crate) submitter: Submitter,
-    pub(crate) remote: Remote,
-    pub(crate) watch: Watch,
-    pub(crate) hints: Hints,
-    pub(crate) census: CensusReader,
-    pub(crate) metrics: Metrics,
-    pub(crate) bodies: Arc<Semaphore>,
+struct Parts {
+    /// The store, for every route except those that submit.
+    store: StoreAccess,
+    submissions: Submissions,
+    remote: Remote,
+    long_polls: LongPolls,
+    census: CensusReader,
+    cursors: Cursors,
+    bodies: BodyBudget,
     notifier: Notifier,
-    long_polls: Arc<Semaphore>,
+    root_key: RootKey,
+    observer: Observer,
     readiness: Readiness,
+    shutdown: Shutdown,
 }
 
-impl Deref for ApiState {
-    type Target = Parts;
+/// Lets a route or a middleware take one part as its `State`.
+macro_rules! parts {
+    ($($part:ident: $type:ty,)*) => {$(
+        impl FromRef<ApiState> for $type {
+            fn from_ref(state: &ApiState) -> Self {
+                state.0.$part.clone()
+            }
+        }
+    )*};
+}
 
-    fn deref(&self) -> &Parts {
-        &self.0
+parts! {
+    store: StoreAccess,
+    submissions: Submissions,
+    remote: Remote,
+    long_polls: LongPolls,
+    census: CensusReader,
+    cursors: Cursors,
+    bodies: BodyBudget,
+    notifier: Notifier,
+    root_key: RootKey,
+    observer: Observer,
+    readiness: Readiness,
+    shutdown: Shutdown,
+}
+
+impl FromRef<ApiState> for KeyedRequests {
+    fn from_ref(state: &ApiState) -> Self {
+        Self { store: state.0.store.clone(), bodies: state.0.bodies.clone() }
     }
 }
 
 impl ApiState {
     /// Starts the tasks behind the routes on `shutdown`, and exports the metrics of this process in `registry`.
+    ///
+    /// # Errors
+    /// The registry has a metric of the same name already.
     pub fn start(
         store: &Store,
         settings: &Settings,
@@ -103,115 +128,52 @@ impl ApiState {
         registry: &Registry,
     ) -> prometheus::Result<Self> {
         let lane = (store.max_connections() / 4).clamp(1, SUBMITTERS);
-        let (plain, submitting) = (store.apart(lane), store.apart(lane));
+        let (plain, keyed) = (store.apart(lane), store.apart(lane));
         let store = store.apart(store.max_connections().saturating_sub(2 * lane));
-        let metrics = Metrics::register(registry, [store.clone(), plain.clone(), submitting.clone()])?;
+        let metrics = ApiMetrics::register(registry, [store.clone(), plain.clone(), keyed.clone()])?;
         let (notifier, send_wake_ups) = Notifier::new(&store);
         shutdown.spawn(send_wake_ups);
+        let outages = Arc::<OutageLog>::default();
+        shutdown.spawn({
+            let (outages, shutdown) = (outages.clone(), shutdown.clone());
+            async move { outages.run(&shutdown).await }
+        });
+        let storing = Storing::default();
+        let submitter = Submitter::start(
+            [&plain, &keyed, &store],
+            &notifier,
+            settings.max_pending_jobs,
+            shutdown,
+            (&metrics, &storing),
+        );
+        let for_submissions = StoreAccess::new(keyed, shutdown, &storing);
+        let access = StoreAccess::new(store.clone(), shutdown, &storing);
         let secret = settings.key.as_ref().map_or("", |key| key.expose_secret());
-        let parts = Parts {
-            shutdown: shutdown.clone(),
-            limits: settings.limits,
-            drain_target: settings.drain_target,
-            root_key: RootKey::new(settings.key.as_ref()),
+        let of_remote = (settings.max_long_polls, settings.limits);
+        Ok(Self(Arc::new(Parts {
+            submissions: Submissions::new(for_submissions, submitter, settings.limits, notifier.clone()),
+            remote: Remote::start(&store, &notifier, of_remote, shutdown, (&outages, &metrics)),
+            long_polls: LongPolls::start(&store, settings.max_long_polls, shutdown, &metrics),
+            census: CensusReader::new(access.clone(), settings.drain_target),
             cursors: Cursors::new(secret),
-            submitter: Submitter::start(
-                [&plain, &submitting],
-                &notifier,
-                settings.max_pending_jobs,
-                shutdown,
-                &metrics,
-            ),
-            remote: Remote::start(&store, &notifier, settings.max_long_polls, shutdown, &metrics),
-            watch: Watch::start(&store, shutdown),
-            hints: Hints::start(&store, shutdown),
-            census: CensusReader::default(),
-            metrics,
-            bodies: Arc::new(Semaphore::new(settings.body_memory_bytes.min(Semaphore::MAX_PERMITS))),
+            bodies: BodyBudget::new(settings.body_memory_bytes, &metrics),
             notifier,
-            long_polls: Arc::new(Semaphore::new(settings.max_long_polls.min(Semaphore::MAX_PERMITS))),
-            readiness: readiness(&plain),
-            store,
-            submitting,
-        };
-        Ok(Self(Arc::new(parts)))
+            root_key: RootKey::new(settings.key.as_ref()),
+            observer: Observer { metrics, outages },
+            readiness: storing.readiness(plain),
+            shutdown: shutdown.clone(),
+            store: access,
+        })))
     }
 
-    /// Decides `/ready`: the database answers and has a schema that this build knows. Asked where plain submissions go, which
-    /// nobody can hold up.
+    /// Returns the state while something else keeps it.
+    pub(crate) fn downgrade(&self) -> impl Fn() -> Option<Self> + Clone + Send + Sync + 'static {
+        let parts = Arc::downgrade(&self.0);
+        move || parts.upgrade().map(Self)
+    }
+
+    /// Decides `/ready`: the database answers, has a schema that this build knows, and can store jobs.
     pub fn readiness(&self) -> &Readiness {
-        &self.readiness
+        &self.0.readiness
     }
-
-    /// The door to the store. The call runs in a task of its own, because a client that disconnects drops the request's
-    /// future, and a transaction must not be dropped half-way.
-    pub(crate) async fn store<T, F, Fut>(&self, call: F) -> Result<T, Problem>
-    where
-        F: FnOnce(Store) -> Fut,
-        Fut: Future<Output = Result<T, StoreError>> + Send + 'static,
-        T: Send + 'static,
-    {
-        self.answer(call(self.store.clone())).await
-    }
-
-    /// The same for what belongs to a submission: it never waits for a connection that readers hold.
-    pub(crate) async fn submitting<T, F, Fut>(&self, call: F) -> Result<T, Problem>
-    where
-        F: FnOnce(Store) -> Fut,
-        Fut: Future<Output = Result<T, StoreError>> + Send + 'static,
-        T: Send + 'static,
-    {
-        self.answer(call(self.submitting.clone())).await
-    }
-
-    async fn answer<T: Send + 'static>(
-        &self,
-        call: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-    ) -> Result<T, Problem> {
-        let running = self.shutdown.spawn_contained(call.in_current_span());
-        match tokio::time::timeout(CALL_LIMIT, running).await {
-            Ok(Ok(answer)) => answer.map_err(Problem::from),
-            Ok(Err(_panicked)) => Err(Problem::internal()),
-            Err(_) => Err(Problem::new(Kind::Unavailable, "the database did not answer in time")),
-        }
-    }
-
-    /// The store itself, for tasks that nobody can cancel.
-    pub(crate) fn bare_store(&self) -> &Store {
-        &self.store
-    }
-
-    /// Hints to workers that these queues have work.
-    pub(crate) fn wake<'a>(&self, queues: impl IntoIterator<Item = &'a QueueName>) {
-        for queue in queues {
-            self.notifier.wake(queue);
-        }
-    }
-
-    /// A place among the requests that wait.
-    pub(crate) fn long_poll_place(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        self.long_polls.clone().try_acquire_owned().map_err(|_| {
-            self.metrics.rejected("long_polls");
-            Problem::new(Kind::TooBusy, "too many requests wait already; ask again without `wait`, or later")
-        })
-    }
-}
-
-fn readiness(store: &Store) -> Readiness {
-    let store = store.clone();
-    Readiness::new(move || {
-        let store = store.clone();
-        async move {
-            match store.check_schema().await {
-                Ok(()) => vec![Check::pass("database"), Check::pass("schema")],
-                Err(StoreError::Schema(sentence)) => {
-                    vec![Check::pass("database"), Check::fail("schema", sentence)]
-                }
-                Err(error) => {
-                    let reason = format!("the database does not answer (class {})", error.class());
-                    vec![Check::fail("database", reason)]
-                }
-            }
-        }
-    })
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-/// Measures jobqueue beside a yardstick, on a Postgres of its own with fsync on.
+/// Measures jobqueue and a yardstick, on its own Postgres with fsync on.
 #[derive(Debug, Parser)]
 #[command(name = "jobqueue-bench", version)]
 pub struct Args {
@@ -38,11 +38,13 @@ pub(crate) struct RunArgs {
     #[arg(value_enum)]
     pub(crate) scenarios: Vec<Scenario>,
 
-    /// Small sizes, for a check in under two minutes. Its figures mean nothing; lost or doubled jobs still fail it.
+    /// Runs with small sizes, as a check in under two minutes. The figures are meaningless; lost or duplicate
+    /// jobs still fail the run.
     #[arg(long)]
     pub(crate) quick: bool,
 
-    /// Rounds; in each, the scenarios have their turns, and each its control. By default three, and one of scenarios that take minutes.
+    /// Number of rounds. Each round runs every scenario once with its control. Default: three, and one for
+    /// scenarios that take minutes.
     #[arg(long, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub(crate) repeats: Option<usize>,
 
@@ -54,11 +56,12 @@ pub(crate) struct RunArgs {
     #[arg(long, default_value_t = 1_000_000)]
     pub(crate) jobs: usize,
 
-    /// Where the figures go, as JSON.
+    /// Writes the figures to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 
-    /// Print what each SQL statement took, at the end. It costs some of the speed, and Postgres needs `pg_stat_statements`.
+    /// Prints the time of each SQL statement at the end. This slows the run down, and Postgres needs
+    /// `pg_stat_statements`.
     #[arg(long)]
     pub(crate) statements: bool,
 }
@@ -67,15 +70,15 @@ pub(crate) struct RunArgs {
 pub(crate) enum Scenario {
     /// Drain waiting no-op jobs with one worker process.
     BurnDown,
-    /// Enqueue, lease and settle at once; the worst minute is printed.
+    /// Enqueue, lease and settle concurrently; prints the worst minute.
     Saturate,
-    /// Saturate while an operator counts every second.
+    /// Saturate while another session counts the jobs every second.
     Count,
     /// Retries, delays, priorities, unique keys, cancels and payload sizes mixed.
     Mixed,
     /// Saturate while another session holds a snapshot.
     Pinned,
-    /// Single POSTs over keep-alive HTTP beside a control with one commit a request.
+    /// Single POSTs over keep-alive HTTP, and a control with one commit per request.
     Rest,
     /// Submission to handler start, open loop.
     Latency,
@@ -93,53 +96,53 @@ pub(crate) enum Scenario {
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct WorkerArgs {
-    /// Database.
+    /// URL of the database.
     #[arg(long)]
     pub(crate) url: String,
-    /// Jobs at once.
+    /// Number of jobs that run at the same time.
     #[arg(long, default_value_t = 100)]
     pub(crate) slots: usize,
-    /// Where executions are written at the end.
+    /// File to which executions are written at the end.
     #[arg(long)]
     pub(crate) ledger: PathBuf,
 }
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ApiArgs {
-    /// Database.
+    /// URL of the database.
     #[arg(long)]
     pub(crate) url: String,
-    /// Port on the loopback.
+    /// Port on the loopback address.
     #[arg(long)]
     pub(crate) port: u16,
-    /// With 64 connections, as the control needs them.
+    /// Uses 64 connections, as the control needs.
     #[arg(long)]
     pub(crate) control: bool,
 }
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ReaperArgs {
-    /// Database.
+    /// URL of the database.
     #[arg(long)]
     pub(crate) url: String,
 }
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct RemoteArgs {
-    /// Of the API.
+    /// Address of the API.
     #[arg(long)]
     pub(crate) address: String,
-    /// How many at once.
+    /// Number of workers.
     #[arg(long)]
     pub(crate) workers: usize,
-    /// Where executions are written.
+    /// File to which executions are written.
     #[arg(long)]
     pub(crate) ledger: PathBuf,
 }
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct PlotArgs {
-    /// Figures of `run --json`; of several files the later ones win.
+    /// Files of `run --json`; later files override earlier ones.
     #[arg(required = true)]
     pub(crate) figures: Vec<PathBuf>,
     /// Folder of the SVG files.

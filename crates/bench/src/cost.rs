@@ -1,56 +1,95 @@
-//! What a measurement costs: read from Postgres and from `/proc` before it and after it. Decides nothing.
+//! The cost of a measurement: WAL, commits, processor time, memory and dead rows, read from Postgres and `/proc` before
+//! and after it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::ground::Ground;
+use tokio::task::JoinSet;
+
 use crate::process::{Process, cpu_of_family};
+use crate::server::BenchServer;
 use crate::stats::float;
 
-/// What Postgres and processes of the product have done so far.
+/// The interval between two readings of the number of dead rows.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// What Postgres and the processes of the product have used so far.
 #[derive(Clone, Debug)]
 pub(crate) struct Meter {
     at: Instant,
     wal_bytes: i64,
-    /// Transactions that wrote, by their ids: exact at once.
+    /// Transactions that wrote, counted by their ids, which is always exact.
     commits: i64,
-    /// All of them, by statistics that connections hand in some seconds late: good for minutes.
+    /// All transactions, from statistics that connections report some seconds late: exact enough over minutes.
     transactions: i64,
     connections: i64,
     /// Processor time of the whole server.
     postgres: Duration,
     ours: BTreeMap<&'static str, Usage>,
+    dead_rows: Arc<DeadRows>,
 }
 
-/// What the processes of a role have used.
+/// The largest number of dead rows in the tables of the queue since the first reading, read twice a second.
+#[derive(Debug)]
+struct DeadRows {
+    peak: Arc<AtomicI64>,
+    /// Reads the number until it is dropped.
+    _looking: JoinSet<()>,
+}
+
+impl DeadRows {
+    async fn watch(server: &BenchServer) -> anyhow::Result<Self> {
+        let mut connection = server.connection().await?;
+        let peak = Arc::new(AtomicI64::new(0));
+        let highest = peak.clone();
+        let mut looking = JoinSet::new();
+        looking.spawn(async move {
+            let query = "SELECT coalesce(sum(n_dead_tup), 0)::bigint FROM pg_stat_user_tables WHERE schemaname = 'jobqueue'";
+            let mut pace = tokio::time::interval(LOOK_EVERY);
+            loop {
+                pace.tick().await;
+                // ends when the server is stopped
+                let Ok(dead) = sqlx::query_scalar(query).fetch_one(&mut connection).await else { return };
+                highest.fetch_max(dead, Ordering::Relaxed);
+            }
+        });
+        Ok(Self { peak, _looking: looking })
+    }
+}
+
+/// What the processes of one role have used.
 #[derive(Clone, Copy, Debug, Default)]
 struct Usage {
-    /// Processor time of all of them.
+    /// Their processor time together.
     cpu: Duration,
-    /// The most memory of any of them, in megabytes.
+    /// The largest memory of one of them, in megabytes.
     peak_mb: f64,
 }
 
 /// What was used between two readings.
 #[derive(Clone, Debug)]
 pub(crate) struct Cost {
-    /// Of what it is the cost.
+    /// The unit to which the cost refers: a job or a second.
     unit: &'static str,
     pub(crate) wal_bytes: f64,
     commits: f64,
-    /// Milliseconds for one, which are seconds for a thousand.
+    /// Milliseconds per unit, which are seconds per 1,000 units.
     postgres_cpu: f64,
     our_cpu: f64,
-    /// Of the product's processes, at the end.
+    /// Database connections of the product's processes at the end.
     connections: f64,
-    /// The most memory of any process of a role.
+    /// The largest memory of a process of each role.
     peaks_mb: Vec<(&'static str, f64)>,
+    /// The largest number of dead rows in the tables of the queue.
+    dead_rows: f64,
 }
 
 impl Meter {
-    /// Reads what Postgres and these processes have done. One that starts later has done nothing yet.
+    /// Reads what Postgres and these processes have used. A process that starts later counts from zero.
     pub(crate) async fn read<'a>(
-        ground: &Ground,
+        server: &BenchServer,
         processes: impl IntoIterator<Item = &'a Process>,
     ) -> anyhow::Result<Self> {
         let mut ours = BTreeMap::<_, Usage>::new();
@@ -63,28 +102,29 @@ impl Meter {
                             (SELECT count(*) FROM pg_stat_activity WHERE application_name IN ('jobqueue-api', 'jobqueue-worker', 'jobqueue-reaper'))
                      FROM pg_stat_database WHERE datname = current_database()";
         let (wal_bytes, commits, transactions, connections) =
-            sqlx::query_as(query).fetch_one(&mut ground.connection().await?).await?;
-        let postgres = cpu_of_family(ground.postmaster()?)?;
+            sqlx::query_as(query).fetch_one(&mut server.connection().await?).await?;
+        let postgres = cpu_of_family(server.process_id()?)?;
+        let dead_rows = Arc::new(DeadRows::watch(server).await?);
         let at = Instant::now();
-        Ok(Self { at, wal_bytes, commits, transactions, connections, postgres, ours })
+        Ok(Self { at, wal_bytes, commits, transactions, connections, postgres, ours, dead_rows })
     }
 
-    /// What each of `jobs` jobs cost since.
+    /// The cost per job since this reading.
     pub(crate) fn per_job(&self, now: &Self, jobs: u64) -> Cost {
         self.cost(now, float(jobs.max(1)), "job")
     }
 
-    /// What each second cost since.
+    /// The cost per second since this reading.
     pub(crate) fn per_second(&self, now: &Self) -> Cost {
         self.cost(now, (now.at - self.at).as_secs_f64(), "second")
     }
 
-    /// Transactions a second since, those that only read too.
+    /// Transactions per second since this reading, including those that only read.
     pub(crate) fn transactions_per_second(&self, now: &Self) -> f64 {
         float(now.transactions.abs_diff(self.transactions)) / (now.at - self.at).as_secs_f64()
     }
 
-    /// How much of a core Postgres and each role have used since, in percent.
+    /// The share of a core that Postgres and each role have used since this reading, in percent.
     pub(crate) fn cores(&self, now: &Self) -> Vec<(&'static str, f64)> {
         let share = |before: Duration, after: Duration| {
             after.saturating_sub(before).div_duration_f64(now.at - self.at) * 100.0
@@ -108,23 +148,25 @@ impl Meter {
             postgres_cpu: cpu_ms(self.postgres, now.postgres),
             our_cpu: cpu_ms(self.our_cpu(), now.our_cpu()),
             connections: float(now.connections.unsigned_abs()),
+            dead_rows: float(self.dead_rows.peak.load(Ordering::Relaxed).unsigned_abs()),
             peaks_mb: now.ours.iter().map(|(role, usage)| (*role, usage.peak_mb)).collect(),
         }
     }
 }
 
 impl Cost {
-    /// By name, as they are printed.
+    /// The costs by name, as they are printed.
     pub(crate) fn named(&self) -> Vec<(String, f64)> {
         let unit = self.unit;
         let mut named = vec![
-            (format!("B of WAL a {unit}"), self.wal_bytes),
-            (format!("writing commits a {unit}"), self.commits),
-            (format!("CPU-s of Postgres for 1,000 {unit}s"), self.postgres_cpu),
-            (format!("CPU-s of ours for 1,000 {unit}s"), self.our_cpu),
+            (format!("B of WAL per {unit}"), self.wal_bytes),
+            (format!("commits with writes per {unit}"), self.commits),
+            (format!("CPU-s of Postgres per 1,000 {unit}s"), self.postgres_cpu),
+            (format!("CPU-s of our processes per 1,000 {unit}s"), self.our_cpu),
             ("connections".to_owned(), self.connections),
+            ("dead rows (peak)".to_owned(), self.dead_rows),
         ];
-        named.extend(self.peaks_mb.iter().map(|(role, mb)| (format!("MB at most in {role}"), *mb)));
+        named.extend(self.peaks_mb.iter().map(|(role, mb)| (format!("MB in {role} (peak)"), *mb)));
         named
     }
 }

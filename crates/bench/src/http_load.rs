@@ -1,4 +1,5 @@
-//! A lean HTTP/1.1 client for load: keep-alive connections, one request in flight on each, no allocation per answer.
+//! An HTTP/1.1 client that generates load: keep-alive connections, one request in flight on each, no allocation per
+//! response.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use tokio::task::JoinSet;
 use crate::process::KEY;
 use crate::stats::{Latency, float_len};
 
-/// Largest answer that is read: that of a thousand jobs.
+/// Maximum size of a response: that of a thousand jobs.
 const BUFFER: usize = 1024 * 1024;
 
 /// One request, as bytes.
@@ -41,12 +42,12 @@ impl Connection {
         Ok(Self { stream, buffer: vec![0; BUFFER] })
     }
 
-    /// Sends a request and reads its answer to the end; answers the status.
+    /// Sends a request, reads the whole response and returns its status.
     pub(crate) async fn send(&mut self, request: &[u8]) -> anyhow::Result<u16> {
         Ok(self.exchange(request).await?.0)
     }
 
-    /// The same with the answer's body.
+    /// Sends a request and returns the status and the body of the response.
     pub(crate) async fn exchange(&mut self, request: &[u8]) -> anyhow::Result<(u16, &[u8])> {
         self.stream.write_all(request).await?;
         let mut filled = 0;
@@ -62,7 +63,7 @@ impl Connection {
     }
 }
 
-/// The status and where the body begins, once the whole answer is there.
+/// The status and the position of the body, if the whole response has been read.
 fn complete(answer: &[u8]) -> anyhow::Result<Option<(u16, usize)>> {
     let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
     let head = std::str::from_utf8(answer.get(..end).unwrap_or_default())?;
@@ -75,14 +76,14 @@ fn complete(answer: &[u8]) -> anyhow::Result<Option<(u16, usize)>> {
     Ok(whole.then_some((status, end + 4)))
 }
 
-/// What a closed-loop load measured.
+/// The result of a closed-loop load.
 pub(crate) struct Load {
     pub(crate) per_second: f64,
     pub(crate) latency: Latency,
     pub(crate) answered: usize,
 }
 
-/// Sends the same request from many connections for a while; every answer must have the status.
+/// Sends the same request from many connections for a duration; every response must have the status.
 pub(crate) async fn closed_loop(
     address: SocketAddr,
     request: &[u8],

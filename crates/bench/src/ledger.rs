@@ -1,4 +1,4 @@
-//! What was executed, written outside the database: the proof that nothing was lost and nothing ran twice.
+//! The executions, recorded outside of the database: they prove that no job was lost or ran twice.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
@@ -7,19 +7,19 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use uuid::Uuid;
 
-use crate::ground::Completed;
+use crate::server::Completed;
 
-/// One line an execution: job id, attempt, microseconds from the scheduled send to the start (0 if unknown).
+/// One line per execution: job id, attempt, microseconds from the scheduled submission to the start (0 if unknown).
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    /// Each execution: which attempt of which job.
+    /// The executions: job and attempt.
     runs: Vec<(Uuid, u16)>,
-    /// Latencies that were recorded, in the order of the executions.
+    /// The recorded latencies, in the order of the executions.
     pub(crate) micros: Vec<u64>,
 }
 
 impl Ledger {
-    /// Reads what workers wrote, and removes it.
+    /// Reads the files that workers wrote, and removes them.
     pub(crate) fn take(paths: &[PathBuf]) -> anyhow::Result<Self> {
         let mut ledger = Self::default();
         for path in paths {
@@ -29,7 +29,7 @@ impl Ledger {
                 let mut words = line.split(' ');
                 let (Some(id), Some(attempt), Some(micros)) = (words.next(), words.next(), words.next())
                 else {
-                    anyhow::bail!("{}: a broken line", path.display());
+                    anyhow::bail!("{}: an invalid line", path.display());
                 };
                 ledger.runs.push((id.parse()?, attempt.parse()?));
                 ledger.micros.extend(micros.parse::<u64>().ok().filter(|micros| *micros > 0));
@@ -39,12 +39,13 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// Fails unless exactly the completed jobs ran, no attempt of any twice, and none more often than it was retried.
+    /// Fails unless exactly the completed jobs ran, each attempt ran once, and there were as many second attempts as
+    /// retries.
     pub(crate) fn prove_exactly_once(&self, completed: Completed) -> anyhow::Result<()> {
         let mut jobs = self.runs.clone();
         jobs.sort_unstable();
         let doubled = jobs.windows(2).filter(|two| two[0] == two[1]).count();
-        anyhow::ensure!(doubled == 0, "{doubled} attempts ran once more");
+        anyhow::ensure!(doubled == 0, "{doubled} attempts ran twice");
         jobs.dedup_by_key(|(id, _)| *id);
         let ran = u64::try_from(jobs.len())?;
         anyhow::ensure!(ran == completed.jobs, "{ran} jobs ran, {} were completed", completed.jobs);
@@ -53,7 +54,7 @@ impl Ledger {
         let again = u64::try_from(self.runs.len())? - ran;
         anyhow::ensure!(
             again == completed.retried,
-            "{again} attempts were second ones, but {} were retried",
+            "{again} second attempts ran, but {} attempts were retried",
             completed.retried
         );
         Ok(())
@@ -68,20 +69,20 @@ mod tests {
     const B: Uuid = Uuid::from_u128(9);
 
     #[test]
-    fn a_lost_a_doubled_and_another_job_are_found() {
+    fn a_lost_a_duplicate_and_an_unknown_job_are_detected() {
         let path = std::env::temp_dir().join(format!("jobqueue-bench-ledger-{}", std::process::id()));
         let ledger = |lines: &str| {
             std::fs::write(&path, lines).unwrap();
             Ledger::take(std::slice::from_ref(&path)).unwrap()
         };
         let good = ledger(&format!("{A} 1 10\n{B} 1 20\n{B} 2 0\n"));
-        let truth = Completed { jobs: 2, ids: 7 ^ 9, retried: 1 };
-        good.prove_exactly_once(truth).unwrap();
+        let completed = Completed { jobs: 2, ids: 7 ^ 9, retried: 1 };
+        good.prove_exactly_once(completed).unwrap();
         assert_eq!(good.micros, [10, 20]);
         for lie in [
-            Completed { jobs: 3, ..truth },
-            Completed { ids: 7 ^ 8, ..truth },
-            Completed { retried: 0, ..truth },
+            Completed { jobs: 3, ..completed },
+            Completed { ids: 7 ^ 8, ..completed },
+            Completed { retried: 0, ..completed },
         ] {
             good.prove_exactly_once(lie).unwrap_err();
         }

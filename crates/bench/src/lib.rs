@@ -1,11 +1,10 @@
-//! A benchmark that a referee would accept: everything durable, a control beside every figure, a job counts when its final state is
-//! committed, and a ledger of executions proves that none was lost and none ran twice.
+//! A benchmark of jobqueue. The database is durable, figures are compared with a control of the same run, a job counts
+//! when its final state is committed, and a ledger of executions proves that no job was lost or ran twice.
 //!
-//! It uses the public surface of the product alone; raw SQL is for the yardstick and for counting.
+//! It uses only the public interfaces of the product; plain SQL is used for the yardstick and for counting.
 
 mod args;
 mod cost;
-mod ground;
 mod http_load;
 mod ledger;
 mod machine;
@@ -15,6 +14,7 @@ mod process;
 mod remote;
 mod report;
 mod scenarios;
+mod server;
 mod stats;
 mod submissions;
 mod worker;
@@ -23,7 +23,7 @@ mod yardstick;
 pub use args::Args;
 use args::Command;
 
-/// Runs what the command line names.
+/// Runs the command of the command line.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {

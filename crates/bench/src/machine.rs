@@ -1,4 +1,5 @@
-//! What the figures were measured on: without it they say nothing. Reads `/proc`, asks Postgres and git.
+//! The machine, the database and the code of a run, which a reader needs to interpret the figures. Reads `/proc`,
+//! Postgres and git.
 
 use std::fmt;
 use std::process::Command;
@@ -6,9 +7,9 @@ use std::process::Command;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use crate::ground::Ground;
+use crate::server::BenchServer;
 
-/// Settings of Postgres that a reader must know.
+/// The settings of Postgres that are printed.
 const SETTINGS: [&str; 8] = [
     "fsync",
     "synchronous_commit",
@@ -23,27 +24,27 @@ const SETTINGS: [&str; 8] = [
 /// The machine, the database and the code of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Machine {
-    /// Model, or the architecture where the kernel knows no model.
+    /// The model of the processor, or the architecture if the kernel reports no model.
     processor: String,
     processors: usize,
     memory_gib: f64,
     kernel: String,
-    /// Version of the server.
+    /// Version of Postgres.
     postgres: String,
     settings: Vec<(String, String)>,
-    /// When the run began, in UTC by the clock of the database.
+    /// When the run began, in UTC, by the clock of the database.
     date: String,
     version: String,
-    /// Commit of the sources at the time of the run, and whether they had been changed; none away from their repository.
+    /// Commit of the source code at the time of the run, with `-dirty` if it was changed; none outside of a repository.
     commit: Option<String>,
-    /// Built without optimisation: the figures mean nothing.
+    /// Whether the build is not optimised, which makes the figures meaningless.
     debug: bool,
 }
 
 impl Machine {
-    /// Reads it all, once a run.
-    pub(crate) async fn of(ground: &Ground) -> anyhow::Result<Self> {
-        let mut connection = ground.connection().await?;
+    /// Reads everything, once per run.
+    pub(crate) async fn of(server: &BenchServer) -> anyhow::Result<Self> {
+        let mut connection = server.connection().await?;
         let (postgres, date) = sqlx::query_as(
             "SELECT current_setting('server_version'), to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')",
         )
@@ -71,7 +72,7 @@ impl Machine {
     }
 }
 
-/// The first value of that name in a file of `name : value` lines.
+/// The first value with this name in a file of `name : value` lines.
 fn field(path: &str, name: &str) -> anyhow::Result<Option<String>> {
     let text = std::fs::read_to_string(path).context(path.to_owned())?;
     let mut fields = text.lines().filter_map(|line| line.split_once(':'));

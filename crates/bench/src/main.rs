@@ -1,4 +1,4 @@
-//! `jobqueue-bench`: measures jobqueue beside a yardstick, in one run, on a Postgres of its own.
+//! `jobqueue-bench`: measures jobqueue and a yardstick in one run, on a private Postgres.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! Submissions at a steady rate, whatever the answers take. The clock of a job starts when it was due to be sent, so a slow answer does
-//! not hide the jobs behind it.
+//! Submissions at a fixed rate, however long the responses take. The latency of a job counts from the time at which it
+//! was due, so a slow response does not hide the delay of the jobs after it.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -13,15 +13,15 @@ use crate::process::monotonic_micros;
 use crate::stats::float;
 use crate::submissions::KIND;
 
-/// Senders; each has one connection.
+/// The number of senders; each has one connection.
 const SENDERS: u32 = 32;
 
 /// How jobs are submitted.
 #[derive(Clone, Debug)]
-pub(crate) enum Way {
+pub(crate) enum SubmitBy {
     /// `POST /v1/jobs`.
     Rest(SocketAddr),
-    /// A statement with the payload as its parameter, a commit each.
+    /// A statement with the payload as its parameter, committed separately for each job.
     Sql { url: String, statement: String },
 }
 
@@ -40,7 +40,7 @@ impl Sender {
             Self::Rest(connection) => {
                 let body = format!(r#"{{"kind":"{KIND}","payload":{payload}}}"#);
                 let status = connection.send(&post("/v1/jobs", &body)).await?;
-                anyhow::ensure!(status == 201, "a submission was refused");
+                anyhow::ensure!(status == 201, "a submission got status {status}");
             }
             Self::Sql { connection, statement } => {
                 sqlx::query(statement).bind(payload).execute(connection).await?;
@@ -50,19 +50,19 @@ impl Sender {
     }
 }
 
-/// How many jobs are due in the time.
+/// The number of jobs that are due in a duration.
 pub(crate) fn due_in(span: Duration, per_second: u32) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX).saturating_mul(u64::from(per_second)).div_ceil(1000)
 }
 
-/// Submits so many in a second; answers how many were submitted.
-pub(crate) async fn send(way: Way, per_second: u32, span: Duration) -> anyhow::Result<u64> {
+/// Submits this many jobs per second; returns how many were submitted.
+pub(crate) async fn send(submit_by: SubmitBy, per_second: u32, span: Duration) -> anyhow::Result<u64> {
     let mut senders = JoinSet::new();
     let mut queues = Vec::new();
     for _ in 0..SENDERS {
-        let mut sender = match &way {
-            Way::Rest(address) => Sender::Rest(Connection::open(*address).await?),
-            Way::Sql { url, statement } => {
+        let mut sender = match &submit_by {
+            SubmitBy::Rest(address) => Sender::Rest(Connection::open(*address).await?),
+            SubmitBy::Sql { url, statement } => {
                 Sender::Sql { connection: PgConnection::connect(url).await?, statement: statement.clone() }
             }
         };
@@ -77,7 +77,7 @@ pub(crate) async fn send(way: Way, per_second: u32, span: Duration) -> anyhow::R
             anyhow::Ok(sent)
         });
     }
-    tokio::task::spawn_blocking(move || pace(&queues, per_second, span)).await?;
+    tokio::task::spawn_blocking(move || send_due_times(&queues, per_second, span)).await?;
     let mut jobs = 0;
     while let Some(sent) = senders.join_next().await {
         jobs += sent??;
@@ -85,14 +85,15 @@ pub(crate) async fn send(way: Way, per_second: u32, span: Duration) -> anyhow::R
     Ok(jobs)
 }
 
-/// Tells the senders in turn when a job is due. A thread of its own, for timers of the runtime are a millisecond coarse.
-fn pace(queues: &[mpsc::UnboundedSender<u64>], per_second: u32, span: Duration) {
+/// Sends the due time of each job to the senders, one after another. Runs in its own thread, because the timers of the
+/// runtime have a resolution of a millisecond.
+fn send_due_times(queues: &[mpsc::UnboundedSender<u64>], per_second: u32, span: Duration) {
     let began = Instant::now();
     let began_micros = monotonic_micros();
     for (number, queue) in (0..due_in(span, per_second)).zip(queues.iter().cycle()) {
         let due = Duration::from_secs_f64(float(number) / f64::from(per_second));
         std::thread::sleep(due.saturating_sub(began.elapsed()));
-        // a sender that failed has said so
+        // if a sender has failed, its own error is reported
         let _ = queue.send(began_micros + u64::try_from(due.as_micros()).unwrap_or(u64::MAX));
     }
 }

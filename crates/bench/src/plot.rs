@@ -1,4 +1,4 @@
-//! Plots of a run's figures: every rate over its control, and the rates of the long runs over time.
+//! Plots the figures of a run: each rate divided by its control, and the rates of the long runs over time.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::stats::float_len;
 
 /// Width and height of a plot.
 const SIZE: (u32, u32) = (960, 480);
-/// Lines are told apart by these.
+/// The colours of the lines.
 const COLOURS: [RGBColor; 5] = [
     RGBColor(31, 119, 180),
     RGBColor(214, 39, 40),
@@ -33,11 +33,11 @@ pub(crate) fn run(args: &PlotArgs) -> anyhow::Result<()> {
     over_time(&figures, &args.out.join("over-time.svg"))
 }
 
-/// One bar a rate that has a control; a line at 1.
+/// One bar for each rate with a control, and a line at 1.
 fn ratios(figures: &[Figure], path: &Path) -> anyhow::Result<()> {
     let bars: Vec<(String, f64)> = figures
         .iter()
-        // of rates: more is better in every bar
+        // only rates, so that more is better in every bar
         .filter(|figure| figure.unit.ends_with("/s"))
         .filter_map(|figure| {
             let (control, _) = figure.control.as_ref()?;
@@ -74,7 +74,7 @@ fn is_long(figure: &Figure) -> bool {
     figure.series.last().is_some_and(|(seconds, _)| *seconds > 200.0)
 }
 
-/// One line a long run that has a course.
+/// One line for each long run that has a series.
 fn over_time(figures: &[Figure], path: &Path) -> anyhow::Result<()> {
     let lines: Vec<&Figure> = figures.iter().filter(|figure| is_long(figure)).collect();
     let lines = if lines.is_empty() {

@@ -1,4 +1,4 @@
-//! Child processes under test and what they cost, read from `/proc`.
+//! The processes under test, and their processor time and memory, read from `/proc`.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -17,42 +17,43 @@ use tokio::task::JoinSet;
 use crate::args::{ApiArgs, ReaperArgs};
 use crate::stats::float;
 
-/// Clock ticks per second in `/proc/*/stat`; 100 on every Linux that we run on.
+/// Clock ticks per second in `/proc/*/stat`; 100 on all supported Linux systems.
 const TICKS_PER_SECOND: u64 = 100;
 /// The key of the API under test.
 pub(crate) const KEY: &str = "benchmark-key-of-at-least-32-characters";
 
-/// A child that is stopped by SIGTERM.
+/// A child process, which is stopped by SIGTERM.
 pub(crate) struct Process {
-    /// What it does: its first argument.
+    /// Its role, which is its first argument.
     pub(crate) role: &'static str,
     child: Child,
     /// Its ledger, if it is a worker.
     pub(crate) ledger: PathBuf,
-    /// What it says of its progress, if it is a worker.
-    pub(crate) told: Arc<Told>,
+    /// The progress that it reports, if it is a worker.
+    pub(crate) progress: Arc<WorkerProgress>,
     _reader: JoinSet<()>,
 }
 
-/// Attempts that a worker ended, by its own count of what was committed: free of the database's cost of counting.
+/// The attempts that a worker has ended, as the worker counts them after each commit. Counting in the database would
+/// slow it down.
 #[derive(Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct WorkerProgress {
     /// Jobs completed.
     pub(crate) completed: AtomicU64,
     /// Jobs that reached any final status.
     pub(crate) ended: AtomicU64,
-    /// Microseconds that its calls took which lease and settle.
+    /// Microseconds that its calls for leasing and settling took.
     pub(crate) call_micros: AtomicU64,
 }
 
-impl Told {
+impl WorkerProgress {
     /// Reads lines of three numbers until the process ends.
     async fn listen(self: Arc<Self>, output: ChildStdout) {
         let mut lines = BufReader::new(output).lines();
         while let Ok(Some(line)) = lines.next_line().await {
             let mut numbers = line.split(' ').filter_map(|word| word.parse().ok());
-            for told in [&self.completed, &self.ended, &self.call_micros] {
-                told.store(numbers.next().unwrap_or_default(), Ordering::Relaxed);
+            for progress in [&self.completed, &self.ended, &self.call_micros] {
+                progress.store(numbers.next().unwrap_or_default(), Ordering::Relaxed);
             }
         }
     }
@@ -68,9 +69,9 @@ impl Process {
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
-        let (told, mut reader) = (Arc::new(Told::default()), JoinSet::new());
-        reader.spawn(told.clone().listen(child.stdout.take().context("no pipe")?));
-        Ok(Self { role, child, ledger, told, _reader: reader })
+        let (progress, mut reader) = (Arc::new(WorkerProgress::default()), JoinSet::new());
+        reader.spawn(progress.clone().listen(child.stdout.take().context("no pipe")?));
+        Ok(Self { role, child, ledger, progress, _reader: reader })
     }
 
     /// A worker with `slots` slots.
@@ -118,12 +119,12 @@ impl Process {
         cpu_of(self.pid()?).context("no /proc")
     }
 
-    /// Resident memory, in megabytes: now.
+    /// Resident memory now, in megabytes.
     pub(crate) fn rss_mb(&self) -> anyhow::Result<f64> {
         self.memory_mb("VmRSS:")
     }
 
-    /// The most that it ever was.
+    /// Its largest resident memory so far, in megabytes.
     pub(crate) fn peak_rss_mb(&self) -> anyhow::Result<f64> {
         self.memory_mb("VmHWM:")
     }
@@ -135,14 +136,14 @@ impl Process {
         Ok(float(kb) / 1024.0)
     }
 
-    /// Fails if it has ended by itself.
+    /// Fails if the process has ended by itself.
     pub(crate) fn is_alive(&mut self) -> anyhow::Result<()> {
         let ended = self.child.try_wait()?;
         anyhow::ensure!(ended.is_none(), "a process under test has ended by itself: {ended:?}");
         Ok(())
     }
 
-    /// Asks it to stop and waits; a worker has written its ledger then.
+    /// Sends SIGTERM and waits for the end, when a worker has written its ledger.
     pub(crate) async fn stop(mut self) -> anyhow::Result<PathBuf> {
         let pid = i32::try_from(self.pid()?)?;
         let pid = rustix::process::Pid::from_raw(pid).context("no process id")?;
@@ -153,8 +154,8 @@ impl Process {
     }
 }
 
-/// Runs the API as its binary does. As the control it gets 64 connections, more than two cores can use: a batch of
-/// one job is one INSERT and one commit.
+/// Runs the API as its binary does. As the control it has 64 connections, more than two cores can use; each request is
+/// a batch of one job, so it is one INSERT and one commit.
 pub(crate) async fn api(args: ApiArgs) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
     shutdown.listen_for_signals()?;
@@ -165,7 +166,7 @@ pub(crate) async fn api(args: ApiArgs) -> anyhow::Result<()> {
     if args.control {
         line.extend(["--database-max-connections", "64"]);
     }
-    let cli = jobqueue_api::args::Cli::try_parse_from(line)?;
+    let cli = jobqueue_api::args::ApiCli::try_parse_from(line)?;
     jobqueue_api::run(cli.serve, shutdown.clone()).await?;
     shutdown.wait().await;
     Ok(())
@@ -176,7 +177,7 @@ pub(crate) async fn reaper(args: ReaperArgs) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
     shutdown.listen_for_signals()?;
     let line = ["reaper", "--database-url", &args.url, "--admin-addr", "127.0.0.1:0", "--log-level", "ERROR"];
-    jobqueue_reaper::run(jobqueue_reaper::Args::try_parse_from(line)?, shutdown.clone()).await?;
+    jobqueue_reaper::run(jobqueue_reaper::ReaperCli::try_parse_from(line)?, shutdown.clone()).await?;
     shutdown.wait().await;
     Ok(())
 }
@@ -185,7 +186,7 @@ fn ledger(number: usize) -> PathBuf {
     std::env::temp_dir().join(format!("jobqueue-bench-{}-{number}.ledger", std::process::id()))
 }
 
-/// Processor time of a process and its children, living and reaped.
+/// Processor time of a process and its children, running and reaped.
 pub(crate) fn cpu_of_family(parent: u32) -> anyhow::Result<Duration> {
     let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"))?;
     let living = children.split_whitespace().filter_map(|pid| cpu_of(pid.parse().ok()?));
@@ -208,7 +209,7 @@ fn ticks(pid: u32, fields: [usize; 2]) -> Option<Duration> {
     Some(Duration::from_millis(sum * 1000 / TICKS_PER_SECOND))
 }
 
-/// Microseconds of the clock that all processes of this machine share.
+/// Microseconds of the monotonic clock, which all processes of this machine share.
 pub(crate) fn monotonic_micros() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1000

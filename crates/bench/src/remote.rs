@@ -1,4 +1,4 @@
-//! Workers in another language, as the API sees them: each leases by long poll over HTTP and settles, one job at a time.
+//! Remote workers: each leases by long poll over HTTP and settles, one job at a time.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::args::RemoteArgs;
 use crate::http_load::{Connection, post};
-use crate::worker::Notes;
+use crate::worker::LedgerWriter;
 
 #[derive(Deserialize)]
 struct Acquired {
@@ -29,23 +29,23 @@ struct GrantedJob {
     attempt: u16,
 }
 
-/// Runs until SIGTERM, then completes the ledger.
+/// Runs until SIGTERM, then finishes the ledger.
 pub(crate) async fn run(args: RemoteArgs) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
     shutdown.listen_for_signals()?;
-    let notes = Notes::create(&args.ledger)?;
+    let ledger = LedgerWriter::create(&args.ledger)?;
     let address: SocketAddr = args.address.parse()?;
     let mut workers = JoinSet::new();
     for _ in 0..args.workers {
-        workers.spawn(work(address, notes.clone(), shutdown.clone()));
+        workers.spawn(work(address, ledger.clone(), shutdown.clone()));
     }
     while let Some(done) = workers.join_next().await {
         done??;
     }
-    notes.finish()
+    ledger.finish()
 }
 
-async fn work(address: SocketAddr, notes: Notes, shutdown: Shutdown) -> anyhow::Result<()> {
+async fn work(address: SocketAddr, ledger: LedgerWriter, shutdown: Shutdown) -> anyhow::Result<()> {
     let mut connection = Connection::open(address).await?;
     let acquire = json!({ "queues": ["default"], "limit": 1, "wait": 1 }).to_string();
     let acquire = post("/v1/leases", &acquire);
@@ -60,7 +60,7 @@ async fn work(address: SocketAddr, notes: Notes, shutdown: Shutdown) -> anyhow::
             .leases
             .iter()
             .map(|granted| {
-                notes.ran(&granted.job.id, granted.job.attempt, 0);
+                ledger.record(&granted.job.id, granted.job.attempt, 0);
                 json!({ "lease": granted.lease, "outcome": "completed" })
             })
             .collect();

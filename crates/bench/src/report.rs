@@ -1,4 +1,4 @@
-//! What a run says: a table for people, JSON for machines.
+//! The report of a run: a table for people, JSON for programs.
 
 use std::fmt;
 use std::path::Path;
@@ -10,44 +10,44 @@ use crate::cost::Cost;
 use crate::machine::Machine;
 use crate::stats::Spread;
 
-/// A run: on what, and what came of it.
+/// The machine and the figures of a run.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
     pub(crate) machine: Machine,
     pub(crate) figures: Vec<Figure>,
 }
 
-/// One line of the table.
+/// One figure, which is one line of the table.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Figure {
     pub(crate) scenario: String,
     pub(crate) what: String,
     pub(crate) unit: String,
     pub(crate) value: Spread,
-    /// The control of the same run and what it is, if there is one.
+    /// The name and the value of its control in the same run, if there is one.
     pub(crate) control: Option<(String, Spread)>,
-    /// Value over control, pair by pair.
+    /// Value divided by control, pair by pair.
     pub(crate) ratio: Option<Spread>,
-    /// What it took, by name; empty if another figure of the same measurement tells.
+    /// The costs by name; empty if another figure of the same measurement has them.
     pub(crate) costs: Vec<(String, Spread)>,
-    /// The figure over time, if it is one of a long run: seconds and values of the last round.
+    /// The figure over time for long runs: seconds and values of the last round.
     pub(crate) series: Vec<(f64, f64)>,
 }
 
 impl Report {
-    /// Writes it as JSON.
+    /// Writes the report as JSON.
     pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
         std::fs::write(path, serde_json::to_string_pretty(self)?).with_context(|| path.display().to_string())
     }
 
-    /// Reads what `write` wrote.
+    /// Reads a report that `write` wrote.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
         serde_json::from_str(&text).with_context(|| path.display().to_string())
     }
 }
 
-/// Adds the figures of a round to those of the rounds before.
+/// Adds the figures of a round to those of the previous rounds.
 pub(crate) fn join(known: &mut Vec<Figure>, round: Vec<Figure>) {
     for figure in round {
         match known.iter_mut().find(|known| known.is_same(&figure)) {
@@ -63,7 +63,7 @@ impl Figure {
         Self::of(scenario, what, unit, vec![value])
     }
 
-    /// The same of several measurements.
+    /// A figure with several measurements, without a control.
     pub(crate) fn of(scenario: &str, what: impl Into<String>, unit: &str, values: Vec<f64>) -> Self {
         Self {
             scenario: scenario.to_owned(),
@@ -77,32 +77,36 @@ impl Figure {
         }
     }
 
-    /// Beside its control, or beside each of its controls.
-    pub(crate) fn beside<const N: usize>(mut self, name: impl Into<String>, controls: [f64; N]) -> Self {
+    /// Adds its control, or several controls.
+    pub(crate) fn compared_with<const N: usize>(
+        mut self,
+        name: impl Into<String>,
+        controls: [f64; N],
+    ) -> Self {
         let value = self.value.median;
         self.ratio = Some(Spread::of(controls.map(|control| value / control).to_vec()));
         self.control = Some((name.into(), Spread::of(controls.to_vec())));
         self
     }
 
-    /// The same with what it cost.
-    pub(crate) fn costing(mut self, cost: &Cost) -> Self {
+    /// Adds its costs.
+    pub(crate) fn with_cost(mut self, cost: &Cost) -> Self {
         self.costs = cost.named().into_iter().map(|(what, value)| (what, Spread::of(vec![value]))).collect();
         self
     }
 
-    /// The same with its course.
-    pub(crate) fn over(mut self, series: Vec<(f64, f64)>) -> Self {
+    /// Adds its values over time.
+    pub(crate) fn with_series(mut self, series: Vec<(f64, f64)>) -> Self {
         self.series = series;
         self
     }
 
-    /// Whether both tell of the same thing.
+    /// Whether both figures measure the same.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.scenario == other.scenario && self.what == other.what
     }
 
-    /// Takes in the same figure of a later round.
+    /// Adds the values of the same figure of a later round.
     fn join(&mut self, later: Self) {
         self.value.join(later.value);
         if let (Some((_, control)), Some((_, later))) = (&mut self.control, later.control) {
@@ -138,7 +142,8 @@ mod tests {
 
     #[test]
     fn rounds_of_a_figure_become_one_line() {
-        let round = |value: f64| vec![Figure::plain("rest", "p99", "ms", value).beside("control's", [10.0])];
+        let round =
+            |value: f64| vec![Figure::plain("rest", "p99", "ms", value).compared_with("control's", [10.0])];
         let mut figures = round(20.0);
         join(&mut figures, round(40.0));
         join(&mut figures, round(30.0));

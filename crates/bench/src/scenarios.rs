@@ -1,4 +1,4 @@
-//! The scenarios, one file each, and what they share.
+//! The scenarios, one file each, and the functions that they share.
 
 mod backlog;
 mod burn_down;
@@ -18,31 +18,31 @@ use jobqueue_core::JobDraft;
 use jobqueue_store::Store;
 
 use crate::args::{RunArgs, Scenario};
-use crate::ground::Ground;
 use crate::machine::Machine;
 use crate::report::{Figure, Report, join};
+use crate::server::BenchServer;
 use crate::submissions;
 use steady::Load;
 
-/// Jobs of one enqueue call while a backlog is made.
+/// Jobs per enqueue call when a backlog is created.
 const BATCH: usize = 1000;
 
-/// Sizes of this run.
+/// The sizes of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
     pub(crate) jobs: usize,
-    /// Of the steady scenarios.
+    /// Duration of the steady scenarios.
     pub(crate) steady: Duration,
-    /// Of each half of `idle`.
+    /// Duration of each half of `idle`.
     pub(crate) idle: Duration,
-    /// Of everything else, and of controls.
+    /// Duration of everything else, and of controls.
     pub(crate) short: Duration,
     /// Jobs of the deepest backlog.
     pub(crate) deep: usize,
-    /// Jobs of the shallowest one: what any of them is drained by in a turn.
+    /// Jobs of the shallowest backlog, and jobs that one round drains from any backlog.
     pub(crate) shallow: usize,
-    /// Such turns.
-    pub(crate) turns: usize,
+    /// Number of these rounds.
+    pub(crate) rounds_per_depth: usize,
 }
 
 impl Sizes {
@@ -56,7 +56,7 @@ impl Sizes {
                 short: second / 2,
                 deep: 40_000,
                 shallow: 2_000,
-                turns: 2,
+                rounds_per_depth: 2,
             };
         }
         Self {
@@ -66,23 +66,23 @@ impl Sizes {
             short: second * 10,
             deep: 10_000_000,
             shallow: 10_000,
-            turns: 20,
+            rounds_per_depth: 20,
         }
     }
 }
 
-/// Runs what was asked for, round by round, and prints each scenario after its last.
+/// Runs the scenarios round by round, and prints each one after its last round.
 pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     let sizes = Sizes::of(&args);
     let rest = if args.quick { Duration::ZERO } else { Duration::from_secs(5) };
-    let ground = Ground::new(args.statements, rest).await?;
-    let mut report = Report { machine: Machine::of(&ground).await?, figures: Vec::new() };
+    let server = BenchServer::new(args.statements, rest).await?;
+    let mut report = Report { machine: Machine::of(&server).await?, figures: Vec::new() };
     println!("{}\n", report.machine);
     let wanted = || Scenario::value_variants().iter().copied().filter(|scenario| scenario.is_wanted(&args));
     for round in 1..=wanted().map(|scenario| scenario.repeats(&args)).max().unwrap_or(0) {
         for scenario in wanted().filter(|scenario| scenario.repeats(&args) >= round) {
-            join(&mut report.figures, scenario.round(&ground, sizes).await?);
-            // what fails later must not cost what was measured before
+            join(&mut report.figures, scenario.round(&server, sizes).await?);
+            // a later failure must not lose the figures so far
             if let Some(path) = &args.json {
                 report.write(path)?;
             }
@@ -95,7 +95,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
         }
     }
     if args.statements {
-        ground.statements().await?.iter().for_each(|line| println!("{line}"));
+        server.statements().await?.iter().for_each(|line| println!("{line}"));
     }
     Ok(())
 }
@@ -114,23 +114,23 @@ impl Scenario {
         args.repeats.unwrap_or(if is_brief && !args.quick { 3 } else { 1 })
     }
 
-    /// Measures everything of it once.
-    async fn round(self, ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Figure>> {
+    /// Measures the scenario once.
+    async fn round(self, server: &BenchServer, sizes: Sizes) -> anyhow::Result<Vec<Figure>> {
         let payloads = [Load::Mixed, Load::MixedPayload(2_000), Load::MixedPayload(64_000)];
         let pins = [false, true].map(|read| Load::Pinned { read });
         match self {
-            Self::BurnDown => burn_down::round(ground, sizes).await,
-            Self::Saturate => steady::round(ground, sizes, &[Load::Plain]).await,
-            Self::Count => steady::round(ground, sizes, &[Load::Counted]).await,
-            Self::Mixed => steady::round(ground, sizes, &payloads).await,
-            Self::Pinned => steady::round(ground, sizes, &pins).await,
-            Self::Rest => rest::round(ground, sizes).await,
-            Self::Latency => latency::round(ground, sizes).await,
-            Self::Idle => idle::round(ground, sizes).await,
-            Self::Memory => memory::round(ground, sizes).await,
-            Self::Backlog => backlog::round(ground, sizes).await,
-            Self::Crowd => crowd::round(ground, sizes).await,
-            Self::Peers => peers::round(ground, sizes).await,
+            Self::BurnDown => burn_down::round(server, sizes).await,
+            Self::Saturate => steady::round(server, sizes, &[Load::Plain]).await,
+            Self::Count => steady::round(server, sizes, &[Load::Counted]).await,
+            Self::Mixed => steady::round(server, sizes, &payloads).await,
+            Self::Pinned => steady::round(server, sizes, &pins).await,
+            Self::Rest => rest::round(server, sizes).await,
+            Self::Latency => latency::round(server, sizes).await,
+            Self::Idle => idle::round(server, sizes).await,
+            Self::Memory => memory::round(server, sizes).await,
+            Self::Backlog => backlog::round(server, sizes).await,
+            Self::Crowd => crowd::round(server, sizes).await,
+            Self::Peers => peers::round(server, sizes).await,
         }
     }
 }
@@ -140,7 +140,7 @@ pub(crate) async fn fill(store: &Store, jobs: usize) -> anyhow::Result<()> {
     fill_with(store, jobs, |_| submissions::draft()).await
 }
 
-/// The same with a draft for each number.
+/// Stores jobs whose drafts are made from their numbers.
 pub(crate) async fn fill_with(
     store: &Store,
     jobs: usize,
@@ -169,10 +169,11 @@ pub(crate) async fn fill_with(
     Ok(())
 }
 
-/// Without any progress for so long, a run has failed.
+/// A run fails if there is no progress for this long.
 pub(crate) const STUCK: Duration = Duration::from_mins(1);
 
-/// Waits until the database says that `jobs` jobs are completed; looks more often towards the end, for looking costs.
+/// Waits until `jobs` jobs are completed according to the database. Counting is expensive, so it is done more often
+/// only towards the end.
 pub(crate) async fn wait_for_completed(store: &Store, jobs: u64, bar: &ProgressBar) -> anyhow::Result<()> {
     let (mut last, mut since) = (0, Instant::now());
     loop {
@@ -181,7 +182,10 @@ pub(crate) async fn wait_for_completed(store: &Store, jobs: u64, bar: &ProgressB
         if completed > last {
             (last, since) = (completed, Instant::now());
         }
-        anyhow::ensure!(since.elapsed() < STUCK, "{completed} of {jobs} jobs are completed, and no more");
+        anyhow::ensure!(
+            since.elapsed() < STUCK,
+            "{completed} of {jobs} jobs are completed, and there is no progress"
+        );
         if completed >= jobs {
             bar.finish_and_clear();
             return Ok(());

@@ -1,10 +1,10 @@
-//! Numbers out of measurements.
+//! Statistics of measurements.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Median, least and most of repeated measurements, and these in their order.
+/// Median, minimum and maximum of repeated measurements, and the measurements in their order.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -14,7 +14,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// Of at least one value; of none it is zero.
+    /// The spread of the samples; zero if there are none.
     pub(crate) fn of(samples: Vec<f64>) -> Self {
         let mut sorted = samples.clone();
         sorted.sort_by(f64::total_cmp);
@@ -24,7 +24,7 @@ impl Spread {
         Self { median, min: pick(0), max: pick(last), samples }
     }
 
-    /// Takes in later measurements.
+    /// Adds later measurements.
     pub(crate) fn join(&mut self, later: Self) {
         self.samples.extend(later.samples);
         *self = Self::of(std::mem::take(&mut self.samples));
@@ -69,7 +69,7 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
-    /// Of latencies in microseconds.
+    /// The percentiles of latencies in microseconds.
     pub(crate) fn of_micros(micros: impl IntoIterator<Item = u64>) -> anyhow::Result<Self> {
         let mut histogram = hdrhistogram::Histogram::<u64>::new(3)?;
         for value in micros {
@@ -85,7 +85,7 @@ impl Latency {
         })
     }
 
-    /// By name, as they are printed.
+    /// The percentiles by name, as they are printed.
     pub(crate) fn named(&self) -> [(&'static str, f64); 5] {
         [("p50", self.p50), ("p95", self.p95), ("p99", self.p99), ("p99.9", self.p999), ("max", self.max)]
     }

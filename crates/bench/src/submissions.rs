@@ -8,7 +8,7 @@ use rand::SeedableRng as _;
 use rand::distr::{Alphanumeric, SampleString as _};
 use rand::rngs::StdRng;
 
-/// About a hundred bytes, as a usual payload.
+/// A typical payload of about a hundred bytes.
 pub(crate) const PAYLOAD: &str =
     r#"{"to":"someone@example.com","subject":"hello","body":"a hundred bytes of text, more or less"}"#;
 /// Kind of the job that does nothing.
@@ -24,14 +24,14 @@ pub(crate) fn draft_with(payload: String) -> anyhow::Result<JobDraft> {
     Ok(JobDraft { kind: KIND.to_owned(), payload: Some(Json::parse(payload)?), ..JobDraft::default() })
 }
 
-/// Text that no compression makes much smaller: payloads are cut out of it.
+/// Text that cannot be compressed much; payloads are parts of it.
 static NOISE: LazyLock<String> =
     LazyLock::new(|| Alphanumeric.sample_string(&mut StdRng::seed_from_u64(1), 1 << 20));
 
-/// A payload of about so many bytes, the `n`th of its kind, with what it asks of its handler.
-pub(crate) fn padded(asks: &str, bytes: usize, n: usize) -> String {
+/// A payload of about this many bytes, different for each `n`, with members that control the handler.
+pub(crate) fn padded(members: &str, bytes: usize, n: usize) -> String {
     let from = n * 4099 % (NOISE.len() - bytes);
-    format!(r#"{{{asks}"body":"{}"}}"#, NOISE.get(from..from + bytes).unwrap_or_default())
+    format!(r#"{{{members}"body":"{}"}}"#, NOISE.get(from..from + bytes).unwrap_or_default())
 }
 
 /// One request with these jobs.

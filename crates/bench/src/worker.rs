@@ -1,4 +1,4 @@
-//! The worker process under test: the product's worker with a handler that does nothing but note that it ran.
+//! The worker process under test: the product's worker with a handler that only records that it ran.
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -15,40 +15,41 @@ use crate::args::WorkerArgs;
 use crate::process::monotonic_micros;
 use crate::submissions::KIND;
 
-/// Most jobs of one lease call; the product's default is for jobs that take longer than no time.
+/// Maximum number of jobs per lease call. The product's default is smaller, because it is for jobs that take time.
 const BATCH: usize = 500;
-/// How often progress is told, while there is any and while there is none: idle shall be idle.
-const TELLING: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
+/// The interval between progress reports while there is progress, and while there is none, so that an idle worker uses
+/// no processor time.
+const REPORT_INTERVALS: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
 
-/// What a payload asks of its handler.
+/// The members of a payload that control the handler.
 #[derive(Deserialize)]
 struct Work {
-    /// When the job was to be sent.
+    /// When the job was due, in microseconds of the monotonic clock.
     #[serde(default)]
     sent_micros: u64,
-    /// Give back a result.
+    /// Return a result.
     #[serde(default)]
     result: bool,
-    /// Fail at the first attempt.
+    /// Fail in the first attempt.
     #[serde(default)]
     fail_first: bool,
 }
 
-/// Where executions are noted; buffered, so that memory and time go to the product.
+/// Writes executions to the ledger. It is buffered, so that it uses little memory and time.
 #[derive(Clone)]
-pub(crate) struct Notes(Arc<Mutex<BufWriter<File>>>);
+pub(crate) struct LedgerWriter(Arc<Mutex<BufWriter<File>>>);
 
-impl Notes {
+impl LedgerWriter {
     pub(crate) fn create(path: &Path) -> anyhow::Result<Self> {
         Ok(Self(Arc::new(Mutex::new(BufWriter::with_capacity(64 * 1024, File::create(path)?)))))
     }
 
-    /// Notes the start of an attempt of a job that was to be sent at `sent_micros`, or at no known time.
-    pub(crate) fn ran(&self, id: &str, attempt: u16, sent_micros: u64) {
+    /// Records the start of an attempt of a job that was due at `sent_micros`; 0 if unknown.
+    pub(crate) fn record(&self, id: &str, attempt: u16, sent_micros: u64) {
         let micros = if sent_micros > 0 { monotonic_micros().saturating_sub(sent_micros).max(1) } else { 0 };
-        if let Ok(mut notes) = self.0.lock() {
-            // what is missing at the end is a lost job
-            let _ = writeln!(notes, "{id} {attempt} {micros}");
+        if let Ok(mut ledger) = self.0.lock() {
+            // a line that cannot be written appears as a lost job
+            let _ = writeln!(ledger, "{id} {attempt} {micros}");
         }
     }
 
@@ -57,20 +58,20 @@ impl Notes {
     }
 }
 
-/// Runs until SIGTERM, then completes the ledger.
+/// Runs until SIGTERM, then finishes the ledger.
 pub(crate) async fn run(args: WorkerArgs) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
     shutdown.listen_for_signals()?;
-    let notes = Notes::create(&args.ledger)?;
-    let handler_notes = notes.clone();
+    let ledger = LedgerWriter::create(&args.ledger)?;
+    let handler_ledger = ledger.clone();
     let worker = Worker::at(&args.url)
         .queues(["default"])
         .slots(args.slots)
         .batch_size(BATCH)
         .handle(KIND, move |context: JobContext, work: Work| {
-            let notes = handler_notes.clone();
+            let ledger = handler_ledger.clone();
             async move {
-                notes.ran(&context.id().to_string(), context.attempt(), work.sent_micros);
+                ledger.record(&context.id().to_string(), context.attempt(), work.sent_micros);
                 if work.fail_first && context.attempt() == 1 {
                     return Err(HandlerError::retry("first", "every first attempt fails"));
                 }
@@ -80,30 +81,31 @@ pub(crate) async fn run(args: WorkerArgs) -> anyhow::Result<()> {
             }
         })
         .build()?;
-    let mut progress = Progress { registry: worker.registry().clone(), told: (0.0, 0.0) };
+    let mut progress = Reporter { registry: worker.registry().clone(), reported: (0.0, 0.0) };
     let running = worker.run(shutdown);
     tokio::pin!(running);
-    let mut pause = TELLING[0];
+    let mut pause = REPORT_INTERVALS[0];
     loop {
-        let ran = tokio::time::timeout(pause, &mut running).await;
-        pause = if progress.tell()? { TELLING[0] } else { (pause * 2).min(TELLING[1]) };
-        if let Ok(ended) = ran {
+        let record = tokio::time::timeout(pause, &mut running).await;
+        pause = if progress.report()? { REPORT_INTERVALS[0] } else { (pause * 2).min(REPORT_INTERVALS[1]) };
+        if let Ok(ended) = record {
             ended?;
-            return notes.finish();
+            return ledger.finish();
         }
     }
 }
 
-/// What was committed and how long the calls for it took, for whoever started us: `completed ended call_micros` a line.
-struct Progress {
+/// Reports the number of committed jobs and the time of the calls to the parent process, as lines `completed ended
+/// call_micros`.
+struct Reporter {
     registry: prometheus::Registry,
-    /// Jobs completed, and jobs ended.
-    told: (f64, f64),
+    /// The last report: jobs completed, and jobs ended.
+    reported: (f64, f64),
 }
 
-impl Progress {
-    /// Tells it if it is news.
-    fn tell(&mut self) -> anyhow::Result<bool> {
+impl Reporter {
+    /// Reports if the numbers have changed. Returns whether it did.
+    fn report(&mut self) -> anyhow::Result<bool> {
         let (mut completed, mut ended, mut call_seconds) = (0.0, 0.0, 0.0);
         for family in self.registry.gather() {
             for metric in family.get_metric() {
@@ -119,9 +121,9 @@ impl Progress {
                 }
             }
         }
-        let news = (completed, ended) > self.told;
+        let news = (completed, ended) > self.reported;
         if news {
-            self.told = (completed, ended);
+            self.reported = (completed, ended);
             writeln!(std::io::stdout(), "{completed:.0} {ended:.0} {:.0}", call_seconds * 1e6)?;
         }
         Ok(news)

@@ -1,20 +1,43 @@
-//! The command line of `jobqueue`.
+//! The command line of `jobqueue`. The arguments of a client command are in the command's file.
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use jobqueue_runtime::{DatabaseArgs, LogOutput, TelemetryArgs};
 
+use crate::exit;
+use crate::verbs::act::{self, ActArgs};
+use crate::verbs::completion::{self, CompletionArgs};
+use crate::verbs::context::{self, ContextCommand};
+use crate::verbs::delete::{self, DeleteArgs};
+use crate::verbs::describe::{self, DescribeArgs};
+use crate::verbs::doctor::{self, DoctorArgs};
+use crate::verbs::explain::{self, ExplainArgs};
+use crate::verbs::get::{self, GetArgs};
+use crate::verbs::logs::{self, LogsArgs};
+use crate::verbs::queue::{self, QueueCommand};
+use crate::verbs::schedule::{self, ScheduleCommand};
+use crate::verbs::stats::{self, StatsArgs};
+use crate::verbs::submit::{self, SubmitArgs};
+use crate::verbs::top::{self, TopArgs};
+use crate::verbs::wait::{self, WaitJobsArgs};
+use crate::verbs::worker::{self, WorkerAction};
+
 /// jobqueue: background jobs on Postgres.
 ///
-/// `jobqueue demo` shows everything at work. The client commands talk to the API at JOBQUEUE_URL.
+/// `jobqueue demo` runs all parts and real jobs. The client commands call the API at JOBQUEUE_URL, or at the URL of a context. Each has
+/// examples in its --help.
 #[derive(Debug, Parser)]
 #[command(
     name = "jobqueue",
     version,
     arg_required_else_help = true,
-    mut_arg("log_level", |arg| arg.default_value("WARN")),
-    mut_arg("log_format", |arg| arg.default_value("console"))
+    after_help = exit::TABLE,
+    mut_arg("log_level", |arg| arg.default_value("WARN").hide_short_help(true)),
+    mut_arg("log_format", |arg| arg.default_value("console").hide_short_help(true)),
+    mut_arg("log_output", |arg| arg.hide(true)),
+    mut_arg("otlp_endpoint", |arg| arg.hide(true)),
+    mut_arg("otel_service_name", |arg| arg.hide(true))
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -24,7 +47,7 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// How this command logs: always to stderr, because its output is for people and pipes.
+    /// The log settings of this command. It always logs to stderr, because stdout is for its output.
     pub fn telemetry(&self) -> TelemetryArgs {
         TelemetryArgs { log_output: LogOutput::Stderr, ..self.telemetry.clone() }
     }
@@ -32,20 +55,65 @@ impl Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Runs API, worker and reaper in this process on a private Postgres, and real jobs through them.
+    /// Runs API, worker and reaper in this process on a private Postgres, and runs real jobs with them.
     Demo(DemoArgs),
-    /// Brings the schema of DATABASE_URL up to date. Safe to run again, and from several places at once.
-    Migrate(MigrateArgs),
-    /// Submits a job and prints it.
-    Submit(SubmitArgs),
-    /// Prints a job.
-    Get(GetArgs),
-    /// Prints jobs, newest first, a line each.
-    List(ListArgs),
-    /// Cancels a job: at once if it waits, by asking its worker if it runs.
-    Cancel(ActArgs),
-    /// Runs a failed or cancelled job again.
-    Retry(ActArgs),
+    /// Migrates the schema of DATABASE_URL to the newest version. Running it again, or twice at the same
+    /// time, is safe.
+    Migrate(DatabaseArgs),
+    /// Lists jobs, queues or workers, or shows single ones.
+    #[command(after_help = get::EXAMPLES)]
+    Get(Box<GetArgs>),
+    /// Shows everything about one job, queue or worker.
+    #[command(after_help = describe::EXAMPLES)]
+    Describe(DescribeArgs),
+    /// Submits a job, or one for each line of a file.
+    #[command(after_help = submit::EXAMPLES)]
+    Submit(Box<SubmitArgs>),
+    /// Waits until jobs are completed. Exits with 1 if one of them failed.
+    #[command(after_help = wait::EXAMPLES)]
+    Wait(WaitJobsArgs),
+    /// Says why a job does not run, and what would resolve it.
+    #[command(after_help = explain::EXAMPLES)]
+    Explain(ExplainArgs),
+    /// Prints the log of a job.
+    #[command(after_help = logs::EXAMPLES)]
+    Logs(LogsArgs),
+    /// Cancels jobs. The worker of a running job is asked to stop it.
+    #[command(after_help = act::CANCEL_EXAMPLES)]
+    Cancel(Box<ActArgs>),
+    /// Runs failed or cancelled jobs again.
+    #[command(after_help = act::RETRY_EXAMPLES)]
+    Retry(Box<ActArgs>),
+    /// Starts scheduled jobs now.
+    #[command(after_help = act::PROMOTE_EXAMPLES)]
+    Promote(Box<ActArgs>),
+    /// Deletes queues.
+    #[command(after_help = delete::EXAMPLES)]
+    Delete(DeleteArgs),
+    /// Pauses, resumes, configures, purges, deletes and lists queues.
+    #[command(subcommand, after_help = queue::EXAMPLES)]
+    Queue(QueueCommand),
+    /// Lists, pauses, drains and resizes workers.
+    #[command(subcommand, after_help = worker::EXAMPLES)]
+    Worker(WorkerAction),
+    /// Applies files of schedules; lists, pauses, runs, previews and deletes schedules.
+    #[command(subcommand, after_help = schedule::EXAMPLES)]
+    Schedule(ScheduleCommand),
+    /// Prints counts and totals of all queues.
+    #[command(after_help = stats::EXAMPLES)]
+    Stats(StatsArgs),
+    /// Shows queues and workers, refreshed.
+    #[command(after_help = top::EXAMPLES)]
+    Top(TopArgs),
+    /// Checks the database and the queue, and says what to do about each finding.
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(Box<DoctorArgs>),
+    /// Names servers, so that JOBQUEUE_URL is not needed.
+    #[command(subcommand, after_help = context::EXAMPLES)]
+    Context(ContextCommand),
+    /// Prints the completion script of a shell.
+    #[command(after_help = completion::EXAMPLES)]
+    Completion(CompletionArgs),
 }
 
 #[derive(Args, Debug)]
@@ -54,8 +122,10 @@ pub(crate) struct DemoArgs {
     #[arg(long, default_value_t = 8000, value_name = "PORT")]
     pub(crate) port: u16,
 
-    /// A Postgres to use (an empty database) instead of a private one.
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    /// An empty database to use instead of a private Postgres. Only this flag chooses it: the demo ignores
+    /// the variable DATABASE_URL, which may name a production database, and every other variable of the
+    /// services.
+    #[arg(long, value_name = "URL")]
     pub(crate) database_url: Option<String>,
 
     /// Where the private Postgres keeps its data between runs. Default: $XDG_DATA_HOME/jobqueue-demo or
@@ -72,94 +142,6 @@ pub(crate) struct DemoArgs {
     pub(crate) exit: bool,
 }
 
-#[derive(Args, Debug)]
-pub(crate) struct MigrateArgs {
-    #[command(flatten)]
-    pub(crate) database: DatabaseArgs,
-}
-
-/// Where the API is.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "API")]
-pub(crate) struct ApiArgs {
-    /// Base URL of the API.
-    #[arg(long, env = "JOBQUEUE_URL", default_value = "http://127.0.0.1:8000", value_name = "URL")]
-    pub(crate) url: String,
-
-    /// API key; not needed by the demo.
-    #[arg(long, env = "JOBQUEUE_API_KEY", hide_env_values = true, value_name = "KEY")]
-    pub(crate) api_key: Option<String>,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct SubmitArgs {
-    /// Kind of the job: decides which handler runs it.
-    pub(crate) kind: String,
-
-    /// JSON input; `-` reads it from standard input.
-    #[arg(default_value = "{}")]
-    pub(crate) payload: String,
-
-    /// Queue.
-    #[arg(long, default_value = "default")]
-    pub(crate) queue: String,
-
-    /// -100 to 100; higher runs first.
-    #[arg(long, default_value_t = 0, allow_hyphen_values = true)]
-    pub(crate) priority: i16,
-
-    /// Start no earlier than this many seconds from now.
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) delay_seconds: Option<f64>,
-
-    /// Wait up to this many seconds for the job to end (0 to 60).
-    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
-    pub(crate) wait: u64,
-
-    #[command(flatten)]
-    pub(crate) api: ApiArgs,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct GetArgs {
-    /// Id of the job.
-    pub(crate) id: String,
-
-    /// Wait up to this many seconds for the job to end (0 to 60).
-    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
-    pub(crate) wait: u64,
-
-    #[command(flatten)]
-    pub(crate) api: ApiArgs,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct ListArgs {
-    /// Only jobs in this status; may be given several times.
-    #[arg(long)]
-    pub(crate) status: Vec<String>,
-
-    /// Only jobs of this queue; may be given several times.
-    #[arg(long)]
-    pub(crate) queue: Vec<String>,
-
-    /// Most jobs.
-    #[arg(long, default_value_t = 20)]
-    pub(crate) limit: u32,
-
-    #[command(flatten)]
-    pub(crate) api: ApiArgs,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct ActArgs {
-    /// Id of the job.
-    pub(crate) id: String,
-
-    #[command(flatten)]
-    pub(crate) api: ApiArgs,
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -167,9 +149,53 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_command_line_is_valid() {
         Cli::command().debug_assert();
         let cli = Cli::try_parse_from(["jobqueue", "submit", "k", "--priority", "-5"]).unwrap();
-        assert!(matches!(cli.command, Command::Submit(SubmitArgs { priority: -5, .. })));
+        assert!(matches!(cli.command, Command::Submit(_)));
+    }
+
+    /// The words of a command line, as a shell would split it.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut quoted, mut open) = (vec![String::new()], None, false);
+        for char in line.chars() {
+            match (char, quoted) {
+                ('\'', None) => (quoted, open) = (Some('\''), true),
+                ('\'', Some('\'')) => quoted = None,
+                (' ', None) if words.last().unwrap().is_empty() && !open => {}
+                (' ', None) => {
+                    words.push(String::new());
+                    open = false;
+                }
+                (char, _) => words.last_mut().unwrap().push(char),
+            }
+        }
+        words.retain(|word| !word.is_empty());
+        words
+    }
+
+    #[test]
+    fn every_command_has_examples_and_each_can_be_parsed() {
+        for command in Cli::command().get_subcommands().skip(2).filter(|command| command.get_name() != "help")
+        {
+            let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let mut count = 0;
+            for line in examples.lines().filter(|line| line.starts_with("  ")) {
+                let pipeline = line.split("    ").find(|part| !part.trim().is_empty()).unwrap();
+                for part in pipeline.split(" | ").filter(|part| part.trim().starts_with("jobqueue ")) {
+                    let part = part.split(" > ").next().unwrap().trim();
+                    let mut words = words(part);
+                    if command.get_name() == "doctor" {
+                        words.extend(["--database-url".to_owned(), "postgres://x".to_owned()]);
+                    }
+                    let parsed = Cli::try_parse_from(words);
+                    if let Err(error) = parsed {
+                        assert!(!error.use_stderr(), "{part}: {error}");
+                    }
+                    count += 1;
+                }
+            }
+            assert!(count > 0, "{} has no examples", command.get_name());
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The demo: the whole platform in one process, real jobs through it, and where to look.
+//! The demo: runs API, worker, reaper and Postgres, submits jobs and prints where to look at them.
 
 mod database;
 mod receiver;
@@ -11,14 +11,14 @@ use std::time::Duration;
 use jobqueue_runtime::{ConfigError, Shutdown};
 use jobqueue_store::Store;
 
-use crate::args::{ApiArgs, DemoArgs};
+use crate::args::DemoArgs;
 use crate::client::Client;
 use database::Database;
 
 /// How long the services may take to become ready.
 const START_LIMIT: Duration = Duration::from_mins(1);
 
-/// Runs it until the work is done (`--exit`) or the shutdown begins.
+/// Runs the demo until its jobs are done (`--exit`) or the shutdown begins.
 pub(crate) async fn run(args: DemoArgs, shutdown: Shutdown) -> anyhow::Result<()> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
     if let Err(error) = std::net::TcpListener::bind(address) {
@@ -47,7 +47,7 @@ async fn serve(
     println!("schema    {} migrations, {} applied now", migrated.total, migrated.now.len());
     let receiver = receiver::start(shutdown).await?;
     let services = services::start(database, address, receiver, shutdown).await?;
-    let client = Client::new(&ApiArgs { url: format!("http://{address}"), api_key: None })?;
+    let client = Client::new(&format!("http://{address}"), None)?;
     wait_until_ready(&client, shutdown).await?;
     println!("API       http://{address} (docs: http://{address}/docs, metrics: http://{address}/metrics)");
     println!("worker    10 slots, metrics: http://{}/metrics", services.worker_admin);
@@ -59,13 +59,13 @@ async fn serve(
     println!("\nEverything keeps running. Submit a job of your own:\n");
     println!("  curl -s http://{address}/v1/jobs -H 'content-type: application/json' \\");
     println!("       -d '{{\"kind\": \"text.words\", \"payload\": \"three little words\"}}'\n");
-    println!("and read its result under the `id` of the answer:\n");
+    println!("and read its result, with the `id` of the response:\n");
     println!("  curl -s 'http://{address}/v1/jobs/<id>?wait=10'\n");
     println!(
-        "Ask Postgres:\n\n  psql '{}' -c \"SELECT status, count(*) FROM jobs GROUP BY 1\"\n",
-        database.url()
+        "Query Postgres:\n\n  psql '{}' -c \"SELECT status, count(*) FROM jobs GROUP BY 1\"\n",
+        database.psql_argument()
     );
-    println!("Ctrl-C stops it; the data stay in {}.", database.home());
+    println!("Ctrl-C stops it; the data is kept in {}.", database.home());
     shutdown.soft().cancelled().await;
     println!("\nstopping");
     Ok(())

@@ -1,11 +1,7 @@
-//! The `jobqueue` command: a demo of the whole platform, migrations, and a small client.
+//! The `jobqueue` command: a demo of the whole platform, migrations, and a client of the API.
 
 use std::process::ExitCode;
 
-use jobqueue_cli::Cli;
-
 fn main() -> ExitCode {
-    let cli: Cli = jobqueue_runtime::parse_args();
-    let telemetry = cli.telemetry();
-    jobqueue_runtime::boot("jobqueue", &telemetry, |shutdown| jobqueue_cli::run(cli, shutdown))
+    jobqueue_cli::start(jobqueue_runtime::parse_args())
 }

@@ -1,5 +1,5 @@
-//! `docs/configuration.md` is written from the command lines themselves: what `--help` says and what the page says are one text.
-//! `JOBQUEUE_UPDATE_DOCS=1 cargo test -p jobqueue-cli --test configuration` writes it anew.
+//! `docs/configuration.md` is generated from the command lines, so it has the same texts as `--help`.
+//! `JOBQUEUE_UPDATE_DOCS=1 cargo test -p jobqueue-cli --test configuration` regenerates it.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -12,20 +12,19 @@ const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuratio
 
 const HEAD: &str = "# Configuration
 
-Every option is an environment variable and a flag; the flag wins. `--help` of each binary says the same as this page, which is
-written from it. A value that makes no sense is refused at the start with a sentence that says what to change (exit code 64).
-Spans are in seconds and may have a fraction.
+Every option is an environment variable and a flag; the flag wins. This page has the texts of each binary's `--help`. At start, a binary
+rejects an invalid value with a message that says what to change (exit code 64). Durations are in seconds and may have a fraction.
 ";
 
 const TABLE: &str = "| variable | flag | default | meaning |\n|---|---|---|---|\n";
 
 #[test]
-fn the_page_says_what_the_binaries_say() {
+fn the_page_has_the_texts_of_the_binaries() {
     let mut page = HEAD.to_owned();
     for command in [
-        jobqueue_api::args::Cli::command(),
-        jobqueue_worker::Args::command(),
-        jobqueue_reaper::Args::command(),
+        jobqueue_api::args::ApiCli::command(),
+        jobqueue_worker::WorkerCli::command(),
+        jobqueue_reaper::ReaperCli::command(),
     ] {
         section(&mut page, &command);
         for subcommand in command.get_subcommands() {
@@ -42,9 +41,9 @@ fn the_page_says_what_the_binaries_say() {
 #[test]
 fn every_option_of_a_service_has_a_variable_and_a_help() {
     for command in [
-        jobqueue_api::args::Cli::command(),
-        jobqueue_worker::Args::command(),
-        jobqueue_reaper::Args::command(),
+        jobqueue_api::args::ApiCli::command(),
+        jobqueue_worker::WorkerCli::command(),
+        jobqueue_reaper::ReaperCli::command(),
     ] {
         for option in options(&command) {
             let name = format!("{} {}", command.get_name(), option.get_id());
@@ -66,7 +65,7 @@ fn section(page: &mut String, command: &Command) {
     }
 }
 
-/// What a subcommand reads besides the service's own options.
+/// The options of a subcommand that the service does not have.
 fn own_options(page: &mut String, command: &Command, subcommand: &Command) {
     let known = |option: &&Arg| options(command).all(|other| other.get_env() != option.get_env());
     let own: Vec<_> = options(subcommand).filter(known).collect();

@@ -1,4 +1,4 @@
-//! One run of one job: what its handler reported, before anything is decided.
+//! One attempt of a job: what its handler reported, before `settle` decides.
 
 use std::time::Duration;
 
@@ -8,77 +8,79 @@ use crate::json::Json;
 use crate::limits::MAX_ERROR_BYTES;
 use crate::status::Status;
 
-/// Why an attempt did not succeed. Shown to the submitter, so it never carries secrets on our side.
+/// Why an attempt did not succeed. Submitters can read it, so it must not contain secrets of the worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Failure {
-    /// A short stable word to group by: `timeout`, `panic`, `lease_lost`, `http_500`, an exception's class.
+    /// A short stable word for grouping: `timeout`, `panic`, `lease_lost`, `http_500`, or the class of an exception.
     #[serde(rename = "type")]
     pub kind: String,
-    /// What happened, for a human; at most 8 KiB are kept.
+    /// What happened, for a human reader. Only the first 8 KiB are kept.
     #[serde(default)]
     pub message: String,
-    /// More, as JSON: a stack, a response body. Optional.
+    /// Optional JSON with more detail, such as a stack trace or a response body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Json>,
 }
 
-/// How an attempt ended, as the one who ran it saw it.
+/// How an attempt ended, as reported by the worker, or by the reaper if the worker cannot report.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// The handler succeeded.
     Completed(Option<Json>),
-    /// The handler failed (or panicked, or ran into its time limit): try again by the job's policy.
+    /// The handler failed, panicked or exceeded its time limit. The retry policy decides about the next attempt.
     Failed {
         /// What went wrong.
         failure: Failure,
-        /// Overrides the policy's delay, for instance from a `Retry-After` header.
+        /// Replaces the delay of the policy, for example with the value of a `Retry-After` header.
         retry_after: Option<Duration>,
     },
-    /// The handler says that trying again is pointless.
+    /// The handler failed and reported that a retry is useless.
     Discarded(Failure),
-    /// Not now: again after the delay, which is brought between 1 second and 7 days. Costs no attempt.
+    /// The handler asked to run again after this delay, which is limited to 1 second to 7 days. Costs no attempt.
     Snoozed(Duration),
     /// The handler stopped because the job was cancelled.
     Cancelled,
-    /// The worker drains and gives the job back. Costs no attempt.
+    /// The worker drains and returns the job to the queue. Costs no attempt.
     Released,
-    /// The lease ran out or its worker died: nobody reported. Costs the attempt.
+    /// The lease expired or its worker died before a report. Costs the attempt.
     LeaseLost,
-    /// Leased too late: `expires_at` had passed, the handler was not started.
+    /// `expires_at` had passed when the job was leased. The handler was not started.
     Expired,
+    /// A remote worker did not report within the job's timeout, which is given here. Treated like a handler's timeout.
+    Overran(Duration),
 }
 
-/// How an attempt ended, or that it has not, in the words of the API and of the store.
+/// The state of an attempt, in the words of the API and the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ended {
-    /// Not yet.
+    /// It has not ended.
     Running,
     /// Its handler succeeded.
     Completed,
-    /// It failed, and the job's policy says again.
+    /// It failed, and the job is retried.
     Retried,
-    /// It failed, and was the last one.
+    /// It failed, and the job failed with it.
     Failed,
-    /// Its handler said "later".
+    /// Its handler snoozed the job.
     Snoozed,
-    /// Its worker drained and gave it back.
+    /// Its worker drained and returned the job to the queue.
     Released,
-    /// Its lease ran out or its worker died.
+    /// Its lease expired or its worker died.
     Lost,
-    /// The job was cancelled meanwhile.
+    /// The job was cancelled while it ran, or it was cancelled instead of running again.
     Cancelled,
 }
 
-/// What happened to a job at a moment.
+/// What happened to a job: one entry of its history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Happening {
-    /// It was submitted.
+pub enum EventKind {
+    /// The job was submitted.
     Created,
     /// An attempt began.
     Started,
-    /// An attempt ended, or the job without one.
+    /// An attempt ended, or the job ended without an attempt.
     Ended(Ended),
 }
 
@@ -94,7 +96,7 @@ impl Ended {
         Self::Cancelled,
     ];
 
-    /// The word.
+    /// The word used in the API and in SQL.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -108,7 +110,7 @@ impl Ended {
         }
     }
 
-    /// How a job of this final status ended; `None` while it is live.
+    /// How a job with this final status ended; `None` for a status that is not final.
     pub const fn with(status: Status) -> Option<Self> {
         match status {
             Status::Completed => Some(Self::Completed),
@@ -118,14 +120,14 @@ impl Ended {
         }
     }
 
-    /// From the word; `None` if it is none.
+    /// Parses the word; `None` if it is unknown.
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|ended| ended.as_str() == word)
     }
 }
 
-impl Happening {
-    /// The word.
+impl EventKind {
+    /// The word used in the API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
@@ -136,23 +138,34 @@ impl Happening {
 }
 
 impl Failure {
-    /// A failure with its grouping word and message; NUL is replaced and the message is cut to what is kept.
+    /// A failure without details. NUL characters are replaced, and `kind` and `message` are cut to their limits.
     pub fn new(kind: impl Into<String>, message: impl Into<String>) -> Self {
         Self { kind: kind.into(), message: message.into(), details: None }.storable()
     }
 
-    /// The same failure with its texts bounded and without NUL, which Postgres cannot store.
+    /// The same failure with `kind` and `message` cut to their limits and without NUL, which Postgres cannot store.
     #[must_use]
     pub fn storable(self) -> Self {
         Self { kind: storable(&self.kind, 128), message: storable(&self.message, MAX_ERROR_BYTES), ..self }
+    }
+
+    /// The failure of an attempt that exceeded its time limit, in a local or a remote worker.
+    pub fn timeout(limit: Duration) -> Self {
+        let seconds = limit.as_secs_f64();
+        Self::new("timeout", format!("the attempt did not finish within its {seconds} s"))
     }
 
     pub(crate) fn lease_lost() -> Self {
         Self::new("lease_lost", "the worker died or lost its lease before it reported")
     }
 
-    pub(crate) fn expired() -> Self {
+    /// The reason of a job that was cancelled because no attempt had started by `expires_at`.
+    pub fn expired() -> Self {
         Self::new("expired", "expires_at passed before the job started")
+    }
+
+    pub(crate) fn too_many_snoozes(most: u32) -> Self {
+        Self::new("too_many_snoozes", format!("it was snoozed {most} times, and its handler asked for more"))
     }
 
     pub(crate) fn cancelled() -> Self {

@@ -1,4 +1,4 @@
-//! Identifiers. A job's id is a UUIDv7: its first 48 bits are the moment of submission by the database's clock.
+//! Identifiers. A job's id is a UUIDv7: its first 48 bits are the time of submission by the database's clock.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,27 +6,32 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+use sha2::{Digest as _, Sha256};
+use uuid::{Builder, Uuid};
 
-/// Identifies one job for ever. Ordered by submission.
+use crate::name::WorkerName;
+
+/// The id of one job. It never changes, is never reused, and sorts by time of submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct JobId(Uuid);
 
-/// Identifies one run of one worker process; a restarted process is another worker.
+/// The id of a worker. A process that is connected to the database creates a new one at each start. The id of a remote worker follows
+/// from its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct WorkerId(Uuid);
 
 impl JobId {
-    /// Wraps an id that the store made or read.
+    /// Wraps a UUID that the store created or read.
     pub const fn from_uuid(id: Uuid) -> Self {
         Self(id)
     }
 
-    /// A job id from its two meaningful parts: the moment of submission and random bits.
+    /// A job id from the time of submission and random bits.
     ///
-    /// `ticks` counts 1/4096 ms since the Unix epoch (RFC 9562, section 6.2, method 3), of which 60 bits are kept.
+    /// `ticks` counts units of 1/4096 ms since the Unix epoch (RFC 9562, section 6.2, method 3). Only its lower 60 bits
+    /// are used.
     pub fn from_ticks(ticks: u64, random: u64) -> Self {
         let millis = u128::from((ticks >> 12) & 0xFFFF_FFFF_FFFF);
         let fraction = u128::from(ticks & 0xFFF);
@@ -34,17 +39,17 @@ impl JobId {
         Self(Uuid::from_u128((millis << 80) | (0x7 << 76) | (fraction << 64) | (0x2 << 62) | tail))
     }
 
-    /// The smallest id of a moment, in its millisecond; what is before 1970 counts as 1970.
+    /// The smallest possible id of the millisecond of `at`. A time before 1970 counts as 1970.
     pub fn floor(at: DateTime<Utc>) -> Self {
         let millis = u64::try_from(at.timestamp_millis()).unwrap_or(0);
         Self(Uuid::from_u128(u128::from(millis) << 80))
     }
 
-    /// The smallest id of the moment `span` before this one was made.
+    /// The smallest possible id of the millisecond `duration` before this id was created.
     #[must_use]
-    pub fn earlier(self, span: Duration) -> Self {
-        let span = span.as_millis();
-        Self(Uuid::from_u128((self.0.as_u128() >> 80).saturating_sub(span) << 80))
+    pub fn earlier(self, duration: Duration) -> Self {
+        let millis = duration.as_millis();
+        Self(Uuid::from_u128((self.0.as_u128() >> 80).saturating_sub(millis) << 80))
     }
 
     /// The bare UUID.
@@ -60,9 +65,16 @@ impl JobId {
 }
 
 impl WorkerId {
-    /// Wraps an id that a worker made at its start.
+    /// Wraps a UUID that a worker created when it started.
     pub const fn from_uuid(id: Uuid) -> Self {
         Self(id)
+    }
+
+    /// The id of the remote worker of this name, the same in every process.
+    pub fn of_remote(name: &WorkerName) -> Self {
+        let hash = Sha256::new().chain_update(b"jobqueue.worker\0").chain_update(name.as_str()).finalize();
+        let bytes = hash.first_chunk::<16>().copied().unwrap_or_default();
+        Self(Builder::from_custom_bytes(bytes).into_uuid())
     }
 
     /// The bare UUID.
@@ -86,7 +98,7 @@ impl fmt::Display for WorkerId {
 impl FromStr for JobId {
     type Err = uuid::Error;
 
-    /// Accepts the hyphenated form alone, so that one job has one address.
+    /// Accepts only the hyphenated form, so that each job has one URL.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         text.parse::<uuid::fmt::Hyphenated>().map(|id| Self(id.into_uuid()))
     }
@@ -97,12 +109,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_order_by_ticks_and_tell_their_moment() {
+    fn ids_sort_by_ticks_and_contain_their_time() {
         let ticks = 1_790_000_000_123_u64 << 12 | 0x7FF;
         let (early, late) = (JobId::from_ticks(ticks, u64::MAX), JobId::from_ticks(ticks + 1, 0));
         assert!(early < late);
         assert_eq!(early.as_uuid().get_version_num(), 7);
         assert_eq!(early.created_at().unwrap().timestamp_millis(), 1_790_000_000_123);
+    }
+
+    #[test]
+    fn a_name_of_a_remote_worker_has_one_id() {
+        let id = |name: &str| WorkerId::of_remote(&name.parse().unwrap());
+        assert_eq!(id("a").to_string(), id("a").to_string());
+        assert_ne!(id("a"), id("b"));
+        assert_eq!(id("a").as_uuid().get_version_num(), 8);
     }
 
     #[test]

@@ -1,191 +1,233 @@
-//! A job: as drafted by a submitter, as accepted, and as it is read back.
+//! A job: the unchecked draft, the accepted job, the job that a worker receives, and the record that readers get.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::attempt::Failure;
-use crate::field::FieldError;
 use crate::id::{JobId, WorkerId};
 use crate::json::Json;
-use crate::limits::{DEFAULT_MAX_ATTEMPTS, Limits, PRIORITIES};
+use crate::limits::{DEFAULT_MAX_ATTEMPTS, PRIORITIES};
 use crate::name::{KindName, QueueName};
 use crate::retry::RetryPolicy;
 use crate::status::Status;
+use crate::ties::Ties;
 use crate::trace::TraceParent;
 use crate::unique::{OnConflict, Unique, UniqueScope};
 
-mod check;
+pub(crate) mod check;
 
-/// What a submitter said, unchecked. Absent means default.
-#[derive(Clone, Debug, Default)]
+/// A job as the submitter sent it, unchecked. An absent field gets its default. A schedule stores it in this form.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct JobDraft {
     /// Queue name; default `default`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<String>,
     /// Kind name; required.
     pub kind: String,
     /// JSON input; default `{}`.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub payload: Option<Json>,
-    /// −100 to 100, higher runs first; default 0.
+    /// Priority, −100 to 100. Higher priorities run first. Default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<i64>,
-    /// RFC 3339 moment before which the job does not start.
+    /// RFC 3339 timestamp before which the job does not start.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub run_at: Option<String>,
-    /// The same as a delay from now, in seconds.
+    /// Delay before the first start, in seconds from now. Excludes `run_at`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_seconds: Option<f64>,
-    /// RFC 3339 moment after which starting is pointless.
+    /// RFC 3339 timestamp after which the job is cancelled instead of started.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
-    /// Most attempts; default 10.
+    /// Maximum number of attempts; default 10.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<i64>,
+    /// Maximum number of snoozes, which cost no attempt; default 100,000. One snooze more fails the job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_snoozes: Option<i64>,
     /// Retry policy; default exponential.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryPolicy>,
-    /// Hard limit of one attempt, in seconds; default none here, the worker's own applies.
+    /// Time limit of one attempt, in seconds. Without it the worker's own default applies.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_seconds: Option<f64>,
-    /// Soft limit: the handler is warned, in seconds; below the hard one.
+    /// Time after which the handler is warned, in seconds. Must be below `timeout_seconds`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub soft_timeout_seconds: Option<f64>,
-    /// Uniqueness.
+    /// Unique key and its options; default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub unique: Option<UniqueDraft>,
-    /// Small searchable words.
+    /// Labels that list filters can search.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// Free JSON object.
+    /// JSON object for the submitter's own use. The queue does not interpret it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Json>,
-    /// W3C trace context of the submitter.
+    /// W3C trace context of the submitter, restored in the worker.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
 }
 
-/// Uniqueness as drafted.
-#[derive(Clone, Debug, Default)]
+impl JobDraft {
+    /// Whether [`NewJob::parse`] needs the database's time to check this draft: see [`Limits::now`].
+    pub fn has_timestamp(&self) -> bool {
+        self.run_at.is_some() || self.expires_at.is_some()
+    }
+}
+
+/// The unique key of a draft, unchecked.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct UniqueDraft {
     /// The key; required.
     pub key: String,
-    /// Inside which jobs the key counts.
+    /// The set of jobs in which the key must be unique.
     pub scope: UniqueScope,
-    /// Statuses in which the holder keeps the key; must name every live one if given. Default: the live ones.
+    /// Statuses in which a job holds the key. If given, it must include every status that is not final, which is the default.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub statuses: Option<Vec<Status>>,
-    /// What a conflict does.
+    /// What happens if another job holds the key.
     pub on_conflict: OnConflict,
 }
 
-/// When a new job may start first.
+/// When the first attempt of a new job may start.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
 pub enum Start {
-    /// At once.
+    /// Immediately.
     #[default]
     Now,
-    /// After this long, by the database's clock.
+    /// After this delay, by the database's clock.
     After(Duration),
-    /// Not before this moment.
+    /// Not before this timestamp.
     At(DateTime<Utc>),
 }
 
-/// A job that passed every check; only [`NewJob::parse`] makes one.
+/// A job that passed every check. Only [`NewJob::parse`] (in `job/check.rs`) creates one, and nothing validates it again.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct NewJob {
-    /// Queue.
+    /// The queue that the submitter chose, or `default`. It never changes.
     pub queue: QueueName,
-    /// Kind.
+    /// The kind that the submitter chose. It selects the handler and never changes.
     pub kind: KindName,
-    /// Input, exactly as sent.
+    /// Input for the handler, exactly as the submitter sent it.
     pub payload: Json,
-    /// −100 to 100.
+    /// Priority from the submitter, −100 to 100. Higher priorities run first.
     pub priority: i16,
-    /// Earliest start.
+    /// When the first attempt may start.
     pub start: Start,
-    /// Latest start.
+    /// If no attempt has started by then, the job is cancelled. Set by the submitter.
     pub expires_at: Option<DateTime<Utc>>,
-    /// Most attempts, from 1.
+    /// Maximum number of attempts, at least 1. The last failed one makes the job `failed`.
     pub max_attempts: u16,
-    /// `None` is the default policy, which may improve with a release.
+    /// Maximum number of snoozes, at least 0. `None` is the default, which may change with a release.
+    pub max_snoozes: Option<u32>,
+    /// Retry policy from the submitter. `None` is the default policy, which may change with a release.
     pub retry: Option<RetryPolicy>,
-    /// Hard limit of one attempt.
+    /// Time limit of one attempt. `None` means that the worker's own default applies.
     pub timeout: Option<Duration>,
-    /// Soft limit of one attempt.
+    /// Time after which the handler is warned. It is below `timeout`.
     pub soft_timeout: Option<Duration>,
-    /// Uniqueness.
+    /// Unique key and its options. `None` means that the job has no unique key.
     pub unique: Option<Unique>,
-    /// Small searchable words.
+    /// Labels from the submitter that list filters can search.
     pub tags: Vec<String>,
-    /// Free JSON object.
+    /// JSON object for the submitter's own use. The queue does not interpret it.
     pub metadata: Option<Json>,
-    /// Trace context to restore in the worker.
+    /// Trace context of the submitter, restored in the worker.
     pub traceparent: Option<TraceParent>,
 }
 
-/// A stored job as a worker gets it: what the submitter said, plus identity and the count of attempts.
+/// A stored job as a worker receives it: what the submitter sent, the id, and the number of the attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
-    /// Identity; also tells when it was submitted.
+    /// Id of the job, set when it is stored. It contains the time of submission.
     pub id: JobId,
-    /// Queue.
+    /// The queue that the submitter chose, or `default`. It never changes.
     pub queue: QueueName,
-    /// Kind.
+    /// The kind that the submitter chose. It selects the handler and never changes.
     pub kind: KindName,
-    /// Input, exactly as sent.
+    /// Input for the handler, exactly as the submitter sent it.
     pub payload: Json,
-    /// −100 to 100.
+    /// Priority from the submitter, −100 to 100. Higher priorities run first.
     pub priority: i16,
-    /// Attempts begun, the present one included; 0 before the first. Reset to 0 when an operator retries the job.
+    /// Number of attempts begun, the current one included; 0 before the first. A lease adds 1. A snooze or a release
+    /// takes it back. An operator's retry resets it to 0.
     pub attempt: u16,
-    /// Most attempts.
+    /// Maximum number of attempts, set at submission.
     pub max_attempts: u16,
-    /// Retry policy; `None` is the default one.
+    /// Retry policy from the submitter; `None` is the default policy.
     pub retry: Option<RetryPolicy>,
-    /// Hard limit of one attempt.
+    /// Time limit of one attempt, set at submission. `None` means that the worker's own default applies.
     pub timeout: Option<Duration>,
-    /// Soft limit of one attempt.
+    /// Time after which the handler is warned, set at submission.
     pub soft_timeout: Option<Duration>,
-    /// Latest start.
+    /// If no attempt has started by then, the job is cancelled. Set at submission.
     pub expires_at: Option<DateTime<Utc>>,
-    /// The user's unique key, if the job has one: it then holds a claim that its end must free.
+    /// The submitter's unique key, if the job has one. The end of the job must then free the key.
     pub unique_key: Option<String>,
-    /// Small searchable words.
+    /// Labels from the submitter that list filters can search.
     pub tags: Vec<String>,
-    /// Free JSON object.
+    /// JSON object for the submitter's own use. The queue does not interpret it.
     pub metadata: Option<Json>,
     /// Trace context of the submitter.
     pub traceparent: Option<TraceParent>,
 }
 
-/// A job as it is read back: the job, where it stands, and what came of it.
+/// A job as readers get it: the job, its status, and its result or error.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobRecord {
-    /// The job.
+    /// What the submitter sent, the id, and the number of the attempt.
     pub job: Job,
-    /// Where it stands.
+    /// The status in the snapshot that was read.
     pub status: Status,
-    /// When it was submitted.
+    /// When the job was submitted, by the database's clock.
     pub created_at: DateTime<Utc>,
-    /// When it may start (again), while it is scheduled.
+    /// When the next attempt may start. Set while the job is scheduled.
     pub run_at: Option<DateTime<Utc>>,
-    /// When its last attempt began, if that is known: while running and once final.
+    /// When the last attempt began, if known. Set while the job runs and when it is final.
     pub started_at: Option<DateTime<Utc>>,
-    /// When it became final.
+    /// When the job became final. An operator's retry clears it.
     pub finished_at: Option<DateTime<Utc>>,
-    /// Who runs it, while running.
+    /// The worker that runs the job. Set while it runs in a registered worker.
     pub worker_id: Option<WorkerId>,
-    /// When the running attempt's lease ends unless it is renewed.
+    /// When the lease of the running attempt expires. Heartbeats move it forward.
     pub lease_expires_at: Option<DateTime<Utc>>,
-    /// A cancel was asked for while it was running, and its worker has not answered yet.
+    /// Whether a user asked to cancel the running job and its worker has not settled it yet.
     pub cancel_requested: bool,
-    /// What the handler gave back.
+    /// How often a handler snoozed the job, which costs no attempt. An operator's retry resets it to 0.
+    pub snoozes: u32,
+    /// Maximum number of snoozes. One snooze more fails the job.
+    pub max_snoozes: u32,
+    /// What the handler returned. Set when the job is completed.
     pub result: Option<Json>,
-    /// Why it failed or was cancelled.
+    /// Why the job failed or was cancelled. Set when it is final and not completed.
     pub error: Option<Failure>,
 }
 
-impl NewJob {
-    /// Checks a draft. The last place that validates; all field errors come at once.
-    pub fn parse(draft: JobDraft, limits: &Limits) -> Result<Self, Vec<FieldError>> {
-        check::Checker::new(limits).job(draft)
-    }
-
-    /// Whether the job has a feature that costs more than the plain path: a unique key.
-    pub fn is_plain(&self) -> bool {
-        self.unique.is_none()
+impl Job {
+    /// What the end of the job may free.
+    pub const fn ties(&self) -> Ties {
+        Ties { unique_key: self.unique_key.is_some() }
     }
 }
 
-/// Priorities are clamped nowhere: outside of this range a job is refused.
+impl NewJob {
+    /// What the job holds once it is stored.
+    pub const fn ties(&self) -> Ties {
+        Ties { unique_key: self.unique.is_some() }
+    }
+}
+
+/// Reads a field that is there, `null` included, as `Some`: a payload may be `null`.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Json>, D::Error> {
+    Json::deserialize(deserializer).map(Some)
+}
+
+/// The priority, or `None` if it is out of range. An out-of-range priority is refused, never clamped.
 pub(crate) fn priority(value: i64) -> Option<i16> {
     i16::try_from(value).ok().filter(|p| PRIORITIES.contains(p))
 }
@@ -197,6 +239,7 @@ pub(crate) const fn default_max_attempts() -> u16 {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::limits::Limits;
 
     /// A plain running job.
     pub(crate) fn job() -> Job {
@@ -243,6 +286,7 @@ pub(crate) mod tests {
             run_at: Some("2027-02-30T00:00:00Z".into()),
             delay_seconds: Some(-1.0),
             max_attempts: Some(0),
+            max_snoozes: Some(-1),
             tags: vec!["x".repeat(65), String::new()],
             metadata: Some(Json::parse("[]".into()).unwrap()),
             traceparent: Some("00-x".into()),
@@ -255,6 +299,7 @@ pub(crate) mod tests {
             "/run_at",
             "/delay_seconds",
             "/max_attempts",
+            "/max_snoozes",
             "/tags/0",
             "/tags/1",
             "/metadata",
@@ -264,7 +309,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn moments_need_an_offset_and_must_exist() {
+    fn timestamps_need_an_offset_and_must_exist() {
         for bad in [
             "2027-02-30T00:00:00Z",
             "2027-01-01T00:00:00",
@@ -277,6 +322,41 @@ pub(crate) mod tests {
         }
         let good = JobDraft { run_at: Some("2027-02-28T12:00:00.5+05:30".into()), ..draft() };
         assert!(NewJob::parse(good, &Limits::default()).is_ok());
+    }
+
+    #[test]
+    fn delays_and_timestamps_have_the_same_horizon() {
+        let limits = Limits { now: crate::time::timestamp("2027-01-01T00:00:00Z"), ..Limits::default() };
+        let pointers = |draft: JobDraft| match NewJob::parse(draft, &limits) {
+            Ok(_) => vec![],
+            Err(errors) => errors.into_iter().map(|e| (e.pointer, e.code)).collect(),
+        };
+        // 36,500 days after `now`
+        let (last, later) = ("2126-12-08T00:00:00Z", "2126-12-08T00:00:01Z");
+        assert_eq!(pointers(JobDraft { run_at: Some(last.into()), ..draft() }), []);
+        assert_eq!(pointers(JobDraft { expires_at: Some(last.into()), ..draft() }), []);
+        assert_eq!(pointers(JobDraft { delay_seconds: Some(36_500.0 * 86_400.0), ..draft() }), []);
+        assert_eq!(pointers(JobDraft { run_at: Some("1970-01-01T00:00:00Z".into()), ..draft() }), []);
+        let refused = |pointer: &str| vec![(pointer.to_owned(), "out_of_range")];
+        assert_eq!(pointers(JobDraft { run_at: Some(later.into()), ..draft() }), refused("/run_at"));
+        assert_eq!(pointers(JobDraft { expires_at: Some(later.into()), ..draft() }), refused("/expires_at"));
+        let delay = Some(36_500.0 * 86_400.0 + 1.0);
+        assert_eq!(pointers(JobDraft { delay_seconds: delay, ..draft() }), refused("/delay_seconds"));
+    }
+
+    #[test]
+    fn time_limits_are_at_least_a_millisecond() {
+        for bad in [0.0, 1e-7, 0.000_9, -1.0, f64::NAN, f64::INFINITY, 604_801.0] {
+            assert_eq!(
+                pointers(JobDraft { timeout_seconds: Some(bad), ..draft() }),
+                ["/timeout_seconds"],
+                "{bad}"
+            );
+            let soft = JobDraft { soft_timeout_seconds: Some(bad), ..draft() };
+            assert_eq!(pointers(soft), ["/soft_timeout_seconds"], "{bad}");
+        }
+        let least = JobDraft { timeout_seconds: Some(0.002), soft_timeout_seconds: Some(0.001), ..draft() };
+        assert!(NewJob::parse(least, &Limits::default()).is_ok());
     }
 
     #[test]

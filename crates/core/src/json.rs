@@ -1,6 +1,6 @@
-//! JSON that passes through untouched: checked once at the edge, then carried as the text that was sent.
+//! JSON that the queue does not change: it is checked once when it arrives and then kept as the text that was sent.
 //!
-//! Never re-serialised: key order, spacing and numbers such as 2^64 come back exactly. See `docs/adr/0003-payload.md`.
+//! It is never re-serialised, so key order, spacing and numbers such as 2^64 are preserved. See `docs/adr/0003-payload.md`.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -9,31 +9,31 @@ use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-/// Deepest nesting of arrays and objects that is accepted.
+/// Maximum nesting depth of arrays and objects.
 pub const MAX_DEPTH: usize = 64;
 
 /// A checked JSON text: no duplicate keys, no NUL, no lone surrogate, no number beyond f64, at most [`MAX_DEPTH`] deep.
 #[derive(Clone, Debug)]
 pub struct Json(Box<RawValue>);
 
-/// Why a text is not acceptable JSON. The message never quotes the input.
+/// Why a text was refused as JSON. The message never quotes the input.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct JsonError(String);
 
 impl Json {
-    /// Checks a text that came from outside.
+    /// Checks a text from a client.
     pub fn parse(text: String) -> Result<Self, JsonError> {
         check(&text)?;
         RawValue::from_string(text).map(Self).map_err(|e| JsonError(e.to_string()))
     }
 
-    /// Checks a value that a serde extractor left raw.
+    /// Checks a value that serde deserialized as raw text.
     pub fn from_raw(raw: Box<RawValue>) -> Result<Self, JsonError> {
         check(raw.get()).map(|()| Self(raw))
     }
 
-    /// Wraps a text that Postgres gave back from a `json` column, which was checked on its way in (or by Postgres).
+    /// Wraps a text from a `json` column. It was checked before it was stored, at least by Postgres.
     pub fn from_stored(text: String) -> Result<Self, JsonError> {
         RawValue::from_string(text).map(Self).map_err(|e| JsonError(e.to_string()))
     }
@@ -43,7 +43,7 @@ impl Json {
         Self::parse(serde_json::to_string(value).map_err(|e| JsonError(e.to_string()))?)
     }
 
-    /// The text, exactly as it was sent.
+    /// The text, exactly as sent.
     pub fn as_str(&self) -> &str {
         self.0.get()
     }
@@ -53,7 +53,7 @@ impl Json {
         self.as_str().len()
     }
 
-    /// Never true: the shortest JSON has one byte. Here because `len` is.
+    /// Always false, because a JSON text has at least one byte. Clippy requires it beside `len`.
     pub fn is_empty(&self) -> bool {
         false
     }
@@ -63,7 +63,7 @@ impl Json {
         self.as_str().starts_with('{')
     }
 
-    /// Reads it as a Rust value.
+    /// Deserializes it.
     pub fn to<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
         serde_json::from_str(self.as_str())
     }
@@ -99,7 +99,7 @@ fn check(text: &str) -> Result<(), JsonError> {
     Strict(0).deserialize(&mut de).and_then(|()| de.end()).map_err(|e| JsonError(e.to_string()))
 }
 
-/// Walks a value without keeping it; the number is how deep it stands.
+/// Visits a value without storing it. The number is its nesting depth.
 struct Strict(usize);
 
 impl Strict {
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn good_json_comes_back_to_the_letter() {
+    fn valid_json_is_kept_byte_for_byte() {
         for text in [
             "null",
             r#"{ "b":1 , "a" : [18446744073709551616, 0.10, 1E5, -0] }"#,
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_postgres_or_a_reader_would_choke_on_is_refused() {
+    fn json_that_postgres_or_clients_cannot_read_is_refused() {
         for text in [
             "",
             " ",

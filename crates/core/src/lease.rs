@@ -1,4 +1,4 @@
-//! The right to run one attempt of one job, and its fence.
+//! The lease: the right to run and settle one attempt of one job.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,14 +9,17 @@ use uuid::Uuid;
 
 use crate::id::JobId;
 use crate::limits::MAX_LEASE_JOBS;
+use crate::ties::Ties;
 
-/// Bytes of the wire form: epoch, token, job, ordinal, attempt.
+/// Length of the encoded lease, in bytes: epoch, token, job id, ordinal, attempt.
 const WIRE_BYTES: usize = 8 + 16 + 16 + 1 + 2;
 
-/// Proof that its holder may settle one attempt. Fenced by epoch *and* random token (reliability I3): an epoch can be
-/// issued twice after an asynchronous failover, an attempt number repeats after a snooze.
+/// Proof that its holder may settle one attempt. The store compares epoch *and* random token. The epoch alone is not
+/// enough, because it can be issued twice after an asynchronous failover. The attempt number is not either, because it
+/// repeats after a snooze.
 ///
-/// Not `Clone`: a lease is settled once. Its text form is what remote workers hold.
+/// Not `Clone`, because a lease is settled once. Remote workers hold its text form. It does not contain the ties, because
+/// a worker could change them.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Lease {
     epoch: i64,
@@ -24,15 +27,31 @@ pub struct Lease {
     job_id: JobId,
     ordinal: u8,
     attempt: u16,
+    ties: Ties,
 }
 
 impl Lease {
-    /// Grants; for the store alone. `None` if `ordinal` is beyond the jobs that one grant can hold.
+    /// Creates a lease with unknown ties. Only the store calls this, and decoding. `None` if `ordinal` exceeds the jobs of
+    /// one grant.
     pub fn grant(epoch: i64, token: Uuid, job_id: JobId, ordinal: u8, attempt: u16) -> Option<Self> {
-        (usize::from(ordinal) < MAX_LEASE_JOBS).then_some(Self { epoch, token, job_id, ordinal, attempt })
+        let ties = Ties::UNKNOWN;
+        (usize::from(ordinal) < MAX_LEASE_JOBS).then_some(Self {
+            epoch,
+            token,
+            job_id,
+            ordinal,
+            attempt,
+            ties,
+        })
     }
 
-    /// The same right once more, to settle again what may not have been settled; that changes nothing if it was.
+    /// The same lease with these ties of its job.
+    #[must_use]
+    pub const fn with_ties(self, ties: Ties) -> Self {
+        Self { ties, ..self }
+    }
+
+    /// A copy, to repeat a settle whose result is unknown. If the first one was committed, the repeated one changes nothing.
     #[must_use]
     pub const fn again(&self) -> Self {
         Self {
@@ -41,32 +60,38 @@ impl Lease {
             job_id: self.job_id,
             ordinal: self.ordinal,
             attempt: self.attempt,
+            ties: self.ties,
         }
     }
 
-    /// Grows with every grant, so a later lease of the same job has a larger one.
+    /// Increases with every grant, so a later lease of the same job has a larger epoch.
     pub const fn epoch(&self) -> i64 {
         self.epoch
     }
 
-    /// Drawn at random for every grant.
+    /// Random for every grant.
     pub const fn token(&self) -> Uuid {
         self.token
     }
 
-    /// Whose attempt this is.
+    /// The job whose attempt this is.
     pub const fn job_id(&self) -> JobId {
         self.job_id
     }
 
-    /// The job's place in the grant, 0 to 63.
+    /// The position of the job in its grant, 0 to 63.
     pub const fn ordinal(&self) -> u8 {
         self.ordinal
     }
 
-    /// Number of the attempt, from 1; for readers, never for fencing.
+    /// Number of the attempt, from 1. For display only; it is not part of the fence.
     pub const fn attempt(&self) -> u16 {
         self.attempt
+    }
+
+    /// What the end of the job may free. Set by the store when it reads the job's body.
+    pub const fn ties(&self) -> Ties {
+        self.ties
     }
 }
 
@@ -82,7 +107,7 @@ impl fmt::Display for Lease {
     }
 }
 
-/// The text is not a lease that we ever gave out.
+/// The text is not an encoded lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("is not a lease")]
 pub struct NotALease;
@@ -117,6 +142,7 @@ mod tests {
         let lease = Lease::grant(7, Uuid::from_u128(42), JobId::from_ticks(9, 9), 63, 3).unwrap();
         let text = lease.to_string();
         assert_eq!(text.parse::<Lease>().unwrap(), lease);
+        assert_eq!(lease.with_ties(Ties::NONE).to_string(), text, "ties are not part of the text");
         assert!(text[1..].parse::<Lease>().is_err());
         assert!("".parse::<Lease>().is_err());
         assert!(Lease::grant(7, Uuid::nil(), JobId::from_ticks(9, 9), 64, 3).is_none());

@@ -1,34 +1,50 @@
-//! Words and rules of the queue: what a job is, which moves are legal, what follows from an outcome.
+//! Terms and rules of the queue: what a job is, which status changes are legal, and what follows from an outcome.
 //!
-//! Pure on purpose: no IO, no async, no clock, no randomness. Time arrives as delays that the database
-//! turns into moments, chance arrives as a number that the caller threw.
+//! This crate is pure: no IO, no async, no clock, no random numbers. It returns delays, which the database turns
+//! into timestamps. Where a rule needs a random number, the caller passes it in.
 
+pub mod aftermath;
+pub mod arrivals;
 pub mod attempt;
+pub mod doctor;
+pub mod explain;
 pub mod field;
 pub mod id;
 pub mod job;
 pub mod json;
 pub mod lease;
 pub mod limits;
+pub mod merge_patch;
 pub mod name;
+pub mod outage;
 pub mod retry;
 pub mod scaling;
+pub mod schedule;
 pub mod settle;
 pub mod status;
+pub mod ties;
+pub mod time;
 pub mod trace;
 pub mod unique;
+pub mod worker_command;
 
-pub use attempt::{Ended, Failure, Happening, Outcome};
+pub use aftermath::{Effects, aftermath};
+pub use attempt::{Ended, EventKind, Failure, Outcome};
+pub use explain::{Explanation, Facts, explain};
 pub use field::FieldError;
 pub use id::{JobId, WorkerId};
 pub use job::{Job, JobDraft, JobRecord, NewJob, Start};
 pub use json::Json;
 pub use lease::Lease;
 pub use limits::Limits;
-pub use name::{KindName, QueueName};
+pub use name::{KindName, QueueName, ScheduleName, WorkerName};
+pub use outage::{Observation, Outage, OutagePolicy};
 pub use retry::RetryPolicy;
 pub use scaling::QueueLoad;
+pub use schedule::{Schedule, ScheduleDraft};
 pub use settle::{Settlement, settle};
 pub use status::{Status, Verb};
+pub use ties::Ties;
 pub use trace::TraceParent;
 pub use unique::{OnConflict, Unique, UniqueScope};
+pub use worker_command::{CommandArguments, CommandDraft, ControlCommand};

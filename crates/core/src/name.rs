@@ -1,35 +1,45 @@
-//! Names that users choose: queues and kinds. They stand in URLs, metric labels and logs, so they are plain ASCII.
+//! Names of queues, kinds, schedules and remote workers, chosen by users. They appear in URLs, metric labels and logs, so they are plain ASCII.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-/// Longest queue name, in bytes.
+/// Maximum length of a queue name, in bytes.
 pub const MAX_QUEUE_BYTES: usize = 64;
-/// Longest kind name, in bytes; Celery task paths fit.
+/// Maximum length of a kind name, in bytes. Long enough for Celery task paths.
 pub const MAX_KIND_BYTES: usize = 128;
+/// Maximum length of the name of a schedule, in bytes.
+pub const MAX_SCHEDULE_BYTES: usize = 128;
+/// The name that no schedule can have, because it is a part of a path of the REST API.
+const RESERVED: &str = "preview";
+/// Maximum length of the name of a remote worker, in bytes. Any name of a Kubernetes pod fits.
+pub const MAX_WORKER_BYTES: usize = 253;
 
-/// Why a text is not a name.
+/// Why a text is not a valid name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Nothing was given.
+    /// The text is empty.
     #[error("must not be empty")]
     Empty,
-    /// More bytes than the limit.
+    /// The text has more bytes than the limit.
     #[error("must have at most {0} characters")]
     TooLong(usize),
-    /// A character outside the alphabet.
+    /// The text contains a character that names must not contain.
     #[error("must start with a letter or digit and hold only letters, digits, '_', '-', '.' and ':'")]
     Alphabet,
+    /// The name has a meaning in paths of the REST API.
+    #[error("must not be \"{RESERVED}\", which is reserved")]
+    Reserved,
 }
 
 impl NameError {
-    /// The stable code that a field error carries.
+    /// The stable code of the field error.
     pub fn code(self) -> &'static str {
         match self {
             Self::Empty => "required",
             Self::TooLong(_) => "too_long",
-            Self::Alphabet => "invalid",
+            Self::Alphabet | Self::Reserved => "invalid",
         }
     }
 }
@@ -44,6 +54,16 @@ pub struct QueueName(String);
 #[serde(try_from = "String", into = "String")]
 pub struct KindName(String);
 
+/// The name of a schedule, unique in the deployment.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ScheduleName(String);
+
+/// The name that a remote worker gives itself. Processes that give the same name are one worker.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct WorkerName(String);
+
 fn checked(text: String, max: usize) -> Result<String, NameError> {
     let mut bytes = text.bytes();
     let first = bytes.next().ok_or(NameError::Empty)?;
@@ -54,8 +74,12 @@ fn checked(text: String, max: usize) -> Result<String, NameError> {
     if first.is_ascii_alphanumeric() && bytes.all(inner) { Ok(text) } else { Err(NameError::Alphabet) }
 }
 
+fn checked_schedule(text: String, max: usize) -> Result<String, NameError> {
+    checked(text, max).and_then(|text| if text == RESERVED { Err(NameError::Reserved) } else { Ok(text) })
+}
+
 macro_rules! name {
-    ($type:ident, $max:expr) => {
+    ($type:ident, $max:expr, $checked:ident) => {
         impl $type {
             /// The name as text.
             pub fn as_str(&self) -> &str {
@@ -67,7 +91,7 @@ macro_rules! name {
             type Error = NameError;
 
             fn try_from(text: String) -> Result<Self, NameError> {
-                checked(text, $max).map(Self)
+                $checked(text, $max).map(Self)
             }
         }
 
@@ -93,11 +117,20 @@ macro_rules! name {
     };
 }
 
-name!(QueueName, MAX_QUEUE_BYTES);
-name!(KindName, MAX_KIND_BYTES);
+name!(QueueName, MAX_QUEUE_BYTES, checked);
+name!(KindName, MAX_KIND_BYTES, checked);
+name!(WorkerName, MAX_WORKER_BYTES, checked);
+name!(ScheduleName, MAX_SCHEDULE_BYTES, checked_schedule);
+
+impl WorkerName {
+    /// The name of the workers at this address that give none.
+    pub fn unnamed(address: IpAddr) -> Self {
+        Self(format!("unnamed:{}", address.to_canonical()))
+    }
+}
 
 impl Default for QueueName {
-    /// The queue of a job that names none: `default`.
+    /// The queue of a job that does not name one: `default`.
     fn default() -> Self {
         Self("default".to_owned())
     }
@@ -119,5 +152,18 @@ mod tests {
         }
         assert!("k".repeat(128).parse::<KindName>().is_ok());
         assert!("k".repeat(129).parse::<KindName>().is_err());
+    }
+
+    #[test]
+    fn a_worker_without_a_name_is_named_after_its_address() {
+        for (address, name) in [
+            ("10.0.0.7", "unnamed:10.0.0.7"),
+            ("::ffff:10.0.0.7", "unnamed:10.0.0.7"),
+            ("2001:db8::1", "unnamed:2001:db8::1"),
+        ] {
+            let unnamed = WorkerName::unnamed(address.parse().unwrap());
+            assert_eq!(unnamed.as_str(), name);
+            assert_eq!(name.parse::<WorkerName>().unwrap(), unnamed);
+        }
     }
 }

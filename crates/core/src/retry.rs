@@ -1,4 +1,4 @@
-//! When a failed attempt is tried again. Pure: the same attempt and the same dice give the same delay.
+//! When a failed attempt is retried. Pure: the same attempt number and the same `dice` give the same delay.
 
 use std::time::Duration;
 
@@ -6,27 +6,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::field::FieldError;
 
-/// Longest delay between two attempts: a week.
+/// Maximum delay between two attempts: a week.
 pub const MAX_DELAY: Duration = Duration::from_hours(7 * 24);
-/// Most entries of a list policy.
+/// Maximum number of entries of a list policy.
 const MAX_LIST: usize = 100;
 
-/// How long to wait after failure number `n` (the first is 1). All delays are in seconds on the wire.
+/// The delay after failure number `n`, where the first failure is 1. Delays are in seconds in JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "strategy", rename_all = "lowercase", deny_unknown_fields)]
 pub enum RetryPolicy {
-    /// `base · factor^(n-1)`, at most `max`, of which up to the share `jitter` is taken off by chance.
+    /// `base · factor^(n-1)`, at most `max`, reduced by a random part of up to `jitter` times the delay.
     Exponential {
         /// Delay after the first failure; default 5.
         #[serde(default = "default_base")]
         base_seconds: f64,
-        /// Growth per failure; default 2.
+        /// Factor by which each failure multiplies the delay; default 2.
         #[serde(default = "default_factor")]
         factor: f64,
-        /// Ceiling; default 3600.
+        /// Maximum delay; default 3600.
         #[serde(default = "default_max")]
         max_seconds: f64,
-        /// Share of the delay that chance may take off, 0 to 1; default 0.5, so that a burst of failures spreads out.
+        /// Maximum random reduction as a fraction of the delay, 0 to 1. Default 0.5, which spreads a burst of retries.
         #[serde(default = "default_jitter")]
         jitter: f64,
     },
@@ -39,13 +39,13 @@ pub enum RetryPolicy {
     Linear {
         /// Delay added by each failure.
         step_seconds: f64,
-        /// Ceiling; default 3600.
+        /// Maximum delay; default 3600.
         #[serde(default = "default_max")]
         max_seconds: f64,
     },
-    /// The n-th entry; the last one repeats.
+    /// The n-th entry. After the end of the list, the last entry applies.
     List {
-        /// The delays, 1 to 100 of them.
+        /// 1 to 100 delays.
         delays_seconds: Vec<f64>,
     },
 }
@@ -78,7 +78,7 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// The delay after failure number `failures` (1 = the first). `dice` is uniform in `[0, 1)`.
+    /// The delay after failure number `failures` (1 = the first). `dice` is a random number, uniform in `[0, 1)`.
     pub fn delay(&self, failures: u16, dice: f64) -> Duration {
         let n = f64::from(failures.max(1));
         let seconds = match self {
@@ -96,7 +96,7 @@ impl RetryPolicy {
         Duration::try_from_secs_f64(seconds).unwrap_or(MAX_DELAY).min(MAX_DELAY)
     }
 
-    /// All that is wrong with the numbers, below `/retry`.
+    /// All field errors of the policy, with pointers below `/retry`.
     pub fn check(&self) -> Vec<FieldError> {
         let mut errors = Vec::new();
         let mut within = |field: &str, value: f64, min: f64, max: f64| {
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_strategy_gives_its_series() {
+    fn each_strategy_returns_its_series_of_delays() {
         let series =
             |policy: &RetryPolicy| (1..=4).map(|n| policy.delay(n, 0.0).as_secs_f64()).collect::<Vec<_>>();
         assert_eq!(series(&RetryPolicy::default()), [5.0, 10.0, 20.0, 40.0]);
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_named_field_by_field() {
+    fn every_wrong_field_is_reported() {
         let text = r#"{"strategy":"exponential","factor":0.5,"jitter":2}"#;
         let errors = serde_json::from_str::<RetryPolicy>(text).unwrap().check();
         assert_eq!(

@@ -2,30 +2,30 @@
 
 use std::time::Duration;
 
-/// So small a share of a worker asks for none.
+/// A need below this fraction of a worker is ignored.
 const NEGLIGIBLE: f64 = 0.01;
 
-/// The work of one queue.
+/// The load of one queue, from the census.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct QueueLoad {
-    /// Jobs that become runnable in a second, on average.
+    /// Average number of jobs that become runnable per second.
     pub arrivals_per_second: f64,
-    /// Runnable jobs.
+    /// Number of runnable jobs.
     pub waiting: u64,
-    /// Leased jobs.
+    /// Number of leased jobs.
     pub running: u64,
-    /// How long an attempt runs, on average; `None` before one has ended.
+    /// Average duration of an attempt; `None` before the first one has ended.
     pub mean_run: Option<Duration>,
-    /// Jobs that one worker runs at once.
+    /// Number of jobs that one worker runs at the same time.
     pub slots: f64,
 }
 
 impl QueueLoad {
-    /// Workers that keep up with what arrives and also work off what waits within `target`.
+    /// The number of workers that keep up with new jobs and also finish the backlog within `target`.
     ///
-    /// By Little's law as many jobs run at once as arrive in a second times the seconds that each takes; what waits is so many arrivals
-    /// more, spread over the target. Before anything is known of how long jobs take, enough for those that run. 0 if there is
-    /// nothing to do, else at least 1.
+    /// By Little's law the number of jobs in progress is the arrival rate times the average duration. The backlog adds
+    /// to the arrival rate: the waiting jobs divided by the target. While the average duration is unknown, the result
+    /// is enough for the jobs that run now. It is 0 if no job waits or runs, otherwise at least 1.
     pub fn recommended_workers(&self, target: Duration) -> u32 {
         let idle = self.waiting == 0 && self.running == 0;
         let per_second =
@@ -35,12 +35,11 @@ impl QueueLoad {
             None => float(self.running),
         };
         let workers = (at_once / self.slots.max(1.0) - NEGLIGIBLE).ceil();
-        // a cast to an integer saturates
         #[expect(
             clippy::as_conversions,
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "saturating is right, and it is not negative"
+            reason = "the cast saturates, which is wanted here"
         )]
         let workers = workers as u32;
         workers.max(u32::from(!idle))
@@ -65,7 +64,7 @@ mod tests {
         QueueLoad { arrivals_per_second: 0.0, waiting: 0, running: 0, mean_run: None, slots: 10.0 };
 
     #[test]
-    fn little_says_how_many_keep_up_and_the_backlog_comes_on_top() {
+    fn the_backlog_adds_to_the_workers_that_keep_up_with_arrivals() {
         let steady = QueueLoad {
             arrivals_per_second: 50.0,
             mean_run: Some(Duration::from_secs(2)),
@@ -81,23 +80,23 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_work_needs_somebody_and_nobody_else_does() {
+    fn a_queue_with_work_needs_a_worker_and_an_idle_one_needs_none() {
         assert_eq!(IDLE.recommended_workers(MINUTE), 0);
         let long_ago = QueueLoad { arrivals_per_second: 1e-5, mean_run: Some(MINUTE), ..IDLE };
-        assert_eq!(long_ago.recommended_workers(MINUTE), 0, "an average never quite forgets");
+        assert_eq!(long_ago.recommended_workers(MINUTE), 0, "a decaying average never reaches 0");
         let quick = Some(Duration::from_micros(1));
         assert_eq!(QueueLoad { waiting: 1, mean_run: quick, ..IDLE }.recommended_workers(MINUTE), 1);
         assert_eq!(QueueLoad { running: 1, mean_run: quick, ..IDLE }.recommended_workers(MINUTE), 1);
     }
 
     #[test]
-    fn what_takes_how_long_is_not_known_is_not_guessed() {
+    fn an_unknown_duration_keeps_the_workers_that_run_jobs() {
         let unknown = QueueLoad { waiting: 1_000_000, running: 35, ..IDLE };
-        assert_eq!(unknown.recommended_workers(MINUTE), 4, "those that run are kept");
+        assert_eq!(unknown.recommended_workers(MINUTE), 4, "35 running jobs need 4 workers of 10 slots");
     }
 
     #[test]
-    fn no_number_makes_it_fail() {
+    fn extreme_numbers_do_not_panic() {
         let odd = QueueLoad {
             arrivals_per_second: f64::NAN,
             waiting: u64::MAX,

@@ -1,70 +1,70 @@
-//! The state machine: seven statuses, and every move that a verb may make. `docs/state-machine.md` draws it.
+//! The state machine: seven statuses, and the transition of each verb. `docs/state-machine.md` has the diagram.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Where a job stands.
+/// The status of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// Waits for other jobs.
     Blocked,
-    /// Waits for its time; with `attempt` above zero it is a retry that waits.
+    /// Waits for its `run_at`. With `attempt` above 0 it waits for a retry.
     Scheduled,
-    /// Could run now.
+    /// Can run now; waits for a worker.
     Queued,
     /// Leased by a worker.
     Running,
     /// Final: its handler succeeded.
     Completed,
-    /// Final: out of attempts, or discarded. These are the dead letters.
+    /// Final: out of attempts, discarded, or out of snoozes. These jobs are the dead letters.
     Failed,
     /// Final: cancelled by a user, replaced, or expired before it started.
     Cancelled,
 }
 
-/// What can happen to a job that exists. The words are the same in the API, the code, SQL and the docs.
+/// What can happen to a stored job. API, code, SQL and docs use the same words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verb {
-    /// Its time came, or an operator says now.
+    /// Its `run_at` has passed, or an operator wants it to run now.
     Promote,
-    /// A worker takes it.
+    /// A worker leases it.
     Lease,
     /// Settled as success.
     Complete,
-    /// Settled as a failure that the policy retries later, or snoozed.
+    /// Settled as a failure with a later retry, or as a snooze.
     Postpone,
     /// Settled as a final failure.
     Fail,
-    /// Given back: at drain (costs no attempt) or because the lease was lost (costs one).
+    /// Returned to the queue: by a worker that drains (costs no attempt), or because the lease was lost (costs one).
     Requeue,
-    /// A user wants it not to run; on a running job this only asks.
+    /// A user cancels it. For a running job this only records a request.
     Cancel,
     /// `expires_at` passed before it started.
     Expire,
-    /// An operator runs a final job again; one that was cancelled before its `run_at` waits for it as `scheduled`.
+    /// An operator runs a failed or cancelled job again. If its `run_at` is still ahead, it becomes `scheduled`.
     Retry,
-    /// Retention ended.
+    /// Its retention has ended.
     Prune,
 }
 
-/// Where a verb leads.
+/// The effect of a verb on a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Move {
-    /// To this status.
+    /// The job gets this status.
     To(Status),
-    /// The job stays as it is; its worker is told with the next heartbeat.
+    /// The status stays. The worker learns of the request with its next heartbeat.
     Asked,
-    /// The job is forgotten.
+    /// The job is deleted.
     Gone,
-    /// Not legal here: refused with a conflict, nothing changes.
+    /// The transition is not legal: the request is refused with a conflict and nothing changes.
     Refused,
 }
 
 impl Status {
-    /// All of them, in life order.
+    /// All statuses, in the order of a job's life.
     pub const ALL: [Self; 7] = [
         Self::Blocked,
         Self::Scheduled,
@@ -75,9 +75,19 @@ impl Status {
         Self::Cancelled,
     ];
 
-    /// Whether no worker will touch the job again unless an operator retries it.
+    /// Whether the job has ended. Only an operator's retry makes it run again.
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+
+    /// Whether the job waits: for its time, for other jobs, or for a worker.
+    pub const fn is_waiting(self) -> bool {
+        matches!(self, Self::Blocked | Self::Scheduled | Self::Queued)
+    }
+
+    /// The status of a job that waits for its `run_at` and for `pending` other jobs.
+    pub const fn of_waiting(pending: u32) -> Self {
+        if pending > 0 { Self::Blocked } else { Self::Scheduled }
     }
 
     /// The word used in the API, in SQL and in metrics.
@@ -93,7 +103,7 @@ impl Status {
         }
     }
 
-    /// The legal moves: the single table that the store is tested against.
+    /// The transition table. The store is tested against it.
     pub const fn on(self, verb: Verb) -> Move {
         use Status::{Blocked, Cancelled, Completed, Failed, Queued, Running, Scheduled};
         match (self, verb) {
@@ -113,7 +123,7 @@ impl Status {
 }
 
 impl Verb {
-    /// All of them, in life order.
+    /// All verbs, in the order of a job's life.
     pub const ALL: [Self; 10] = [
         Self::Promote,
         Self::Lease,
@@ -134,7 +144,7 @@ impl fmt::Display for Status {
     }
 }
 
-/// The text is not the word of a status.
+/// The text is not the name of a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be one of blocked, scheduled, queued, running, completed, failed, cancelled")]
 pub struct UnknownStatus;

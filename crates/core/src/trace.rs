@@ -1,4 +1,4 @@
-//! W3C Trace Context, carried from the submitter's request to the handler.
+//! W3C Trace Context, passed from the submitter's request to the handler.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub struct TraceParent(String);
 
 impl TraceParent {
-    /// The header's text.
+    /// The value of the header.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_real_traceparent_passes() {
+    fn only_a_valid_traceparent_is_accepted() {
         let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         assert!(TraceParent::try_from(good.to_owned()).is_ok());
         for bad in [

@@ -1,4 +1,4 @@
-//! Uniqueness: at most one job for a key while it is in one of the listed statuses.
+//! Unique keys: at most one job holds a key at a time, while the job is in one of the listed statuses.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::name::{KindName, QueueName};
 use crate::status::Status;
 
-/// Inside which jobs the key counts.
+/// The set of jobs in which a key must be unique.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UniqueScope {
@@ -20,34 +20,34 @@ pub enum UniqueScope {
     Global,
 }
 
-/// What a submission does that finds its key taken.
+/// What happens to a submission if another job holds its key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnConflict {
-    /// Answers with the job that holds the key.
+    /// It is answered with the job that holds the key.
     #[default]
     Return,
-    /// Cancels the holder if it still waits and takes its place; if it is running already, behaves like `return`.
+    /// It replaces the holder, which is cancelled if it has not started. If the holder runs, it behaves like `return`.
     Replace,
-    /// Refused with a conflict.
+    /// It is refused with a conflict.
     Reject,
 }
 
-/// A checked wish for uniqueness.
+/// The checked unique key of a new job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unique {
-    /// The user's key.
+    /// The key that the submitter sent.
     pub key: String,
-    /// Inside which jobs it counts.
+    /// The set of jobs in which the key must be unique.
     pub scope: UniqueScope,
-    /// Final statuses in which the holder keeps the key until it is pruned. The live ones always keep it.
+    /// Final statuses in which the job holds the key until it is pruned. In other statuses it always holds the key.
     pub also_final: Vec<Status>,
-    /// What a conflict does.
+    /// What happens if another job holds the key.
     pub on_conflict: OnConflict,
 }
 
 impl Unique {
-    /// The identity of the key inside its scope: the first 128 bits of a SHA-256.
+    /// Identifies the key and its scope: the first 128 bits of a SHA-256.
     pub fn digest(&self, queue: &QueueName, kind: &KindName) -> Uuid {
         let (scope, within) = match self.scope {
             UniqueScope::Kind => ("kind", kind.as_str()),
@@ -57,13 +57,14 @@ impl Unique {
         digest(&[scope, within, &self.key])
     }
 
-    /// Whether the holder gives the key free when it reaches `status`.
+    /// Whether the holder frees the key when it reaches `status`.
     pub fn freed_by(&self, status: Status) -> bool {
         status.is_final() && !self.also_final.contains(&status)
     }
 }
 
-/// The first 128 bits of a SHA-256 over the parts; no two lists of parts collide by concatenation.
+/// The first 128 bits of a SHA-256 over the parts. Each part is preceded by its length, so `["ab", "c"]` and
+/// `["a", "bc"]` differ.
 pub fn digest(parts: &[&str]) -> Uuid {
     let mut hash = Sha256::new();
     for part in parts {
@@ -79,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_meet_only_inside_their_scope() {
+    fn equal_keys_collide_only_inside_their_scope() {
         let unique =
             |scope| Unique { key: "k".into(), scope, also_final: vec![], on_conflict: OnConflict::Return };
         let (a, b): (QueueName, QueueName) = ("a".parse().unwrap(), "b".parse().unwrap());

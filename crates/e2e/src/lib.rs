@@ -1,1 +1,2 @@
-//! Nothing: this crate is its tests, which run real binaries against a real Postgres, and the tidy test.
+//! This crate consists of its tests: they run real binaries against a real Postgres. The tidy test checks the source
+//! code.

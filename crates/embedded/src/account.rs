@@ -1,5 +1,5 @@
-//! Which account runs the server: our own, or an unprivileged one when we are root (Postgres refuses root).
-//! It never creates accounts and never changes a directory that it was not given.
+//! The account that runs the server: the current one, or an unprivileged one if this process is root, because
+//! Postgres refuses to run as root. Never creates accounts, and changes only directories that are passed in.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -18,9 +18,9 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// The account to drop to for a server with this data directory; `None` when we are not root.
+    /// The account that runs a server with this data directory; `None` if this process is not root.
     ///
-    /// Existing data decides: it belongs to the account that made it.
+    /// Existing data is used by the account that owns it.
     pub(crate) fn for_data(data_dir: &Path) -> Result<Option<Self>, ServerError> {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
@@ -49,19 +49,20 @@ impl Account {
         Some(Self { name: name.to_owned(), uid, gid })
     }
 
-    /// Gives a directory to the account.
-    pub(crate) fn own(&self, directory: &Path) -> Result<(), ServerError> {
-        chown(directory, Some(self.uid), Some(self.gid)).map_err(ServerError::io("hand over", directory))
+    /// Makes the account the owner of a directory.
+    pub(crate) fn take_ownership(&self, directory: &Path) -> Result<(), ServerError> {
+        chown(directory, Some(self.uid), Some(self.gid))
+            .map_err(ServerError::io("change the owner of", directory))
     }
 
-    /// The first directory on the way to `path` that the account may not enter.
+    /// The first directory in `path` that the account may not enter.
     pub(crate) fn barrier(&self, path: &Path) -> Option<PathBuf> {
         let mut on_the_way: Vec<_> = path.ancestors().collect();
         on_the_way.reverse();
         on_the_way.into_iter().find(|directory| !self.may_enter(directory)).map(Path::to_path_buf)
     }
 
-    /// What does not exist yet is no barrier: it will be made to fit.
+    /// A directory that does not exist yet is created with the right permissions, so it counts as accessible.
     fn may_enter(&self, directory: &Path) -> bool {
         let Ok(found) = fs::metadata(directory) else { return true };
         let mode = found.permissions().mode();
@@ -75,7 +76,8 @@ impl Account {
     }
 }
 
-/// Whether a server could keep its data in `directory`: as root, the unprivileged account must be able to get there.
+/// Whether a server could keep its data in `directory`. If this process is root, the unprivileged account
+/// must be able to enter it.
 pub fn reachable(directory: &Path) -> bool {
     let Ok(directory) = std::path::absolute(directory) else { return false };
     match Account::for_data(&directory.join("data")) {
@@ -85,8 +87,8 @@ pub fn reachable(directory: &Path) -> bool {
     }
 }
 
-/// A command of the server's family: as its account, in its own process group (a Ctrl-C in the terminal is ours to
-/// handle, not theirs), without the `PG*` variables of whoever started us.
+/// A command of the server: runs as its account, in its own process group, so that Ctrl-C in the terminal
+/// reaches only this process, and without the `PG*` variables of the environment.
 pub(crate) fn command(program: &Path, account: Option<&Account>) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
@@ -94,7 +96,7 @@ pub(crate) fn command(program: &Path, account: Option<&Account>) -> Command {
             command.env_remove(name);
         }
     }
-    // LC_ALL: messages that we can read, and macOS refuses to start a server without a locale.
+    // LC_ALL makes messages predictable; without a locale, macOS refuses to start a server
     command.env("LC_ALL", "C").current_dir("/").stdin(Stdio::null()).process_group(0);
     if let Some(account) = account {
         command.uid(account.uid).gid(account.gid);
@@ -110,7 +112,7 @@ mod tests {
         "root:x:0:0::/root:/bin/sh\npostgresql:x:9:9::/:/bin/sh\npostgres:x:101:104::/var:/bin/sh\n";
 
     #[test]
-    fn an_account_is_found_by_its_whole_name() {
+    fn an_account_is_found_by_its_full_name() {
         let found = Account::in_passwd(PASSWD, "postgres").unwrap();
         assert_eq!((found.uid, found.gid), (101, 104));
         assert_eq!(Account::in_passwd(PASSWD, "nobody"), None);
@@ -118,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_directory_on_the_way_is_named() {
+    fn a_directory_that_the_account_may_not_enter_is_named() {
         let top = std::env::temp_dir().join(format!("jobqueue-barrier-{}", std::process::id()));
         let closed = top.join("closed");
         fs::create_dir_all(&closed).unwrap();

@@ -1,4 +1,4 @@
-//! Where the server binaries are and how old they are. It reads directories and runs `postgres --version`, nothing else.
+//! Finds the server binaries and their version. Only reads directories and runs `postgres --version`.
 
 use std::env;
 use std::ffi::OsStr;
@@ -10,9 +10,9 @@ use std::process::Command;
 /// The oldest major version that the schema works on.
 pub const MIN_MAJOR: u32 = 15;
 
-/// The environment variable that names the directory of the binaries; it beats every search.
+/// The environment variable that names the directory of the binaries. If it is set, nothing else is searched.
 const BIN_VARIABLE: &str = "JOBQUEUE_PG_BIN";
-/// Where packages put server binaries outside PATH; one `*` a path.
+/// Where packages install server binaries outside of PATH; each path has one `*`.
 const PACKAGED: [&str; 5] = [
     "/usr/lib/postgresql/*/bin",
     "/usr/pgsql-*/bin",
@@ -21,7 +21,7 @@ const PACKAGED: [&str; 5] = [
     "/usr/local/opt/postgresql@*/bin",
 ];
 
-/// A directory of server binaries that were seen to run, and their version.
+/// A directory of server binaries that run, and their version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PgBin {
     dir: PathBuf,
@@ -48,7 +48,7 @@ impl PgBin {
         &self.dir
     }
 
-    /// The version that the binaries told.
+    /// The version that the binaries reported.
     pub fn version(&self) -> Version {
         self.version
     }
@@ -59,8 +59,8 @@ impl PgBin {
 
     fn checked(dir: &Path) -> Result<Self, String> {
         let home = complete_home(dir)
-            .ok_or_else(|| format!("{} does not hold initdb, pg_ctl and postgres", dir.display()))?;
-        let version = ask_version(&home)?;
+            .ok_or_else(|| format!("{} does not contain initdb, pg_ctl and postgres", dir.display()))?;
+        let version = read_version(&home)?;
         if version.major < MIN_MAJOR {
             return Err(format!(
                 "{} is Postgres {version}, too old: {MIN_MAJOR} is the oldest",
@@ -72,7 +72,8 @@ impl PgBin {
 }
 
 impl Version {
-    /// Reads the answer of `postgres --version`, such as `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`.
+    /// Parses the output of `postgres --version`, such as `postgres (PostgreSQL) 15.18 (Debian
+    /// 15.18-0+deb12u1)`.
     pub fn parse(answer: &str) -> Option<Self> {
         let (_, numbers) = answer.split_once("(PostgreSQL) ")?;
         let numbers = numbers.split_whitespace().next()?;
@@ -90,7 +91,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// No usable server binaries: everything that was looked at, and why it was refused.
+/// No usable server binaries were found. Lists every place that was searched and why it was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no Postgres server, version {MIN_MAJOR} or newer, was found: {}", reasons.join("; "))]
 pub struct NotFound {
@@ -98,8 +99,8 @@ pub struct NotFound {
     pub reasons: Vec<String>,
 }
 
-/// Finds server binaries: `JOBQUEUE_PG_BIN` (which is believed or refused, never skipped), PATH, then where the
-/// packages of Linux distributions and Homebrew put them, newest first.
+/// Finds server binaries in `JOBQUEUE_PG_BIN`, in PATH, or where the packages of Linux distributions and
+/// Homebrew install them, newest first. If `JOBQUEUE_PG_BIN` is set but not usable, that is an error.
 pub fn find_binaries() -> Result<PgBin, NotFound> {
     let named = env::var_os(BIN_VARIABLE).filter(|value| !value.is_empty());
     search(named.as_deref(), env::var_os("PATH").as_deref(), &PACKAGED)
@@ -124,7 +125,8 @@ fn search(named: Option<&OsStr>, path: Option<&OsStr>, packaged: &[&str]) -> Res
             Err(reason) => reasons.push(reason),
         }
     }
-    // `max_by_key` keeps the last of equals; the list is in order of trust, so look from its end.
+    // `max_by_key` returns the last of equal versions, and the preferred paths come first, so the list is
+    // reversed
     if let Some(best) = candidates.into_iter().rev().max_by_key(|found| found.version) {
         return Ok(best);
     }
@@ -134,7 +136,7 @@ fn search(named: Option<&OsStr>, path: Option<&OsStr>, packaged: &[&str]) -> Res
     Err(NotFound { reasons })
 }
 
-/// The directory that really holds the binaries. In PATH they may be links, or wrappers, to ones elsewhere.
+/// The directory that contains the binaries themselves. In PATH they may be links or wrappers.
 fn complete_home(dir: &Path) -> Option<PathBuf> {
     let is_complete =
         |dir: &Path| ["initdb", "pg_ctl", "postgres"].iter().all(|name| dir.join(name).is_file());
@@ -146,7 +148,7 @@ fn complete_home(dir: &Path) -> Option<PathBuf> {
     is_complete(&dir).then_some(dir)
 }
 
-fn ask_version(dir: &Path) -> Result<Version, String> {
+fn read_version(dir: &Path) -> Result<Version, String> {
     let program = dir.join("postgres");
     let answer = Command::new(&program)
         .arg("--version")
@@ -154,7 +156,7 @@ fn ask_version(dir: &Path) -> Result<Version, String> {
         .map_err(|error| format!("{} does not run: {error}", program.display()))?;
     let answer = String::from_utf8_lossy(&answer.stdout);
     Version::parse(&answer)
-        .ok_or_else(|| format!("{} told no version: {:?}", program.display(), answer.trim()))
+        .ok_or_else(|| format!("{} printed no version: {:?}", program.display(), answer.trim()))
 }
 
 /// The directories that match a path with one `*` in it.
@@ -176,8 +178,8 @@ mod tests {
 
     use super::*;
 
-    /// A directory with stand-ins that tell `version`.
-    fn stand_ins(root: &Path, name: &str, version: &str) -> PathBuf {
+    /// A directory with fake programs that print `version`.
+    fn fake_programs(root: &Path, name: &str, version: &str) -> PathBuf {
         let dir = root.join(name);
         fs::create_dir_all(&dir).unwrap();
         for program in ["initdb", "pg_ctl", "postgres"] {
@@ -204,10 +206,10 @@ mod tests {
     }
 
     #[test]
-    fn a_named_directory_is_believed_or_refused_but_never_skipped() {
+    fn a_named_directory_is_used_or_rejected_but_never_skipped() {
         let root = scratch("named");
-        let good = stand_ins(&root, "good", "16.1");
-        let old = stand_ins(&root, "old", "14.9");
+        let good = fake_programs(&root, "good", "16.1");
+        let old = fake_programs(&root, "old", "14.9");
         assert_eq!(search(Some(good.as_os_str()), None, &[]).unwrap().dir(), good);
         let refused = search(Some(old.as_os_str()), Some(good.as_os_str()), &[]).unwrap_err().to_string();
         assert!(refused.contains("JOBQUEUE_PG_BIN") && refused.contains("14.9, too old"), "{refused}");
@@ -215,17 +217,17 @@ mod tests {
     }
 
     #[test]
-    fn links_in_path_lead_to_the_real_directory() {
+    fn links_in_path_are_resolved_to_the_real_directory() {
         let root = scratch("links");
-        let real = stand_ins(&root, "real", "17.2");
+        let real = fake_programs(&root, "real", "17.2");
         let shims = root.join("shims");
         fs::create_dir_all(&shims).unwrap();
         symlink(real.join("initdb"), shims.join("initdb")).unwrap();
         assert_eq!(search(None, Some(shims.as_os_str()), &[]).unwrap().dir(), real);
-        // An initdb without a server beside it is passed over.
+        // an initdb without a server in the same directory is skipped
         fs::remove_file(real.join("postgres")).unwrap();
         let missing = search(None, Some(shims.as_os_str()), &[]).unwrap_err().to_string();
-        assert!(missing.contains("does not hold"), "{missing}");
+        assert!(missing.contains("does not contain"), "{missing}");
         fs::remove_dir_all(root).unwrap();
     }
 
@@ -233,7 +235,7 @@ mod tests {
     fn the_newest_packaged_version_wins() {
         let root = scratch("packaged");
         for version in ["9.6", "15.3", "18.1", "16.2"] {
-            stand_ins(&root, &format!("pg-{version}/bin"), version);
+            fake_programs(&root, &format!("pg-{version}/bin"), version);
         }
         let pattern = format!("{}/pg-*/bin", root.display());
         assert_eq!(search(None, None, &[&pattern]).unwrap().version(), Version { major: 18, minor: 1 });

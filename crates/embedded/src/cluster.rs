@@ -1,4 +1,5 @@
-//! The files of a server: its home directory, its data directory made by `initdb`, its log. It starts no server.
+//! The files of a server: its home directory, its data directory created by `initdb`, and its log. Starts no
+//! server.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -13,16 +14,17 @@ use crate::{PgBin, ServerError, ServerOptions};
 /// The directory of one server and the account that its files belong to.
 #[derive(Debug)]
 pub(crate) struct Cluster {
-    /// Ours: holds `data/` and `server.log`, so a log that we open cannot be a link planted by the server's account.
+    /// Owned by this process's account. It contains `data/` and `server.log`, so the server's account cannot
+    /// replace the log by a link.
     pub(crate) home: PathBuf,
-    /// The server's, mode 0700.
+    /// Owned by the server's account, mode 0700.
     pub(crate) data: PathBuf,
     pub(crate) log: PathBuf,
     pub(crate) account: Option<Account>,
 }
 
 impl Cluster {
-    /// Makes the home directory, and checks that the server's account can get to it.
+    /// Creates the home directory, and checks that the server's account can enter it.
     pub(crate) fn prepare(options: &ServerOptions) -> Result<Self, ServerError> {
         let home = match &options.home {
             Some(home) => {
@@ -39,12 +41,12 @@ impl Cluster {
         }
         if let Some(socket_dir) = &options.socket_dir {
             fs::create_dir_all(socket_dir).map_err(ServerError::io("create", socket_dir))?;
-            account.as_ref().map_or(Ok(()), |account| account.own(socket_dir))?;
+            account.as_ref().map_or(Ok(()), |account| account.take_ownership(socket_dir))?;
         }
         Ok(Self { log: home.join("server.log"), data, home, account })
     }
 
-    /// Makes the data directory unless it is there. An interrupted `initdb` leaves nothing that looks finished.
+    /// Creates the data directory unless it exists. It gets its final name only after `initdb` has finished.
     pub(crate) fn init(&self, options: &ServerOptions, guard: &mut Guard) -> Result<(), ServerError> {
         if self.data.join("PG_VERSION").is_file() {
             return self.check_major(&options.bin);
@@ -57,12 +59,12 @@ impl Cluster {
             _ => {}
         }
         DirBuilder::new().mode(0o700).create(&unfinished).map_err(ServerError::io("create", &unfinished))?;
-        self.account.as_ref().map_or(Ok(()), |account| account.own(&unfinished))?;
+        self.account.as_ref().map_or(Ok(()), |account| account.take_ownership(&unfinished))?;
         self.run_initdb(options, &unfinished, guard)?;
         fs::rename(&unfinished, &self.data).map_err(ServerError::io("rename", &unfinished))
     }
 
-    /// The log, opened for another piece to be added at its end.
+    /// Opens the log for appending.
     pub(crate) fn open_log(&self) -> Result<File, ServerError> {
         OpenOptions::new()
             .create(true)
@@ -77,12 +79,12 @@ impl Cluster {
         fs::read(&self.log).map(|bytes| tail(&bytes)).unwrap_or_default()
     }
 
-    /// The process id and the state (`ready`, `starting`, …) that the server keeps in its lock file.
+    /// The process id and the state (`ready`, `starting`, …) from the server's lock file.
     pub(crate) fn lock_file(&self) -> Option<(u32, String)> {
         let text = fs::read_to_string(self.data.join("postmaster.pid")).ok()?;
         let mut lines = text.lines();
         let pid = lines.next()?.trim().parse().ok()?;
-        // Lines 2 to 7: data directory, start time, port, socket directory, address, shared memory.
+        // lines 2 to 7: data directory, start time, port, socket directory, address, shared memory
         let state = lines.nth(6)?.trim().to_owned();
         Some((pid, state))
     }
@@ -124,12 +126,12 @@ impl Cluster {
         let mut child = initdb.spawn().map_err(ServerError::io("run", &program))?;
         guard.watch(child.id()).map_err(ServerError::io("guard", &program))?;
         let status = child.wait().map_err(ServerError::io("wait for", &program))?;
-        guard.rest().map_err(ServerError::io("guard", &program))?;
+        guard.watch_nothing().map_err(ServerError::io("guard", &program))?;
         if status.success() { Ok(()) } else { Err(ServerError::Initdb { output: self.log_tail() }) }
     }
 }
 
-/// Lets the account through our home directory, and says so if something above it does not.
+/// Lets the account enter the home directory. Fails if it may not enter a directory above.
 fn open_for(account: &Account, home: &Path) -> Result<(), ServerError> {
     fs::set_permissions(home, fs::Permissions::from_mode(0o755)).map_err(ServerError::io("open", home))?;
     match account.barrier(home) {
@@ -138,7 +140,7 @@ fn open_for(account: &Account, home: &Path) -> Result<(), ServerError> {
     }
 }
 
-/// A new directory below the system's temporary one; an existing one is somebody else's and is never taken.
+/// Creates a new directory in the system's temporary directory. An existing directory is never used.
 fn new_temporary_home() -> Result<PathBuf, ServerError> {
     let parent = std::env::temp_dir();
     let mut number = 0_u32;

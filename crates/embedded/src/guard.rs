@@ -1,14 +1,15 @@
-//! The guard: a small shell that outlives us just long enough to end the server if we die without a goodbye.
+//! The guard: a shell process that ends the server if this process ends without stopping it.
 //!
-//! It holds the reading end of a pipe. Whatever ends this process, `kill -9` included, closes the writing end; the
-//! guard then ends the process it was last told of and removes a throw-away directory. It must never act while we live.
+//! The guard reads from a pipe. When this process ends, even by `kill -9`, the pipe is closed; the guard then
+//! ends the server process whose id it read last, and removes a temporary directory. It does nothing while
+//! this process runs.
 
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-/// Lines on stdin: a process id to watch, an empty line for none, `release` for a goodbye.
+/// Lines on stdin: a process id to watch, an empty line for none, `release` to end the guard.
 ///
 /// $1 is the signal that ends the server, $2 a directory to remove or nothing. It waits up to 10 s for the end.
 const SCRIPT: &str = r#"
@@ -47,8 +48,8 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// Starts the guard, watching nothing yet. A kept server gets a clean end (INT), a throw-away one a quick end
-    /// (QUIT) and its directory removed.
+    /// Starts the guard without a process to watch. A server whose data is kept is stopped cleanly (INT); a
+    /// temporary one is stopped at once (QUIT) and its directory is removed.
     pub(crate) fn start(home: &Path, keep: bool) -> io::Result<Self> {
         let (signal, remove) = if keep { ("INT", Path::new("")) } else { ("QUIT", home) };
         let mut shell = Command::new("/bin/sh")
@@ -64,26 +65,26 @@ impl Guard {
         Ok(Self { shell, pipe })
     }
 
-    /// From now on this process is ended if we die. Call it right after the spawn.
+    /// From now on the guard ends this process if ours ends. Call it directly after the spawn.
     pub(crate) fn watch(&mut self, pid: u32) -> io::Result<()> {
-        self.tell(&format!("{pid}\n"))
+        self.write_line(&format!("{pid}\n"))
     }
 
-    /// Nothing runs any more; its process id may soon belong to a stranger.
-    pub(crate) fn rest(&mut self) -> io::Result<()> {
-        self.tell("\n")
+    /// The server has ended: the guard watches nothing, because the process id may be reused.
+    pub(crate) fn watch_nothing(&mut self) -> io::Result<()> {
+        self.write_line("\n")
     }
 
-    /// A goodbye: the guard ends and touches nothing.
+    /// Ends the guard; it then does nothing else.
     pub(crate) fn release(&mut self) {
-        if self.tell("release\n").is_ok() {
+        if self.write_line("release\n").is_ok() {
             self.pipe = None;
-            // It has nothing left to do but to exit; a failure here leaves at most a zombie until we end.
+            // the guard only has to exit; a failure here leaves at most a zombie until this process ends
             let _ = self.shell.wait();
         }
     }
 
-    fn tell(&mut self, line: &str) -> io::Result<()> {
+    fn write_line(&mut self, line: &str) -> io::Result<()> {
         self.pipe.as_mut().map_or(Ok(()), |pipe| pipe.write_all(line.as_bytes()))
     }
 }

@@ -1,5 +1,5 @@
-//! Gets a Postgres server through the system's own package manager. It runs nothing that it did not print first, asks
-//! for no password, and makes no cluster besides ours.
+//! Installs a Postgres server with the system's package manager. Prints every command before it runs it,
+//! never prompts for a password, and creates no other database cluster.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -8,9 +8,9 @@ use std::process::{Command, Stdio};
 use crate::cluster::tail;
 use crate::{MIN_MAJOR, NotFound, PgBin, find_binaries};
 
-/// The newest major version that is asked for by name.
+/// The newest major version that is installed by its name.
 const NEWEST_MAJOR: u32 = 18;
-/// Debian's package starts a server of its own on port 5432 unless this file says no.
+/// Creates the file that keeps Debian's package from starting a server on port 5432.
 const NO_DEBIAN_CLUSTER: &str = "mkdir -p /etc/postgresql-common && \
      { [ -e /etc/postgresql-common/createcluster.conf ] || \
      echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf; }";
@@ -19,17 +19,17 @@ const NO_DEBIAN_CLUSTER: &str = "mkdir -p /etc/postgresql-common && \
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InstallError {
-    /// None of the package managers that we know is here.
+    /// None of the supported package managers is installed.
     #[error(
         "no package manager that we know (apt-get, dnf, apk, pacman, brew) is here: install Postgres {MIN_MAJOR} or newer and set JOBQUEUE_PG_BIN to the directory of its `initdb`"
     )]
     NoPackageManager,
-    /// This account may not install packages; `command` is what to type.
+    /// This account may not install packages; `command` is the command to run.
     #[error(
         "Postgres is not installed and this account may not install it. Type this, then try again:\n  {command}"
     )]
     NotAllowed {
-        /// The exact command.
+        /// The exact command to run.
         command: String,
     },
     /// A step of the package manager failed.
@@ -37,15 +37,15 @@ pub enum InstallError {
     Failed {
         /// The step, as it was run.
         command: String,
-        /// The end of what it said.
+        /// The end of its output.
         output: String,
     },
-    /// The packages went in, but hold no usable server.
+    /// The packages were installed but contain no usable server.
     #[error("the packages were installed, but {0}")]
     StillMissing(#[from] NotFound),
 }
 
-/// The package managers that we know.
+/// The supported package managers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Manager {
     Apt,
@@ -55,7 +55,7 @@ enum Manager {
     Brew,
 }
 
-/// What puts us in the place of root.
+/// How commands run as root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Privilege {
     Root,
@@ -63,9 +63,9 @@ enum Privilege {
     None,
 }
 
-/// Installs a server and finds it. `progress` gets a line before each step: the command as it is run.
+/// Installs a server and returns its binaries. `progress` is called before each step with the command.
 ///
-/// Needs root, a `sudo` that asks for no password, or Homebrew; otherwise the error holds the command to type.
+/// Needs root, a `sudo` without a password, or Homebrew; otherwise the error contains the command to run.
 pub fn install(mut progress: impl FnMut(&str)) -> Result<PgBin, InstallError> {
     let known = [
         (Manager::Apt, "apt-get"),
@@ -78,7 +78,7 @@ pub fn install(mut progress: impl FnMut(&str)) -> Result<PgBin, InstallError> {
     let manager = manager.ok_or(InstallError::NoPackageManager)?;
     let privilege = if manager == Manager::Brew { Privilege::Root } else { privilege() };
     if privilege == Privilege::None {
-        return Err(InstallError::NotAllowed { command: to_type(manager) });
+        return Err(InstallError::NotAllowed { command: command_to_run(manager) });
     }
     for step in before(manager) {
         run(&step, privilege, &mut progress)?;
@@ -87,7 +87,7 @@ pub fn install(mut progress: impl FnMut(&str)) -> Result<PgBin, InstallError> {
     Ok(find_binaries()?)
 }
 
-/// The steps that come before the package itself.
+/// The steps before the installation of the package.
 fn before(manager: Manager) -> Vec<String> {
     match manager {
         Manager::Apt => vec![NO_DEBIAN_CLUSTER.to_owned(), "apt-get update -q".to_owned()],
@@ -95,7 +95,7 @@ fn before(manager: Manager) -> Vec<String> {
     }
 }
 
-/// `major` is the newest one that apt offers by name; its plain package may be older than we can use.
+/// `major` is the newest version that apt offers by name; the package without a version may be too old.
 fn install_step(manager: Manager, major: Option<u32>) -> String {
     match manager {
         Manager::Apt => {
@@ -103,7 +103,7 @@ fn install_step(manager: Manager, major: Option<u32>) -> String {
                 "DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends postgresql"
                     .to_owned();
             if let Some(major) = major {
-                // Writing to a String cannot fail.
+                // writing to a String cannot fail
                 let _ = write!(step, "-{major}");
             }
             step
@@ -115,14 +115,14 @@ fn install_step(manager: Manager, major: Option<u32>) -> String {
     }
 }
 
-fn to_type(manager: Manager) -> String {
+fn command_to_run(manager: Manager) -> String {
     match manager {
         Manager::Apt => "sudo apt-get update && sudo apt-get install -y postgresql".to_owned(),
         other => format!("sudo {}", install_step(other, None)),
     }
 }
 
-/// The newest version that apt knows; asks only its cache.
+/// The newest version in apt's cache.
 fn packaged_major() -> Option<u32> {
     (MIN_MAJOR..=NEWEST_MAJOR).rev().find(|major| {
         succeeds(Command::new("apt-cache").args([
@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn apt_never_makes_a_cluster_of_its_own() {
+    fn apt_never_creates_a_cluster() {
         let steps = before(Manager::Apt);
         assert!(steps[0].contains("create_main_cluster = false"), "{steps:?}");
         assert!(install_step(Manager::Apt, Some(16)).ends_with(" postgresql-16"));
@@ -188,15 +188,15 @@ mod tests {
     }
 
     #[test]
-    fn who_may_not_install_gets_a_command_to_paste() {
+    fn without_privileges_the_error_has_the_command_to_run() {
         for manager in [Manager::Apt, Manager::Dnf, Manager::Apk, Manager::Pacman] {
-            let command = to_type(manager);
+            let command = command_to_run(manager);
             assert!(command.starts_with("sudo ") && command.contains("postgresql"), "{command}");
         }
     }
 
     #[test]
-    fn a_step_that_fails_tells_its_last_words() {
+    fn the_error_of_a_failed_step_has_the_end_of_its_output() {
         let mut printed = Vec::new();
         let refused =
             run("echo sorry >&2; exit 3", Privilege::Root, &mut |line: &str| printed.push(line.to_owned()));

@@ -1,7 +1,7 @@
 //! A private Postgres server: found, installed if there is none, started, guarded and stopped.
 //!
-//! Owns the server's processes and its directory. It must never know a table of ours, depend on a database driver,
-//! or touch a server that it did not start itself.
+//! Owns the server's processes and its directory. Never uses jobqueue's tables or a database driver, and
+//! never touches a server that it did not start.
 //!
 //! ```no_run
 //! use jobqueue_embedded::{Server, ServerOptions, StopMode, find_binaries};

@@ -1,39 +1,40 @@
-//! What a private server shall be like. It only describes; nothing is started here.
+//! The options of a private server. Starts nothing.
 
 use std::path::PathBuf;
 
 use crate::PgBin;
 
-/// What to run and where; filled in by [`named`](Self::named) or [`throw_away`](Self::throw_away), then adjusted.
+/// The options; created by [`named`](Self::named) or [`temporary`](Self::temporary), then adjusted.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
     /// The server binaries.
     pub bin: PgBin,
-    /// The directory for `data/` and `server.log`; made if missing. `None`: a new one below the system's temporary
-    /// directory.
+    /// The directory for `data/` and `server.log`; created if missing. `None`: a new one in the system's
+    /// temporary directory.
     pub home: Option<PathBuf>,
-    /// Keep the directory after the end. A server whose data is not kept is stopped the fast, unclean way.
+    /// Whether to keep the directory after the end. A server whose data is not kept is stopped at once,
+    /// without a checkpoint.
     pub keep: bool,
-    /// Survives a power cut and `kill -9` (fsync on). Off is for tests, which only ever lose a throw-away server.
+    /// Whether data survives a power failure (fsync). Off is for tests, which use temporary servers.
     pub durable: bool,
     /// Further settings, as in `postgresql.conf`; the last one of a name wins.
     pub settings: Vec<(String, String)>,
     /// The port on 127.0.0.1. `None`: a free one, the same for the life of the [`Server`](crate::Server).
     pub port: Option<u16>,
-    /// A directory for the Unix socket. `None`: TCP on 127.0.0.1 only.
+    /// The directory of the Unix socket. `None`: only TCP on 127.0.0.1.
     pub socket_dir: Option<PathBuf>,
-    /// The role that owns everything.
+    /// The superuser of the server.
     pub superuser: String,
 }
 
 impl ServerOptions {
     /// A durable server whose data stays in `home` (the demo).
     pub fn named(bin: PgBin, home: impl Into<PathBuf>) -> Self {
-        Self { home: Some(home.into()), keep: true, durable: true, ..Self::throw_away(bin) }
+        Self { home: Some(home.into()), keep: true, durable: true, ..Self::temporary(bin) }
     }
 
-    /// A server without durability in a new temporary directory that goes with it (tests).
-    pub fn throw_away(bin: PgBin) -> Self {
+    /// A server without durability in a new temporary directory, which is removed at its end (tests).
+    pub fn temporary(bin: PgBin) -> Self {
         Self {
             bin,
             home: None,
@@ -53,7 +54,7 @@ impl ServerOptions {
         self
     }
 
-    /// Every setting for the command line, in the order in which the server shall read them.
+    /// Every setting as arguments, in the order in which the server must read them.
     pub(crate) fn arguments(&self, port: u16) -> Vec<String> {
         let socket_dir = self.socket_dir.as_ref().map(|dir| dir.display().to_string()).unwrap_or_default();
         let mut settings = vec![

@@ -1,5 +1,6 @@
-//! One running private server: started, asked, stopped, started again on the same port. It ends with this value, and
-//! with this process at the latest. It must never signal a process that is not its own child.
+//! One private server: starts it, runs statements, stops it, and starts it again on the same port. The server
+//! ends when this value is dropped, and at the latest when this process ends. Never signals a process that is
+//! not its child.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -16,28 +17,28 @@ use crate::cluster::Cluster;
 use crate::guard::Guard;
 use crate::{ServerError, ServerOptions, wire};
 
-/// Crash recovery of a big data directory takes a while; nothing else does.
+/// Crash recovery of a large data directory can take long.
 const READY_LIMIT: Duration = Duration::from_mins(2);
 /// A clean stop writes a checkpoint.
 const STOP_LIMIT: Duration = Duration::from_mins(1);
-/// Between two looks at a process or a file of the server.
-const LOOK_INTERVAL: Duration = Duration::from_millis(10);
-/// Ports are chosen below the range that outgoing connections take theirs from (Linux: from 32768), so that nobody
-/// slips onto the port while the server is stopped, a reconnecting client of its own least of all.
+/// Time between two checks of a process or a file of the server.
+const CHECK_INTERVAL: Duration = Duration::from_millis(10);
+/// Ports are chosen below the range of outgoing connections (on Linux from 32768), so that no outgoing
+/// connection, such as that of a reconnecting client, gets the port while the server is stopped.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
-/// Another process may take a free port before the server does; so often another port is tried.
+/// How many ports are tried, because another process may use a free port before the server does.
 const PORT_TRIES: u32 = 5;
 
-/// How a server is told to end.
+/// How a server is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopMode {
     /// Ends connections and writes a checkpoint: a clean end.
     Fast,
-    /// Ends at once, as a crash would; the next start recovers from the log.
+    /// Ends at once, as in a crash; the next start recovers from the WAL.
     Immediate,
 }
 
-/// A private server and everything that belongs to it. Dropping it stops it, and removes it unless it is kept.
+/// A private server and its files. Dropping it stops the server, and removes the files unless they are kept.
 #[derive(Debug)]
 pub struct Server {
     options: ServerOptions,
@@ -48,21 +49,21 @@ pub struct Server {
 }
 
 impl Server {
-    /// Makes the data directory if there is none, starts the server and waits until it accepts connections.
+    /// Creates the data directory if there is none, starts the server and waits until it accepts connections.
     ///
     /// Blocks for a second or two. Run it on a blocking thread from async code.
     pub fn start(options: ServerOptions) -> Result<Self, ServerError> {
         let cluster = Cluster::prepare(&options)?;
         let guard =
             Guard::start(&cluster.home, options.keep).map_err(ServerError::io("guard", &cluster.home))?;
-        // From here on a failure drops the value, which removes what was made.
+        // from here on a failure drops the value, which removes what was created
         let mut server = Self { port: 0, child: None, options, cluster, guard };
         server.cluster.init(&server.options, &mut server.guard)?;
         server.first_boot()?;
         Ok(server)
     }
 
-    /// Stops the server and waits for its end; nothing happens if it does not run.
+    /// Stops the server and waits for its end. Does nothing if the server is not running.
     ///
     /// A clean stop that takes too long becomes an immediate one.
     pub fn stop(&mut self, mode: StopMode) -> Result<(), ServerError> {
@@ -83,12 +84,13 @@ impl Server {
         Err(ServerError::Timeout { state: "stopped", limit: STOP_LIMIT, log: self.cluster.log.clone() })
     }
 
-    /// Starts a stopped (or crashed) server again on the same port and data; nothing happens if it runs.
+    /// Starts a stopped or crashed server again on the same port and data. Does nothing if the server is
+    /// running.
     pub fn resume(&mut self) -> Result<(), ServerError> {
         if self.is_running() { Ok(()) } else { self.boot() }
     }
 
-    /// A clean stop and a start.
+    /// Stops the server cleanly and starts it again.
     pub fn restart(&mut self) -> Result<(), ServerError> {
         self.stop(StopMode::Fast)?;
         self.resume()
@@ -98,8 +100,8 @@ impl Server {
     pub fn is_running(&mut self) -> bool {
         let alive = self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)));
         if !alive && self.child.take().is_some() {
-            // If the guard is gone there is nobody to tell.
-            let _ = self.guard.rest();
+            // an error means that the guard has ended
+            let _ = self.guard.watch_nothing();
         }
         alive
     }
@@ -124,26 +126,27 @@ impl Server {
         &self.cluster.log
     }
 
-    /// Where clients connect to reach `database`.
+    /// The connection URL of `database`.
     pub fn database_url(&self, database: &str) -> String {
         format!("postgres://{}@127.0.0.1:{}/{database}", self.options.superuser, self.port)
     }
 
-    /// Makes a database; one that exists already is fine.
+    /// Creates a database unless it exists.
     pub fn create_database(&self, name: &str) -> Result<(), ServerError> {
         const DUPLICATE_DATABASE: &str = "42P04";
-        match self.run(&format!("CREATE DATABASE {}", plain(name)?)) {
+        match self.run(&format!("CREATE DATABASE {}", quoted(name)?)) {
             Err(ServerError::Refused { code, .. }) if code == DUPLICATE_DATABASE => Ok(()),
             other => other,
         }
     }
 
-    /// Removes a database and ends its connections; one that does not exist is fine.
+    /// Drops a database, if it exists, and ends its connections.
     pub fn drop_database(&self, name: &str) -> Result<(), ServerError> {
-        self.run(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", plain(name)?))
+        self.run(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quoted(name)?))
     }
 
-    /// Boots on the port that was asked for, or on the first free one that nobody takes before the server does.
+    /// Starts on the requested port, or on a free one; tries another one if a process used that before the
+    /// server.
     fn first_boot(&mut self) -> Result<(), ServerError> {
         if let Some(port) = self.options.port {
             self.port = port;
@@ -189,7 +192,7 @@ impl Server {
                 let tail = self.cluster.log_tail();
                 return Err(ServerError::Exited { log: self.cluster.log.clone(), tail });
             }
-            thread::sleep(LOOK_INTERVAL);
+            thread::sleep(CHECK_INTERVAL);
         }
         Err(ServerError::Timeout { state: "ready", limit: READY_LIMIT, log: self.cluster.log.clone() })
     }
@@ -210,7 +213,7 @@ impl Server {
             if Instant::now() >= deadline {
                 return false;
             }
-            thread::sleep(LOOK_INTERVAL);
+            thread::sleep(CHECK_INTERVAL);
         }
         true
     }
@@ -220,19 +223,19 @@ impl Drop for Server {
     fn drop(&mut self) {
         let mode = if self.options.keep { StopMode::Fast } else { StopMode::Immediate };
         if self.stop(mode).is_err() {
-            // Leave the rest to the guard, which acts when our end of its pipe closes with this value.
+            // the guard does the rest, when its pipe is closed by dropping this value
             return;
         }
         if !self.options.keep {
-            // What cannot be removed lies in the system's temporary directory.
+            // files that cannot be removed are in the system's temporary directory
             let _ = fs::remove_dir_all(&self.cluster.home);
         }
         self.guard.release();
     }
 }
 
-/// The name in quotes, if it is one that needs no escape.
-fn plain(name: &str) -> Result<String, ServerError> {
+/// The name in quotes. An error if it would need escaping.
+fn quoted(name: &str) -> Result<String, ServerError> {
     let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if name.is_empty() || name.len() > 63 || !name.chars().all(is_plain) {
         return Err(ServerError::BadName(name.to_owned()));
@@ -240,12 +243,12 @@ fn plain(name: &str) -> Result<String, ServerError> {
     Ok(format!("\"{name}\""))
 }
 
-/// A port that is free now. Processes look at different ports first, and a process at another one each time: the port of a
-/// server that is stopped for a while is free, and yet not to be had.
+/// A port that is free now. Each process begins with a different port and each call continues with the next,
+/// because the port of a stopped server looks free but must not be used.
 fn free_port() -> Result<u16, ServerError> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let span = u32::from(PORTS.end - PORTS.start);
-    // Prime steps spread neighbours over the range.
+    // a prime step spreads neighbouring process ids over the range
     let own = std::process::id().wrapping_mul(7_919) % span;
     let first = own + NEXT.fetch_add(1, Ordering::Relaxed).wrapping_mul(101) % span;
     (0..span)

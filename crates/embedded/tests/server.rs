@@ -1,4 +1,4 @@
-//! A real server through its whole life: start, use, crash, start again, and the end of the process that owned it.
+//! Tests with a real server: start, use, crash, start again, and the end of the process that owns it.
 
 #![expect(clippy::unwrap_used, reason = "a helper of tests may end the test")]
 
@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use jobqueue_embedded::{Server, ServerError, ServerOptions, StopMode, find_binaries};
 
-fn throw_away() -> ServerOptions {
-    ServerOptions::throw_away(find_binaries().unwrap())
+fn temporary() -> ServerOptions {
+    ServerOptions::temporary(find_binaries().unwrap())
 }
 
 fn wait_until(what: &str, mut check: impl FnMut() -> bool) {
@@ -29,7 +29,7 @@ fn is_alive(pid: u32) -> bool {
 
 #[test]
 fn starts_crashes_and_starts_again_on_the_same_port() {
-    let mut server = Server::start(throw_away().set("max_connections", "17")).unwrap();
+    let mut server = Server::start(temporary().set("max_connections", "17")).unwrap();
     let (port, pid) = (server.port(), server.pid().unwrap());
     server.create_database("first").unwrap();
     server.create_database("first").unwrap();
@@ -38,8 +38,8 @@ fn starts_crashes_and_starts_again_on_the_same_port() {
     server.stop(StopMode::Immediate).unwrap();
     assert_eq!(server.pid(), None);
     assert!(!is_alive(pid));
-    assert!(matches!(server.create_database("second"), Err(ServerError::Io { .. })), "nobody may answer");
-    let other = Server::start(throw_away()).unwrap();
+    assert!(matches!(server.create_database("second"), Err(ServerError::Io { .. })), "no server may answer");
+    let other = Server::start(temporary()).unwrap();
     assert_ne!(other.port(), port, "a stopped server's port is free, and yet not to be had");
 
     server.resume().unwrap();
@@ -51,8 +51,8 @@ fn starts_crashes_and_starts_again_on_the_same_port() {
 }
 
 #[test]
-fn a_throw_away_server_leaves_nothing() {
-    let server = Server::start(throw_away()).unwrap();
+fn a_temporary_server_leaves_no_files() {
+    let server = Server::start(temporary()).unwrap();
     let (home, pid) = (server.home().to_path_buf(), server.pid().unwrap());
     assert!(home.join("data/PG_VERSION").is_file());
     drop(server);
@@ -82,7 +82,7 @@ fn a_named_server_keeps_its_data_and_is_not_started_twice() {
 
 #[test]
 fn names_that_are_not_plain_are_refused() {
-    let server = Server::start(throw_away()).unwrap();
+    let server = Server::start(temporary()).unwrap();
     for name in ["", "Upper", "a\"b", "a-b", &"x".repeat(64)] {
         assert!(matches!(server.create_database(name), Err(ServerError::BadName(_))), "{name}");
     }
@@ -90,11 +90,11 @@ fn names_that_are_not_plain_are_refused() {
     assert!(refused.is_ok(), "an existing database is fine");
 }
 
-/// The other half of `no_orphan_is_left_by_a_killed_parent`: owns a server until it is killed.
+/// The child process of `no_orphan_is_left_by_a_killed_parent`: owns a server until it is killed.
 #[test]
 #[ignore = "run by another test, as a process to kill"]
 fn owner_of_a_server_until_killed() {
-    let server = Server::start(throw_away()).unwrap();
+    let server = Server::start(temporary()).unwrap();
     println!("\nserver {} {}", server.pid().unwrap(), server.home().display());
     loop {
         std::thread::park();

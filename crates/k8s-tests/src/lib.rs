@@ -1,2 +1,2 @@
-//! Nothing: this crate is its tests. They read the manifests of `k8s/`, rendered, and assert what they mean to a cluster:
-//! what the schemas of Kubernetes cannot tell, and what would break silently when code and manifests part ways.
+//! This crate consists of its tests. They render the manifests of `k8s/` and check their effect in a cluster: what the
+//! schemas of Kubernetes cannot check, and whether code and manifests agree.

@@ -1,16 +1,17 @@
-//! What an operator can set. Every duty has its own rhythm; the defaults keep the product's promises.
+//! Command line options of the reaper. Every duty has its own interval. The defaults keep the promised times.
 
 use std::time::Duration;
 
 use clap::Parser;
 use jobqueue_runtime::{AdminArgs, DatabaseArgs, Seconds, TelemetryArgs};
 
-/// Does the standing duties of the queue: reclaims jobs of dead workers, starts delayed jobs, expires, prunes, counts.
+/// Maintains the queue periodically: reclaims jobs of dead workers, starts delayed jobs, expires and prunes
+/// jobs, counts the queues.
 ///
-/// One reaper is enough; a second one is a stand-by that shares the work.
+/// One reaper is enough. A second one shares the work and continues alone if the first one fails.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "jobqueue-reaper", version)]
-pub struct Args {
+pub struct ReaperCli {
     #[command(flatten)]
     #[expect(
         missing_docs,
@@ -28,33 +29,46 @@ pub struct Args {
     pub telemetry: TelemetryArgs,
 }
 
-/// Rhythms and bounds of the duties. All spans in seconds.
+/// Intervals and limits of the duties. All durations are in seconds.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Duties")]
 pub struct DutyArgs {
-    /// How often old jobs are pruned and room for new ones is made.
+    /// How often old jobs are pruned, unused queues deleted, and tables for new jobs created.
     #[arg(long = "interval-seconds", env = "REAPER_INTERVAL_SECONDS", default_value = "60", value_name = "SECONDS",
           value_parser = Seconds::parse_duration)]
     pub interval: Duration,
 
-    /// How often lost leases are looked for. With the workers' own WORKER_STALE_AFTER_SECONDS it decides how soon a
-    /// dead worker's jobs run again.
+    /// How often the reaper scans for lost leases. Together with the workers' WORKER_STALE_AFTER_SECONDS it
+    /// determines how soon a dead worker's jobs run again.
     #[arg(long = "reclaim-interval-seconds", env = "REAPER_RECLAIM_INTERVAL_SECONDS", default_value = "2", value_name = "SECONDS",
           value_parser = Seconds::parse_duration)]
     pub reclaim_interval: Duration,
 
-    /// After an outage of the database nothing is reclaimed for this long: every worker looks dead then, and all running jobs
-    /// would run twice. A worker that may be silent for longer (WORKER_STALE_AFTER_SECONDS) is waited for as long; 0 switches it off.
+    /// How long the database must have been up after a long outage before a worker without a heartbeat counts
+    /// as dead; at least the worker's WORKER_STALE_AFTER_SECONDS. During an outage no worker can send a
+    /// heartbeat, so without this delay every running job would run twice. 0 disables the delay. The reaper
+    /// scans for lost leases at least ten times in this duration.
     #[arg(long = "hold-off-seconds", env = "REAPER_HOLD_OFF_SECONDS", default_value = "30", value_name = "SECONDS",
           value_parser = Seconds::parse_duration)]
     pub hold_off: Duration,
 
-    /// How often delayed jobs and retries whose time has come are started.
+    /// How often due delayed jobs and retries are made runnable.
     #[arg(long = "promote-interval-seconds", env = "REAPER_PROMOTE_INTERVAL_SECONDS", default_value = "0.25", value_name = "SECONDS",
           value_parser = Seconds::parse_duration)]
     pub promote_interval: Duration,
 
-    /// How often waiting jobs past their expires_at are cancelled.
+    /// How often due ticks of schedules are looked for. A tick fires up to this duration after its time.
+    #[arg(long = "schedules-interval-seconds", env = "REAPER_SCHEDULES_INTERVAL_SECONDS", default_value = "0.25", value_name = "SECONDS",
+          value_parser = Seconds::parse_duration)]
+    pub schedules_interval: Duration,
+
+    /// How often, while there are none, the reaper checks for jobs that were enqueued in SQL without `wake`, to
+    /// notify the workers. While there are some it checks every 2 ms. Only one of several reapers checks.
+    #[arg(long = "arrivals-interval-seconds", env = "REAPER_ARRIVALS_INTERVAL_SECONDS", default_value = "0.02", value_name = "SECONDS",
+          value_parser = Seconds::parse_duration)]
+    pub arrivals_interval: Duration,
+
+    /// How often waiting jobs whose expires_at has passed are cancelled.
     #[arg(long = "expire-interval-seconds", env = "REAPER_EXPIRE_INTERVAL_SECONDS", default_value = "1", value_name = "SECONDS",
           value_parser = Seconds::parse_duration)]
     pub expire_interval: Duration,
@@ -64,17 +78,43 @@ pub struct DutyArgs {
           value_parser = Seconds::parse_duration)]
     pub census_interval: Duration,
 
-    /// How long completed jobs are kept; a queue can have its own. 604800 is 7 days.
+    /// How often the dead rows of the tables that change most are counted.
+    #[arg(long = "vacuum-interval-seconds", env = "REAPER_VACUUM_INTERVAL_SECONDS", default_value = "1", value_name = "SECONDS",
+          value_parser = Seconds::parse_duration)]
+    pub vacuum_interval: Duration,
+
+    /// Number of dead rows from which such a table is vacuumed; 0 leaves it to autovacuum.
+    #[arg(
+        long = "vacuum-dead-rows",
+        env = "REAPER_VACUUM_DEAD_ROWS",
+        default_value_t = 5000,
+        value_name = "ROWS"
+    )]
+    pub vacuum_dead_rows: u64,
+
+    /// How many queues /metrics names: the most active ones. The others are summed up as `queue="_other"`.
+    #[arg(long = "named-queues", env = "REAPER_NAMED_QUEUES", default_value_t = 200, value_name = "QUEUES",
+          value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub named_queues: u32,
+
+    /// How long completed jobs are kept, unless their queue has its own setting. 604800 is 7 days.
     #[arg(long = "completed-retention-seconds", env = "REAPER_COMPLETED_RETENTION_SECONDS", default_value = "604800",
           value_name = "SECONDS", value_parser = Seconds::parse_duration)]
     pub completed_retention: Duration,
 
-    /// How long failed and cancelled jobs are kept; a queue can have its own. 2592000 is 30 days.
+    /// How long failed and cancelled jobs are kept, unless their queue has its own setting. 2592000 is 30
+    /// days.
     #[arg(long = "failed-retention-seconds", env = "REAPER_FAILED_RETENTION_SECONDS", default_value = "2592000",
           value_name = "SECONDS", value_parser = Seconds::parse_duration)]
     pub failed_retention: Duration,
 
-    /// Most jobs that one statement of a duty moves.
+    /// How long a queue is kept without any use: no job, not even a final one, no setting, and no running worker and no
+    /// schedule that names it. 2592000 is 30 days; 0 keeps it forever.
+    #[arg(long = "queue-retention-seconds", env = "REAPER_QUEUE_RETENTION_SECONDS", default_value = "2592000",
+          value_name = "SECONDS", value_parser = Seconds::parse_duration)]
+    pub queue_retention: Duration,
+
+    /// Largest number of jobs that one statement of a duty moves.
     #[arg(long = "batch-size", env = "REAPER_BATCH_SIZE", default_value_t = 1000, value_name = "JOBS",
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub batch_size: u32,
@@ -88,6 +128,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_sound() {
-        Args::command().debug_assert();
+        ReaperCli::command().debug_assert();
     }
 }

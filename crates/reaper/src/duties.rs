@@ -2,12 +2,18 @@
 
 mod census;
 mod expire;
+mod expire_queues;
 mod promote;
 mod prune;
 mod reclaim;
+mod schedules;
+mod vacuum;
 
-pub use census::Census;
-pub use expire::Expire;
-pub use promote::Promote;
-pub use prune::Prune;
-pub use reclaim::Reclaim;
+pub use census::CensusDuty;
+pub use expire::ExpireDuty;
+pub use expire_queues::ExpireQueuesDuty;
+pub use promote::PromoteDuty;
+pub use prune::PruneDuty;
+pub use reclaim::ReclaimDuty;
+pub use schedules::SchedulesDuty;
+pub use vacuum::VacuumDuty;

@@ -1,4 +1,5 @@
-//! What a duty is, and the loop that repeats it. Knows rhythm, metrics and logs; never what a duty does.
+//! The definition of a duty, and the loop that repeats it. Owns intervals, metrics and logs; does not know
+//! what a duty does.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,49 +8,48 @@ use std::time::Duration;
 
 use jobqueue_runtime::{Shutdown, every};
 use jobqueue_store::{Notifier, Store, StoreError};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
-use crate::metrics::Metrics;
+use crate::metrics::ReaperMetrics;
 
-/// How long a duty may go on without a pause when there is always more to do.
-const LONGEST_STINT: Duration = Duration::from_secs(10);
-/// A duty that reads whole tables rests this many times as long as it worked,
-const REST: u32 = 30;
-/// or so long if that is less: autoscalers go by what it tells, and an alert is raised when that is a minute old,
-const LONGEST_REST: Duration = Duration::from_secs(45);
-/// but never less than this many times as long.
-const LEAST_REST: u32 = 10;
+/// How long a duty may run without a pause while there is more to do.
+const MAX_RUN: Duration = Duration::from_secs(10);
+/// A duty that reads whole tables pauses for this many times as long as it ran,
+const PAUSE_FACTOR: u32 = 30;
+/// or for this time if that is shorter, because autoscalers use its results and an alert fires when they are
+/// a minute old,
+const MAX_PAUSE: Duration = Duration::from_secs(45);
+/// but for at least this many times as long as it ran.
+const MIN_PAUSE_FACTOR: u32 = 10;
 
 /// What one step of a duty did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Done {
-    /// Jobs (or rows) that it moved.
+    /// The number of jobs (or rows) that it changed.
     pub jobs: u64,
-    /// The step was full: there may be more, go on without a pause.
+    /// The step reached its limit: there may be more, so continue without a pause.
     pub more: bool,
 }
 
 /// A step of a duty, boxed because duties are kept in a list.
 pub type Step<'a> = Pin<Box<dyn Future<Output = Result<Done, StoreError>> + Send + 'a>>;
 
-/// Something that is due again and again.
+/// Work that is repeated at an interval.
 pub trait Duty: Send + Sync {
-    /// Its name, in metrics and logs.
+    /// The duty's name in metrics and logs.
     fn name(&self) -> &'static str;
 
     /// The pause between two runs.
     fn interval(&self) -> Duration;
 
-    /// Does what is due now, at most one statement's worth.
+    /// Does what is due now, at most one statement.
     fn step<'a>(&'a self, store: &'a Store, notifier: &'a Notifier) -> Step<'a>;
 
-    /// Whether it reads whole tables. They may be large, and somebody's long transaction can make them slow to read.
+    /// Whether the duty reads whole tables. They may be large, and a long transaction elsewhere can make
+    /// reading them slow.
     fn walks(&self) -> bool {
         false
     }
-
-    /// The database did not answer; for duties that must be careful after an outage.
-    fn database_was_away(&self) {}
 }
 
 /// Repeats a duty until the shutdown begins.
@@ -57,25 +57,29 @@ pub(crate) async fn repeat(
     duty: Box<dyn Duty>,
     store: Store,
     notifier: Notifier,
-    metrics: Arc<Metrics>,
+    metrics: Arc<ReaperMetrics>,
     shutdown: Shutdown,
 ) {
     let (name, interval) = (duty.name(), duty.interval());
     let duty: Arc<dyn Duty> = Arc::from(duty);
     let rested_at = Arc::new(Mutex::new(Instant::now()));
-    every(name, interval, shutdown, move || {
+    every(name, interval, shutdown.clone(), move || {
         let (duty, store, notifier, metrics) =
             (duty.clone(), store.clone(), notifier.clone(), metrics.clone());
-        let rested_at = rested_at.clone();
+        let (rested_at, shutdown) = (rested_at.clone(), shutdown.clone());
         async move {
-            let began = Instant::now();
-            if *lock(&rested_at) > began {
-                return Ok(());
+            // the pause is part of the next run: a run that did nothing would look like a success after a
+            // failure
+            let rest = *lock(&rested_at);
+            tokio::select! {
+                () = shutdown.soft().cancelled() => return Ok(()),
+                () = sleep_until(rest) => {}
             }
+            let began = Instant::now();
             let outcome = run_once(&*duty, &store, &notifier, &metrics).await;
-            if duty.walks() && outcome.as_ref().err().is_none_or(was_slow) {
+            if duty.walks() && outcome.as_ref().err().is_none_or(StoreError::is_statement_timeout) {
                 let took = began.elapsed();
-                let rest = (took * REST).min(LONGEST_REST.max(took * LEAST_REST));
+                let rest = (took * PAUSE_FACTOR).min(MAX_PAUSE.max(took * MIN_PAUSE_FACTOR));
                 *lock(&rested_at) = Instant::now() + rest;
                 if outcome.is_ok() {
                     metrics.rests(name, rest);
@@ -87,11 +91,6 @@ pub(crate) async fn repeat(
     .await;
 }
 
-/// Whether the database worked and was told to give up.
-fn was_slow(error: &StoreError) -> bool {
-    error.class() == "57"
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -101,7 +100,7 @@ pub(crate) async fn run_once(
     duty: &dyn Duty,
     store: &Store,
     notifier: &Notifier,
-    metrics: &Metrics,
+    metrics: &ReaperMetrics,
 ) -> Result<u64, StoreError> {
     let began = Instant::now();
     let mut jobs = 0;
@@ -109,48 +108,30 @@ pub(crate) async fn run_once(
         match duty.step(store, notifier).await {
             Ok(done) => {
                 jobs += done.jobs;
-                if !done.more || began.elapsed() > LONGEST_STINT {
+                if !done.more || began.elapsed() > MAX_RUN {
                     metrics.succeeded(duty.name(), began.elapsed(), jobs);
                     return Ok(jobs);
                 }
             }
             Err(error) => {
                 metrics.failed(duty.name(), began.elapsed(), jobs, &error);
-                duty.database_was_away();
                 return Err(error);
             }
         }
     }
 }
 
-/// Remembers an outage that this process saw.
-#[derive(Debug, Default)]
-pub(crate) struct Outage(Mutex<Option<Instant>>);
-
-impl Outage {
-    /// It is happening now.
-    pub(crate) fn seen(&self) {
-        if let Ok(mut last) = self.0.lock() {
-            *last = Some(Instant::now());
-        }
-    }
-
-    /// Whether it was less than `span` ago.
-    pub(crate) fn within(&self, span: Duration) -> bool {
-        self.0.lock().is_ok_and(|last| last.is_some_and(|at| at.elapsed() < span))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use jobqueue_store::{Pooler, StoreOptions};
+    use jobqueue_testkit::TestDb;
     use prometheus::Registry;
     use tokio::sync::mpsc;
     use tokio::time::sleep;
 
     use super::*;
 
-    /// Works for three of its intervals and tells when.
+    /// Runs for three of its intervals, and reports each run.
     struct Slow {
         walks: bool,
         seconds: u64,
@@ -186,7 +167,7 @@ mod tests {
             [(false, 3, 0, 2), (true, 1, 30, 32), (true, 3, 45, 47), (true, 30, 300, 302)]
         {
             let store = Store::connect_lazy(&StoreOptions {
-                url: "postgresql://nowhere.invalid/none".to_owned(),
+                url: "postgresql://nowhere.invalid/none".into(),
                 application_name: "test".to_owned(),
                 max_connections: 1,
                 connect_timeout: Duration::from_secs(1),
@@ -194,7 +175,7 @@ mod tests {
             });
             let store = store.unwrap();
             let (spans, mut ran) = mpsc::unbounded_channel();
-            let metrics = Arc::new(Metrics::new(&Registry::new()).unwrap());
+            let metrics = Arc::new(ReaperMetrics::new(&Registry::new()).unwrap());
             let (shutdown, (notifier, _unsent)) = (Shutdown::new(), Notifier::new(&store));
             let duty = Box::new(Slow { walks, seconds, spans });
             metrics.expect(duty.name(), duty.interval());
@@ -210,5 +191,69 @@ mod tests {
             shutdown.begin();
             shutdown.wait().await;
         }
+    }
+    /// Log lines of a test.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            lock(&self.0).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Reports each failure of the census.
+    struct Failing(mpsc::UnboundedSender<()>);
+
+    impl Duty for Failing {
+        fn name(&self) -> &'static str {
+            "census"
+        }
+
+        fn interval(&self) -> Duration {
+            Duration::from_millis(10)
+        }
+
+        fn walks(&self) -> bool {
+            true
+        }
+
+        fn step<'a>(&'a self, store: &'a Store, _: &'a Notifier) -> Step<'a> {
+            Box::pin(async {
+                let error = store.take_census(1).await.unwrap_err();
+                self.0.send(()).unwrap();
+                Err(error)
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_duty_that_rests_after_a_failure_has_not_recovered() {
+        let db = TestDb::new().await;
+        let limit = format!("ALTER DATABASE {} SET statement_timeout = '20ms'", db.name());
+        db.hold(&limit).await.commit().await.unwrap();
+        let lock = db.hold("LOCK TABLE jobqueue.queue IN ACCESS EXCLUSIVE MODE").await;
+        let store = Store::from_pool(db.pool().options().clone().connect_lazy_with(db.connect_options()));
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+        let _logs = tracing::subscriber::set_default(subscriber);
+        let (failed, mut failures) = mpsc::unbounded_channel();
+        let metrics = Arc::new(ReaperMetrics::new(&Registry::new()).unwrap());
+        let (shutdown, (notifier, _unsent)) = (Shutdown::new(), Notifier::new(&store));
+        shutdown.spawn(repeat(Box::new(Failing(failed)), store, notifier, metrics, shutdown.clone()));
+        for _ in 0..3 {
+            failures.recv().await.unwrap();
+        }
+        shutdown.begin();
+        shutdown.wait().await;
+        lock.rollback().await.unwrap();
+        let text = String::from_utf8(std::mem::take(&mut *super::lock(&lines.0))).unwrap();
+        assert!(text.contains("cannot be used") && !text.contains("recovered"), "{text}");
     }
 }

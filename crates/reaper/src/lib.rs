@@ -1,57 +1,72 @@
-//! Every duty that runs without a request: reclaim, promote, expire, prune, census.
+//! The duties that run without a request: reclaim, promote, schedules, expire, prune, expire_queues, census, vacuum.
 //!
-//! A duty reads the state, does what is due and forgets; it takes no input and keeps nothing, so it may be killed at any
-//! moment and several reapers may run at once. It must never decide what becomes of a job: that is `core::settle`.
+//! A duty reads the state and does what is due. It takes no input and keeps no state that matters, so it may
+//! be killed at any time and several reapers may run at once. It does not decide what becomes of a job:
+//! `core::settle` does.
 
 mod args;
+mod arrivals;
 mod duties;
 mod duty;
 mod metrics;
+mod schedule_metrics;
 
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use jobqueue_runtime::admin::{self, Admin, Check, Readiness};
-use jobqueue_runtime::{ConfigError, Pooler as PoolerArg, Shutdown};
-use jobqueue_store::{Notifier, Pooler, Store, StoreError, StoreOptions};
+use jobqueue_runtime::{ConfigError, PoolerArg, Shutdown};
+use jobqueue_store::{DatabaseUrl, Notifier, Pooler, Store, StoreError, StoreOptions};
 use prometheus::Registry;
 
-pub use args::{Args, DutyArgs};
-pub use duties::{Census, Expire, Promote, Prune, Reclaim};
+pub use args::{DutyArgs, ReaperCli};
+pub use duties::{
+    CensusDuty, ExpireDuty, ExpireQueuesDuty, PromoteDuty, PruneDuty, ReclaimDuty, SchedulesDuty, VacuumDuty,
+};
 pub use duty::{Done, Duty, Step};
-use metrics::Metrics;
+use metrics::ReaperMetrics;
+pub use schedule_metrics::ScheduleMetrics;
 
 /// Starts all duties and the admin port; they run until the shutdown begins.
-pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
-    let store = Store::connect_lazy(&store_options(&args))
-        .map_err(|error| ConfigError(format!("DATABASE_URL is not usable: {error}")))?;
+pub async fn run(args: ReaperCli, shutdown: Shutdown) -> anyhow::Result<()> {
+    let store = Store::connect_lazy(&store_options(&args)).map_err(|error| ConfigError(error.to_string()))?;
     if let Err(StoreError::Schema(reason)) = store.check_schema().await {
         return Err(ConfigError(reason).into());
     }
     let registry = Registry::new();
     admin::register_process_metrics(&registry)?;
-    let metrics = Arc::new(Metrics::new(&registry)?);
+    let metrics = Arc::new(ReaperMetrics::new(&registry)?);
     start(&store, &args.duties, &metrics, &shutdown);
     let readiness = readiness(metrics);
-    admin::serve(args.admin.admin_addr, Admin { registry, readiness }, &shutdown)
-        .await
-        .context("ADMIN_ADDR")?;
+    admin::serve(args.admin.admin_addr, Admin { registry, readiness }, &shutdown)?;
     Ok(())
 }
 
-/// Starts the duties alone, for a process that runs more than the reaper.
-fn start(store: &Store, args: &DutyArgs, metrics: &Arc<Metrics>, shutdown: &Shutdown) {
+/// Starts the duties without the admin port.
+fn start(store: &Store, args: &DutyArgs, metrics: &Arc<ReaperMetrics>, shutdown: &Shutdown) {
     let (notifier, sending) = Notifier::new(store);
     shutdown.spawn(sending);
+    shutdown.spawn({
+        let (metrics, shutdown) = (metrics.clone(), shutdown.clone());
+        async move { metrics.outages.run(&shutdown).await }
+    });
+    shutdown.spawn(arrivals::notify(
+        store.clone(),
+        args.arrivals_interval,
+        metrics.clone(),
+        shutdown.clone(),
+    ));
     let duties: Vec<Box<dyn Duty>> = vec![
-        Box::new(Reclaim::new(args)),
-        Box::new(Promote::new(args)),
-        Box::new(Expire::new(args)),
-        Box::new(Census::new(args)),
-        Box::new(Prune::new(args)),
+        Box::new(ReclaimDuty::new(args)),
+        Box::new(PromoteDuty::new(args)),
+        Box::new(SchedulesDuty::new(args, metrics.schedules.clone())),
+        Box::new(ExpireDuty::new(args)),
+        Box::new(CensusDuty::new(args)),
+        Box::new(PruneDuty::new(args)),
+        Box::new(ExpireQueuesDuty::new(args)),
+        Box::new(VacuumDuty::new(args)),
     ];
     for duty in duties {
-        // before anybody can ask: a duty that nobody expects is never late
+        // registered before readiness is served: a duty that is not registered is never reported as late
         metrics.expect(duty.name(), duty.interval());
         shutdown.spawn(duty::repeat(
             duty,
@@ -63,9 +78,9 @@ fn start(store: &Store, args: &DutyArgs, metrics: &Arc<Metrics>, shutdown: &Shut
     }
 }
 
-/// Ready means: the duty that runs most often reaches the database, and every duty has lately succeeded. Asks nobody: the
-/// duties know.
-fn readiness(metrics: Arc<Metrics>) -> Readiness {
+/// Ready means that the most frequent duty can reach the database, and that every duty has succeeded
+/// recently. Makes no call: it reads what the duties recorded.
+fn readiness(metrics: Arc<ReaperMetrics>) -> Readiness {
     Readiness::new(move || {
         let database =
             metrics.problem("promote").map_or(Check::pass("database"), |why| Check::fail("database", why));
@@ -79,9 +94,9 @@ fn readiness(metrics: Arc<Metrics>) -> Readiness {
     })
 }
 
-fn store_options(args: &Args) -> StoreOptions {
+fn store_options(args: &ReaperCli) -> StoreOptions {
     StoreOptions {
-        url: args.database.url(),
+        url: DatabaseUrl::new(args.database.url(), args.database.url_file()),
         application_name: "jobqueue-reaper".to_owned(),
         max_connections: args.database.database_max_connections,
         connect_timeout: args.database.database_connect_timeout,

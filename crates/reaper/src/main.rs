@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use jobqueue_reaper::Args;
+use jobqueue_reaper::ReaperCli;
 
 fn main() -> ExitCode {
-    let args: Args = jobqueue_runtime::parse_args();
+    let args: ReaperCli = jobqueue_runtime::parse_args();
     let telemetry = args.telemetry.clone();
     jobqueue_runtime::boot("jobqueue-reaper", &telemetry, |shutdown| jobqueue_reaper::run(args, shutdown))
 }

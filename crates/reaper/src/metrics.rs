@@ -1,38 +1,47 @@
 //! The reaper's own metrics: whether each duty runs, how long it takes, how much it moves.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use prometheus::{Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+use jobqueue_runtime::OutageLog;
+use jobqueue_store::StoreError;
+use prometheus::{Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
+
+use crate::schedule_metrics::ScheduleMetrics;
 
 /// A duty that has not succeeded for this many of its intervals is late.
 const LATE_AFTER_INTERVALS: u32 = 3;
-/// Even a quick duty gets this long before it counts as late: a failover takes that.
+/// A duty is late after this time at the earliest, because a failover may take as long.
 const LATE_AT_LEAST: Duration = Duration::from_mins(1);
 
-/// Handles to what is exported.
+/// The reaper's metrics, and the state of each duty.
 #[derive(Debug)]
-pub(crate) struct Metrics {
+pub(crate) struct ReaperMetrics {
     runs: IntCounterVec,
     jobs: IntCounterVec,
     seconds: HistogramVec,
     last_success: GaugeVec,
+    /// Notifications of jobs that were enqueued in SQL.
+    pub(crate) arrivals: IntCounter,
+    /// Of the duty `schedules`.
+    pub(crate) schedules: ScheduleMetrics,
     duties: Mutex<BTreeMap<&'static str, Health>>,
+    /// Logs failed runs, with repetitions counted.
+    pub(crate) outages: OutageLog,
 }
 
-/// How a duty does.
+/// The state of one duty.
 #[derive(Debug)]
 struct Health {
     interval: Duration,
-    /// In the future while it rests.
+    /// When it last succeeded; in the future during a planned pause.
     last_success: Instant,
     /// Why its last run failed; `None` after a success.
     problem: Option<String>,
 }
 
-impl Metrics {
+impl ReaperMetrics {
     pub(crate) fn new(registry: &Registry) -> prometheus::Result<Self> {
         let runs = IntCounterVec::new(
             Opts::new("reaper_runs_total", "Runs of a duty, by how they ended."),
@@ -48,14 +57,29 @@ impl Metrics {
             Opts::new("reaper_last_success_timestamp_seconds", "When a duty last succeeded, in Unix time."),
             &["duty"],
         )?;
+        let arrivals = IntCounter::new(
+            "reaper_arrival_notifications_total",
+            "Notifications of workers about jobs that were enqueued in SQL.",
+        )?;
+        registry.register(Box::new(arrivals.clone()))?;
         registry.register(Box::new(runs.clone()))?;
         registry.register(Box::new(jobs.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
         registry.register(Box::new(last_success.clone()))?;
-        Ok(Self { runs, jobs, seconds, last_success, duties: Mutex::default() })
+        Ok(Self {
+            runs,
+            jobs,
+            seconds,
+            last_success,
+            arrivals,
+            schedules: ScheduleMetrics::new(registry)?,
+            duties: Mutex::default(),
+            outages: OutageLog::default(),
+        })
     }
 
-    /// A duty starts; from now on it may be late. Its series exist from zero, so that rates and absences can be told.
+    /// Registers a duty; from now on it may be late. Its series start at zero, so that rates and missing
+    /// duties can be detected.
     pub(crate) fn expect(&self, duty: &'static str, interval: Duration) {
         self.runs.with_label_values(&[duty, "ok"]);
         self.runs.with_label_values(&[duty, "error"]);
@@ -74,11 +98,12 @@ impl Metrics {
         self.note(duty, |health| (health.last_success, health.problem) = (Instant::now(), None));
     }
 
-    pub(crate) fn failed(&self, duty: &'static str, took: Duration, jobs: u64, reason: &impl Display) {
+    pub(crate) fn failed(&self, duty: &'static str, took: Duration, jobs: u64, error: &StoreError) {
         self.runs.with_label_values(&[duty, "error"]).inc();
         self.jobs.with_label_values(&[duty]).inc_by(jobs);
         self.seconds.with_label_values(&[duty]).observe(took.as_secs_f64());
-        self.note(duty, |health| health.problem = Some(reason.to_string()));
+        self.outages.failed(duty, error.word(), error);
+        self.note(duty, |health| health.problem = Some(error.reason().to_owned()));
     }
 
     fn note(&self, duty: &str, change: impl FnOnce(&mut Health)) {
@@ -89,17 +114,17 @@ impl Metrics {
         }
     }
 
-    /// A duty works no more for so long, on purpose.
+    /// Records that a duty pauses for this time on purpose.
     pub(crate) fn rests(&self, duty: &'static str, rest: Duration) {
         self.note(duty, |health| health.last_success = Instant::now() + rest);
     }
 
-    /// Why the last run of a duty failed, if it did or has not been.
+    /// Why the last run of a duty failed; `None` if it succeeded.
     pub(crate) fn problem(&self, duty: &str) -> Option<String> {
         self.duties.lock().ok()?.get(duty)?.problem.clone()
     }
 
-    /// Duties that should have succeeded since.
+    /// The duties whose last success is too long ago.
     pub(crate) fn late(&self) -> Vec<&'static str> {
         let Ok(duties) = self.duties.lock() else { return vec![] };
         let late = |health: &Health| {

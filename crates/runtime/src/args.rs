@@ -1,22 +1,30 @@
-//! The options that every binary has, as clap structs to flatten. Owns names, defaults and help texts; never reads a
-//! file except the mounted secret it was pointed at, and never prints a secret.
+//! The options of every binary, as clap structs to flatten. Defines names, defaults and help texts. It reads
+//! no file except the named secret, and never prints a secret.
 
 mod database;
+mod flag;
+mod named;
 mod seconds;
 
+use clap::builder::Resettable;
 use clap::{Args, Parser, ValueEnum};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::ffi::OsString;
+use std::net::SocketAddr;
 use tracing_subscriber::EnvFilter;
 
-pub use database::{DatabaseArgs, Pooler};
+pub use database::{DatabaseArgs, PoolerArg};
+pub use flag::parse_flag;
 pub use seconds::{Seconds, SecondsError};
 
-/// Parses the command line and the environment, or explains and leaves the process.
+/// Parses the command line and the environment. If they are invalid, prints the reason and exits.
 ///
-/// Like `Parser::parse`, but a value that makes no sense exits with [`EX_USAGE`](crate::EX_USAGE) (64), the same code
-/// that [`boot`](crate::boot) uses for a refused configuration, so that a supervisor needs to know one number.
+/// Like `Parser::parse`, but an invalid value exits with [`EX_USAGE`](crate::EX_USAGE) (64), the same code
+/// that [`boot`](crate::boot) uses for a rejected configuration, so that a supervisor has to recognize only
+/// one code. The message names the variable if the value came from one, and the flag if it came from the
+/// command line.
 pub fn parse_args<A: Parser>() -> A {
     A::try_parse().unwrap_or_else(|error| {
+        let error = named::by_variable(error, A::command(), std::env::args_os());
         let code = if error.use_stderr() { i32::from(crate::EX_USAGE) } else { 0 };
         // A closed terminal must not hide the exit code.
         let _printed = error.print();
@@ -24,26 +32,40 @@ pub fn parse_args<A: Parser>() -> A {
     })
 }
 
-/// What the process tells about itself: log lines, and traces if a collector is named.
+/// Parses only these arguments and ignores the environment: for a process that runs several services with its
+/// own settings.
+///
+/// # Errors
+/// The arguments that `Parser::try_parse_from` rejects.
+pub fn parse_without_env<A: Parser>(
+    arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+) -> Result<A, clap::Error> {
+    let command = A::command().mut_args(|argument| argument.env(Resettable::Reset));
+    let mut matches = command.try_get_matches_from(arguments)?;
+    A::from_arg_matches_mut(&mut matches)
+}
+
+/// Options for log lines, and for traces if a collector is set.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Telemetry")]
 pub struct TelemetryArgs {
-    /// How much to log: OFF, ERROR, WARN, INFO, DEBUG or TRACE, in either case (WARNING, CRITICAL and FATAL are
-    /// understood too). For one noisy part, list directives: `info,sqlx=debug`.
+    /// Log level: OFF, ERROR, WARN, INFO, DEBUG or TRACE, in upper or lower case (WARNING, CRITICAL and FATAL
+    /// are also accepted). To set levels of single modules, list directives: `info,sqlx=debug`.
     #[arg(long, env = "LOG_LEVEL", default_value = "INFO", value_name = "LEVEL", value_parser = log_filter)]
     pub log_level: String,
 
-    /// How a log line looks: `json` is one JSON object a line (for a log collector), `console` is for people and is
-    /// coloured on a terminal.
+    /// Format of a log line: `json` writes one JSON object per line (for a log collector), `console` writes
+    /// text for people, with colours on a terminal.
     #[arg(long, env = "LOG_FORMAT", default_value = "json", value_name = "FORMAT", ignore_case = true)]
     pub log_format: LogFormat,
 
-    /// Where log lines go: stdout, or stderr if the program's own output must stay clean.
+    /// Stream for log lines: stdout, or stderr if stdout must contain only the program's output.
     #[arg(long, env = "LOG_OUTPUT", default_value = "stdout", value_name = "STREAM", ignore_case = true)]
     pub log_output: LogOutput,
 
-    /// OpenTelemetry collector that takes OTLP over HTTP, for example `http://otel-collector:4318`; `/v1/traces` is
-    /// added. Without it no trace is exported. A collector that is away costs traces, never jobs.
+    /// OpenTelemetry collector that takes OTLP over HTTP, for example `http://otel-collector:4318`;
+    /// `/v1/traces` is added. Without it no traces are exported. If the collector is unreachable, traces are
+    /// lost, never jobs.
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
     pub otlp_endpoint: Option<String>,
 
@@ -64,42 +86,38 @@ impl Default for TelemetryArgs {
     }
 }
 
-/// How a log line looks.
+/// Format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// One JSON object a line: `timestamp`, `level`, `message`, then the fields.
+    /// One JSON object per line: `timestamp`, `level`, `message`, then the fields.
     Json,
     /// Text for people, coloured if the stream is a terminal.
     Console,
 }
 
-/// Where log lines go.
+/// Stream for log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogOutput {
-    /// Standard output: what container platforms collect.
+    /// Standard output, which container platforms collect.
     Stdout,
     /// Standard error: for commands whose output is data.
     Stderr,
 }
 
-/// The port for probes and metrics of this process.
-#[derive(Args, Clone, Debug)]
+/// Options of the port for probes and metrics of this process.
+#[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Admin")]
 pub struct AdminArgs {
-    /// Address of the admin server (`/metrics`, `/health`, `/ready`). It has no authentication: keep it inside the
-    /// cluster. Port 0 picks a free one and logs it.
-    #[arg(long, env = "ADMIN_ADDR", default_value_t = AdminArgs::default().admin_addr, value_name = "IP:PORT")]
-    pub admin_addr: SocketAddr,
+    /// Address of the admin server (`/metrics`, `/health`, `/ready`). It has no authentication: keep it
+    /// inside the cluster. Port 0 chooses a free port and logs it. Default: `[::]:9090`, which means every
+    /// address, including IPv4. If another process of this host uses port 9090, the next free port up to 9109
+    /// is used and logged.
+    #[arg(long, env = "ADMIN_ADDR", value_name = "IP:PORT")]
+    pub admin_addr: Option<SocketAddr>,
 }
 
-impl Default for AdminArgs {
-    fn default() -> Self {
-        Self { admin_addr: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9090)) }
-    }
-}
-
-/// Checks LOG_LEVEL and writes it the way tracing understands. A lone word must be a level: tracing would take a typo
-/// such as `INF` for the name of a module and log nothing at all.
+/// Checks LOG_LEVEL and converts it to the syntax of tracing. A single word must be a level: tracing would
+/// interpret a typo such as `INF` as the name of a module and log nothing.
 fn log_filter(text: &str) -> Result<String, String> {
     let directives: Vec<String> =
         text.split(',').map(str::trim).map(log_directive).collect::<Result<_, _>>()?;
@@ -150,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_is_sound_and_every_option_explains_itself() {
+    fn the_command_is_valid_and_every_option_has_a_help_text() {
         use clap::CommandFactory;
         let command = Everything::command();
         command.clone().debug_assert();
@@ -165,7 +183,6 @@ mod tests {
         let parsed = parse(&[]).unwrap();
         assert_eq!(format!("{:?}", parsed.telemetry), format!("{:?}", TelemetryArgs::default()));
         assert_eq!(parsed.admin.admin_addr, AdminArgs::default().admin_addr);
-        assert_eq!(parsed.admin.admin_addr.to_string(), "0.0.0.0:9090");
         assert_eq!(
             format!("{:?}", parsed.database),
             format!("{:?}", DatabaseArgs::for_url("postgres://u:secret@db/jobqueue"))
@@ -174,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn log_levels_of_either_case_and_of_python_are_understood() {
+    fn log_levels_in_any_case_and_those_of_python_are_accepted() {
         for (given, meant) in [
             ("INFO", "info"),
             ("warning", "warn"),

@@ -1,13 +1,13 @@
-//! How long to wait before the next try. Owns the curve (exponential, full jitter); never sleeps and never decides
-//! whether to try again.
+//! How long to wait before the next attempt. Owns the formula (exponential, full jitter); does not sleep and
+//! does not decide whether to retry.
 
 use std::time::Duration;
 
-/// The delay before try number `failures + 1`, drawn from the whole range up to the ceiling ("full jitter"), so that
-/// a thousand processes which lost the same database do not come back in step.
+/// The delay before try number `failures + 1`, drawn at random from zero to the ceiling ("full jitter"), so
+/// that a thousand processes that lost the same database do not reconnect at the same time.
 ///
-/// The ceiling is `base` after the first failure, doubles with each further one and stops at `cap`. `dice` is a number
-/// in `0.0..1.0` and is the only source of chance; anything outside is clamped, NaN counts as 0.
+/// The ceiling is `base` after the first failure, doubles with each further one and stops at `cap`. `dice` is
+/// a random number in `0.0..1.0`; values outside are clamped, and NaN counts as 0.
 pub fn next_delay(failures: u32, base: Duration, cap: Duration, dice: f64) -> Duration {
     let doublings = failures.saturating_sub(1).min(31);
     let ceiling = base.saturating_mul(1 << doublings).min(cap);
@@ -15,7 +15,7 @@ pub fn next_delay(failures: u32, base: Duration, cap: Duration, dice: f64) -> Du
     ceiling.mul_f64(share)
 }
 
-/// A running count of failures in a row, with the delay that each one earns.
+/// Counts consecutive failures and computes the delay after each.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     base: Duration,
@@ -24,23 +24,23 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Starts without a failure. `base` is the ceiling of the first delay, `cap` that of all later ones.
+    /// Starts without a failure. `base` is the upper bound of the first delay, `cap` that of all later ones.
     pub fn new(base: Duration, cap: Duration) -> Self {
         Self { base, cap, failures: 0 }
     }
 
-    /// Counts one more failure and says how long to wait before the next try.
+    /// Counts one more failure and returns how long to wait before the next attempt.
     pub fn fail(&mut self) -> Duration {
         self.failures = self.failures.saturating_add(1);
         next_delay(self.failures, self.base, self.cap, rand::random::<f64>())
     }
 
-    /// A success: forgets the streak and returns how many failures it had.
+    /// Records a success: resets the count and returns how many failures there were.
     pub fn reset(&mut self) -> u32 {
         std::mem::take(&mut self.failures)
     }
 
-    /// Failures in a row so far.
+    /// The number of consecutive failures so far.
     pub fn failures(&self) -> u32 {
         self.failures
     }
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_range_is_used_and_odd_dice_do_no_harm() {
+    fn the_whole_range_is_used_and_invalid_dice_are_clamped() {
         assert_eq!(next_delay(3, BASE, CAP, 0.0), Duration::ZERO);
         assert_eq!(next_delay(3, BASE, CAP, 0.5), Duration::from_secs(2));
         assert_eq!(next_delay(3, BASE, CAP, f64::NAN), Duration::ZERO);
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_ends_the_streak() {
+    fn a_success_resets_the_count() {
         let mut backoff = Backoff::new(BASE, CAP);
         assert!(backoff.fail() <= BASE);
         backoff.fail();

@@ -1,6 +1,7 @@
-//! From `main` to the exit code. Owns the runtime, the order of start and end, and what a failure looks like outside;
-//! never knows which service it runs.
+//! The life of a process from `main` to the exit code. Owns the runtime, the order of start and end, and how
+//! failures are reported; does not know which service runs.
 
+use crate::config_error::{ConfigError, EX_USAGE};
 use crate::shutdown::Shutdown;
 use crate::telemetry::{self, Telemetry};
 use crate::{TelemetryArgs, build_info, tls};
@@ -9,28 +10,19 @@ use std::future::Future;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// The exit code for a configuration that makes no sense (`EX_USAGE` of sysexits.h): restarting will not help.
-pub const EX_USAGE: u8 = 64;
-
-/// What is left to tasks after the hard shutdown began, before the process leaves without them.
+/// How long tasks may take after the hard shutdown began, before the process exits without them.
 const FORCED_GRACE: Duration = Duration::from_secs(5);
-/// What is left to tasks after the service itself failed.
+/// How long tasks may take after the service itself failed.
 const FAILED_GRACE: Duration = Duration::from_secs(10);
-/// What is left to threads that block after everything else has ended.
+/// How long blocking threads may take after everything else has ended.
 const BLOCKING_GRACE: Duration = Duration::from_secs(1);
 
-/// A configured value that makes no sense, as one sentence that says what to change. [`boot`] prints it on stderr and
-/// exits with [`EX_USAGE`], wherever in the chain of an error it is found.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ConfigError(pub String);
-
-/// Runs a service from start to end and says how it went.
+/// Runs a service from start to end and returns the exit code of the process.
 ///
-/// Installs the TLS provider, the telemetry and the panic hook, logs which build this is, listens for signals and calls
-/// `run` in a multi-thread runtime. When `run` has returned it waits for every task of the [`Shutdown`], closes the
-/// admin port and flushes the traces. `run` may return at once after it has spawned its services, or live as long as
-/// they do.
+/// Installs the TLS provider, the telemetry and the panic hook, logs which build this is, listens for signals
+/// and calls `run` in a multi-thread runtime. When `run` has returned, it waits for every task of the
+/// [`Shutdown`], closes the admin port and flushes the traces. `run` may return as soon as it has spawned its
+/// services, or run as long as they do.
 ///
 /// The exit code is 0 after a clean end; [`EX_USAGE`] for a [`ConfigError`]; 1 for any other error, for a service that
 /// panicked or ended by itself, and for a shutdown that had to be forced.
@@ -108,14 +100,14 @@ where
     Ok(())
 }
 
-/// Ends a while after the hard shutdown began.
+/// Returns `FORCED_GRACE` after the hard shutdown began.
 async fn overdue(shutdown: &Shutdown) {
     shutdown.hard().cancelled().await;
     tokio::time::sleep(FORCED_GRACE).await;
 }
 
-/// Logs the error once and picks the exit code. A refused configuration goes to stderr alone, where the person who
-/// typed it looks; it is one sentence.
+/// Logs the error once and chooses the exit code. An invalid configuration is reported as one sentence, only
+/// on stderr, where the user who set it reads it.
 fn report(name: &str, error: &anyhow::Error) -> ExitCode {
     if let Some(refused) = error.chain().find_map(|cause| cause.downcast_ref::<ConfigError>()) {
         eprintln!("{name}: {refused}");

@@ -1,5 +1,5 @@
-//! A loop that does the same thing again and again. Owns the rhythm (interval, jitter, backoff, stop); never what a
-//! tick does, and never cancels one half-way.
+//! A loop that repeats an operation. Owns the timing (interval, jitter, backoff, stop); does not know what a
+//! tick does, and never cancels one.
 
 use crate::backoff::Backoff;
 use crate::shutdown::Shutdown;
@@ -8,18 +8,20 @@ use std::future::Future;
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// The longest pause between two failing ticks.
-const BACKOFF_CAP: Duration = Duration::from_secs(30);
-/// The ceiling of the first pause after a failure.
+/// The longest pause between two failing ticks. Short, because nothing is reclaimed or started during it
+/// after the database is reachable again.
+const BACKOFF_CAP: Duration = Duration::from_secs(5);
+/// The upper bound of the first pause after a failure.
 const BACKOFF_BASE: Duration = Duration::from_secs(1);
-/// The shortest pause after a failure: jitter may say zero, and a broken loop must not be a hot one.
+/// The shortest pause after a failure: the random pause may be zero, and a failing loop must not spin.
 const BACKOFF_FLOOR: Duration = Duration::from_millis(50);
 
-/// Runs `tick` now and then every `interval` (±10 %, so that replicas drift apart) until the soft shutdown.
+/// Runs `tick` at once and then every `interval` (±10 %, so that replicas do not run at the same time) until
+/// the soft shutdown.
 ///
-/// A tick that has begun is always finished. An error is logged once per streak, under `name`, and the loop goes on
-/// with exponential backoff and full jitter of up to 30 s; the recovery is logged too. A panic is not caught: it ends
-/// the task, which [`Shutdown::spawn`] turns into the end of the process.
+/// A tick that has begun is always finished, and logs its own errors. After an error the loop continues with
+/// exponential backoff and full jitter of up to 5 s; the recovery is logged under `name`. A panic is not
+/// caught: it ends the task, which [`Shutdown::spawn`] turns into the end of the process.
 pub async fn every<F, Fut, E>(name: &'static str, interval: Duration, shutdown: Shutdown, tick: F)
 where
     F: FnMut() -> Fut,
@@ -29,8 +31,9 @@ where
     every_or_woken(name, interval, &Notify::new(), shutdown, tick).await;
 }
 
-/// Like [`every`], and `wake.notify_one()` starts the next tick early: the notification is the hint, the interval the
-/// truth. A wake-up during a tick counts for the next one; one during backoff waits until the pause is over.
+/// Like [`every`], but `wake.notify_one()` starts the next tick early. A notification during a tick starts
+/// the next one; a notification during backoff takes effect when the pause is over. Correctness never depends
+/// on a notification, because the interval starts ticks as well.
 pub async fn every_or_woken<F, Fut, E>(
     name: &'static str,
     interval: Duration,
@@ -45,6 +48,9 @@ pub async fn every_or_woken<F, Fut, E>(
     let mut backoff = Backoff::new(BACKOFF_BASE, BACKOFF_CAP);
     while !shutdown.soft().is_cancelled() {
         let outcome = tick().await;
+        if outcome.is_ok() && shutdown.soft().is_cancelled() {
+            return; // a tick that ended because of the shutdown is not a recovery
+        }
         let pause = after(name, interval, &mut backoff, outcome);
         let failing = backoff.failures() > 0;
         tokio::select! {
@@ -56,7 +62,7 @@ pub async fn every_or_woken<F, Fut, E>(
     }
 }
 
-/// Logs what changed and says how long to pause.
+/// Logs a first failure and a recovery, and returns how long to pause.
 fn after<E: Display>(
     name: &'static str,
     interval: Duration,
@@ -74,11 +80,7 @@ fn after<E: Display>(
         Err(error) => {
             let error = format!("{error:#}");
             let pause = backoff.fail().max(BACKOFF_FLOOR);
-            if backoff.failures() == 1 {
-                tracing::error!(loop.name = name, error, "loop failed, trying again until it works");
-            } else {
-                tracing::debug!(loop.name = name, error, failures = backoff.failures(), "loop still failing");
-            }
+            tracing::debug!(loop.name = name, error, failures = backoff.failures(), "loop failed");
             pause
         }
     }
@@ -124,7 +126,7 @@ mod tests {
         let (count, ticks) = counter();
         let began = Instant::now();
         let stop = shutdown.clone();
-        // Woken before every tick: a stream of notifications must not turn the backoff off.
+        // a notification before every tick must not disable the backoff
         let wake = Arc::new(Notify::new());
         let waker = wake.clone();
         every_or_woken("test", Duration::from_millis(1), &wake, shutdown, move || {
@@ -133,7 +135,7 @@ mod tests {
             if n > 40 {
                 stop.begin();
             }
-            std::future::ready(if n <= 40 { Err(anyhow::anyhow!("away")) } else { Ok(()) })
+            std::future::ready(if n <= 40 { Err(anyhow::anyhow!("unreachable")) } else { Ok(()) })
         })
         .await;
         assert_eq!(ticks.load(Ordering::SeqCst), 41);
@@ -162,7 +164,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_tick_under_way_is_finished() {
+    async fn a_tick_that_has_begun_is_finished() {
         let shutdown = Shutdown::new();
         let (count, finished) = counter();
         let stop = shutdown.clone();
@@ -180,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn hundreds_of_starts_and_stops_leave_nothing_behind() {
+    async fn hundreds_of_starts_and_stops_leave_no_task_behind() {
         for round in 0..500_u32 {
             let shutdown = Shutdown::new();
             let (inside, overlapping) = counter();

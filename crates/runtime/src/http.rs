@@ -1,108 +1,82 @@
-//! The accept loop of every HTTP port: limits, backpressure, graceful end. Owns sockets and their deadlines; never a
-//! route, never a request's meaning.
+//! The accept loop of every HTTP port: limits, backpressure, graceful shutdown. Owns sockets and their
+//! deadlines; knows no routes and does not interpret requests.
 //!
-//! It stands in for `axum::serve`, which has no header deadline, no idle limit and no connection cap. Malformed HTTP is
-//! answered here, before any route, in the words of [`HttpLimits::refuse`]: 400, 431 for a header over
-//! [`HttpLimits::max_header_bytes`], 408 for one that came too slowly.
+//! It replaces `axum::serve`, which has no header deadline, no idle limit and no connection limit. Malformed
+//! HTTP is answered here, before any route, with the response of [`HttpLimits::refuse`]: 400, 431 for a
+//! header over [`HttpLimits::max_header_bytes`], 408 for a header that arrived too slowly.
 //!
-//! **A handler is dropped when its client disconnects**, at whichever `.await` it stands. A store call must not be cut
-//! there: run it with [`Shutdown::spawn_contained`] and await the handle.
+//! **A handler is dropped when its client disconnects**, at any `.await`. A store call must not be dropped:
+//! run it with [`Shutdown::spawn_contained`] and await the handle.
 
 mod connection;
 mod deadline;
+mod descriptors;
+mod limits;
+mod open_connections;
 mod refusal;
+mod remainder;
 
 use crate::shutdown::Shutdown;
 use axum::Router;
-use axum::http::{Response, StatusCode};
-use connection::{Connection, Ending};
+use connection::{Connection, EndSignals};
+use deadline::Activity;
+pub use descriptors::affordable_connections;
+pub use limits::HttpLimits;
+use open_connections::OpenConnections;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Pause after the system refuses a connection for want of something (file descriptors, memory): an accept loop that
-/// spins then takes the CPU that would free it.
+/// Pause after the system cannot accept a connection for lack of a resource (file descriptors, memory): a
+/// loop without a pause would use the CPU that is needed to free it.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-
-/// What one listener grants its clients.
-#[derive(Clone, Copy, Debug)]
-pub struct HttpLimits {
-    /// From the first byte of a request (or the connect) to the end of its header; then the connection is closed, after a
-    /// 408 if the header had begun.
-    pub header_read: Duration,
-    /// How long a keep-alive connection may stay silent. Keep it above the idle limit of the load balancer in front, or
-    /// that one sends requests into closing connections.
-    pub idle: Duration,
-    /// How long a client may refuse to take the bytes of an answer.
-    pub write_stall: Duration,
-    /// Request line and headers together; more is answered with 431. Bytes.
-    pub max_header_bytes: usize,
-    /// Open connections. When they are used up, further ones wait in the backlog of the system: nobody is refused.
-    pub max_connections: usize,
-    /// How long to go on accepting after the soft shutdown began, so that a load balancer learns about it first.
-    /// Answers carry `Connection: close` meanwhile.
-    pub pre_stop_delay: Duration,
-    /// What to answer with this status to bytes that never became a request. Length, date and `Connection: close` are
-    /// added.
-    pub refuse: fn(StatusCode) -> Response<String>,
-}
-
-impl Default for HttpLimits {
-    fn default() -> Self {
-        Self {
-            header_read: Duration::from_secs(10),
-            idle: Duration::from_mins(1),
-            write_stall: Duration::from_secs(30),
-            max_header_bytes: 32 * 1024,
-            max_connections: 4_096,
-            pre_stop_delay: Duration::ZERO,
-            refuse: refusal::plain,
-        }
-    }
-}
 
 /// Serves `router` until the soft shutdown, then drains, and returns when the last connection has ended.
 ///
 /// Each request carries its peer as an `axum::extract::ConnectInfo<SocketAddr>`. On the soft shutdown (after
-/// [`HttpLimits::pre_stop_delay`]) the listener is closed, idle connections are closed, and requests in flight are
-/// finished; the hard shutdown cuts them.
+/// [`HttpLimits::pre_stop_delay`]) the listener is closed, idle connections are closed, and requests in
+/// flight are finished; the hard shutdown aborts them.
 pub async fn serve(listener: TcpListener, router: Router, limits: HttpLimits, shutdown: Shutdown) {
-    let lifetime = Lifetime { closing: shutdown.soft().clone(), cut: shutdown.hard().clone() };
+    let lifetime = Lifetime { closing: shutdown.soft().clone(), abort: shutdown.hard().clone() };
     serve_for(listener, router, limits, lifetime).await;
 }
 
-/// When a listener goes: `closing` begins its graceful end, `cut` ends it at once.
+/// The signals that stop a listener: `closing` begins its graceful shutdown, `abort` stops it at once.
 pub(crate) struct Lifetime {
     pub(crate) closing: CancellationToken,
-    pub(crate) cut: CancellationToken,
+    pub(crate) abort: CancellationToken,
 }
 
 pub(crate) async fn serve_for(listener: TcpListener, router: Router, limits: HttpLimits, lifetime: Lifetime) {
     let connections = TaskTracker::new();
-    let slots = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
+    let open_connections = OpenConnections::new(limits.max_connections);
     let stop = CancellationToken::new();
     let mut stopping = pin!(stopping(&lifetime, limits.pre_stop_delay));
     loop {
-        // The slot comes first: without one the connection stays in the backlog and costs us nothing.
-        let slot = tokio::select! {
-            biased;
-            () = &mut stopping => break,
-            slot = slots.clone().acquire_owned() => slot,
-        };
         let (stream, peer) = tokio::select! {
             biased;
             () = &mut stopping => break,
-            accepted = accept(&listener) => accepted,
+            accepted = accept(&listener, &open_connections) => accepted,
         };
-        let ending =
-            Ending { closing: lifetime.closing.clone(), stop: stop.clone(), cut: lifetime.cut.clone() };
-        let connection = Connection { stream, peer, router: router.clone(), limits, ending };
+        let activity = Activity::new();
+        let slot = tokio::select! {
+            biased;
+            () = &mut stopping => break,
+            slot = open_connections.acquire_slot(activity.clone()) => slot,
+        };
+        let signals = EndSignals {
+            closing: lifetime.closing.clone(),
+            stop: stop.clone(),
+            abort: lifetime.abort.clone(),
+            close_if_idle: slot.close_if_idle.clone(),
+        };
+        let tasks = connections.clone();
+        let connection =
+            Connection { stream, peer, router: router.clone(), limits, signals, tasks, activity };
         connections.spawn(async move {
             let _slot = slot;
             connection.run().await;
@@ -117,31 +91,32 @@ pub(crate) async fn serve_for(listener: TcpListener, router: Router, limits: Htt
 async fn stopping(lifetime: &Lifetime, pre_stop_delay: Duration) {
     lifetime.closing.cancelled().await;
     tokio::select! {
-        () = lifetime.cut.cancelled() => {}
+        () = lifetime.abort.cancelled() => {}
         () = tokio::time::sleep(pre_stop_delay) => {}
     }
 }
 
-/// The next connection, whatever it takes.
-async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
-    let mut refused = false;
+/// Accepts the next connection. If the process has no file descriptor left, idle connections are closed.
+async fn accept(listener: &TcpListener, open_connections: &OpenConnections) -> (TcpStream, SocketAddr) {
+    let mut failed_before = false;
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
-            // The client gave up while it waited in the backlog: its own affair.
-            Err(error) if is_of_the_client(&error) => {}
+            // the client closed the connection while it was in the backlog
+            Err(error) if is_client_error(&error) => {}
             Err(error) => {
-                if !refused {
-                    tracing::error!(%error, "connections cannot be accepted, trying again until it works");
+                if !failed_before {
+                    tracing::error!(%error, "connections cannot be accepted; retrying");
                 }
-                refused = true;
+                failed_before = true;
+                open_connections.close_idle();
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-fn is_of_the_client(error: &io::Error) -> bool {
+fn is_client_error(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused

@@ -1,9 +1,10 @@
 //! The process shell that every jobqueue binary shares: arguments, telemetry, the admin port, the HTTP accept loop,
 //! shutdown and periodic loops.
 //!
-//! It knows neither jobs nor SQL: readiness is passed in as a closure, metrics as a registry, the database as a URL.
-//! Nothing here is global except what only a process can own and [`boot`] sets once: the tracing subscriber, the panic
-//! hook and the TLS provider. Three services therefore live side by side in one process (`jobqueue dev` does that).
+//! It knows neither jobs nor SQL: readiness is passed in as a closure, metrics as a registry, the database as
+//! a URL. Nothing here is global except what only a process can own and [`boot`] sets once: the tracing
+//! subscriber, the panic hook and the TLS provider. Three services can therefore run in one process, as
+//! `jobqueue demo` does.
 //!
 //! ```no_run
 //! use clap::Parser;
@@ -29,19 +30,26 @@ mod args;
 mod backoff;
 mod boot;
 pub mod build_info;
+mod config_error;
 mod every;
 pub mod http;
+mod listen;
+mod outages;
 mod shutdown;
 mod telemetry;
 mod tls;
 pub mod trace;
 
 pub use args::{
-    AdminArgs, DatabaseArgs, LogFormat, LogOutput, Pooler, Seconds, SecondsError, TelemetryArgs, parse_args,
+    AdminArgs, DatabaseArgs, LogFormat, LogOutput, PoolerArg, Seconds, SecondsError, TelemetryArgs,
+    parse_args, parse_flag, parse_without_env,
 };
 pub use backoff::{Backoff, next_delay};
-pub use boot::{ConfigError, EX_USAGE, boot};
+pub use boot::boot;
+pub use config_error::{ConfigError, EX_USAGE};
 pub use every::{every, every_or_woken};
 pub use http::HttpLimits;
+pub use listen::listen;
+pub use outages::OutageLog;
 pub use shutdown::Shutdown;
 pub use tls::install_tls_provider;

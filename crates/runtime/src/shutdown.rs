@@ -1,8 +1,9 @@
-//! The life of a process: who runs, who must stop, in which order. Owns every task (spawn only here); never decides
-//! what a service does with its last seconds.
+//! The shutdown of a process: which tasks run, which must stop, and in which order. Owns every task (tasks
+//! are spawned only here); does not decide what a service does while it stops.
 //!
-//! *Soft* means: take nothing new, finish what you hold. *Hard* means: let go now. The first SIGTERM or SIGINT begins
-//! the soft shutdown, the second one, or the end of the grace, the hard one. Hard implies soft.
+//! *Soft* means: accept nothing new, finish what is in progress. *Hard* means: stop now. The first SIGTERM or
+//! SIGINT begins the soft shutdown; the second one, or the end of the grace period, begins the hard one. Hard
+//! implies soft.
 
 use std::future::Future;
 use std::io;
@@ -23,7 +24,8 @@ pub struct Shutdown {
 struct Inner {
     soft: CancellationToken,
     hard: CancellationToken,
-    /// Every owned task has ended: the admin port and other background tasks may go too.
+    /// Cancelled when every owned task has ended. Then the admin port and the other background tasks end,
+    /// too.
     drained: CancellationToken,
     tracker: TaskTracker,
     background: TaskTracker,
@@ -51,10 +53,10 @@ impl Shutdown {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Runs a loop or any other task that the end of the process waits for. Must be called inside the runtime.
+    /// Spawns a loop or another task that must end before the process exits. Call it inside the runtime.
     ///
-    /// A panic in it begins the soft shutdown and makes the process exit with 1: a process that lost one of its parts
-    /// would otherwise look healthy and do half of its work. For work on behalf of one request or one job use
+    /// A panic in it begins the soft shutdown and makes the process exit with 1. Otherwise a process without
+    /// one of its parts would look healthy. For work for one request or one job, use
     /// [`spawn_contained`](Self::spawn_contained).
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
@@ -68,8 +70,8 @@ impl Shutdown {
         })
     }
 
-    /// Runs a part of the process that must live until the soft shutdown. An error, and an end before the shutdown
-    /// began, count as a failure of the process just as a panic does. `name` is for the log line.
+    /// Spawns a part of the process that must run until the soft shutdown. An error, a panic and an end
+    /// before the shutdown are failures of the process. `name` appears in the log line.
     pub fn spawn_service<F>(&self, name: &'static str, future: F) -> JoinHandle<()>
     where
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
@@ -84,8 +86,8 @@ impl Shutdown {
         })
     }
 
-    /// Runs work for one request or one job: the end of the process waits for it, and the caller may go away without
-    /// cancelling it (a store call must never be dropped half-way). A panic stays in the returned handle.
+    /// Spawns work for one request or one job. It must end before the process exits, and it continues if the
+    /// caller is dropped, because a store call must never be interrupted. A panic is returned by the handle.
     pub fn spawn_contained<F>(&self, future: F) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
@@ -94,7 +96,7 @@ impl Shutdown {
         self.inner.tracker.spawn(future)
     }
 
-    /// Cancelled when the soft shutdown begins: await `soft().cancelled()`, or ask `soft().is_cancelled()`.
+    /// Cancelled when the soft shutdown begins: await `soft().cancelled()`, or check `soft().is_cancelled()`.
     pub fn soft(&self) -> &CancellationToken {
         &self.inner.soft
     }
@@ -104,31 +106,31 @@ impl Shutdown {
         &self.inner.hard
     }
 
-    /// Begins the soft shutdown. Again: nothing.
+    /// Begins the soft shutdown. Further calls do nothing.
     pub fn begin(&self) {
         self.inner.soft.cancel();
     }
 
-    /// Begins the hard shutdown, and the soft one if that had not begun.
+    /// Begins the hard shutdown, and the soft one if it has not begun.
     pub fn force(&self) {
         self.inner.hard.cancel();
     }
 
-    /// Begins the soft shutdown because something broke; the process will exit with 1. The first reason is kept.
+    /// Begins the soft shutdown because of a failure; the process will exit with 1. The first reason is kept.
     pub fn fail(&self, reason: impl Into<String>) {
         let reason = reason.into();
         tracing::error!(reason, "shutting down after a failure");
-        // A second failure while going down is logged above and changes nothing.
+        // a second failure during the shutdown is logged above and changes nothing
         let _later = self.inner.failure.set(reason);
         self.begin();
     }
 
-    /// Why the process must exit with 1, if it must.
+    /// Why the process must exit with 1; `None` if it does not have to.
     pub fn failure(&self) -> Option<&str> {
         self.inner.failure.get().map(String::as_str)
     }
 
-    /// Lets the soft shutdown take at most `grace`; then the hard one begins.
+    /// Limits the soft shutdown to `grace`; then the hard one begins.
     pub fn force_after(&self, grace: Duration) {
         let shutdown = self.clone();
         self.spawn_background(async move {
@@ -137,14 +139,15 @@ impl Shutdown {
                 () = shutdown.drained().cancelled() => {}
                 () = shutdown.hard().cancelled() => {}
                 () = tokio::time::sleep(grace) => {
-                    tracing::warn!(grace_seconds = grace.as_secs_f64(), "the grace is over, forcing the shutdown");
+                    tracing::warn!(grace_seconds = grace.as_secs_f64(), "the grace period is over, forcing the shutdown");
                     shutdown.force();
                 }
             }
         });
     }
 
-    /// From now on SIGTERM and SIGINT do not kill the process: the first begins the soft shutdown, the second forces.
+    /// Handles SIGTERM and SIGINT: the first signal begins the soft shutdown, the second one the hard
+    /// shutdown.
     ///
     /// # Errors
     /// The operating system refuses a signal handler.
@@ -170,8 +173,8 @@ impl Shutdown {
         Ok(())
     }
 
-    /// Waits until every spawned task has ended. It does not begin anything: a process whose services run waits here
-    /// until a signal comes, one without tasks goes on at once.
+    /// Waits until every spawned task has ended. It does not begin a shutdown: while services run it waits
+    /// for a signal, and without tasks it returns at once.
     pub async fn wait(&self) {
         self.inner.tracker.close();
         self.inner.tracker.wait().await;
@@ -182,14 +185,15 @@ impl Shutdown {
         &self.inner.drained
     }
 
-    /// Runs a task that nobody waits for, such as the admin port, which must answer until the drain is over.
+    /// Runs a task that the process does not wait for, such as the admin port, which must answer until the
+    /// drain is over.
     pub(crate) fn spawn_background<F>(&self, future: F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let drained = self.inner.drained.clone();
         self.inner.background.spawn(async move {
-            // The admin port watches `drained` itself and gets a moment to close its connections.
+            // the admin port watches `drained` itself and has a short time to close its connections
             let overdue = async {
                 drained.cancelled().await;
                 tokio::time::sleep(BACKGROUND_GRACE).await;
@@ -201,7 +205,7 @@ impl Shutdown {
         });
     }
 
-    /// The drain is over: ends the background tasks.
+    /// Ends the background tasks when the drain is over.
     pub(crate) async fn finish(&self) {
         self.inner.drained.cancel();
         self.inner.background.close();
@@ -209,10 +213,10 @@ impl Shutdown {
     }
 }
 
-/// What background tasks get after the drain: enough to write an answer that is under way.
+/// How long background tasks may take after the drain: enough to finish writing a response.
 const BACKGROUND_GRACE: Duration = Duration::from_millis(200);
 
-/// Fails the process when it is dropped by a panic, and only then: an abort and a normal end are silent.
+/// Fails the process if it is dropped by a panic. An aborted task and a normal end do nothing.
 struct PanicAlarm(Shutdown);
 
 impl Drop for PanicAlarm {

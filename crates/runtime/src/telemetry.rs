@@ -1,12 +1,12 @@
-//! Log lines and traces of the process. Owns the one subscriber and its flush at the end; never a payload, never a
-//! secret, and never the fate of the process: a collector that is away or slow costs traces only.
+//! Log lines and traces of the process. Owns the subscriber and its flush at the end. Never logs a payload or
+//! a secret. If the collector is unreachable or slow, only traces are lost.
 
 mod fields;
 mod lines;
 mod otlp;
 
 use crate::args::{LogFormat, LogOutput, TelemetryArgs};
-use crate::boot::ConfigError;
+use crate::config_error::ConfigError;
 use lines::{Format, Lines};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
@@ -22,7 +22,11 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// The longest that the end of the process waits for a trace collector.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What was installed, so that it can be flushed.
+/// sqlx logs each connection that it loses or waits for. Ours log an outage once, with its cause ([`OutageLog`](crate::OutageLog)).
+/// A directive in `LOG_LEVEL` for the same target overrides these.
+const QUIET: &str = "sqlx=error,sqlx_core=error";
+
+/// The installed subscriber, so that it can be flushed.
 pub(crate) struct Telemetry {
     provider: Option<SdkTracerProvider>,
 }
@@ -31,20 +35,20 @@ pub(crate) struct Telemetry {
 /// keeps the first subscriber.
 ///
 /// # Errors
-/// A collector address that is no URL.
+/// The address of the collector is not a URL.
 pub(crate) fn install(name: &str, args: &TelemetryArgs) -> Result<Telemetry, ConfigError> {
     let filter = EnvFilter::builder()
-        .parse(&args.log_level)
+        .parse(format!("{QUIET},{}", args.log_level))
         .map_err(|error| ConfigError(format!("LOG_LEVEL is not understood: {error}")))?;
     let service = args.otel_service_name.as_deref().unwrap_or(name);
     let endpoint = args.otlp_endpoint.as_deref().filter(|endpoint| !endpoint.trim().is_empty());
     let provider = endpoint.map(|endpoint| otlp::provider(service, endpoint)).transpose()?;
 
-    // Spans carry the context of a line (request id, job id): a WARN line needs it although its span is INFO.
+    // spans add context to lines (request id, job id): a WARN line needs it although its span is INFO
     let spans = filter_fn(|meta| meta.is_span() && *meta.level() <= Level::INFO)
         .with_max_level_hint(LevelFilter::INFO);
     let lines = Lines::new(format(args), writer(args.log_output)).with_filter(filter.or(spans));
-    // Traces do not follow LOG_LEVEL: fewer log lines must not mean broken traces.
+    // traces do not depend on LOG_LEVEL, because fewer log lines must not mean incomplete traces
     let traces = provider.as_ref().map(|provider| {
         tracing_opentelemetry::layer().with_tracer(provider.tracer("jobqueue")).with_filter(LevelFilter::INFO)
     });
@@ -83,7 +87,7 @@ fn writer(output: LogOutput) -> BoxMakeWriter {
     }
 }
 
-/// One line instead of the multi-line text of the standard hook, which a collector would cut into pieces.
+/// Logs one line instead of the several lines of the standard hook, which a log collector would split.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let location = panic.location().map(ToString::to_string).unwrap_or_default();
     let thread = std::thread::current();

@@ -1,5 +1,6 @@
-//! W3C trace context across the queue: the submitter's trace goes into the job, the worker's span comes out of it.
-//! Owns reading and writing `traceparent`; never starts a span. Without an OTLP endpoint all of it is a no-op.
+//! W3C trace context across the queue: the submitter's trace context is stored with the job, and the worker's
+//! span continues it. Owns reading and writing `traceparent`; never starts a span. Without an OTLP endpoint
+//! it does nothing.
 
 use opentelemetry::Context;
 use opentelemetry::propagation::TextMapPropagator;
@@ -13,19 +14,19 @@ const TRACEPARENT: &str = "traceparent";
 
 /// The `traceparent` of the current span, to be stored with a job or sent with a request.
 ///
-/// `None` if traces are not exported: then hand on the header that came in, if one did.
+/// `None` if traces are not exported: then pass on the incoming header, if there is one.
 pub fn current_traceparent() -> Option<String> {
     let mut carrier = HashMap::new();
     TraceContextPropagator::new().inject_context(&Span::current().context(), &mut carrier);
     carrier.remove(TRACEPARENT)
 }
 
-/// Makes `span` a child of the span that `traceparent` names: for a request, and for the first attempt of a job.
+/// Makes `span` a child of the span in `traceparent`: for a request, and for the first attempt of a job.
 ///
 /// Call it before the span is entered. A text that is not a valid `traceparent` changes nothing.
 pub fn set_parent(span: &Span, traceparent: &str) {
     if let Some(parent) = parse(traceparent) {
-        // Refused when the span is filtered out, or when traces are not exported: then there is nothing to attach.
+        // fails if the span is filtered out or traces are not exported; then there is nothing to attach
         let _not_exported = span.set_parent(parent);
     }
 }
@@ -42,7 +43,7 @@ pub fn link_to(span: &Span, traceparent: &str) {
 
 fn parse(traceparent: &str) -> Option<Context> {
     let carrier = HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]);
-    // An empty context as the base: whatever is current here must not become the parent of a job.
+    // starts from an empty context, because the current span must not become the parent of a job
     let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &carrier);
     context.span().span_context().is_valid().then_some(context)
 }
@@ -59,9 +60,9 @@ mod tests {
     const ORIGIN: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
     #[derive(Clone, Debug, Default)]
-    struct Kept(Arc<Mutex<Vec<SpanData>>>);
+    struct Exported(Arc<Mutex<Vec<SpanData>>>);
 
-    impl SpanExporter for Kept {
+    impl SpanExporter for Exported {
         async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
             self.0.lock().unwrap().extend(batch);
             Ok(())
@@ -69,7 +70,7 @@ mod tests {
     }
 
     fn exported(work: impl FnOnce()) -> Vec<SpanData> {
-        let kept = Kept::default();
+        let kept = Exported::default();
         let provider = SdkTracerProvider::builder().with_simple_exporter(kept.clone()).build();
         let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_is_a_trace_of_its_own_with_a_link() {
+    fn a_retry_starts_a_new_trace_with_a_link() {
         let spans = exported(|| {
             let span = tracing::info_span!("attempt");
             link_to(&span, ORIGIN);
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_ignored_and_nothing_is_invented_without_export() {
+    fn an_invalid_traceparent_is_ignored_and_without_export_there_is_none() {
         for nonsense in
             ["", "00", "00-zz-b7ad6b7169203331-01", "00-00000000000000000000000000000000-0000000000000000-01"]
         {

@@ -1,6 +1,7 @@
-//! `boot` from outside: this program starts itself as a service and looks at lines, signals and exit codes.
+//! Tests of `boot` from outside: this program starts itself as a service and checks its log lines, its
+//! reaction to signals and its exit codes.
 //!
-//! It has no test harness because a harness would own the exit code and the output of the service.
+//! It has no test harness, because a harness would set the exit code and capture the output of the service.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test without a harness")]
 
@@ -15,7 +16,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 const ROLE: &str = "JOBQUEUE_TEST_BOOT_ROLE";
-/// Far beyond anything that the service may take; only a hang gets here.
+/// Much longer than the service may take; reached only if the service hangs.
 const HANG: Duration = Duration::from_mins(1);
 
 fn main() -> ExitCode {
@@ -60,6 +61,7 @@ fn service(role: &str) -> ExitCode {
     boot("jobqueue-test", &telemetry, |shutdown| run(role, shutdown))
 }
 
+#[expect(clippy::unused_async, reason = "a service is a future")]
 async fn run(role: String, shutdown: Shutdown) -> anyhow::Result<()> {
     match role.as_str() {
         "clean" => {
@@ -74,7 +76,7 @@ async fn run(role: String, shutdown: Shutdown) -> anyhow::Result<()> {
         }
         "stubborn" => {
             let admin = Admin { registry: prometheus::Registry::new(), readiness: Readiness::always() };
-            admin::serve("127.0.0.1:0".parse()?, admin, &shutdown).await?;
+            admin::serve("127.0.0.1:0".parse::<SocketAddr>()?, admin, &shutdown)?;
             let hard = shutdown.hard().clone();
             shutdown.spawn(async move { hard.cancelled().await });
         }
@@ -193,7 +195,7 @@ fn traces_reach_the_collector_before_the_end() {
 }
 
 fn a_silent_collector_never_blocks_the_process() {
-    // Accepts into its backlog and never answers.
+    // the system accepts connections into the backlog, and no one answers them
     let collector = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", collector.local_addr().unwrap());
     let mut service = Service::start("clean", &[("COLLECTOR", &url)]);
@@ -210,7 +212,7 @@ struct Service {
     child: Child,
     lines: BufReader<ChildStdout>,
     stderr: ChildStderr,
-    /// Dropped with the service, which calls the watchdog off.
+    /// Dropped with the service, which stops the watchdog.
     _alive: mpsc::Sender<()>,
 }
 
@@ -227,7 +229,7 @@ fn watchdog(pid: u32) -> mpsc::Sender<()> {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // After a failed check; otherwise it has ended already.
+        // after a failed check the service still runs
         let _ended = self.child.kill();
     }
 }
@@ -248,14 +250,14 @@ impl Service {
         Self { child, lines, stderr, _alive: alive }
     }
 
-    /// Reads on until a line fits; every line on the way must be one JSON object.
+    /// Reads lines until one matches; every line must be one JSON object.
     fn line_where(&mut self, fits: impl Fn(&Map<String, Value>) -> bool) -> Map<String, Value> {
         loop {
             let mut text = String::new();
             self.lines.read_line(&mut text).unwrap();
             assert!(!text.is_empty(), "the output ended before the expected line");
             let mut line = parsed(&text);
-            // Absent fields read as null, so that the closures stay short.
+            // missing fields are read as null, which keeps the closures short
             for name in ["message", "level", "signal"] {
                 line.entry(name).or_insert(Value::Null);
             }

@@ -1,54 +1,49 @@
-//! The only crate that knows SQL. Its methods are the verbs of a job's life, one file each:
+//! The only crate that knows SQL. Its methods are the verbs of a job's life, one file each in `verbs`:
 //! enqueue · promote · lease · heartbeat · settle · reclaim · cancel · expire · retry · prune, and the readers.
 //!
-//! It moves rows and decides nothing: what follows from an outcome comes from `jobqueue_core::settle`.
-//! How jobs are laid out in Postgres stays in here (`docs/adr/0001-storage.md`).
+//! It moves rows and decides nothing: `jobqueue_core::settle` decides what follows from an outcome.
+//! No other crate knows the table layout (`docs/adr/0001-storage.md`).
 
-mod again;
-mod body;
-mod cancel;
-mod catalog;
-mod census;
-mod clock;
-mod connect;
-mod enqueue;
-mod error;
-mod expire;
-mod heartbeat;
-mod idempotency;
-mod inspect;
-mod lease;
-mod list;
-mod low_water;
-mod migrate;
-mod promote;
-mod prune;
-mod queues;
-mod reclaim;
-mod report;
-mod retry;
-mod row;
-mod settle;
-mod unique;
-mod wakeup;
-mod walk;
+mod handles;
+mod plumbing;
+mod readers;
+mod upkeep;
+mod verbs;
 
-pub use cancel::Cancelled;
-pub use census::{Census, QueueCensus};
-pub use connect::{Pooler, Store, StoreOptions};
-pub use enqueue::{Accepted, Answer, Submission};
-pub use error::StoreError;
-pub use heartbeat::{Beat, Extended, WorkerEntry};
-pub use idempotency::{Idempotency, KeyClaim, KeyState};
-pub use inspect::{AttemptRecord, Event};
-pub use lease::{LeaseRequest, Leased};
-pub use list::{JobFilter, Page};
-pub use migrate::{Applied as Migrated, SCHEMA_VERSION};
-pub use promote::Promotion;
-pub use prune::{Pruned, Retention};
-pub use queues::{QueueRecord, QueueSettings};
-pub use reclaim::Reclaimed;
-pub use report::AttemptReport;
-pub use retry::Retried;
-pub use settle::{AttemptEnd, Settled};
-pub use wakeup::{Listener, Notifier};
+pub use handles::{Jobs, Queues, Schedules, Upkeep};
+pub use plumbing::batches::Batches;
+pub use plumbing::cause::Cause;
+pub use plumbing::connect::{Store, StoreOptions};
+pub use plumbing::error::StoreError;
+pub use plumbing::pooler::Pooler;
+pub use plumbing::url::{DatabaseUrl, UrlError};
+pub use plumbing::wakeup::{Heard, Listener, Notifier};
+pub use readers::arrivals::ArrivalWatcher;
+pub use readers::census::{Census, QueueCensus};
+pub use readers::inspect::{AttemptRecord, Event};
+pub use readers::list::{JobFilter, Page};
+pub use readers::schedules::{ScheduleFilter, ScheduleRecord, TickRecord};
+pub use readers::workers::{WorkerJob, WorkerRecord, WorkerReport};
+pub use upkeep::migrate::{Applied as Migrated, SCHEMA_VERSION};
+pub use upkeep::prune::Pruned;
+pub use upkeep::retention::Retention;
+pub use upkeep::stuck::EndedSession;
+pub use upkeep::vacuum::HotTable;
+pub use verbs::cancel::Cancelled;
+pub use verbs::enqueue::submission::{Accepted, Answer, Submission};
+pub use verbs::heartbeat::{Beat, Extended, HeldLeases, WorkerEntry, WorkerState};
+pub use verbs::idempotency::{Idempotency, KeyClaim, KeyState};
+pub use verbs::lease::request::{LeaseRequest, Leased};
+pub use verbs::promote::Promotion;
+pub use verbs::queues::delete::QueueDeletion;
+pub use verbs::queues::{QueueRecord, QueueSettings};
+pub use verbs::reclaim::Reclaimed;
+pub use verbs::remote_worker::{RemoteReport, RemoteWorker};
+pub use verbs::report::AttemptReport;
+pub use verbs::retry::Retried;
+pub use verbs::schedules::fire::{FailedSchedule, Firing};
+pub use verbs::schedules::{Precondition, ScheduleChange};
+pub use verbs::settle::end::{AttemptEnd, Settled};
+pub use verbs::worker_command::{
+    CommandAnswer, CommandRecord, CommandTargets, CommandedWorker, SentCommand, WorkerFilter,
+};

@@ -1,5 +1,6 @@
-//! Runs a command with `DATABASE_URL` set to a throw-away database that has every migration, and ends with its exit code:
-//! `cargo run -q -p jobqueue-testkit --example with_database -- psql`. What the command leaves behind is forgotten.
+//! Runs a command with `DATABASE_URL` set to a temporary database with every migration, and exits with its
+//! exit code: `cargo run -q -p jobqueue-testkit --example with_database -- psql`. The database is deleted at
+//! the end.
 
 use std::env;
 use std::process::ExitCode;

@@ -1,5 +1,5 @@
-//! Real binaries of the workspace as processes: built once, started with a bare environment, watched line by line,
-//! ended with the test. It knows nothing of what they do.
+//! Runs binaries of the workspace as processes: builds them once, starts them with an empty environment,
+//! collects their output, and kills them at the end of the test.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read};
@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 
 pub use rustix::process::Signal;
 
-/// How a program shall be started; filled in like a [`Command`].
+/// How to start a program; a builder like [`Command`].
 #[derive(Debug, Clone)]
 pub struct Binary {
     program: PathBuf,
@@ -28,32 +28,21 @@ pub struct Binary {
 impl Binary {
     /// Builds binaries of the workspace by their names, in the profile and target directory of the running test. Blocks.
     ///
-    /// With the features that the whole workspace and its tests ask for, as `cargo test --workspace` builds them: nothing is
-    /// compiled twice. Cheap when they are fresh; cargo's own lock makes simultaneous calls wait for each other.
+    /// Uses the features of the whole workspace and its tests, as `cargo test --workspace` does, so that
+    /// nothing is compiled twice. Cheap if they are up to date; cargo's lock serialises concurrent calls.
     pub fn build(names: &[&str]) {
-        let profile_dir = profile_dir();
-        let target_dir = profile_dir.parent().unwrap();
-        let profile = match profile_dir.file_name().and_then(OsStr::to_str) {
-            Some("debug") | None => "dev",
-            Some(other) => other,
-        };
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut build = Command::new(cargo);
-        build
-            .args(["build", "--quiet", "--locked", "--profile", profile, "--workspace"])
-            .args(["--example", "with_database"])
-            .arg("--target-dir")
-            .arg(target_dir);
-        build.args(names.iter().flat_map(|name| ["--bin", name]));
-        build.current_dir(env!("CARGO_MANIFEST_DIR"));
-        let outcome = build.output().expect("run cargo");
-        let said = String::from_utf8_lossy(&outcome.stderr);
-        assert!(outcome.status.success(), "building {names:?} failed:\n{said}");
+        cargo_build(&names.iter().flat_map(|name| ["--bin", name]).collect::<Vec<_>>());
     }
 
     /// A binary of the workspace by its name, such as `jobqueue-api`; [`build`](Self::build) it first.
     pub fn named(name: &str) -> Self {
         Self::at(profile_dir().join(name))
+    }
+
+    /// An example of the workspace by its name. Builds it. Blocks.
+    pub fn example(name: &str) -> Self {
+        cargo_build(&["--example", name]);
+        Self::at(profile_dir().join("examples").join(name))
     }
 
     /// Any program.
@@ -68,14 +57,14 @@ impl Binary {
         self
     }
 
-    /// Adds a variable. The process sees these and no others.
+    /// Adds a variable. The process gets only the variables that are added here.
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.environment.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
-    /// Sets the directory that the process starts in.
+    /// Sets the working directory of the process.
     #[must_use]
     pub fn dir(mut self, directory: impl AsRef<Path>) -> Self {
         self.directory = Some(directory.as_ref().to_path_buf());
@@ -99,10 +88,31 @@ impl Binary {
     }
 }
 
-/// How long the output of a program that has ended may still come.
+fn cargo_build(targets: &[&str]) {
+    let profile_dir = profile_dir();
+    let target_dir = profile_dir.parent().unwrap();
+    let profile = match profile_dir.file_name().and_then(OsStr::to_str) {
+        Some("debug") | None => "dev",
+        Some(other) => other,
+    };
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build
+        .args(["build", "--quiet", "--locked", "--profile", profile, "--workspace"])
+        .args(["--example", "with_database"])
+        .arg("--target-dir")
+        .arg(target_dir);
+    build.args(targets);
+    build.current_dir(env!("CARGO_MANIFEST_DIR"));
+    let outcome = build.output().expect("run cargo");
+    let stderr = String::from_utf8_lossy(&outcome.stderr);
+    assert!(outcome.status.success(), "building {targets:?} failed:\n{stderr}");
+}
+
+/// How long to wait for the rest of the output after a program has ended.
 const LAST_LINES: Duration = Duration::from_secs(5);
 
-/// A running program and everything it said. Dropping it kills it.
+/// A running program and its output. Dropping it kills the program.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -116,23 +126,24 @@ impl Process {
         self.child.id()
     }
 
-    /// Every line of stdout and stderr so far; within one of them in order.
+    /// Every line of stdout and stderr so far; the lines of each stream are in order.
     pub fn lines(&self) -> Vec<String> {
         self.output.lines()
     }
 
-    /// Waits for a line, past or to come, and returns it. Panics with the whole output when `limit` has passed or
-    /// the process has ended its output without that line.
+    /// Waits for a line that matches and returns it; lines before the call count. Panics with the whole
+    /// output if `limit` passes or the output ends without such a line.
     pub async fn wait_for_line(&self, what: &str, is_it: impl Fn(&str) -> bool, limit: Duration) -> String {
-        let mut news = self.output.news.subscribe();
+        let mut progress = self.output.progress.subscribe();
         let waiting = async {
             loop {
-                // First the open ends, then the lines: all lines of a closed end are there already.
-                let open_ends = news.borrow_and_update().open_ends;
+                // reads the number of open streams before the lines: all lines of a closed stream are already
+                // collected
+                let open_ends = progress.borrow_and_update().open_ends;
                 if let Some(line) = self.lines().into_iter().find(|line| is_it(line)) {
                     return Some(line);
                 }
-                if open_ends == 0 || news.changed().await.is_err() {
+                if open_ends == 0 || progress.changed().await.is_err() {
                     return None;
                 }
             }
@@ -147,7 +158,7 @@ impl Process {
         }
     }
 
-    /// Waits for the line that says `listening` and `marker`, and returns the address in it.
+    /// Waits for the line that contains `listening` and `marker`, and returns the address in it.
     pub async fn listening(&self, marker: &str, limit: Duration) -> SocketAddr {
         let is_it =
             |line: &str| line.contains("listening") && line.contains(marker) && address_in(line).is_some();
@@ -155,30 +166,32 @@ impl Process {
         address_in(&self.wait_for_line(&what, is_it, limit).await).unwrap()
     }
 
-    /// Sends a signal. The process must not have been waited for yet.
+    /// Sends a signal. Call it only before the process has been waited for.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("signal the process");
     }
 
-    /// Ends it the hard way and returns when it is gone.
+    /// Kills the process and returns when it has ended.
     pub fn kill(&mut self) {
         self.child.kill().expect("kill the process");
         self.child.wait().expect("wait for the killed process");
     }
 
-    /// Whether it still runs.
+    /// Whether the process is running.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("look at the process").is_none()
     }
 
-    /// Waits for its end and for its last lines. Panics with the whole output when `limit` has passed.
+    /// Waits until the process ends, and for the rest of its output. Panics with the whole output if `limit`
+    /// passes.
     pub async fn wait_exit(&mut self, limit: Duration) -> ExitStatus {
         let deadline = Instant::now() + limit;
         loop {
             if let Some(status) = self.child.try_wait().expect("look at the process") {
-                let mut news = self.output.news.subscribe();
-                // A child of its own may hold an end open for longer than anybody wants to wait.
-                let _held_open = timeout(LAST_LINES, news.wait_for(|news| news.open_ends == 0)).await;
+                let mut progress = self.output.progress.subscribe();
+                // a child of the process may keep a stream open for long
+                let _held_open =
+                    timeout(LAST_LINES, progress.wait_for(|progress| progress.open_ends == 0)).await;
                 return status;
             }
             let late = Instant::now() >= deadline;
@@ -190,7 +203,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended already.
+        // the process may have ended already
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
@@ -199,39 +212,39 @@ impl Drop for Process {
     }
 }
 
-/// The lines of both ends, collected by a thread each.
+/// The lines of both streams, each collected by a thread.
 #[derive(Debug, Clone)]
 struct Output {
     lines: Arc<Mutex<Vec<String>>>,
-    news: watch::Sender<News>,
+    progress: watch::Sender<Progress>,
 }
 
-/// Changes with every line and every end.
+/// Changes with every line and at the end of each stream.
 #[derive(Debug, Default)]
-struct News {
+struct Progress {
     open_ends: u32,
 }
 
 impl Default for Output {
     fn default() -> Self {
-        Self { lines: Arc::default(), news: watch::Sender::new(News::default()) }
+        Self { lines: Arc::default(), progress: watch::Sender::new(Progress::default()) }
     }
 }
 
 impl Output {
     fn collect(&self, end: impl Read + Send + 'static) {
         let output = self.clone();
-        self.news.send_modify(|news| news.open_ends += 1);
+        self.progress.send_modify(|progress| progress.open_ends += 1);
         thread::spawn(move || {
             let mut reader = BufReader::new(end);
             let mut line = Vec::new();
             while reader.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
                 let text = String::from_utf8_lossy(&line).trim_end().to_owned();
                 output.lines.lock().unwrap().push(text);
-                output.news.send_modify(|_| ());
+                output.progress.send_modify(|_| ());
                 line.clear();
             }
-            output.news.send_modify(|news| news.open_ends -= 1);
+            output.progress.send_modify(|progress| progress.open_ends -= 1);
         });
     }
 
@@ -246,7 +259,7 @@ fn profile_dir() -> PathBuf {
     test.ancestors().nth(2).expect("a test lies in target/<profile>/deps").to_path_buf()
 }
 
-/// The first socket address in a line of whatever format.
+/// The first socket address in a line, in any format.
 fn address_in(line: &str) -> Option<SocketAddr> {
     let part_of_it = |c: char| c.is_ascii_hexdigit() || matches!(c, ':' | '.' | '[' | ']');
     line.split(|c| !part_of_it(c)).find_map(|word| word.trim_matches(':').parse().ok())

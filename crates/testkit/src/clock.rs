@@ -1,5 +1,5 @@
-//! The hand-held clock. It moves the database's one time door, the session setting that `jobqueue.now()` adds to
-//! `now()`, and no other clock.
+//! The clock of a test. Sets the session setting that `jobqueue.now()` adds to `now()`, and changes no other
+//! clock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
-/// How far ahead of the real time a test lives; it only moves when told. Clones share the hand.
+/// A clock that is ahead of the real time by a duration that only the test changes. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {
     ahead_us: Arc<AtomicU64>,
@@ -19,7 +19,8 @@ impl Clock {
         Self::default()
     }
 
-    /// Moves the time forward, for every session that is taken out of a pool with this clock from now on.
+    /// Moves the time forward for every connection that is acquired from a pool with this clock after this
+    /// call.
     pub fn advance(&self, by: Duration) {
         let by_us = u64::try_from(by.as_micros()).expect("a test does not last 500,000 years");
         self.ahead_us.fetch_add(by_us, Ordering::SeqCst);

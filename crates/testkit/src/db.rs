@@ -1,19 +1,22 @@
-//! A fresh database for one test, copied from a migrated one in a few milliseconds. Two tests never share one.
+//! A new database for each test, copied from a migrated one in a few milliseconds.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
 use jobqueue_embedded::Server;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
+use tokio::process::Command;
 
 use crate::Clock;
 use crate::server::{MIGRATED, shared, small_pool};
 
-/// Makes names unique inside this process, which has a server of its own.
+/// Makes names unique in this process, which has its own server.
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// A database of one test. Dropping it drops the database in the background, connections included.
+/// The database of one test. Dropping this value ends its connections and drops the database in the
+/// background.
 #[derive(Debug)]
 pub struct TestDb {
     server: &'static Server,
@@ -28,17 +31,27 @@ impl TestDb {
         Self::copy_of(MIGRATED).await
     }
 
-    /// A database without any table of ours, for tests of the migrations themselves.
+    /// A database without jobqueue's schema, for tests of the migrations.
     pub async fn empty() -> Self {
         Self::copy_of("template0").await
     }
 
-    /// The address for clients.
+    /// A database with what [`dump`](Self::dump) returned.
+    pub async fn restored(dump: &str) -> Self {
+        let db = Self::empty().await;
+        // a separate connection, because a dump changes settings of the session
+        let mut connection = PgConnection::connect(db.url()).await.unwrap();
+        sqlx::raw_sql(dump).execute(&mut connection).await.expect("restore a dump");
+        connection.close().await.unwrap();
+        db
+    }
+
+    /// The connection URL.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The address, taken apart, for clients with wishes of their own.
+    /// The connection URL as options, for clients that change some of them.
     pub fn connect_options(&self) -> PgConnectOptions {
         self.url.parse().unwrap()
     }
@@ -48,32 +61,62 @@ impl TestDb {
         &self.name
     }
 
-    /// A small pool of the runtime that called [`new`](Self::new).
+    /// A small pool; it belongs to the runtime that called [`new`](Self::new).
     pub fn pool(&self) -> &PgPool {
         &self.pool
     }
 
-    /// The one number that a query gives, asked from outside of everything that is tested.
+    /// The number that a query returns, over a connection that is not part of the test.
     pub async fn number(&self, sql: &str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap_or_else(|error| panic!("{error}: {sql}"))
     }
 
-    /// How many sessions of this database are in a state, a condition on `pg_stat_activity`.
+    /// Executes statements over a connection that is not part of the test.
+    pub async fn execute(&self, sql: &str) {
+        sqlx::raw_sql(sql).execute(&self.pool).await.unwrap_or_else(|error| panic!("{error}: {sql}"));
+    }
+
+    /// The number of sessions of this database that match a condition on `pg_stat_activity`.
     pub async fn sessions(&self, state: &str) -> i64 {
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()";
         self.number(&format!("{sql} AND {state}")).await
     }
 
-    /// Somebody's transaction that did this and stays open.
+    /// Opens a transaction, executes the statement, and leaves the transaction open.
     pub async fn hold(&self, sql: &str) -> Transaction<'static, Postgres> {
         let mut transaction = self.pool.begin().await.unwrap();
         sqlx::raw_sql(sql).execute(&mut *transaction).await.unwrap_or_else(|error| panic!("{error}: {sql}"));
         transaction
     }
 
-    /// A small pool whose every session lives in the time of `clock`.
+    /// Runs a client program of the server, such as `pg_dump`, and returns its output.
+    pub async fn client(&self, program: &str, arguments: &[&str]) -> String {
+        let folder: String = sqlx::query_scalar("SELECT setting FROM pg_config() WHERE name = 'BINDIR'")
+            .fetch_one(&self.pool)
+            .await
+            .unwrap();
+        let output = Command::new(Path::new(&folder).join(program)).args(arguments).output().await.unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{program} {arguments:?}: {stderr}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The database as SQL that any role can execute on any supported version of Postgres, without a client program.
+    pub async fn dump(&self) -> String {
+        let wanted = ["--no-owner", "--no-toast-compression", "--inserts", "--rows-per-insert=100"];
+        let text = self.client("pg_dump", &[&wanted[..], &[self.url()]].concat()).await;
+        // comments, and lines that only the newest versions understand
+        let left_out = ["--", "\\", "SET transaction_timeout"];
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines.retain(|line| !left_out.iter().any(|start| line.starts_with(start)));
+        lines.dedup_by(|line, before| line.is_empty() && before.is_empty());
+        lines.join("\n") + "\n"
+    }
+
+    /// A small pool whose sessions use the time of `clock`.
     ///
-    /// A connection learns the time when it is taken out of the pool; one that is held does not see it move.
+    /// The time of a connection is set when it is acquired from the pool; it does not change while the
+    /// connection is held.
     pub fn pool_with_clock(&self, clock: &Clock) -> PgPool {
         let (on_connect, on_acquire) = (clock.clone(), clock.clone());
         small_pool()
@@ -92,7 +135,7 @@ impl TestDb {
         let server = shared().await;
         let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let mut admin = PgConnection::connect(&server.database_url("postgres")).await.expect("connect");
-        // Both names are our own constants; a name cannot be a parameter.
+        // a name cannot be a parameter; both names are constants of this crate
         let create = format!("CREATE DATABASE {name} TEMPLATE {template}");
         sqlx::raw_sql(&create).execute(&mut admin).await.expect("create a test database");
         admin.close().await.expect("end the creating connection");
@@ -105,7 +148,7 @@ impl TestDb {
 impl Drop for TestDb {
     fn drop(&mut self) {
         let (server, name) = (self.server, std::mem::take(&mut self.name));
-        // Best effort: the server ends with this process and takes everything along.
+        // a failure does not matter, because the server and its data are removed at the end of this process
         thread::spawn(move || server.drop_database(&name));
     }
 }

@@ -1,7 +1,8 @@
-//! What the tests of every crate stand on: a throw-away Postgres, a hand-held clock, a proxy that breaks connections,
-//! real binaries, and waiting for events. Dev-only: no shipped crate may depend on it, and it knows no verb of the queue.
+//! What the tests of all crates use: a temporary Postgres, a clock that tests set, a proxy that breaks
+//! connections, real binaries, and waiting for conditions. Dev-only: no shipped crate may depend on it.
+//! Contains no verb of the queue.
 //!
-//! Everything here ends the test by a panic that says what was being done; nothing returns an error.
+//! Functions here return no errors: a failure ends the test with a panic that says what failed.
 
 #![expect(
     clippy::unwrap_used,
@@ -11,16 +12,28 @@
     reason = "a failure of the test bench ends the test, with the place where it happened"
 )]
 
+// The store's code that applies migrations is included as source, because this crate must not depend on the
+// store: the store's query data is generated on a database that is created here.
+#[path = "../../store/src/upkeep/migrate/apply.rs"]
+mod apply;
 mod binary;
 mod clock;
 mod db;
 mod eventually;
+mod many;
+mod next_release;
 mod proxy;
+#[path = "../../store/src/upkeep/migrate/record.rs"]
+mod record;
 mod server;
+#[path = "../../store/src/upkeep/migrate/takeover.rs"]
+mod takeover;
 
 pub use binary::{Binary, Process, Signal};
 pub use clock::Clock;
 pub use db::TestDb;
 pub use eventually::eventually;
+pub use many::many_queues;
+pub use next_release::next_release;
 pub use proxy::{Fault, FaultProxy};
 pub use server::TestServer;

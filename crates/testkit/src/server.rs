@@ -1,44 +1,44 @@
-//! The servers of the tests: one shared by all tests of a process, and private ones that a test may crash. It never
-//! uses a server that it did not start.
+//! The Postgres servers of the tests: one that all tests of a process share, and private ones that a test may
+//! crash. Never uses a server that it did not start.
 
 use std::env;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use jobqueue_embedded::{PgBin, Server, ServerOptions, StopMode, find_binaries, install};
-use sqlx::migrate::Migrator;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::task::spawn_blocking;
 
-/// Every migration, as it was when the tests were compiled.
-static MIGRATOR: Migrator = sqlx::migrate!("../../migrations");
-/// The directory of other server binaries, for the version matrix.
+use crate::apply;
+
+/// The directory of the server binaries to use, for tests with other versions.
 const BIN_VARIABLE: &str = "JOBQUEUE_TEST_PG_BIN";
 /// The database of a [`TestServer`], and on the shared server the one that test databases are copied from.
 pub(crate) const MIGRATED: &str = "jobqueue";
 
-/// The server that all tests of this process share. A static is never dropped: the server's guard ends it with us.
+/// The server that all tests of this process share. A static is never dropped, so the server's guard ends it
+/// when the process ends.
 static SHARED: OnceLock<Server> = OnceLock::new();
 
-/// The shared server, started and with a migrated database to copy from.
+/// The shared server, with a migrated database to copy from.
 ///
-/// Starting happens on a blocking thread with a runtime of its own, so that a test that gives up half-way cannot
-/// take it along.
+/// It is started on a blocking thread with its own runtime, so that it still starts if the test that began it
+/// is aborted.
 pub(crate) async fn shared() -> &'static Server {
     if let Some(server) = SHARED.get() {
         return server;
     }
-    spawn_blocking(|| SHARED.get_or_init(|| boot(ServerOptions::throw_away(binaries())))).await.unwrap()
+    spawn_blocking(|| SHARED.get_or_init(|| boot(ServerOptions::temporary(binaries())))).await.unwrap()
 }
 
-/// Applies every migration.
+/// Applies every migration that existed when the tests were compiled.
 pub(crate) async fn migrate(url: &str) {
     let mut connection = PgConnection::connect(url).await.expect("connect in order to migrate");
-    MIGRATOR.run(&mut connection).await.expect("apply the migrations");
+    apply::apply(&mut connection).await.expect("apply the migrations");
     connection.close().await.expect("end the migrating connection");
 }
 
-/// A server of one test's own, with a migrated database: for crashes, restarts and settings.
+/// A server for one test, with a migrated database: for crashes, restarts and settings.
 #[derive(Debug)]
 pub struct TestServer {
     server: Arc<Mutex<Server>>,
@@ -46,14 +46,14 @@ pub struct TestServer {
 }
 
 impl TestServer {
-    /// A server that keeps its promises through a crash (fsync on), as in production.
+    /// A server that loses no data in a crash (fsync on), as in production.
     pub async fn durable() -> Self {
         Self::with_settings(&[]).await
     }
 
     /// A durable server with further settings, as in `postgresql.conf`.
     pub async fn with_settings(settings: &[(&str, &str)]) -> Self {
-        let mut options = ServerOptions { durable: true, ..ServerOptions::throw_away(binaries()) };
+        let mut options = ServerOptions { durable: true, ..ServerOptions::temporary(binaries()) };
         for (name, value) in settings {
             options = options.set(name, value);
         }
@@ -61,17 +61,17 @@ impl TestServer {
         Self { url: server.database_url(MIGRATED), server: Arc::new(Mutex::new(server)) }
     }
 
-    /// The migrated database; the same address after every restart.
+    /// The URL of the migrated database; it does not change after a restart.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// A small pool of the calling runtime.
+    /// A small pool; it belongs to the calling runtime.
     pub fn pool(&self) -> PgPool {
         small_pool().connect_lazy(&self.url).unwrap()
     }
 
-    /// Ends the server as a crash would, whatever it is doing, and returns when it is gone.
+    /// Ends the server at once, as in a crash, and returns when it has ended.
     pub async fn stop_immediate(&self) {
         self.blocking(|server| server.stop(StopMode::Immediate).unwrap()).await;
     }
@@ -106,7 +106,7 @@ fn boot(options: ServerOptions) -> Server {
     server
 }
 
-/// The binaries to test on: those named for the matrix, those found, or those installed now.
+/// The server binaries: those of the variable, those that are found, or those that are installed now.
 fn binaries() -> PgBin {
     if let Some(dir) = env::var_os(BIN_VARIABLE).filter(|dir| !dir.is_empty()) {
         return PgBin::at(dir).unwrap_or_else(|refused| panic!("{BIN_VARIABLE}: {refused}"));

@@ -1,4 +1,4 @@
-//! Processes under test, with a shell in the place of a binary.
+//! Tests of processes, with a shell instead of a binary.
 
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
@@ -21,7 +21,7 @@ async fn lines_the_address_and_a_clean_end_are_seen() {
         .env("GREETING", "hello")
         .env("PATH", "/bin:/usr/bin")
         .spawn();
-    // Nothing of the test's own environment leaks in: HOME is empty.
+    // the test's environment is not inherited: HOME is empty
     process.wait_for_line("the greeting", |line| line == "hello", LIMIT).await;
     assert_eq!(process.listening("http", LIMIT).await, "127.0.0.1:4711".parse().unwrap());
     assert!(process.is_running());
@@ -32,13 +32,13 @@ async fn lines_the_address_and_a_clean_end_are_seen() {
 
 #[tokio::test]
 #[should_panic(expected = "ended without a miracle:\nhello")]
-async fn a_line_that_cannot_come_any_more_is_not_waited_for() {
+async fn waiting_for_a_line_ends_with_the_output() {
     let process = shell("echo $GREETING");
     process.wait_for_line("a miracle", |line| line == "miracle", LIMIT).await;
 }
 
 #[tokio::test]
-async fn a_killed_process_is_gone() {
+async fn a_killed_process_has_ended() {
     let mut process = shell("read forever < /dev/zero");
     process.kill();
     assert_eq!(process.wait_exit(LIMIT).await.signal(), Some(9));
@@ -50,7 +50,7 @@ fn a_binary_is_built_beside_the_test() {
 }
 
 #[test]
-#[should_panic(expected = "building [\"jobqueue-nonsense\"] failed")]
+#[should_panic(expected = "building [\"--bin\", \"jobqueue-nonsense\"] failed")]
 fn a_binary_that_does_not_build_ends_the_test() {
     Binary::build(&["jobqueue-nonsense"]);
 }

@@ -1,4 +1,4 @@
-//! The databases and servers of the tests, tried out on themselves.
+//! Tests of the test databases and servers.
 #![expect(clippy::unwrap_used, reason = "a helper of tests may end the test")]
 
 use std::time::Duration;
@@ -12,8 +12,8 @@ async fn count(pool: &PgPool, query: &str) -> i64 {
     sqlx::query_scalar(query).fetch_one(pool).await.unwrap()
 }
 
-/// The same test three times, so that threads and runtimes meet on the shared server.
-async fn a_table_of_my_own() {
+/// The same test three times, so that several threads and runtimes use the shared server.
+async fn create_and_count_a_table() {
     let db = TestDb::new().await;
     sqlx::query("create table mine (id int)").execute(db.pool()).await.unwrap();
     assert_eq!(count(db.pool(), "select count(*) from pg_class where relname = 'mine'").await, 1);
@@ -23,18 +23,18 @@ async fn a_table_of_my_own() {
 }
 
 #[tokio::test]
-async fn databases_are_apart_1() {
-    a_table_of_my_own().await;
+async fn databases_are_separate_1() {
+    create_and_count_a_table().await;
 }
 
 #[tokio::test]
-async fn databases_are_apart_2() {
-    a_table_of_my_own().await;
+async fn databases_are_separate_2() {
+    create_and_count_a_table().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn databases_are_apart_3() {
-    a_table_of_my_own().await;
+async fn databases_are_separate_3() {
+    create_and_count_a_table().await;
 }
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn a_dropped_database_is_gone_even_with_a_connection() {
 }
 
 #[tokio::test]
-async fn an_empty_database_has_nothing_of_ours() {
+async fn an_empty_database_has_no_schema_of_jobqueue() {
     let db = TestDb::empty().await;
     let ours = "select count(*) from pg_namespace where nspname = 'jobqueue'";
     assert_eq!(count(db.pool(), ours).await, 0);
@@ -80,7 +80,7 @@ async fn the_clock_moves_new_and_idle_sessions() {
 }
 
 #[tokio::test]
-async fn a_durable_server_comes_back_after_a_crash_with_what_was_committed() {
+async fn a_durable_server_has_the_committed_data_after_a_crash() {
     let server = TestServer::with_settings(&[("deadlock_timeout", "123ms")]).await;
     let pool = server.pool();
     let setting: String = sqlx::query_scalar("show fsync").fetch_one(&pool).await.unwrap();
@@ -90,7 +90,7 @@ async fn a_durable_server_comes_back_after_a_crash_with_what_was_committed() {
     sqlx::query("create table kept as select 7 as seven").execute(&pool).await.unwrap();
 
     server.stop_immediate().await;
-    assert!(PgConnection::connect(server.url()).await.is_err(), "nobody may answer");
+    assert!(PgConnection::connect(server.url()).await.is_err(), "no server may answer");
     server.start().await;
     assert_eq!(count(&pool, "select seven::bigint from kept").await, 7);
     server.stop().await;
@@ -100,6 +100,6 @@ async fn a_durable_server_comes_back_after_a_crash_with_what_was_committed() {
 
 #[tokio::test]
 #[should_panic(expected = "not within 20ms: the moon; last seen: \"cheese\"")]
-async fn what_never_happens_is_named() {
+async fn a_condition_that_is_never_met_is_named() {
     eventually(Duration::from_millis(20), "the moon", async || Err::<(), _>("cheese")).await;
 }

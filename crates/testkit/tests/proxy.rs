@@ -1,4 +1,5 @@
-//! Every fault of the proxy, in front of a server that echoes, and one in front of a real Postgres.
+//! Tests of every fault of the proxy in front of an echo server, and of one fault in front of a real
+//! Postgres.
 #![expect(clippy::unwrap_used, reason = "a helper of tests may end the test")]
 
 use std::io::ErrorKind;
@@ -13,7 +14,7 @@ use tokio::time::timeout;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A proxy in front of an echo, which lives as long as the returned set.
+/// A proxy in front of an echo server, which runs until the returned set is dropped.
 async fn echo() -> (FaultProxy, JoinSet<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -37,7 +38,7 @@ async fn ask(stream: &mut TcpStream, text: &str) -> std::io::Result<String> {
     Ok(String::from_utf8(answer).unwrap())
 }
 
-/// Reads to the end of the connection, however it ends.
+/// Reads to the end of the connection; a reset also counts as its end.
 async fn rest(stream: &mut TcpStream) -> Vec<u8> {
     let mut seen = Vec::new();
     if let Err(error) = timeout(LIMIT, stream.read_to_end(&mut seen)).await.unwrap() {
@@ -47,7 +48,7 @@ async fn rest(stream: &mut TcpStream) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_cut_ends_old_and_new_connections_until_it_is_mended() {
+async fn a_cut_closes_open_and_new_connections_until_it_ends() {
     let (proxy, _echo) = echo().await;
     let mut old = TcpStream::connect(proxy.address()).await.unwrap();
     assert_eq!(ask(&mut old, "ping").await.unwrap(), "ping");
@@ -61,7 +62,7 @@ async fn a_cut_ends_old_and_new_connections_until_it_is_mended() {
 }
 
 #[tokio::test]
-async fn a_black_hole_holds_bytes_and_gives_them_back() {
+async fn a_black_hole_holds_bytes_and_passes_them_on_when_it_ends() {
     let (proxy, _echo) = echo().await;
     let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
     assert_eq!(ask(&mut stream, "before").await.unwrap(), "before");
@@ -76,7 +77,7 @@ async fn a_black_hole_holds_bytes_and_gives_them_back() {
 }
 
 #[tokio::test]
-async fn a_delay_is_at_least_as_long_as_asked_each_way() {
+async fn a_delay_has_at_least_the_given_length_in_each_direction() {
     let (proxy, _echo) = echo().await;
     let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
     proxy.set(Fault::Delay(Duration::from_millis(50)));
@@ -86,7 +87,7 @@ async fn a_delay_is_at_least_as_long_as_asked_each_way() {
 }
 
 #[tokio::test]
-async fn answers_are_lost_after_so_many_bytes() {
+async fn responses_are_lost_after_the_given_number_of_bytes() {
     let (proxy, _echo) = echo().await;
     let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
     assert_eq!(ask(&mut stream, "not counted").await.unwrap(), "not counted");
@@ -97,7 +98,23 @@ async fn answers_are_lost_after_so_many_bytes() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_of_postgres_is_a_commit_that_happened() {
+async fn lost_connections_stay_open_and_new_ones_pass() {
+    let (proxy, _echo) = echo().await;
+    let mut old = TcpStream::connect(proxy.address()).await.unwrap();
+    assert_eq!(ask(&mut old, "before").await.unwrap(), "before");
+    proxy.lose_connections();
+    let mut new = TcpStream::connect(proxy.address()).await.unwrap();
+    for _ in 0..2 {
+        old.write_all(b"lost").await.unwrap();
+        assert_eq!(ask(&mut new, "passes").await.unwrap(), "passes");
+    }
+    let mut answer = [0; 4];
+    let silence = timeout(Duration::from_millis(100), old.read(&mut answer)).await;
+    assert!(silence.is_err(), "neither bytes nor an end: {silence:?}");
+}
+
+#[tokio::test]
+async fn after_a_lost_response_of_postgres_the_transaction_is_committed() {
     let db = TestDb::empty().await;
     let proxy = FaultProxy::before(db.url()).await;
     let mut line = PgConnection::connect(&proxy.through(db.url())).await.unwrap();

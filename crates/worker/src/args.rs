@@ -1,23 +1,24 @@
-//! What an operator can set, with the variables that deployments rely on. Owns names, defaults and help texts.
+//! Command line options of the worker and their variables. Defines names, defaults and help texts.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use jobqueue_runtime::{AdminArgs, ConfigError, DatabaseArgs, Pooler as PoolerArg, Seconds, TelemetryArgs};
-use jobqueue_store::{Pooler, StoreOptions};
+use jobqueue_runtime::{AdminArgs, ConfigError, DatabaseArgs, PoolerArg, Seconds, TelemetryArgs};
+use jobqueue_store::{DatabaseUrl, Pooler, StoreOptions};
 
+use crate::builder::WorkerBuilder;
 use crate::config::Config;
 use crate::pod_cost::PodCost;
-use crate::worker::{Worker, WorkerBuilder};
+use crate::worker::Worker;
 
-/// Leases jobs, runs them by the handlers of one configuration file, and settles how they ended.
+/// Leases jobs, runs them with the handlers of a configuration file, and stores their results.
 ///
-/// On SIGTERM it leases nothing more, lets running jobs finish within the grace and gives the rest back; a second signal
-/// gives them back at once.
+/// On SIGTERM it leases no more jobs, lets running jobs finish within the grace period and releases the rest.
+/// After a second signal it releases them at once.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "jobqueue-worker", version)]
-pub struct Args {
+pub struct WorkerCli {
     #[command(flatten)]
     #[expect(
         missing_docs,
@@ -35,90 +36,93 @@ pub struct Args {
     pub telemetry: TelemetryArgs,
 }
 
-/// How the worker works. All spans in seconds.
+/// Options of the worker. All durations are in seconds.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Worker")]
 pub struct WorkerArgs {
-    /// TOML file that binds kinds of jobs to handlers of type `command` or `http`. See docs/configuration.md.
+    /// TOML file that binds kinds of jobs to handlers of type `command` or `http`. See docs/handlers.md.
     #[arg(long = "config", env = "WORKER_CONFIG", value_name = "PATH")]
     pub config: Option<PathBuf>,
 
-    /// Queues to lease from. `critical,default` empties them in this order; `critical=3,default=1` draws the order by weight
-    /// each time, so that no queue starves.
+    /// Queues to lease from. `critical,default` is a strict order. `critical=3,default=1` draws a random
+    /// order by weight for each call, so that no queue starves.
     #[arg(long = "queues", env = "WORKER_QUEUES", default_value = "default", value_name = "QUEUES")]
     pub queues: String,
 
-    /// Kinds to lease, separated by commas. Default: every kind that has a handler; others wait for a worker that knows them.
+    /// Kinds to lease, separated by commas. Default: every kind that has a handler. Jobs of other kinds wait
+    /// for a worker that has a handler for them.
     #[arg(long = "kinds", env = "WORKER_KINDS", value_name = "KINDS")]
     pub kinds: Option<String>,
 
-    /// Jobs that run at once.
+    /// Number of jobs that run at the same time.
     #[arg(long = "slots", env = "WORKER_SLOTS", default_value_t = 10, value_name = "JOBS")]
     pub slots: usize,
 
-    /// Most jobs of one lease call, 1 to 1000.
+    /// Largest number of jobs per lease call, 1 to 1000.
     #[arg(long = "batch-size", env = "WORKER_BATCH_SIZE", default_value_t = 10, value_name = "JOBS")]
     pub batch_size: usize,
 
-    /// How often to look for work while none comes. Wake-ups come sooner; where there are none, polls keep pace with what they find, about
-    /// 5 ms apart at least.
+    /// Interval between polls while no jobs arrive. A notification triggers a poll earlier. Without
+    /// notifications, polls become more frequent while they find jobs, but at least about 5 ms apart.
     #[arg(long = "poll-interval-seconds", env = "WORKER_POLL_INTERVAL_SECONDS", default_value = "1.0", value_name = "SECONDS",
           value_parser = Seconds::parse_duration)]
     pub poll_interval: Duration,
 
-    /// How long a lease lasts unless a heartbeat renews it. At least two heartbeats.
+    /// Time after which a lease expires unless a heartbeat renews it. At least two heartbeat intervals.
     #[arg(long = "lease-duration-seconds", env = "WORKER_LEASE_DURATION_SECONDS", default_value = "300", value_name = "SECONDS",
           value_parser = Seconds::parse_duration)]
     pub lease_duration: Duration,
 
-    /// Time between two heartbeats; a cancel of a running job is heard with the next one.
+    /// Time between two heartbeats. Without notifications the worker learns of cancels and commands with the
+    /// next heartbeat.
     #[arg(long = "heartbeat-interval-seconds", env = "WORKER_HEARTBEAT_INTERVAL_SECONDS", default_value = "10",
           value_name = "SECONDS", value_parser = Seconds::parse_duration)]
     pub heartbeat_interval: Duration,
 
-    /// The silence after which the reaper takes this worker for dead and gives its jobs to others; at least two
-    /// heartbeats. A worker that reaches no database for almost as long starts nothing new; what runs goes on until the
-    /// database says that its lease is gone.
+    /// Time without a heartbeat after which the reaper treats this worker as dead and returns its jobs to the
+    /// queue; at least two heartbeat intervals. A worker that has not reached the database for almost this
+    /// time starts no new jobs. Running jobs continue until the database reports that their lease is lost.
     #[arg(long = "stale-after-seconds", env = "WORKER_STALE_AFTER_SECONDS", default_value = "30", value_name = "SECONDS",
           value_parser = Seconds::parse_duration)]
     pub stale_after: Duration,
 
-    /// What running jobs get after SIGTERM. At least 8.5 below WORKER_POD_GRACE_SECONDS: so long may it take to stop the rest
-    /// and give it back.
+    /// Time that running jobs get to finish after SIGTERM. At least 8.5 below WORKER_POD_GRACE_SECONDS,
+    /// because stopping and releasing the remaining jobs may take that long.
     #[arg(long = "shutdown-grace-seconds", env = "WORKER_SHUTDOWN_GRACE_SECONDS", default_value = "50", value_name = "SECONDS",
           value_parser = Seconds::parse_duration)]
     pub shutdown_grace: Duration,
 
-    /// When the platform kills the process after SIGTERM: the pod's terminationGracePeriodSeconds.
+    /// Time after SIGTERM at which the platform kills the process: the pod's terminationGracePeriodSeconds.
     #[arg(long = "pod-grace-seconds", env = "WORKER_POD_GRACE_SECONDS", default_value = "60", value_name = "SECONDS",
           value_parser = Seconds::parse_duration)]
     pub pod_grace: Duration,
 
-    /// Limit of an attempt whose job has no timeout of its own.
+    /// Timeout of an attempt if its job has none.
     #[arg(long = "default-timeout-seconds", env = "WORKER_DEFAULT_TIMEOUT_SECONDS", default_value = "3600",
           value_name = "SECONDS", value_parser = Seconds::parse_duration)]
     pub default_timeout: Duration,
 
-    /// What a handler gets to stop by itself after its job was cancelled.
+    /// Time that a handler gets to stop after its job was cancelled.
     #[arg(long = "cancel-grace-seconds", env = "WORKER_CANCEL_GRACE_SECONDS", default_value = "5", value_name = "SECONDS",
           value_parser = Seconds::parse_duration)]
     pub cancel_grace: Duration,
 
-    /// Name for humans. Default: the host's name, which is the pod's.
+    /// Name of the worker, for people. Default: the host name, which is the pod's name.
     #[arg(long = "name", env = "WORKER_NAME", value_name = "NAME")]
     pub name: Option<String>,
 
-    /// How often to tell Kubernetes how much work this pod holds, if that changed much, so that scaling in spares busy pods
-    /// (`controller.kubernetes.io/pod-deletion-cost`). Absent: never. Needs WORKER_POD_NAME and a service account that may patch the pod.
+    /// How often to report to Kubernetes how much work this pod holds, if that changed much
+    /// (`controller.kubernetes.io/pod-deletion-cost`). Kubernetes then removes idle pods first. Default:
+    /// never. Needs WORKER_POD_NAME and a service account that may patch the pod.
     #[arg(long = "pod-deletion-cost-interval-seconds", env = "WORKER_POD_DELETION_COST_INTERVAL_SECONDS", value_name = "SECONDS",
           value_parser = Seconds::parse_duration)]
     pub pod_deletion_cost_interval: Option<Duration>,
 
-    /// The name of this pod, by the downward API (`metadata.name`); only for its deletion cost.
+    /// Name of this pod, from the downward API (`metadata.name`); used only for its deletion cost.
     #[arg(long = "pod-name", env = "WORKER_POD_NAME", value_name = "NAME")]
     pub pod_name: Option<String>,
 
-    /// Where the Kubernetes API is; only for the pod's deletion cost.
+    /// URL of the Kubernetes API; used only for the pod's deletion cost.
     #[arg(
         long = "kubernetes-url",
         env = "WORKER_KUBERNETES_URL",
@@ -127,7 +131,7 @@ pub struct WorkerArgs {
     )]
     pub kubernetes_url: String,
 
-    /// Where the service account is mounted; only for the pod's deletion cost.
+    /// Directory in which the service account is mounted; used only for the pod's deletion cost.
     #[arg(
         long = "service-account-dir",
         env = "WORKER_SERVICE_ACCOUNT_DIR",
@@ -138,13 +142,13 @@ pub struct WorkerArgs {
 }
 
 impl WorkerArgs {
-    /// A worker with these settings and the handlers of the configuration file, if one is named.
+    /// Returns a builder with these settings and the handlers of the configuration file, if one is set.
     ///
     /// # Errors
-    /// A file that cannot be read or makes no sense.
+    /// The configuration file cannot be read or is invalid.
     pub fn builder(&self, database: &DatabaseArgs) -> Result<WorkerBuilder, ConfigError> {
         let store = StoreOptions {
-            url: database.url(),
+            url: DatabaseUrl::new(database.url(), database.url_file()),
             application_name: "jobqueue-worker".to_owned(),
             max_connections: database.database_max_connections,
             connect_timeout: database.database_connect_timeout,
@@ -177,7 +181,7 @@ impl WorkerArgs {
             builder = builder.kinds(kinds.split(','));
         }
         if let Some(path) = &self.config {
-            for (kind, handler) in Config::read(path)?.handlers()? {
+            for (kind, handler) in Config::read(path)?.handlers(&builder.processes)? {
                 builder = builder.handler(&kind, handler);
             }
         }
@@ -193,14 +197,14 @@ mod tests {
 
     fn build(more: &[&str]) -> Result<Worker, ConfigError> {
         let base = ["jobqueue-worker", "--database-url", "postgresql://localhost/jobqueue"];
-        let args = Args::try_parse_from(base.iter().chain(more)).unwrap();
+        let args = WorkerCli::try_parse_from(base.iter().chain(more)).unwrap();
         let handled = args.worker.builder(&args.database)?.handle("noop", async |_, (): ()| Ok(()));
         handled.build()
     }
 
     #[tokio::test]
     async fn the_command_line_is_sound_and_the_defaults_pass() {
-        Args::command().debug_assert();
+        WorkerCli::command().debug_assert();
         assert!(build(&[]).is_ok());
     }
 

@@ -1,9 +1,10 @@
-//! The `command` handler: a configured program, payload on stdin, stdout is the result. Owns the process group from its
-//! start to its last member; never a shell, and never an argument that a submitter chose.
+//! The `command` handler: runs a configured program with the payload on stdin; its stdout is the result. Owns
+//! the program and every process that it starts. It never uses a shell or an argument that a submitter chose.
 
 mod exit;
-mod group;
 mod output;
+mod processes;
+mod run;
 
 use std::collections::BTreeMap;
 use std::process::{ExitStatus, Stdio};
@@ -11,51 +12,55 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jobqueue_core::Json;
-use jobqueue_runtime::Seconds;
 use rustix::process::Signal;
 use serde::Deserialize;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, ChildStdin};
 use tokio::time::timeout;
 
+use crate::durations::time_limit;
 use crate::handler::{Handler, HandlerError, HandlerFuture, HandlerResult, JobContext};
 use exit::ExitCodes;
-use group::Group;
 use output::{Captured, Tail};
+pub(crate) use processes::Processes;
+use run::Run;
 
-/// PATH and HOME of a program whose worker has none.
+/// PATH and HOME of a program if the worker has none.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 const DEFAULT_HOME: &str = "/";
-/// Largest stdout by default; it becomes the result, which has a limit of its own.
+/// LANG of every program: without it many programs treat text as ASCII.
+const DEFAULT_LANG: &str = "C.UTF-8";
+/// Default of the largest stdout. It becomes the result, which has its own limit.
 const MAX_OUTPUT_BYTES: usize = 1024 * 1024;
-/// What a process that left the group but keeps our pipes open may delay the end.
+/// How long the end of the attempt may be delayed by a process that survives the end of the run and keeps the
+/// pipes open.
 const PIPE_WAIT: Duration = Duration::from_secs(1);
 
-/// `type = "command"`.
+/// The settings of a handler with `type = "command"`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CommandConfig {
-    /// Program and arguments, exactly as they are; the program by its absolute path.
+    /// Program and arguments, passed on unchanged. The program must be an absolute path.
     argv: Vec<String>,
-    /// Limit of one attempt; the job's own may be shorter.
+    /// Time limit of one attempt, up to a week; the job's limit applies if it is shorter.
     timeout_seconds: Option<f64>,
-    /// Variables beside PATH, HOME and JOBQUEUE_*; nothing else is inherited.
+    /// Environment variables in addition to PATH, HOME, LANG and JOBQUEUE_*. Nothing else is inherited.
     #[serde(default)]
     env: BTreeMap<String, String>,
-    /// Names of variables to hand on from the worker's own environment, for secrets that do not belong in a file.
+    /// Names of variables to copy from the worker's environment, for secrets that do not belong in a file.
     #[serde(default)]
     pass_env: Vec<String>,
-    /// Directory to start in; default `/`.
+    /// Working directory; default `/`.
     dir: Option<std::path::PathBuf>,
-    /// Most bytes of stdout; more is a failure.
+    /// The largest stdout in bytes; more is a failure.
     max_output_bytes: Option<usize>,
-    /// What exit codes mean: `retry`, `discard` or `snooze:<seconds>`. Any other code but 0 means `retry`.
+    /// What exit codes mean: `retry`, `discard` or `snooze:<seconds>`. Any other code except 0 means `retry`.
     #[serde(default)]
     exit_codes: BTreeMap<String, String>,
 }
 
 /// See the module.
-pub(crate) struct Command(Arc<Program>);
+pub(crate) struct CommandHandler(Arc<Program>);
 
 struct Program {
     argv: Vec<String>,
@@ -64,23 +69,25 @@ struct Program {
     limit: Option<Duration>,
     max_output: usize,
     exit_codes: ExitCodes,
+    processes: Processes,
 }
 
-impl Command {
-    /// Checks the configuration.
-    pub(crate) fn new(config: CommandConfig) -> Result<Self, String> {
+impl CommandHandler {
+    /// Checks the configuration. `processes` owns the programs that the handler starts.
+    pub(crate) fn new(config: CommandConfig, processes: Processes) -> Result<Self, String> {
         let program = config.argv.first().ok_or("argv must name a program")?;
         if !program.starts_with('/') {
             return Err(format!(
-                "argv: `{program}` must be an absolute path: write out which program is meant"
+                "argv: `{program}` must be an absolute path: write the full path of the program"
             ));
         }
         if config.argv.iter().any(|word| word.contains('\0')) {
-            return Err("argv must not hold a NUL".to_owned());
+            return Err("argv must not contain a NUL character".to_owned());
         }
-        let limit = config.timeout_seconds.map(limit).transpose()?;
+        let limit = config.timeout_seconds.map(time_limit).transpose()?;
         let mut env = BTreeMap::from([
             ("PATH".to_owned(), std::env::var("PATH").unwrap_or_else(|_| DEFAULT_PATH.to_owned())),
+            ("LANG".to_owned(), DEFAULT_LANG.to_owned()),
             ("HOME".to_owned(), std::env::var("HOME").unwrap_or_else(|_| DEFAULT_HOME.to_owned())),
         ]);
         for name in &config.pass_env {
@@ -90,7 +97,7 @@ impl Command {
         }
         env.extend(config.env);
         if let Some(name) = env.keys().find(|name| name.is_empty() || name.contains(['=', '\0'])) {
-            return Err(format!("env: `{name}` is no name of a variable"));
+            return Err(format!("env: `{name}` is not a valid variable name"));
         }
         Ok(Self(Arc::new(Program {
             argv: config.argv,
@@ -99,18 +106,12 @@ impl Command {
             limit,
             max_output: config.max_output_bytes.unwrap_or(MAX_OUTPUT_BYTES),
             exit_codes: ExitCodes::parse(&config.exit_codes)?,
+            processes,
         })))
     }
 }
 
-/// A span in seconds from the configuration.
-pub(crate) fn limit(seconds: f64) -> Result<Duration, String> {
-    Seconds::parse(&seconds.to_string())
-        .map(Seconds::get)
-        .map_err(|error| format!("timeout_seconds {seconds}: {error}"))
-}
-
-impl Handler for Command {
+impl Handler for CommandHandler {
     fn call(&self, context: JobContext) -> HandlerFuture {
         let program = self.0.clone();
         Box::pin(async move { program.run(context).await })
@@ -122,10 +123,9 @@ impl Handler for Command {
 }
 
 impl Program {
-    /// One run. Dropped at any point it takes the whole process group along.
+    /// Runs the program once. If dropped, it kills the program and the processes that it started.
     async fn run(&self, context: JobContext) -> HandlerResult {
-        let mut child = self.spawn(&context)?;
-        let group = Group::of(&child);
+        let (run, mut child) = self.start(&context)?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let mut captured = Captured::new(self.max_output);
         let mut tail = Tail::default();
@@ -135,32 +135,30 @@ impl Program {
                 let read = async {
                     captured.read(stdout).await;
                     if captured.is_too_large() {
-                        group.signal(Signal::KILL);
+                        run.signal(Signal::KILL);
                     }
                 };
                 tokio::join!(fed, read, tail.read(stderr, &context));
             };
             tokio::pin!(pipes);
-            let exited = exit(&mut child, &group, &context);
+            let exited = exit(&mut child, &run, &context);
             tokio::pin!(exited);
             let (status, all_read) = tokio::select! {
                 status = &mut exited => (status, false),
                 () = &mut pipes => (exited.await, true),
             };
-            // what the program left behind ends with it, and with that our pipes do
-            group.signal(Signal::KILL);
+            // kills what the program left behind, which also closes the pipes
+            run.end().await;
             if !all_read && timeout(PIPE_WAIT, pipes).await.is_err() {
-                context
-                    .log("(a process that left the group keeps the output open; the rest of it is not read)");
+                context.log("(another process keeps the output open; the rest of it is not read)");
             }
             status
         };
-        group.disarm();
         let status = status.map_err(|error| HandlerError::retry("wait_failed", error.to_string()))?;
         self.outcome(status, captured, &tail)
     }
 
-    fn spawn(&self, context: &JobContext) -> Result<Child, HandlerError> {
+    fn start(&self, context: &JobContext) -> Result<(Run, Child), HandlerError> {
         let mut command = tokio::process::Command::new(&self.argv[0]);
         command.args(&self.argv[1..]).current_dir(&self.dir).env_clear().envs(&self.env);
         command.env("JOBQUEUE_JOB_ID", context.id().to_string());
@@ -172,10 +170,7 @@ impl Program {
             command.env("JOBQUEUE_TRACEPARENT", traceparent);
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // a group of its own, so that it can be ended with everything that it started
-        command.process_group(0).kill_on_drop(true);
-        command
-            .spawn()
+        Run::start(&mut command, &self.processes)
             .map_err(|error| HandlerError::retry("spawn_failed", format!("{}: {error}", self.argv[0])))
     }
 
@@ -194,7 +189,7 @@ impl Program {
     }
 }
 
-/// JSON if it parses, else the text as `stdout`; nothing for no output.
+/// The result: stdout as JSON if it parses, else `{"stdout": text}`; none for an empty stdout.
 fn result(stdout: &str) -> Option<Json> {
     if stdout.is_empty() {
         return None;
@@ -205,20 +200,20 @@ fn result(stdout: &str) -> Option<Json> {
     }
 }
 
-/// Waits for the program's own end. Asked to stop, even by the soft limit alone, it gets a SIGTERM; when time is up the
-/// executor drops us, and the group's guard kills.
-async fn exit(child: &mut Child, group: &Group, context: &JobContext) -> std::io::Result<ExitStatus> {
+/// Waits until the program exits. When asked to stop, even by the soft timeout, it sends SIGTERM. At the time
+/// limit the executor drops this future and the run, which kills the program.
+async fn exit(child: &mut Child, run: &Run, context: &JobContext) -> std::io::Result<ExitStatus> {
     tokio::select! {
         status = child.wait() => return status,
         reason = context.cancelled() => {
             context.log(format!("(asked to stop: {reason:?}; SIGTERM sent)"));
-            group.signal(Signal::TERM);
+            run.signal(Signal::TERM);
         }
     }
     child.wait().await
 }
 
-/// Writes the payload and closes stdin. A program that does not read it is no error.
+/// Writes the payload and closes stdin. A program may ignore its stdin.
 async fn feed(stdin: Option<ChildStdin>, payload: &Json) {
     if let Some(mut stdin) = stdin {
         let _not_read = stdin.write_all(payload.as_str().as_bytes()).await;
@@ -231,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stdout_becomes_json_one_way_or_the_other() {
+    fn stdout_becomes_json_or_a_text_member() {
         let text = |stdout: &str| result(stdout).map(|json| json.as_str().to_owned());
         assert_eq!(text(""), None);
         assert_eq!(text("42").as_deref(), Some("42"));

@@ -1,5 +1,5 @@
-//! The file that binds kinds to shipped handlers. Owns its notation; a file that makes no sense is refused as a whole, with
-//! a sentence that says where and what to change.
+//! The file that binds kinds to the `command` and `http` handlers. Owns its format. An invalid file is
+//! rejected as a whole, with a sentence that says where and what to change.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,11 +8,11 @@ use std::sync::Arc;
 use jobqueue_runtime::ConfigError;
 use serde::Deserialize;
 
-use crate::command::{Command, CommandConfig};
+use crate::command::{CommandConfig, CommandHandler, Processes};
 use crate::handler::Handler;
-use crate::http::{Http, HttpConfig};
+use crate::http::{HttpConfig, HttpHandler};
 
-/// A kind and what runs it.
+/// A kind and its handler.
 pub(crate) type Binding = (String, Arc<dyn Handler>);
 
 /// The whole file.
@@ -31,7 +31,7 @@ pub(crate) type Binding = (String, Arc<dyn Handler>);
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
-    /// By kind; `*` is every kind without a handler of its own.
+    /// The handler of each kind; `*` is every kind without its own handler.
     handlers: BTreeMap<String, HandlerConfig>,
 }
 
@@ -43,10 +43,10 @@ enum HandlerConfig {
 }
 
 impl HandlerConfig {
-    fn build(self) -> Result<Arc<dyn Handler>, String> {
+    fn build(self, processes: &Processes) -> Result<Arc<dyn Handler>, String> {
         Ok(match self {
-            Self::Command(config) => Arc::new(Command::new(config)?),
-            Self::Http(config) => Arc::new(Http::new(config)?),
+            Self::Command(config) => Arc::new(CommandHandler::new(config, processes.clone())?),
+            Self::Http(config) => Arc::new(HttpHandler::new(config)?),
         })
     }
 }
@@ -64,11 +64,13 @@ impl Config {
         toml::from_str(text).map_err(|error| ConfigError(error.to_string().trim_end().to_owned()))
     }
 
-    /// The handlers, with what they need from the environment.
-    pub(crate) fn handlers(self) -> Result<Vec<Binding>, ConfigError> {
+    /// Builds the handlers; reads the environment variables that they name. `processes` owns the programs
+    /// that they start.
+    pub(crate) fn handlers(self, processes: &Processes) -> Result<Vec<Binding>, ConfigError> {
         let build = |(kind, config): (String, HandlerConfig)| {
-            let handler =
-                config.build().map_err(|reason| ConfigError(format!("handlers.\"{kind}\": {reason}")))?;
+            let handler = config
+                .build(processes)
+                .map_err(|reason| ConfigError(format!("handlers.\"{kind}\": {reason}")))?;
             Ok((kind, handler))
         };
         self.handlers.into_iter().map(build).collect()
@@ -80,7 +82,7 @@ mod tests {
     use super::*;
 
     fn refused(text: &str) -> String {
-        let handlers = Config::parse(text).and_then(Config::handlers);
+        let handlers = Config::parse(text).and_then(|config| config.handlers(&Processes::new()));
         handlers.err().unwrap_or_else(|| panic!("passed: {text}")).0
     }
 
@@ -103,13 +105,30 @@ mod tests {
             allow = ["127.0.0.1:9999"]
             client_errors = "retry"
         "#;
-        let handlers = Config::parse(text).and_then(Config::handlers).unwrap();
+        let handlers = Config::parse(text).and_then(|config| config.handlers(&Processes::new())).unwrap();
         let kinds: Vec<_> = handlers.iter().map(|(kind, _)| kind.as_str()).collect();
         assert_eq!(kinds, ["hook.deliver", "report.build"]);
     }
 
+    #[tokio::test]
+    async fn the_example_of_the_documentation_is_valid_and_names_every_key() {
+        let page = include_str!("../../../docs/handlers.md");
+        let (_, block) = page.split_once("```toml\n").unwrap();
+        let (example, _) = block.split_once("```").unwrap();
+        let handlers = Config::parse(example).and_then(|config| config.handlers(&Processes::new())).unwrap();
+        assert_eq!(handlers.len(), 2);
+        // serde lists the known keys when it rejects an unknown one
+        for kind in ["command\"\nargv = []", "http\"\nurl = \"\""] {
+            let sentence = refused(&format!("[handlers.x]\ntype = \"{kind}\nno_such_key = 1"));
+            let (_, keys) = sentence.split_once("expected one of").unwrap();
+            for key in keys.split('`').skip(1).step_by(2) {
+                assert!(page.contains(&format!("| `{key}` |")), "{key} is not documented");
+            }
+        }
+    }
+
     #[test]
-    fn nonsense_is_refused_with_its_place() {
+    fn invalid_files_are_rejected_with_the_place() {
         let command = |rest: &str| format!("[handlers.x]\ntype = \"command\"\n{rest}");
         let http = |rest: &str| format!("[handlers.x]\ntype = \"http\"\n{rest}");
         for (text, named) in [
@@ -120,6 +139,9 @@ mod tests {
             (command("argv = [\"true\"]"), "absolute"),
             (command("argv = [\"/bin/true\"]\nargs = []"), "args"),
             (command("argv = [\"/bin/true\"]\ntimeout_seconds = 0"), "timeout_seconds"),
+            (command("argv = [\"/bin/true\"]\ntimeout_seconds = 604801"), "604800"),
+            (http("url = \"https://example.org/\"\ntimeout_seconds = 1e-7"), "0.001"),
+            (command("argv = [\"/bin/true\"]\nexit_codes = { \"1\" = \"snooze:604801\" }"), "604800"),
             (command("argv = [\"/bin/true\"]\nexit_codes = { \"256\" = \"retry\" }"), "256"),
             (command("argv = [\"/bin/true\"]\nexit_codes = { \"1\" = \"explode\" }"), "explode"),
             (command("argv = [\"/bin/true\"]\nexit_codes = { \"1\" = \"snooze:-1\" }"), "snooze"),

@@ -1,430 +1,323 @@
-//! The one loop of a worker: leases batches, hands them to slots, settles what ended together with the next lease. Owns
-//! when each of that happens; never what a job does or what follows from its outcome.
+//! The main loop of a worker: it leases batches, gives the jobs to slots, and settles ended attempts together
+//! with the next lease. Owns the timing of these steps; does not run jobs and does not decide what an outcome
+//! means.
 //!
-//! What ends while a store call is under way goes with the next one, so the batches grow with the load. Only when a good
-//! part of a batch has come together does a second call run beside the first.
+//! Attempts that end during a store call are settled by the next call, so batches grow with the load. A
+//! second call runs beside the first only when a large part of a batch has accumulated.
 
 mod call;
 mod drain;
-mod hunger;
 mod in_flight;
 mod pace;
+mod poll_schedule;
+mod retry_pause;
+mod slots;
+mod unsettled;
+mod verdicts;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use jobqueue_core::{Outcome, WorkerId};
-use jobqueue_runtime::{Backoff, Shutdown};
+use jobqueue_core::Outcome;
+use jobqueue_runtime::Shutdown;
 use jobqueue_store::{LeaseRequest, Leased, Store, StoreError, StoreOptions};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use crate::executor::{self, Attempt, Ended};
-use crate::handler::StopReason;
-use crate::running::Report;
+use crate::ended::EndedAttempt;
+use crate::executor;
+use crate::running::{Attempt, Report};
 use crate::shared::Shared;
-use call::{Call, Done, End, Verdict};
-use drain::Phase;
-pub(crate) use drain::STOP_WITHIN;
-use hunger::Hunger;
+use call::{Call, Done};
+use drain::{Drain, Remaining};
 use in_flight::{CALL_LIMIT, Flight, InFlight, Lost};
-use pace::Pace;
+use poll_schedule::PollSchedule;
+use retry_pause::RetryPause;
+use slots::{Next, Slots};
+use unsettled::Unsettled;
 
-/// Results wait at most this long for company, while no slot is idle.
-const FLUSH_AFTER: Duration = Duration::from_millis(5);
-/// So many results are settled at once.
-const FLUSH_AT: usize = 100;
-/// Progress and logs are stored this often.
+/// Interval at which progress and logs are stored.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
-/// A prefetched job that found no slot within this long goes back.
-const PREFETCH_HOLD: Duration = Duration::from_secs(1);
-/// Ceilings of the first and of later pauses while the database is away.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
-/// The shortest such pause.
-const BACKOFF_FLOOR: Duration = Duration::from_millis(20);
-
 /// See the module.
 pub(crate) struct Dispatcher {
     shared: Arc<Shared>,
     store: Store,
     store_options: StoreOptions,
-    slots: Arc<Semaphore>,
-    /// Leased, not started.
-    ready: VecDeque<(Attempt, Instant)>,
-    /// Ended, not settled, and since when the oldest waits.
-    ends: Vec<Arc<End>>,
-    ends_since: Option<Instant>,
+    slots: Slots,
+    ends: Unsettled,
     calls: InFlight,
-    hunger: Hunger,
+    polls: PollSchedule,
     report_at: Instant,
-    backoff: Backoff,
-    retry_at: Option<Instant>,
-    pace: Pace,
-    /// What ended, with the number that its start got.
-    ended: mpsc::UnboundedReceiver<(u64, Ended)>,
-    /// Unbounded by type, bounded by the slots: each attempt sends once.
-    ending: mpsc::UnboundedSender<(u64, Ended)>,
-    phase: Phase,
+    pause: RetryPause,
+    /// Receives ended attempts, each with the number that `Slots::next` assigned.
+    ended: mpsc::UnboundedReceiver<(u64, EndedAttempt)>,
+    /// Sends to `ended`. The channel is unbounded, but each slot sends only once per attempt.
+    ending: mpsc::UnboundedSender<(u64, EndedAttempt)>,
+    drain: Drain,
 }
 
 impl Dispatcher {
     pub(crate) fn new(shared: Arc<Shared>, store: Store, store_options: StoreOptions) -> Self {
         let (ending, ended) = mpsc::unbounded_channel();
         let now = Instant::now();
-        shared.metrics.slots.set(i64::try_from(shared.options.slots).unwrap_or(i64::MAX));
         Self {
-            slots: Arc::new(Semaphore::new(shared.options.slots)),
-            hunger: Hunger::new(now, shared.options.poll),
+            slots: Slots::new(shared.options.slots),
+            polls: PollSchedule::new(now, shared.options.poll),
             shared,
             store,
             store_options,
-            ready: VecDeque::new(),
-            ends: Vec::new(),
-            ends_since: None,
+            ends: Unsettled::default(),
             calls: InFlight::default(),
             report_at: now,
-            backoff: Backoff::new(BACKOFF.0, BACKOFF.1),
-            retry_at: None,
-            pace: Pace::default(),
+            pause: RetryPause::new(),
             ended,
             ending,
-            phase: Phase::Working,
+            drain: Drain::new(),
         }
     }
 
-    /// Works until the shutdown begins, then drains. Returns when nothing is held any more, or when time is up.
+    /// Runs until the shutdown begins, then drains. Returns when no lease is held, or when the drain's time
+    /// limit has passed.
     pub(crate) async fn run(mut self, shutdown: Shutdown) {
         loop {
-            self.collect();
-            self.advance_phase(&shutdown);
+            self.collect_ended();
+            self.resize();
+            self.advance_drain(&shutdown);
             self.start_ready();
-            self.begin_call();
-            self.gauge();
-            if self.is_over() {
+            self.start_call();
+            self.update_gauges();
+            if self.drain.is_over(self.remaining()) {
                 return;
             }
             self.wait(&shutdown).await;
         }
     }
 
-    /// Waits for whatever comes first.
+    /// Waits for the first event.
     async fn wait(&mut self, shutdown: &Shutdown) {
-        let next = self.next_look();
+        let next = self.next_wakeup();
         tokio::select! {
             Some((number, ended)) = self.ended.recv() => self.attempt_ended(number, ended),
             (flight, done) = self.calls.next() => self.call_done(flight, done),
-            () = self.shared.wake.notified() => self.hunger.wake(),
-            () = shutdown.soft().cancelled(), if self.phase == Phase::Working => {}
-            () = shutdown.hard().cancelled(), if !self.phase.is_stopping() => {}
+            () = self.shared.wake.notified() => self.polls.wake(),
+            () = shutdown.soft().cancelled(), if !self.drain.has_deadline() => {}
+            () = shutdown.hard().cancelled(), if !self.drain.is_stopping() => {}
             () = sleep_until(next) => {}
         }
     }
 
-    /// The next moment at which something is due without anybody telling.
-    fn next_look(&self) -> Instant {
+    /// When the loop must run again if no event arrives.
+    fn next_wakeup(&self) -> Instant {
         let now = Instant::now();
         if let Some(late) = self.calls.deadline() {
-            let second = [self.retry_at, self.hunger.due_at(now)].into_iter().flatten().min();
+            let second = [self.pause.until(), self.polls.due_at(now)].into_iter().flatten().min();
             let second = second.filter(|at| !self.calls.is_full() && *at > now);
-            return [second, self.phase.deadline()].into_iter().flatten().fold(late, Instant::min);
+            return [second, self.drain.deadline()].into_iter().flatten().fold(late, Instant::min);
         }
-        if let Some(retry_at) = self.retry_at {
-            return self.phase.deadline().map_or(retry_at, |deadline| deadline.min(retry_at));
+        if let Some(retry_at) = self.pause.until() {
+            return self.drain.deadline().map_or(retry_at, |deadline| deadline.min(retry_at));
         }
-        let hold = self.ready.front().map(|(_, since)| *since + PREFETCH_HOLD);
-        let flush = self.ends_since.map(|since| since + FLUSH_AFTER);
-        let look = self.hunger.due_at(now);
+        let hold = self.slots.hold_until();
+        let flush = self.ends.due_at();
+        let poll = self.polls.due_at(now);
         let report = (self.report_at > now).then_some(self.report_at);
         let idle = Some(now + self.shared.options.poll);
-        [hold, flush, look, report, idle, self.phase.deadline()].into_iter().flatten().min().unwrap_or(now)
+        [hold, flush, poll, report, idle, self.drain.deadline()].into_iter().flatten().min().unwrap_or(now)
     }
 
-    /// Everything that ended so far.
-    fn collect(&mut self) {
+    /// Follows the number of slots that an operator may change.
+    fn resize(&mut self) {
+        self.slots.resize(self.shared.control.slots());
+        self.shared.metrics.slots.set(i64::try_from(self.slots.total()).unwrap_or(i64::MAX));
+    }
+
+    /// Takes all attempts that have ended so far.
+    fn collect_ended(&mut self) {
         while let Ok((number, ended)) = self.ended.try_recv() {
             self.attempt_ended(number, ended);
         }
     }
 
-    fn attempt_ended(&mut self, number: u64, ended: Ended) {
-        self.pace.ended(number, ended.ran);
+    fn attempt_ended(&mut self, number: u64, ended: EndedAttempt) {
+        self.slots.ended(number, ended.ran);
         if let Some(ran) = ended.ran {
-            self.shared.metrics.ran(&ended.attempt.job, ran);
+            self.shared.metrics.ran(&ended.job, ran);
         }
-        self.push_end(ended);
+        self.ends.push(ended);
     }
 
-    fn push_end(&mut self, ended: Ended) {
-        self.ends.push(Arc::new(End::of(ended)));
-        self.ends_since.get_or_insert_with(Instant::now);
+    /// Ends a leased attempt that was not started.
+    fn end_unstarted(&mut self, attempt: Attempt, outcome: Outcome) {
+        self.ends.push(EndedAttempt::new(attempt, outcome, None));
     }
 
-    /// Ends a leased attempt that was never started.
-    fn give_up(&mut self, attempt: Attempt, outcome: Outcome) {
-        self.push_end(Ended { attempt, outcome, ran: None });
-    }
-
-    /// Fills the free slots. What was cancelled or lost while it waited is ended instead, what waited too long goes back.
+    /// Starts jobs in the free slots, and ends those that must not start.
     fn start_ready(&mut self) {
-        while let Some((attempt, since)) = self.ready.pop_front() {
-            match attempt.held.stop.reason() {
-                Some(StopReason::Cancel) => self.give_up(attempt, Outcome::Cancelled),
-                Some(StopReason::LeaseLost) => self.give_up(attempt, Outcome::LeaseLost),
-                Some(_) => self.give_up(attempt, Outcome::Released),
-                None => match self.slots.clone().try_acquire_owned() {
-                    Ok(slot) if self.shared.is_trusted() => {
-                        let (shared, ending) = (self.shared.clone(), self.ending.clone());
-                        let number = self.pace.started(Instant::now());
-                        self.shared.tasks.spawn(async move {
-                            let ended = executor::execute(shared, attempt, slot).await;
-                            // the dispatcher is gone only after a drain that ran out of time
-                            let _nobody_listens = ending.send((number, ended));
-                        });
-                    }
-                    _ if since.elapsed() >= PREFETCH_HOLD => {
-                        // slots do not turn over as was thought: no more of it until jobs end again
-                        self.pace.forget();
-                        self.give_up(attempt, Outcome::Released);
-                    }
-                    _ => {
-                        self.ready.push_front((attempt, since));
-                        return;
-                    }
-                },
+        while let Some(next) = self.slots.next(self.shared.heartbeat_is_recent()) {
+            match next {
+                Next::End(attempt, outcome) => self.end_unstarted(attempt, outcome),
+                Next::Start(attempt, slot, number) => {
+                    let (shared, ending) = (self.shared.clone(), self.ending.clone());
+                    self.shared.tasks.spawn(async move {
+                        let ended = executor::execute(shared, attempt, slot).await;
+                        // the receiver is gone only after a drain that hit its time limit
+                        let _receiver_gone = ending.send((number, ended));
+                    });
+                }
             }
         }
     }
 
-    /// Begins a store call if one is due. A second one, beside another, must be worth it: it takes work that the next call
-    /// would have had.
-    fn begin_call(&mut self) {
+    fn advance_drain(&mut self, shutdown: &Shutdown) {
+        self.drain.advance(shutdown, &self.shared, self.remaining());
+        if self.drain.has_begun() {
+            // releases jobs that have not started, and jobs that a lease call still returns
+            for (attempt, _) in self.slots.take_waiting() {
+                self.end_unstarted(attempt, Outcome::Released);
+            }
+        }
+    }
+
+    fn remaining(&self) -> Remaining {
+        Remaining {
+            running: self.slots.running(),
+            waiting: self.slots.waiting(),
+            unsettled: self.ends.len(),
+            calling: !self.calls.is_empty(),
+        }
+    }
+
+    /// Starts a store call if one is due. A second call takes work away from the next one, so it starts only
+    /// with enough work.
+    fn start_call(&mut self) {
         let now = Instant::now();
-        if self.calls.is_full() || self.retry_at.is_some_and(|at| now < at) {
+        if self.calls.is_full() || self.pause.holds(now) {
             return;
         }
-        self.retry_at = None;
-        let room = self.room();
-        if room == 0 && self.calls.is_empty() && self.backoff.failures() == 0 {
+        self.pause.end();
+        let capacity = self.capacity();
+        if capacity == 0 && self.calls.is_empty() && self.pause.is_healthy() {
             self.shared.health.cycle_succeeded();
         }
-        let half_a_batch = room * 2 >= self.shared.options.batch;
+        let half_a_batch = capacity * 2 >= self.shared.options.batch;
         let (lease, ends) = if self.calls.is_empty() {
-            let starving = self.slots.available_permits() > self.ready.len();
-            let waited = self.ends_since.is_some_and(|since| now >= since + FLUSH_AFTER);
-            let flush = !self.ends.is_empty() && (starving || waited || self.ends.len() >= FLUSH_AT);
-            let lease = room > 0 && self.hunger.is_due(now) && (starving || flush || half_a_batch);
-            (lease, if lease || flush { std::mem::take(&mut self.ends) } else { Vec::new() })
+            let slots_idle = self.slots.are_idle();
+            let flush = self.ends.are_due(slots_idle, now);
+            let lease = capacity > 0 && self.polls.is_due(now) && (slots_idle || flush || half_a_batch);
+            (lease, if lease || flush { self.ends.take() } else { Vec::new() })
         } else {
-            let may_look =
-                if self.calls.asked() > 0 { self.hunger.has_plenty() } else { self.hunger.is_due(now) };
-            let lease = half_a_batch && may_look;
-            (lease, self.ends_beside(lease))
+            let may_poll = if self.calls.requested_jobs() > 0 {
+                self.polls.last_batch_was_full()
+            } else {
+                self.polls.is_due(now)
+            };
+            let lease = half_a_batch && may_poll;
+            (lease, self.ends.take_beside(&self.calls, lease))
         };
         let report = now >= self.report_at;
-        let reports =
-            if report { self.calls.free_reports(self.shared.running.take_reports()) } else { Vec::new() };
+        let reports = if report {
+            self.calls.take_free_reports(self.shared.running.take_reports())
+        } else {
+            Vec::new()
+        };
         if report {
             self.report_at = now + REPORT_EVERY;
         }
         if lease || !ends.is_empty() || !reports.is_empty() {
-            self.ends_since = self.ends.first().map(|_| now);
-            let request = lease.then(|| self.request(room));
+            self.ends.sent(now);
+            let request = lease.then(|| self.request(capacity));
             self.send(Call { reports, ends, request });
         }
     }
 
-    /// What a second call may settle: enough to be worth it, or whatever there is if it runs anyway.
-    fn ends_beside(&mut self, anyway: bool) -> Vec<Arc<End>> {
-        if !anyway && self.ends.len() < FLUSH_AT {
-            return Vec::new();
-        }
-        let mut free = self.calls.take_free(&mut self.ends);
-        if !anyway && free.len() < FLUSH_AT {
-            self.ends.append(&mut free);
-        }
-        free
-    }
-
-    /// Jobs that could be leased now.
-    fn room(&self) -> usize {
-        if self.phase != Phase::Working || !self.shared.is_trusted() {
+    /// How many jobs may be leased now.
+    fn capacity(&self) -> usize {
+        let is_stopped = self.drain.has_begun() || self.shared.control.is_paused();
+        if is_stopped || !self.shared.heartbeat_is_recent() {
             return 0;
         }
-        let options = &self.shared.options;
-        let free = self.slots.available_permits();
-        let wanted = free + self.pace.prefetch(options.slots, options.batch, Instant::now());
-        wanted.saturating_sub(self.ready.len() + self.calls.asked()).min(options.batch)
+        self.slots.capacity(self.shared.options.batch, self.calls.requested_jobs())
     }
 
     fn request(&mut self, limit: usize) -> LeaseRequest {
-        self.hunger.looking();
+        self.polls.poll_started();
         let options = &self.shared.options;
         LeaseRequest {
-            worker_id: None,
-            queues: options.queues.draw(rand::random),
+            worker_id: Some(self.shared.worker_id),
+            queues: self.shared.control.queues().draw(rand::random),
             kinds: self.shared.handlers.kinds(options.kinds.as_ref()),
             limit,
             duration: options.lease,
         }
     }
 
-    fn send(&mut self, mut call: Call) {
-        let now = Instant::now();
-        let worker_id = {
-            let mut identity = self.shared.identity();
-            if let Some(request) = &mut call.request {
-                request.worker_id = Some(identity.current);
-                let current = identity.current;
-                identity.leasing.push((current, now));
-            }
-            identity.current
-        };
+    fn send(&mut self, call: Call) {
+        let lease_call = call.request.as_ref().map(|_| self.shared.lease_calls.begin());
         let call = Arc::new(call);
         let task = self.shared.tasks.spawn(call.clone().run(self.store.clone()));
-        self.calls.add(Flight { task, call, worker_id, began: now });
+        self.calls.add(Flight { task, call, lease_call, began: Instant::now() });
     }
 
     fn call_done(&mut self, flight: Flight, done: Result<Done, Lost>) {
-        let Flight { call, worker_id, began, .. } = flight;
-        let done = done.unwrap_or_else(|lost| self.lost(lost));
+        let Flight { call, lease_call, .. } = flight;
+        let done = done.unwrap_or_else(|lost| self.handle_lost(&call, lost));
         self.shared.metrics.lease_seconds.observe(done.took.as_secs_f64());
-        let mut failure = None;
-        match done.settled {
-            Ok(verdicts) => self.settled(&call.ends, verdicts),
-            Err(error) => {
-                failure = Some(error);
-                self.keep(&call);
-            }
-        }
+        self.ends.put_back(verdicts::record(&self.shared, &call.ends, done.settled));
         if !done.reported {
             call.reports.iter().for_each(Report::put_back);
         }
-        match done.leased {
-            Some(Ok(leased)) => {
-                let asked = call.request.as_ref().map_or(0, |request| request.limit);
-                self.leased(leased, asked, worker_id);
-            }
-            Some(Err(error)) => failure = Some(error),
-            None => {}
+        if let Some(leased) = done.leased {
+            let requested = call.request.as_ref().map_or(0, |request| request.limit);
+            self.leased(leased, requested);
         }
-        self.shared.identity().leasing.retain(|leasing| *leasing != (worker_id, began));
-        self.pause_or_go_on(failure, call.request.is_some());
-    }
-
-    /// Keeps what was not settled for another try, before what ended since.
-    fn keep(&mut self, call: &Call) {
-        call.ends.iter().for_each(|end| end.tried.store(true, Ordering::Relaxed));
-        let newer = std::mem::replace(&mut self.ends, call.ends.clone());
-        self.ends.extend(newer);
-        self.ends_since = (!self.ends.is_empty()).then(Instant::now);
-    }
-
-    fn settled(&self, ends: &[Arc<End>], verdicts: Vec<Verdict>) {
-        for (end, verdict) in ends.iter().zip(verdicts) {
-            self.shared.running.let_go(&end.lease);
-            let (job, metrics) = (&end.job, &self.shared.metrics);
-            match verdict {
-                Verdict::Applied(status) => {
-                    metrics.ended(job, status);
-                    log_end(end, status.as_str());
-                }
-                Verdict::Stale if end.tried.load(Ordering::Relaxed) => tracing::info!(
-                    job_id = %job.id, attempt = job.attempt,
-                    "settled by an earlier try whose answer was lost, or the lease was lost meanwhile"
-                ),
-                Verdict::Stale => {
-                    metrics.stale.inc();
-                    tracing::warn!(
-                        job_id = %job.id, attempt = job.attempt, queue = %job.queue, kind = %job.kind,
-                        "the lease was lost before the attempt's end was settled; its result is dropped"
-                    );
-                }
-                Verdict::Refused(error) => tracing::error!(
-                    job_id = %job.id, attempt = job.attempt, %error, "the attempt's end cannot be stored; its lease will lapse"
-                ),
-            }
+        if let Some(number) = lease_call {
+            self.shared.lease_calls.end(number);
         }
+        self.note_outcome(done.failure, call.request.is_some());
     }
 
-    fn leased(&mut self, leased: Vec<Leased>, asked: usize, worker_id: WorkerId) {
-        self.hunger.looked(leased.len(), asked, Instant::now(), rand::random());
-        self.pace.leased(leased.iter().map(|leased| leased.job.payload.len()));
+    fn leased(&mut self, leased: Vec<Leased>, requested: usize) {
+        self.polls.poll_ended(leased.len(), requested, Instant::now(), rand::random());
+        self.slots.leased(leased.iter().map(|leased| leased.job.payload.len()));
         for Leased { job, lease, waited } in leased {
             if let Some(waited) = waited {
                 self.shared.metrics.waited(&job, waited);
             }
-            let held = self.shared.running.hold(Arc::new(lease), worker_id);
-            self.ready.push_back((Attempt { job: Arc::new(job), held }, Instant::now()));
+            let held = self.shared.running.hold(Arc::new(lease));
+            self.slots.push(Attempt { job: Arc::new(job), held });
         }
     }
 
-    /// A failed call is followed by a pause that grows; results are kept meanwhile.
-    fn pause_or_go_on(&mut self, failure: Option<StoreError>, leased: bool) {
-        let Some(error) = failure else {
-            let failures = self.backoff.reset();
-            if failures > 0 {
-                tracing::info!(failures, "the database answers again");
-            }
-            if leased {
-                self.shared.health.cycle_succeeded();
-            }
-            return;
-        };
-        self.hunger.wake();
-        self.shared.metrics.store_failures.inc();
-        let pause = self.backoff.fail().max(BACKOFF_FLOOR);
-        self.retry_at = Some(Instant::now() + pause);
-        if self.backoff.failures() == 1 {
-            tracing::error!(%error, unsettled = self.ends.len(), "leasing and settling failed, trying again until it works");
+    /// After a failed call, the next one waits. Results are kept meanwhile.
+    fn note_outcome(&mut self, failure: Option<Arc<StoreError>>, leased: bool) {
+        if let Some(error) = failure {
+            self.polls.wake();
+            return self.pause.call_failed(&self.shared, &error);
+        }
+        self.pause.call_succeeded(&self.shared);
+        if leased {
+            self.shared.health.cycle_succeeded();
         }
     }
 
-    /// A call that hangs or broke. Its connection is given up with all others, for the next one to be fresh.
-    fn lost(&mut self, lost: Lost) -> Done {
+    /// Handles a call that hung or panicked. Opens new connections, because the old ones may be unusable.
+    fn handle_lost(&mut self, call: &Call, lost: Lost) -> Done {
         let what = match lost {
             Lost::Late => format!("a call did not return within {CALL_LIMIT:?}"),
             Lost::Broken(error) => error.to_string(),
         };
-        tracing::error!(what, "the connections to the database are given up");
+        tracing::error!(what, "the database connections are dropped and opened anew");
         if let Ok(store) = Store::connect_lazy(&self.store_options) {
             self.store = store;
         }
-        let failed = StoreError::Schema("the call was given up".to_owned());
-        Done { settled: Err(failed), reported: false, leased: None, took: CALL_LIMIT }
+        Done::failed(call, StoreError::Abandoned(what), CALL_LIMIT)
     }
 
-    fn gauge(&self) {
+    fn update_gauges(&self) {
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         let metrics = &self.shared.metrics;
-        metrics.slots_in_use.set(count(self.shared.options.slots - self.slots.available_permits()));
-        metrics.prefetched.set(count(self.ready.len()));
+        metrics.slots_in_use.set(count(self.slots.in_use()));
+        metrics.prefetched.set(count(self.slots.waiting()));
         metrics.unsettled.set(count(self.ends.len()));
-    }
-}
-
-/// Logs the end where it is known to be true. A success is a debug line: there may be thousands a second.
-fn log_end(end: &End, status: &'static str) {
-    use jobqueue_core::Settlement;
-    let job = &end.job;
-    let ran_ms = end.ran.map(|ran| u64::try_from(ran.as_millis()).unwrap_or(u64::MAX));
-    let failure = match &end.settlement {
-        Settlement::RetryAfter { failure, .. }
-        | Settlement::Fail { failure }
-        | Settlement::Cancel { failure } => Some(failure),
-        Settlement::Requeue { failure } => failure.as_ref(),
-        Settlement::Complete { .. } | Settlement::Snooze { .. } => None,
-    };
-    if let Some(failure) = failure {
-        tracing::warn!(
-            job_id = %job.id, attempt = job.attempt, queue = %job.queue, kind = %job.kind, ran_ms, status,
-            error.type = failure.kind, "attempt ended"
-        );
-    } else {
-        tracing::debug!(
-            job_id = %job.id, attempt = job.attempt, queue = %job.queue, kind = %job.kind, ran_ms, status,
-            "attempt ended"
-        );
     }
 }

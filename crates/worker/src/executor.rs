@@ -1,58 +1,44 @@
-//! One attempt from its start to its outcome: time limits, panics, wishes to stop, the span around it. Owns the handler's
-//! task; never settles, and never touches the store.
+//! Runs one attempt from its start to its outcome: time limits, panics, stop requests and the tracing span.
+//! Owns the handler's task; does not settle and does not use the store.
 
 use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use jobqueue_core::{Failure, Job, Json, Outcome};
+use jobqueue_core::{Failure, Job, Json, Outcome, WorkerId};
 use jobqueue_runtime::trace;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{Instrument as _, Span};
 
+use crate::ended::EndedAttempt;
 use crate::handler::{HandlerError, HandlerResult, JobContext, Slot, Stop, StopReason};
-use crate::running::Held;
+use crate::running::Attempt;
 use crate::shared::Shared;
 
-/// What a handler gets to stop by itself when its worker ends.
+/// How long a handler may take to stop when its worker shuts down.
 const DRAIN_GRACE: Duration = Duration::from_secs(2);
-/// What it gets when another worker may run the job already.
+/// How long it may take when the lease is lost, because another worker may already run the job.
 const LOST_GRACE: Duration = Duration::from_secs(1);
-/// How long an aborted handler may take to let go before its attempt ends without it; it keeps its slot then.
+/// How long an aborted handler may take to end. After that the attempt ends without it, and the handler keeps
+/// its slot.
 const ABORT_WAIT: Duration = Duration::from_secs(1);
 
-/// A leased job that has not ended.
-#[derive(Debug)]
-pub(crate) struct Attempt {
-    pub(crate) job: Arc<Job>,
-    pub(crate) held: Held,
-}
-
-/// An attempt that ended.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    pub(crate) attempt: Attempt,
-    pub(crate) outcome: Outcome,
-    /// How long the handler ran; `None` if it was not started.
-    pub(crate) ran: Option<Duration>,
-}
-
-/// Runs the attempt. Never panics and never takes much longer than the attempt's limit, whatever the handler does.
-pub(crate) async fn execute(shared: Arc<Shared>, attempt: Attempt, slot: Slot) -> Ended {
+/// Runs the attempt. It never panics and ends soon after the attempt's time limit, regardless of what the handler does.
+pub(crate) async fn execute(shared: Arc<Shared>, attempt: Attempt, slot: Slot) -> EndedAttempt {
     let Attempt { job, held } = &attempt;
     let Some(handler) = shared.handlers.of(&job.kind) else {
         // cannot happen: only kinds with a handler are leased
         let failure = Failure::new("no_handler", format!("this worker has no handler for `{}`", job.kind));
         let outcome = Outcome::Failed { failure, retry_after: None };
-        return Ended { attempt, outcome, ran: None };
+        return EndedAttempt::new(attempt, outcome, None);
     };
     let own = job.timeout.unwrap_or(shared.options.default_timeout);
     let limit = handler.time_limit().map_or(own, |most| most.min(own));
     let started = Instant::now();
-    let span = span(job, held);
+    let span = span(job, shared.worker_id);
     let traceparent = span.in_scope(trace::current_traceparent);
     let traceparent =
         traceparent.or_else(|| job.traceparent.as_ref().map(|parent| parent.as_str().to_owned()));
@@ -63,7 +49,7 @@ pub(crate) async fn execute(shared: Arc<Shared>, attempt: Attempt, slot: Slot) -
         held.report.clone(),
         (traceparent, slot),
     );
-    // the slot is taken as long as the handler runs, whether or not it keeps its context
+    // keeps the slot occupied while the handler runs, even if the handler drops its context
     let slot = context.clone();
     let running = async move {
         let outcome = handler.call(context).await;
@@ -73,14 +59,14 @@ pub(crate) async fn execute(shared: Arc<Shared>, attempt: Attempt, slot: Slot) -
     let task = shared.tasks.spawn(running.instrument(span.clone()));
     let times = Times { limit, deadline: started + limit, soft: job.soft_timeout.map(|soft| started + soft) };
     let outcome = Supervision { shared: &shared, stop: &held.stop, times }.watch(task).instrument(span).await;
-    Ended { outcome, ran: Some(started.elapsed()), attempt }
+    EndedAttempt::new(attempt, outcome, Some(started.elapsed()))
 }
 
-fn span(job: &Job, held: &Held) -> Span {
+fn span(job: &Job, worker_id: WorkerId) -> Span {
     let span = tracing::info_span!(
         "job",
         job_id = %job.id,
-        worker_id = %held.worker_id,
+        %worker_id,
         attempt = job.attempt,
         queue = %job.queue,
         kind = %job.kind,
@@ -95,14 +81,14 @@ fn span(job: &Job, held: &Held) -> Span {
     span
 }
 
-/// The limits of one attempt.
+/// The time limits of one attempt.
 struct Times {
     limit: Duration,
     deadline: Instant,
     soft: Option<Instant>,
 }
 
-/// Watches over one handler.
+/// Supervises one handler.
 struct Supervision<'a> {
     shared: &'a Shared,
     stop: &'a Stop,
@@ -111,15 +97,15 @@ struct Supervision<'a> {
 
 impl Supervision<'_> {
     async fn watch(mut self, mut task: JoinHandle<HandlerResult>) -> Outcome {
-        let mut wishes = self.stop.watch();
-        let mut abort_at = self.abort_at(&mut wishes);
+        let mut reasons = self.stop.watch();
+        let mut abort_at = self.abort_at(&mut reasons);
         loop {
             let next = [Some(self.times.deadline), self.times.soft, abort_at].into_iter().flatten().min();
             tokio::select! {
                 biased;
                 joined = &mut task => return self.outcome(joined),
                 // the sender lives in `self.stop`
-                _ = wishes.changed() => abort_at = self.abort_at(&mut wishes).or(abort_at),
+                _ = reasons.changed() => abort_at = self.abort_at(&mut reasons).or(abort_at),
                 () = sleep_until(next.unwrap_or(self.times.deadline)) => {
                     let now = Instant::now();
                     if now >= self.times.deadline {
@@ -142,9 +128,9 @@ impl Supervision<'_> {
         self.outcome_of_stop()
     }
 
-    /// When to stop waiting for the handler, by the wish that stands.
-    fn abort_at(&self, wishes: &mut watch::Receiver<Option<StopReason>>) -> Option<Instant> {
-        let grace = match (*wishes.borrow_and_update())? {
+    /// When to stop waiting for the handler, according to the current stop reason.
+    fn abort_at(&self, reasons: &mut watch::Receiver<Option<StopReason>>) -> Option<Instant> {
+        let grace = match (*reasons.borrow_and_update())? {
             StopReason::SoftTimeout | StopReason::Timeout => return None,
             StopReason::Drain if self.shared.forced.load(Ordering::Relaxed) => Duration::ZERO,
             StopReason::Drain => DRAIN_GRACE,
@@ -171,14 +157,15 @@ impl Supervision<'_> {
             Some(bytes) if bytes > most => Outcome::Discarded(Failure::new(
                 "result_too_large",
                 format!(
-                    "the result has {bytes} bytes, at most {most} are stored: store it elsewhere and give back a reference"
+                    "the result has {bytes} bytes, at most {most} are stored: store it elsewhere and return a reference"
                 ),
             )),
             _ => Outcome::Completed(result),
         }
     }
 
-    /// What a handler says counts, unless it was told to stop: then its error is the answer to that.
+    /// Uses the handler's error, unless the handler was asked to stop: then the error is the reaction to that
+    /// request.
     fn not_completed(&self, error: HandlerError) -> Outcome {
         match (self.stop.reason(), error) {
             (Some(StopReason::Cancel | StopReason::LeaseLost | StopReason::Timeout), _)
@@ -195,20 +182,18 @@ impl Supervision<'_> {
             Some(StopReason::Cancel) => Outcome::Cancelled,
             Some(StopReason::LeaseLost) => Outcome::LeaseLost,
             Some(StopReason::Timeout | StopReason::SoftTimeout) => self.timed_out(),
-            // none: the runtime ended under us
+            // no reason: the runtime was shut down
             Some(StopReason::Drain) | None => Outcome::Released,
         }
     }
 
     fn timed_out(&self) -> Outcome {
-        let seconds = self.times.limit.as_secs_f64();
-        let failure = Failure::new("timeout", format!("the attempt did not finish within its {seconds} s"));
-        Outcome::Failed { failure, retry_after: None }
+        Outcome::Failed { failure: Failure::timeout(self.times.limit), retry_after: None }
     }
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> Failure {
     let text =
         panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    Failure::new("panic", text.unwrap_or("(not a text)"))
+    Failure::new("panic", text.unwrap_or("(the panic's payload is not text)"))
 }

@@ -1,5 +1,5 @@
-//! What runs a job: one function per kind. Owns the trait, the typed wrappers and the registry; a handler sees a
-//! [`JobContext`] and never the store.
+//! Handlers: one function for each kind. Owns the trait, the typed wrappers and the registry. A handler sees
+//! a [`JobContext`] and never the store.
 
 mod context;
 mod error;
@@ -20,17 +20,18 @@ pub use error::HandlerError;
 pub(crate) use stop::Stop;
 pub use stop::StopReason;
 
-/// What a handler gives back: the result to store, or none.
+/// What a handler returns: the result to store, or none.
 pub type HandlerResult = Result<Option<Json>, HandlerError>;
-/// A handler at work. Dropped when its attempt must end, so it has to let go of what it holds in `Drop`.
+/// A running handler. It is dropped when its attempt must end, so it must release its resources in `Drop`.
 pub type HandlerFuture = Pin<Box<dyn Future<Output = HandlerResult> + Send>>;
 
-/// Runs the jobs of a kind. The same job may run more than once (at-least-once): make the effect idempotent.
+/// Runs the jobs of a kind. The same job may run more than once (at-least-once delivery): make its effect
+/// idempotent.
 pub trait Handler: Send + Sync {
-    /// One attempt. A panic inside is a failure of the attempt, not of the worker.
+    /// Runs one attempt. A panic fails the attempt, not the worker.
     fn call(&self, context: JobContext) -> HandlerFuture;
 
-    /// The operator's own limit of one attempt. The shorter one of this and the job's counts.
+    /// The operator's time limit of one attempt. The shorter of this limit and the job's applies.
     fn time_limit(&self) -> Option<Duration> {
         None
     }
@@ -45,7 +46,8 @@ impl Handler for Function {
     }
 }
 
-/// A handler from an async function that takes the payload as `Input` and gives back what is stored as the result.
+/// A handler from an async function that takes the payload as `Input`. Its return value is stored as the
+/// result.
 pub(crate) fn asynchronous<Input, Output, Running>(
     run: impl Fn(JobContext, Input) -> Running + Send + Sync + 'static,
 ) -> Arc<dyn Handler>
@@ -63,8 +65,8 @@ where
     })))
 }
 
-/// The same from a function that blocks; it gets a thread of its own. Nobody can stop a thread: it must look at
-/// [`JobContext::is_cancelled`], and it keeps its slot until it returns.
+/// A handler from a blocking function, which runs on its own thread. A thread cannot be stopped from outside:
+/// the function must check [`JobContext::is_cancelled`], and it keeps its slot until it returns.
 pub(crate) fn blocking<Input, Output>(
     run: impl Fn(JobContext, Input) -> Result<Output, HandlerError> + Send + Sync + 'static,
 ) -> Arc<dyn Handler>
@@ -77,7 +79,7 @@ where
         let run = run.clone();
         Box::pin(async move {
             let thread = tokio::task::spawn_blocking(move || {
-                // the slot is taken as long as the thread runs
+                // keeps the slot occupied while the thread runs
                 let slot = context.clone();
                 let output = input(&context).and_then(|input| run(context, input));
                 drop(slot);
@@ -108,7 +110,7 @@ fn result<Output: Serialize>(output: &Output) -> HandlerResult {
     }
 }
 
-/// Which handler runs which kind.
+/// The handler of each kind.
 #[derive(Clone, Default)]
 pub(crate) struct Handlers {
     by_kind: BTreeMap<KindName, Arc<dyn Handler>>,
@@ -116,12 +118,12 @@ pub(crate) struct Handlers {
 }
 
 impl Handlers {
-    /// Binds a kind. False if it was bound already.
+    /// Binds a kind. Returns false if the kind was already bound.
     pub(crate) fn bind(&mut self, kind: KindName, handler: Arc<dyn Handler>) -> bool {
         self.by_kind.insert(kind, handler).is_none()
     }
 
-    /// Binds every kind that has no handler of its own.
+    /// Binds every kind without its own handler.
     pub(crate) fn bind_rest(&mut self, handler: Arc<dyn Handler>) {
         self.catch_all = Some(handler);
     }
@@ -134,7 +136,8 @@ impl Handlers {
         self.by_kind.is_empty() && self.catch_all.is_none()
     }
 
-    /// The kinds to lease; empty means all. A kind that nobody here knows waits for a worker that does.
+    /// The kinds to lease; empty means all. A job of another kind waits for a worker that has a handler for
+    /// it.
     pub(crate) fn kinds(&self, only: Option<&BTreeSet<KindName>>) -> Vec<KindName> {
         match only {
             Some(only) => only.iter().cloned().collect(),
@@ -143,7 +146,7 @@ impl Handlers {
         }
     }
 
-    /// Kinds with a handler of their own.
+    /// Kinds with their own handler.
     pub(crate) fn bound(&self) -> impl Iterator<Item = &KindName> {
         self.by_kind.keys()
     }
@@ -154,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_known_kinds_are_leased_unless_something_catches_the_rest() {
+    fn only_bound_kinds_are_leased_unless_a_catch_all_exists() {
         let kind = |name: &str| name.parse::<KindName>().unwrap();
         let handler = || asynchronous(|_, (): ()| async { Ok(()) });
         let mut handlers = Handlers::default();

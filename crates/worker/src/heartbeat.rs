@@ -1,35 +1,43 @@
-//! The heartbeat: says that this process lives, hears what it shall stop. While the database cannot be
-//! reached it stops nothing: only an answer can say that a lease is gone, and the lease's epoch and token keep a late result
-//! out. Owns a thread, a runtime and a connection, so that no handler, however it blocks, can starve it.
+//! The heartbeat: it reports that this process is alive and which leases it holds, and receives which attempts to stop and the commands of
+//! operators. It stops nothing
+//! while the database is unreachable: only the database can say that a lease is lost, and the lease's epoch
+//! and token reject a late result. Owns a thread, a runtime and a connection, so that no blocking handler can
+//! delay it.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use jobqueue_core::WorkerId;
+use jobqueue_core::ControlCommand;
 use jobqueue_runtime::{Backoff, build_info};
-use jobqueue_store::{Beat, Store, StoreError, StoreOptions, WorkerEntry};
+use jobqueue_store::{
+    CommandAnswer, HeldLeases, SentCommand, Store, StoreError, StoreOptions, WorkerEntry, WorkerState,
+};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::shared::{Shared, new_id};
+use crate::end_rate::EndRate;
+use crate::memory::rss_bytes;
+use crate::options::host_name;
+use crate::shared::Shared;
+use crate::stop_times::UNREGISTER_LIMIT;
 
-/// A heartbeat that takes longer is given up with its connection.
+/// A heartbeat that takes longer is abandoned together with its connection.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
-/// What saying goodbye may take.
-pub(crate) const FAREWELL_LIMIT: Duration = Duration::from_secs(2);
-/// Ceilings of the first and of later pauses after a failure.
+/// First and longest upper bound of the random pause after a failure.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
-/// The shortest such pause.
+/// The shortest time between two heartbeats that were requested.
+const REQUEST_GAP: Duration = Duration::from_millis(50);
+/// The shortest pause after a failure.
 const BACKOFF_FLOOR: Duration = Duration::from_millis(20);
 
-/// The running thread.
+/// The handle of the heartbeat's thread.
 pub(crate) struct Heartbeat {
     stop: CancellationToken,
-    /// Resolves when the thread has ended, by an error if it panicked.
+    /// Resolves when the thread has ended; with an error if it panicked.
     ended: oneshot::Receiver<()>,
 }
 
@@ -37,7 +45,7 @@ impl Heartbeat {
     /// Starts the thread.
     ///
     /// # Errors
-    /// The operating system gives no thread or no runtime.
+    /// The operating system cannot create the thread or the runtime.
     pub(crate) fn start(shared: Arc<Shared>, options: StoreOptions) -> anyhow::Result<Self> {
         let stop = CancellationToken::new();
         let (done, ended) = oneshot::channel();
@@ -45,47 +53,49 @@ impl Heartbeat {
             .enable_all()
             .build()
             .context("the heartbeat's runtime cannot be built")?;
-        // the connection belongs to that runtime
+        // the connection must be created inside that runtime
         let inside = runtime.enter();
-        let heart = Heart::new(shared, StoreOptions { max_connections: 1, ..options }, stop.clone())?;
+        let heartbeat =
+            HeartbeatLoop::new(shared, StoreOptions { max_connections: 1, ..options }, stop.clone())?;
         drop(inside);
         std::thread::Builder::new()
             .name("heartbeat".to_owned())
             .spawn(move || {
-                runtime.block_on(heart.run());
+                runtime.block_on(heartbeat.run());
                 runtime.shutdown_background();
-                // nobody waits if the worker was dropped
-                let _nobody_waits = done.send(());
+                // the receiver is gone if the worker was dropped
+                let _receiver_gone = done.send(());
             })
             .context("the heartbeat's thread cannot be started")?;
         Ok(Self { stop, ended })
     }
 
-    /// Resolves if the thread breaks, which only a defect does.
+    /// Resolves if the thread ends unexpectedly, which only a defect causes.
     pub(crate) async fn broken(&mut self) {
         let _ended_or_panicked = (&mut self.ended).await;
     }
 
-    /// Says goodbye and ends the thread; for after everything is settled.
+    /// Unregisters the worker and ends the thread. Call it after everything is settled.
     pub(crate) async fn finish(self) {
         self.stop.cancel();
         let _ended_or_panicked = self.ended.await;
     }
 }
 
-struct Heart {
+struct HeartbeatLoop {
     shared: Arc<Shared>,
     options: StoreOptions,
     store: Store,
     stop: CancellationToken,
     backoff: Backoff,
-    /// Epochs that the last heartbeat showed and that we did not know, and when it was sent.
-    suspects: (HashSet<i64>, Instant),
-    /// It was told that nothing new is started.
-    told_untrusted: bool,
+    /// The answers to commands that are carried out, until they are stored. The same command may be delivered again until then.
+    answers: BTreeMap<i64, CommandAnswer>,
+    rate: EndRate,
+    /// Whether the log already says that no more jobs are started.
+    no_start_logged: bool,
 }
 
-impl Heart {
+impl HeartbeatLoop {
     fn new(shared: Arc<Shared>, options: StoreOptions, stop: CancellationToken) -> Result<Self, StoreError> {
         let store = Store::connect_lazy(&options)?;
         let cap = BACKOFF.1.min(shared.options.heartbeat);
@@ -95,36 +105,44 @@ impl Heart {
             store,
             stop,
             backoff: Backoff::new(BACKOFF.0.min(cap), cap),
-            suspects: (HashSet::new(), Instant::now()),
-            told_untrusted: false,
+            answers: BTreeMap::new(),
+            rate: EndRate::default(),
+            no_start_logged: false,
         })
     }
 
     async fn run(mut self) {
-        let first = self.shared.identity().current;
         let mut registered = false;
         while !self.stop.is_cancelled() {
             let sent_at = Instant::now();
-            let outcome = if registered { self.beat_all().await } else { self.register(first).await };
+            let outcome = if registered { self.beat().await } else { self.register().await };
             registered |= outcome.is_ok();
             let pause = self.after(outcome, sent_at);
-            self.stop.run_until_cancelled(sleep(pause)).await;
+            self.stop.run_until_cancelled(self.pause(pause)).await;
         }
-        self.say_goodbye().await;
+        self.unregister().await;
     }
 
-    /// Notes how it went and says how long to wait.
+    /// Waits until the next heartbeat is due or requested.
+    async fn pause(&self, pause: Duration) {
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = self.shared.control.beat_requested() => sleep(REQUEST_GAP.min(pause)).await,
+        }
+    }
+
+    /// Records the result and returns how long to wait before the next heartbeat.
     fn after(&mut self, outcome: Result<(), StoreError>, sent_at: Instant) -> Duration {
         match outcome {
             Ok(()) => {
-                let trusted_before = self.shared.is_trusted();
+                let recent_before = self.shared.heartbeat_is_recent();
                 self.shared.health.beat_succeeded(sent_at);
-                self.told_untrusted = false;
+                self.no_start_logged = false;
                 let failures = self.backoff.reset();
                 if failures > 0 {
                     tracing::info!(failures, "heartbeat recovered");
                 }
-                if !trusted_before {
+                if !recent_before {
                     self.shared.wake.notify_one();
                 }
                 self.shared.options.heartbeat.mul_f64(rand::random_range(0.9..=1.0))
@@ -132,13 +150,12 @@ impl Heart {
             Err(error) => {
                 self.shared.metrics.heartbeat_failures.inc();
                 let pause = self.backoff.fail().max(BACKOFF_FLOOR);
-                if self.backoff.failures() == 1 {
-                    tracing::error!(%error, "heartbeat failed, trying again until it works");
-                }
-                if !self.told_untrusted && !self.shared.is_trusted() {
-                    self.told_untrusted = true;
+                self.shared.health.set_last_failure(Some(error.reason()));
+                self.shared.outages.failed("the heartbeat", error.word(), &error);
+                if !self.no_start_logged && !self.shared.heartbeat_is_recent() {
+                    self.no_start_logged = true;
                     tracing::error!(
-                        "no heartbeat got through for too long: nothing new is started, and what runs goes on"
+                        "no heartbeat has succeeded for too long: no more jobs are started; running jobs continue"
                     );
                 }
                 pause
@@ -146,134 +163,141 @@ impl Heart {
         }
     }
 
-    async fn beat_all(&mut self) -> Result<(), StoreError> {
-        let ids: Vec<WorkerId> = {
-            let identity = self.shared.identity();
-            std::iter::once(identity.current).chain(identity.retired.iter().copied()).collect()
+    async fn beat(&mut self) -> Result<(), StoreError> {
+        let shared = self.shared.clone();
+        self.acknowledge().await?;
+        if shared.control.take_outdated()
+            && let Err(error) = self.register().await
+        {
+            shared.control.set_outdated();
+            return Err(error);
+        }
+        let (worker_id, lease) = (shared.worker_id, shared.options.lease);
+        let state = WorkerState {
+            draining: shared.draining.load(Ordering::Relaxed),
+            rss_bytes: rss_bytes(),
+            jobs_per_minute: self.rate.per_minute(shared.metrics.ends(), Instant::now()),
         };
-        for id in ids {
-            self.beat(id).await?;
-        }
-        Ok(())
-    }
-
-    async fn beat(&mut self, id: WorkerId) -> Result<(), StoreError> {
-        let sent_at = Instant::now();
-        let lease = self.shared.options.lease;
-        let draining = self.shared.draining.load(Ordering::Relaxed);
+        // in this order: a lease whose reply arrives in between is in the table and not yet known
+        let known_up_to = shared.lease_calls.known_up_to();
+        let held = HeldLeases { epochs: shared.running.epochs(), known_up_to };
         let store = self.store.clone();
-        let is_current = self.shared.identity().current == id;
-        let known: Option<Vec<i64>> =
-            (!is_current).then(|| self.shared.running.epochs(id).into_iter().collect());
         let beat =
-            self.limited(async move { store.heartbeat(id, lease, draining, known.as_deref()).await }).await?;
-        self.shared.running.cancel(&beat.cancelled);
-        self.shared.running.stop_unheld(id, &beat.held, sent_at);
-        if is_current {
-            if self.sees_orphans(id, &beat, sent_at) {
-                self.change_identity(id).await?;
-            } else if !beat.known {
-                tracing::warn!(worker_id = %id, "the worker was forgotten after a long silence; registering again");
-                self.register(id).await?;
+            self.limited(async move { store.heartbeat(worker_id, lease, &state, &held).await }).await?;
+        shared.running.cancel(&beat.cancelled);
+        shared.running.stop_lost(&beat.lost);
+        shared.lease_calls.set_newest(beat.newest_epoch);
+        self.carry_out(&beat.commands);
+        if beat.given_back > 0 {
+            tracing::warn!(
+                leases = beat.given_back,
+                "leases that this worker does not run are given back, because the reply of a lease call was lost; the reaper reclaims them"
+            );
+        }
+        if !beat.known {
+            tracing::warn!(%worker_id, "the worker's row was deleted after a long time without heartbeats; registering again");
+            self.register().await?;
+        }
+        Ok(())
+    }
+
+    /// Carries out commands, each once, and requests the heartbeat that acknowledges them.
+    fn carry_out(&mut self, commands: &[SentCommand]) {
+        for SentCommand { id, command, arguments } in commands {
+            if self.answers.contains_key(id) {
+                continue;
             }
+            let checked = ControlCommand::from_stored(command, arguments);
+            let outcome = checked.and_then(|command| self.shared.control.carry_out(&command));
+            match &outcome {
+                Ok(_) => tracing::info!(command, arguments, "command carried out"),
+                Err(error) => tracing::warn!(command, arguments, error, "command not carried out"),
+            }
+            self.answers.insert(*id, CommandAnswer { id: *id, outcome });
+        }
+        if !self.answers.is_empty() {
+            // the dispatcher follows the changes
+            self.shared.wake.notify_one();
+            self.shared.control.request_beat();
+        }
+    }
+
+    /// Stores the answers to commands.
+    async fn acknowledge(&mut self) -> Result<(), StoreError> {
+        if self.answers.is_empty() {
             return Ok(());
         }
-        self.give_up_retired(id).await
-    }
-
-    /// Whether the database holds leases for us that we know nothing of. Two heartbeats in a row must show them, with no lease
-    /// call under way since the first: then they came with an answer that was lost.
-    fn sees_orphans(&mut self, id: WorkerId, beat: &Beat, sent_at: Instant) -> bool {
-        let (suspected, since) = std::mem::replace(&mut self.suspects, (HashSet::new(), sent_at));
-        let identity = self.shared.identity();
-        let known = self.shared.running.epochs(id);
-        let unknown: HashSet<i64> =
-            beat.held.iter().copied().filter(|epoch| !known.contains(epoch)).collect();
-        let not_under_way = identity.leasing.iter().all(|(_, began)| *began > since);
-        let orphans = not_under_way && unknown.iter().any(|epoch| suspected.contains(epoch));
-        self.suspects.0 = unknown;
-        orphans
-    }
-
-    /// Goes on under a new id, for the old one would renew the orphans for ever.
-    async fn change_identity(&mut self, old: WorkerId) -> Result<(), StoreError> {
-        tracing::warn!(
-            worker_id = %old,
-            "jobs were leased to us in an answer that was lost; taking a new id so that they can be reclaimed"
-        );
-        let id = new_id();
-        self.register(id).await?;
-        self.shared.identity().adopt(id);
-        self.suspects.0.clear();
+        let (store, worker_id) = (self.store.clone(), self.shared.worker_id);
+        let answers: Vec<CommandAnswer> = self.answers.values().cloned().collect();
+        self.limited(async move { store.acknowledge_commands(worker_id, &answers).await }).await?;
+        self.answers.clear();
         Ok(())
     }
 
-    /// Forgets an old id as soon as nothing that we know runs under it.
-    async fn give_up_retired(&mut self, id: WorkerId) -> Result<(), StoreError> {
-        let leasing = self.shared.identity().leasing.iter().any(|(worker, _)| *worker == id);
-        if leasing || !self.shared.running.epochs(id).is_empty() {
-            return Ok(());
-        }
-        let store = self.store.clone();
-        self.limited(async move { store.unregister_worker(id).await }).await?;
-        self.shared.identity().retired.retain(|retired| *retired != id);
-        Ok(())
-    }
-
-    async fn register(&mut self, id: WorkerId) -> Result<(), StoreError> {
+    async fn register(&mut self) -> Result<(), StoreError> {
         let options = &self.shared.options;
+        let worker_id = self.shared.worker_id;
         let entry = WorkerEntry {
-            id,
+            id: worker_id,
             name: options.name.clone(),
-            queues: options.queues.names().into_iter().map(ToString::to_string).collect(),
-            slots: u32::try_from(options.slots).unwrap_or(u32::MAX),
+            queues: self.shared.control.queues().names().into_iter().map(ToString::to_string).collect(),
+            kinds: self
+                .shared
+                .handlers
+                .kinds(options.kinds.as_ref())
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            slots: u32::try_from(self.shared.control.slots()).unwrap_or(u32::MAX),
             version: build_info::VERSION.to_owned(),
+            host: host_name(),
+            paused: self.shared.control.is_paused(),
             stale_after: options.stale_after,
         };
         let store = self.store.clone();
         self.limited(async move { store.register_worker(&entry).await }).await?;
-        tracing::info!(worker_id = %id, "worker registered");
+        tracing::info!(%worker_id, "worker registered");
         Ok(())
     }
 
-    /// A store call in a task of its own, because it must not be dropped half-way while its connection lives on. One that
-    /// hangs, or is under way when the end comes, is given up together with its connection.
+    /// Makes a store call in its own task, because a call must not be dropped while its connection stays in
+    /// use. A call that hangs, or is in flight when the worker ends, is abandoned together with its
+    /// connection.
     async fn limited<T: Send + 'static>(
         &mut self,
         call: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
         let mut task = tokio::task::JoinSet::new();
         task.spawn(call);
-        let given_up = tokio::select! {
+        let reason = tokio::select! {
             Some(joined) = task.join_next() => {
-                return joined.unwrap_or_else(|error| Err(StoreError::Schema(format!("the call broke: {error}"))));
+                return joined.unwrap_or_else(|error| Err(StoreError::Abandoned(format!("the call panicked: {error}"))));
             }
             () = self.stop.cancelled() => "the worker ends".to_owned(),
             () = sleep(CALL_LIMIT) => format!("no answer within {CALL_LIMIT:?}"),
         };
         self.store = Store::connect_lazy(&self.options)?;
-        Err(StoreError::Schema(given_up))
+        Err(StoreError::Abandoned(reason))
     }
 
-    async fn say_goodbye(&mut self) {
-        let ids: Vec<WorkerId> = {
-            let identity = self.shared.identity();
-            std::iter::once(identity.current).chain(identity.retired.iter().copied()).collect()
-        };
-        let store = self.store.clone();
-        // the process ends, and the connection with it: here a call may be cut short
-        let goodbye = async move {
-            for id in ids {
-                store.unregister_worker(id).await?;
+    async fn unregister(&mut self) {
+        let (store, worker_id) = (self.store.clone(), self.shared.worker_id);
+        let answers: Vec<CommandAnswer> = self.answers.values().cloned().collect();
+        // the process ends, and its connection too: here a call may be dropped
+        let unregistering = async {
+            if !answers.is_empty() {
+                store.acknowledge_commands(worker_id, &answers).await?;
             }
-            Ok::<_, StoreError>(())
+            store.unregister_worker(worker_id).await
         };
-        match tokio::time::timeout(FAREWELL_LIMIT, goodbye).await {
+        match tokio::time::timeout(UNREGISTER_LIMIT, unregistering).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::warn!(%error, "could not say goodbye; the worker will be taken for dead");
+                tracing::warn!(%error, "the worker could not be unregistered; the reaper will consider it dead");
             }
-            Err(late) => tracing::warn!(%late, "could not say goodbye; the worker will be taken for dead"),
+            Err(late) => {
+                tracing::warn!(%late, "the worker could not be unregistered; the reaper will consider it dead");
+            }
         }
     }
 }

@@ -1,73 +1,71 @@
-//! The `http` handler: POSTs the job to a URL and reads the answer as its outcome. Owns the request; where it may go is
-//! decided by the guard, after the name was resolved.
+//! The `http` handler: POSTs the job to a URL and maps the response to an outcome. Owns the request. The
+//! guard decides after name resolution which addresses may be called.
 
 mod answer;
+mod connections;
 mod guard;
 mod sign;
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jobqueue_core::Json;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
-use reqwest::redirect::Policy;
-use reqwest::{Client, Url};
-use rustls_platform_verifier::BuilderVerifierExt;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue, USER_AGENT};
+use hyper::{Method, Request, Uri};
+use jobqueue_core::Limits;
+use reqwest::Url;
 use serde::Deserialize;
 
-use crate::command::limit;
+use crate::durations::time_limit;
 use crate::handler::{Handler, HandlerError, HandlerFuture, HandlerResult, JobContext};
+use answer::ClientErrors;
+use connections::{Connections, NoResponse};
 use guard::{Guard, Refused};
 use sign::Secrets;
 
-/// Limits of an endpoint that sets none.
+/// Defaults of the endpoint's limits.
 const TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
-/// Connecting takes longer than this only where nobody listens.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// `type = "http"`.
+/// The settings of a handler with `type = "http"`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct HttpConfig {
-    /// Where jobs go, `http` or `https`.
+    /// The URL to which jobs are sent, `http` or `https`.
     url: String,
-    /// The variable with the signing secrets: one or more `whsec_…`, separated by spaces, the newest first. Without it
-    /// requests are not signed.
+    /// The environment variable with the signing secrets: one or more `whsec_…`, separated by spaces, the
+    /// newest first. If not set, requests are not signed.
     secret_env: Option<String>,
-    /// Limit of one attempt; the job's own may be shorter. Default 30.
+    /// Time limit of one attempt, up to a week; the job's limit applies if it is shorter. Default 30.
     timeout_seconds: Option<f64>,
-    /// Largest answer; default 1048576.
+    /// The largest response body that is kept as the result; default 1048576, at most the limit of a result.
+    /// A larger body is dropped, which does not change what the response means.
     max_response_bytes: Option<usize>,
-    /// Hosts, `host` or `host:port`, that may be called although their addresses are private.
+    /// Hosts, as `host` or `host:port`, that may be called although their addresses are private.
     #[serde(default)]
     allow: Vec<String>,
-    /// What a 3xx or 4xx means, apart from 408, 425 and 429: `fail` (default) ends the job, `retry` tries again.
+    /// What a 3xx or 4xx means, except 408, 425 and 429: `fail` (default) ends the job, `retry` retries it.
     #[serde(default)]
     client_errors: ClientErrors,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum ClientErrors {
-    #[default]
-    Fail,
-    Retry,
-}
-
 /// See the module.
-pub(crate) struct Http(Arc<Endpoint>);
+pub(crate) struct HttpHandler(Arc<Endpoint>);
 
 struct Endpoint {
-    url: Url,
-    client: Client,
+    /// The request target: path and query.
+    target: Uri,
+    host: HeaderValue,
+    connections: Connections,
     secrets: Option<Secrets>,
     limit: Duration,
     max_response: usize,
     client_errors: ClientErrors,
 }
 
-impl Http {
+impl HttpHandler {
     /// Checks the configuration.
     pub(crate) fn new(config: HttpConfig) -> Result<Self, String> {
         let url = Url::parse(&config.url).map_err(|error| format!("url `{}`: {error}", config.url))?;
@@ -76,52 +74,33 @@ impl Http {
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(
-                "url must not hold a user or password: they would show up in errors; sign requests instead"
+                "url must not contain a user or password: they would appear in errors; sign requests instead"
                     .to_owned(),
             );
         }
         let guard = Guard::new(&url, &config.allow)?;
         let secrets = config.secret_env.map(|name| Secrets::from_env(&name)).transpose()?;
+        let unusable = |error: &dyn std::fmt::Display| format!("url `{}`: {error}", config.url);
+        let uri: Uri = url.as_str().parse().map_err(|error| unusable(&error))?;
+        let host = uri.authority().map_or("", hyper::http::uri::Authority::as_str);
+        let most = config.max_response_bytes.unwrap_or(MAX_RESPONSE_BYTES);
         Ok(Self(Arc::new(Endpoint {
-            client: client(guard)?,
-            url,
+            target: target(&uri)?,
+            host: HeaderValue::from_str(host).map_err(|error| unusable(&error))?,
+            connections: Connections::new(uri, guard)
+                .map_err(|error| format!("TLS cannot be set up: {error}"))?,
             secrets,
-            limit: config.timeout_seconds.map_or(Ok(TIMEOUT), limit)?,
-            max_response: config.max_response_bytes.unwrap_or(MAX_RESPONSE_BYTES),
+            limit: config.timeout_seconds.map_or(Ok(TIMEOUT), time_limit)?,
+            max_response: most.min(Limits::default().result_bytes),
             client_errors: config.client_errors,
         })))
     }
 }
 
-/// One client per endpoint: it follows no redirect, asks no proxy and connects only where the guard lets it.
-fn client(guard: Guard) -> Result<Client, String> {
-    let unusable = |error: &dyn std::fmt::Display| format!("the HTTP client cannot be made: {error}");
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(BuilderVerifierExt::with_platform_verifier)
-        .map_err(|error| unusable(&error))?
-        .with_no_client_auth();
-    Client::builder()
-        .tls_backend_preconfigured(tls)
-        .dns_resolver(guard)
-        .redirect(Policy::none())
-        .no_proxy()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .build()
-        .map_err(|error| unusable(&error))
-}
-
-impl Handler for Http {
+impl Handler for HttpHandler {
     fn call(&self, context: JobContext) -> HandlerFuture {
         let endpoint = self.0.clone();
-        Box::pin(async move {
-            tokio::select! {
-                outcome = endpoint.deliver(&context) => outcome,
-                // nothing to tidy up: the connection is dropped with the request
-                _reason = context.must_stop() => Err(HandlerError::Cancelled),
-            }
-        })
+        Box::pin(async move { endpoint.deliver(&context).await })
     }
 
     fn time_limit(&self) -> Option<Duration> {
@@ -132,15 +111,27 @@ impl Handler for Http {
 impl Endpoint {
     async fn deliver(&self, context: &JobContext) -> HandlerResult {
         let body = context.payload().as_str().to_owned();
-        let headers = self.headers(context, &body)?;
-        let sent =
-            self.client.post(self.url.clone()).headers(headers).body(body).timeout(self.limit).send().await;
-        let response = sent.map_err(|error| failed(&error))?;
-        answer::outcome(response, self.max_response, self.client_errors).await
+        let mut request = Request::new(Full::new(Bytes::from(body.clone())));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.target.clone();
+        *request.headers_mut() = self.headers(context, &body)?;
+        let sent = tokio::select! {
+            sent = self.connections.send(request) => sent,
+            // dropping the request closes the connection
+            _reason = context.must_stop() => return Err(HandlerError::Cancelled),
+        };
+        let mut exchange = sent.map_err(failed)?;
+        let (outcome, read) =
+            answer::outcome(&mut exchange.response, context, self.max_response, self.client_errors).await;
+        if read {
+            self.connections.keep(exchange);
+        }
+        outcome
     }
 
     fn headers(&self, context: &JobContext, body: &str) -> Result<HeaderMap, HandlerError> {
         let mut headers = HeaderMap::new();
+        headers.insert(HOST, self.host.clone());
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("jobqueue/", env!("CARGO_PKG_VERSION"))));
         headers.insert("jobqueue-attempt", context.attempt().into());
@@ -149,7 +140,7 @@ impl Endpoint {
         if let Some(traceparent) = context.traceparent() {
             headers.insert("traceparent", HeaderValue::from_str(traceparent)?);
         }
-        // the id stays the same in every attempt, which lets the receiver drop duplicates
+        // the id is the same in every attempt, so the receiver can drop duplicates
         let id = context.id().to_string();
         let timestamp = sign::timestamp();
         headers.insert("webhook-id", HeaderValue::from_str(&id)?);
@@ -162,27 +153,34 @@ impl Endpoint {
     }
 }
 
-/// A request that got no answer.
-fn failed(error: &reqwest::Error) -> HandlerError {
-    let mut chain = Vec::new();
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
-    while let Some(next) = cause {
-        if let Some(refused) = next.downcast_ref::<Refused>() {
-            return HandlerError::discard("address_refused", refused.to_string());
-        }
-        chain.push(next.to_string());
-        cause = next.source();
-    }
-    let kind = match error {
-        error if error.is_timeout() => "timeout",
-        error if error.is_connect() => "connect",
-        _ => "request",
-    };
-    // its own text would name the URL, whose query may be a secret
-    HandlerError::retry(kind, if chain.is_empty() { kind.to_owned() } else { chain.join(": ") })
+/// The request target: path and query, without scheme and host.
+fn target(uri: &Uri) -> Result<Uri, String> {
+    let path = uri.path_and_query().map_or("/", hyper::http::uri::PathAndQuery::as_str);
+    path.parse().map_err(|error| format!("url: its path is not valid: {error}"))
 }
 
-/// An answer as JSON, if it is any.
-fn json(body: Vec<u8>) -> Option<Json> {
-    Json::parse(String::from_utf8(body).ok()?.trim().to_owned()).ok()
+/// The error of a request without a response. Its text never contains the URL, whose query may be secret.
+fn failed(error: NoResponse) -> HandlerError {
+    let (kind, error): (_, Box<dyn Error>) = match error {
+        NoResponse::Connect(error) => ("connect", error),
+        NoResponse::Broken(error) => ("request", error.into()),
+    };
+    let mut chain = Vec::new();
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&*error);
+    while let Some(next) = cause {
+        if let Some(refused) = refused(next) {
+            return HandlerError::discard("address_refused", refused.to_string());
+        }
+        let text = next.to_string();
+        if chain.last() != Some(&text) {
+            chain.push(text);
+        }
+        cause = next.source();
+    }
+    HandlerError::retry(kind, chain.join(": "))
+}
+
+/// The guard's rejection, which the connector wraps in an IO error.
+fn refused<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Refused> {
+    error.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref()
 }

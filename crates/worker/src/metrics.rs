@@ -1,6 +1,7 @@
-//! What a worker counts. Owns names, labels and their bounds; never decides by a metric.
+//! The worker's metrics. Owns their names, labels and bounds; no decision depends on a metric.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jobqueue_core::{Job, Status};
@@ -9,12 +10,12 @@ use prometheus::{
     exponential_buckets,
 };
 
-/// Most kinds with a label of their own; the others share `other`.
+/// The largest number of kinds with their own label value; the others share `other`.
 const MAX_KINDS: usize = 100;
 
 /// The metrics of one worker.
-#[derive(Clone, Debug)]
-pub(crate) struct Metrics {
+#[derive(Debug)]
+pub(crate) struct WorkerMetrics {
     kinds: BTreeSet<String>,
     wait: HistogramVec,
     duration: HistogramVec,
@@ -27,36 +28,38 @@ pub(crate) struct Metrics {
     pub(crate) heartbeat_failures: IntCounter,
     pub(crate) store_failures: IntCounter,
     pub(crate) stale: IntCounter,
+    /// Settled attempts of all kinds.
+    ends: AtomicU64,
 }
 
-impl Metrics {
-    /// Registers everything. `kinds` get a label of their own, up to a hundred of them.
+impl WorkerMetrics {
+    /// Registers the metrics. Each of `kinds` has its own label value, up to `MAX_KINDS`.
     pub(crate) fn new(registry: &Registry, kinds: impl Iterator<Item = String>) -> prometheus::Result<Self> {
         let labels = ["queue", "kind"];
         let wait = HistogramOpts::new(
             "job_wait_seconds",
-            "How long a job could have run before its first attempt was leased",
+            "Time from when a job could run to the lease of its first attempt",
         )
         .buckets(exponential_buckets(0.001, 4.0, 10)?);
         let duration = HistogramOpts::new("job_duration_seconds", "How long an attempt ran")
             .buckets(exponential_buckets(0.001, 4.0, 11)?);
-        let lease = HistogramOpts::new("worker_lease_seconds", "How long a call that leases or settles took")
+        let lease = HistogramOpts::new("worker_lease_seconds", "Duration of a call that leases or settles")
             .buckets(exponential_buckets(0.0005, 3.0, 10)?);
         let metrics = Self {
             kinds: kinds.take(MAX_KINDS).collect(),
             wait: HistogramVec::new(wait, &labels)?,
             duration: HistogramVec::new(duration, &labels)?,
             jobs: IntCounterVec::new(
-                Opts::new("worker_attempts_total", "Attempts that this worker ended, by where the job went"),
+                Opts::new(
+                    "worker_attempts_total",
+                    "Attempts that ended on this worker, by the status of the job after it",
+                ),
                 &["queue", "kind", "status"],
             )?,
-            slots: IntGauge::new("worker_slots", "Jobs that this worker runs at once")?,
-            slots_in_use: IntGauge::new("worker_slots_in_use", "Slots with a job")?,
-            prefetched: IntGauge::new("worker_prefetched_jobs", "Jobs that are leased and wait for a slot")?,
-            unsettled: IntGauge::new(
-                "worker_unsettled_results",
-                "Attempts that ended and are not settled yet",
-            )?,
+            slots: IntGauge::new("worker_slots", "Jobs that this worker can run at the same time")?,
+            slots_in_use: IntGauge::new("worker_slots_in_use", "Slots that run a job")?,
+            prefetched: IntGauge::new("worker_prefetched_jobs", "Leased jobs that wait for a slot")?,
+            unsettled: IntGauge::new("worker_unsettled_results", "Ended attempts that are not settled yet")?,
             lease_seconds: Histogram::with_opts(lease)?,
             heartbeat_failures: IntCounter::new("worker_heartbeat_failures_total", "Heartbeats that failed")?,
             store_failures: IntCounter::new(
@@ -65,8 +68,9 @@ impl Metrics {
             )?,
             stale: IntCounter::new(
                 "worker_settle_stale_total",
-                "Results that came too late: the lease was lost",
+                "Results that were dropped because the lease was lost",
             )?,
+            ends: AtomicU64::new(0),
         };
         for collector in metrics.collectors() {
             registry.register(collector)?;
@@ -100,10 +104,17 @@ impl Metrics {
 
     pub(crate) fn ended(&self, job: &Job, status: Status) {
         let status = status.as_str();
+        self.ends.fetch_add(1, Ordering::Relaxed);
         self.jobs.with_label_values(&[job.queue.as_str(), self.kind(job), status]).inc();
     }
 
-    /// A submitter chooses kinds, so a catch-all handler must not let him choose the number of series.
+    /// The number of settled attempts since the start.
+    pub(crate) fn ends(&self) -> u64 {
+        self.ends.load(Ordering::Relaxed)
+    }
+
+    /// The label value of a job's kind. Submitters choose kinds, so without a bound a catch-all handler would
+    /// let them create any number of series.
     fn kind<'a>(&self, job: &'a Job) -> &'a str {
         if self.kinds.contains(job.kind.as_str()) { job.kind.as_str() } else { "other" }
     }

@@ -1,57 +1,58 @@
-//! How one worker works: its bounds, rhythms and limits, checked once. Owns what makes sense together; never where a
-//! value came from.
+//! The settings of one worker: bounds, intervals and limits, checked once. Owns which values fit together;
+//! does not know where a value came from.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jobqueue_core::KindName;
+use jobqueue_core::limits::MAX_SLOTS;
 use jobqueue_runtime::ConfigError;
 
-use crate::dispatcher::STOP_WITHIN;
-use crate::heartbeat::FAREWELL_LIMIT;
 use crate::pod_cost::PodCost;
 use crate::queues::QueuePlan;
-use crate::worker::ABANDON_AFTER;
+use crate::stop_times::AFTER_GRACE;
 
-/// The settings of a worker, each with the variable of the binary that sets it.
+/// The settings of a worker. Each field names the environment variable by which the binary sets it.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    /// `WORKER_NAME`: for humans.
+    /// `WORKER_NAME`: the name that people see.
     pub(crate) name: String,
-    /// `WORKER_QUEUES`.
+    /// `WORKER_QUEUES`: the queues to lease from, and their order.
     pub(crate) queues: QueuePlan,
-    /// `WORKER_KINDS`: only these; `None` is every kind that has a handler.
+    /// `WORKER_KINDS`: the only kinds to lease; `None` means every kind that has a handler.
     pub(crate) kinds: Option<BTreeSet<KindName>>,
-    /// `WORKER_SLOTS`: jobs at once.
+    /// `WORKER_SLOTS`: how many jobs run at the same time.
     pub(crate) slots: usize,
-    /// `WORKER_BATCH_SIZE`: most jobs of one lease call.
+    /// `WORKER_BATCH_SIZE`: the largest number of jobs that one lease call takes.
     pub(crate) batch: usize,
-    /// `WORKER_POLL_INTERVAL_SECONDS`.
+    /// `WORKER_POLL_INTERVAL_SECONDS`: the longest time between two polls.
     pub(crate) poll: Duration,
-    /// `WORKER_LEASE_DURATION_SECONDS`.
+    /// `WORKER_LEASE_DURATION_SECONDS`: how long a lease lasts unless a heartbeat renews it.
     pub(crate) lease: Duration,
-    /// `WORKER_HEARTBEAT_INTERVAL_SECONDS`.
+    /// `WORKER_HEARTBEAT_INTERVAL_SECONDS`: the time between heartbeats.
     pub(crate) heartbeat: Duration,
-    /// `WORKER_STALE_AFTER_SECONDS`: the silence after which the reaper takes this worker for dead.
+    /// `WORKER_STALE_AFTER_SECONDS`: time without a heartbeat after which the reaper considers this worker
+    /// dead.
     pub(crate) stale_after: Duration,
-    /// `WORKER_SHUTDOWN_GRACE_SECONDS`.
+    /// `WORKER_SHUTDOWN_GRACE_SECONDS`: how long running jobs may continue after the shutdown begins.
     pub(crate) grace: Duration,
-    /// `WORKER_POD_GRACE_SECONDS`: when the platform kills.
+    /// `WORKER_POD_GRACE_SECONDS`: time after SIGTERM at which the platform kills the process.
     pub(crate) pod_grace: Duration,
-    /// `WORKER_DEFAULT_TIMEOUT_SECONDS`.
+    /// `WORKER_DEFAULT_TIMEOUT_SECONDS`: time limit of an attempt whose job sets none.
     pub(crate) default_timeout: Duration,
-    /// `WORKER_CANCEL_GRACE_SECONDS`: what a handler gets to stop by itself after a cancel.
+    /// `WORKER_CANCEL_GRACE_SECONDS`: how long a handler may take to stop after a cancel.
     pub(crate) cancel_grace: Duration,
-    /// `WORKER_POD_DELETION_COST_INTERVAL_SECONDS`: whether and how Kubernetes hears how busy this pod is.
+    /// `WORKER_POD_DELETION_COST_INTERVAL_SECONDS`: how the pod's deletion cost is reported to Kubernetes;
+    /// `None` means never.
     pub(crate) pod_cost: Option<PodCost>,
-    /// Whether to listen for wake-ups; useless through a pooler in transaction mode.
+    /// Whether to listen for wake-ups. They do not work through a pooler in transaction mode.
     pub(crate) listen: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
-            name: default_name(),
+            name: host_name(),
             queues: QueuePlan::Strict(vec![jobqueue_core::QueueName::default()]),
             kinds: None,
             slots: 10,
@@ -71,11 +72,11 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Refuses what makes no sense, with a sentence that says what to change.
+    /// Rejects invalid settings with a sentence that says what to change.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let refuse = |sentence: String| Err(ConfigError(sentence));
-        let seconds = |span: Duration| span.as_secs_f64();
-        if self.slots == 0 || self.slots > MAX_SLOTS {
+        let seconds = |duration: Duration| duration.as_secs_f64();
+        if !u32::try_from(self.slots).is_ok_and(|slots| (1..=MAX_SLOTS).contains(&slots)) {
             return refuse(format!(
                 "WORKER_SLOTS must be 1 to {MAX_SLOTS}: a worker without slots runs nothing"
             ));
@@ -83,7 +84,7 @@ impl Options {
         if self.batch == 0 || self.batch > jobqueue_core::limits::MAX_BATCH {
             let most = jobqueue_core::limits::MAX_BATCH;
             return refuse(format!(
-                "WORKER_BATCH_SIZE must be 1 to {most}: a lease call of no jobs never ends"
+                "WORKER_BATCH_SIZE must be 1 to {most}: a batch of no jobs leases nothing"
             ));
         }
         if self.lease < self.heartbeat * 2 {
@@ -105,9 +106,9 @@ impl Options {
         let needed = self.grace.saturating_add(AFTER_GRACE);
         if needed > self.pod_grace {
             return refuse(format!(
-                "WORKER_SHUTDOWN_GRACE_SECONDS ({}) and the {} s after it, in which the rest is stopped and given back, must \
+                "WORKER_SHUTDOWN_GRACE_SECONDS ({}) and the {} s after it, in which the remaining jobs are stopped and released, must \
                  fit into the pod's terminationGracePeriodSeconds (WORKER_POD_GRACE_SECONDS, {}), or the worker is killed before \
-                 it has given its jobs back: lower the first to {} or raise the second to {} in both places",
+                 it has released its jobs: lower the first to {} or raise the second to {} in both places",
                 seconds(self.grace),
                 seconds(AFTER_GRACE),
                 seconds(self.pod_grace),
@@ -118,24 +119,18 @@ impl Options {
         Ok(())
     }
 
-    /// How long after its last good heartbeat a worker may still start jobs: a little less than what the reaper waits,
-    /// counted from before the heartbeat was sent. What runs already goes on, for only the database knows whether its lease
-    /// was reclaimed; to stop it on a guess would cost each job an attempt in every longer outage.
-    pub(crate) fn trust(&self) -> Duration {
+    /// How old the last successful heartbeat may be while jobs are started: slightly less than the time after
+    /// which the reaper reclaims, counted from before the heartbeat was sent. Running jobs continue after
+    /// that, because only the database knows whether their leases were reclaimed; stopping them on a guess
+    /// would cost each job an attempt in every longer outage.
+    pub(crate) fn max_heartbeat_age(&self) -> Duration {
         let reclaimed_after = self.stale_after.min(self.lease.mul_f64(0.667));
         reclaimed_after.saturating_sub((reclaimed_after / 10).min(Duration::from_secs(2)))
     }
 }
 
-/// What the end may take after the grace, at most: handlers are stopped and their jobs given back, the worker says goodbye,
-/// and what cannot be stopped is left behind.
-const AFTER_GRACE: Duration = STOP_WITHIN.saturating_add(FAREWELL_LIMIT).saturating_add(ABANDON_AFTER);
-
-/// Most slots of one process: beyond it, start more processes.
-const MAX_SLOTS: usize = 10_000;
-
-/// The host's name, which in a pod is the pod's.
-fn default_name() -> String {
+/// The host's name; in a pod, the pod's name.
+pub(crate) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
@@ -144,10 +139,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_make_sense_and_contradictions_are_named() {
+    fn the_defaults_are_valid_and_contradictions_are_named() {
         let fine = Options::default();
         fine.check().unwrap();
-        assert_eq!(fine.trust(), Duration::from_secs(28));
+        assert_eq!(fine.max_heartbeat_age(), Duration::from_secs(28));
         let with = |change: fn(&mut Options)| {
             let mut options = Options::default();
             change(&mut options);
@@ -157,7 +152,7 @@ mod tests {
         assert_eq!(
             AFTER_GRACE,
             Duration::from_millis(8500),
-            "the help of WORKER_SHUTDOWN_GRACE_SECONDS says it"
+            "the help text of WORKER_SHUTDOWN_GRACE_SECONDS names this value"
         );
         let tight = Options { grace: Duration::from_millis(51_500), ..Options::default() };
         tight.check().unwrap();

@@ -1,7 +1,8 @@
-//! Tells Kubernetes how much work would be lost with this pod, so that scaling in takes a pod with little: the annotation
-//! `controller.kubernetes.io/pod-deletion-cost`, by which a ReplicaSet chooses. What is left of a job nobody knows; what was done for it is
-//! what begins again elsewhere, and jobs that have run for long tend to run for long. Owns the request to the API server; whatever goes
-//! wrong with it costs the hint and nothing else.
+//! Reports to Kubernetes how much work would be lost with this pod, so that scaling in removes a pod with
+//! little. A ReplicaSet selects pods by the annotation `controller.kubernetes.io/pod-deletion-cost`. The
+//! remaining time of a job is unknown, so the cost is the time that its attempt has run: that work starts
+//! again elsewhere, and jobs that have run for long tend to run for long. Owns the request to the API server;
+//! a failure affects only this hint.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,28 +15,28 @@ use reqwest::redirect::Policy;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
-use crate::shared::Shared;
-
-/// The API server answers within this or not at all.
+/// Time limit of a request to the API server.
 const LIMIT: Duration = Duration::from_secs(5);
-/// The interval varies by this share, so that a rollout's pods do not ask in step.
+/// The interval is multiplied by a random number in this range, so that the pods of a rollout do not send
+/// requests at the same time.
 const JITTER: std::ops::Range<f64> = 0.8..1.2;
 
-/// How to say it.
+/// The settings of the reports.
 #[derive(Clone, Debug)]
 pub(crate) struct PodCost {
     interval: Duration,
-    /// Of the API server, without a slash at the end.
+    /// The API server's URL without a trailing slash.
     url: String,
     pod: String,
-    /// Where the service account is mounted: `token`, `ca.crt`, `namespace`. Read for each request: they are renewed.
+    /// The directory with the service account's files: `token`, `ca.crt`, `namespace`. They are renewed, so
+    /// they are read for each request.
     account: PathBuf,
 }
 
 impl PodCost {
-    /// For the pod of this name.
+    /// Settings for the pod of this name.
     pub(crate) fn new(
         interval: Duration,
         url: &str,
@@ -52,21 +53,25 @@ impl PodCost {
         Ok(Self { interval, url, pod, account: account.to_owned() })
     }
 
-    /// Says it whenever it changed much, until it is dropped.
-    pub(crate) async fn run(self, shared: Arc<Shared>) {
-        let (mut told, mut failed) = (None, false);
+    /// Reports the cost whenever it has changed much. `run_times` returns how long each attempt has run. Never
+    /// returns.
+    pub(crate) async fn run(self, run_times: impl Fn() -> Vec<Duration>) {
+        let (mut reported, mut failed) = (None, false);
         loop {
-            let cost = cost(shared.running.spans(Instant::now()));
-            if told != Some(cost) {
-                match self.tell(cost).await {
-                    Ok(()) => (told, failed) = (Some(cost), false),
+            let cost = cost(run_times());
+            if reported != Some(cost) {
+                match self.report(cost).await {
+                    Ok(()) => (reported, failed) = (Some(cost), false),
                     Err(error) => {
                         if !failed {
                             let error = format!("{error:#}");
-                            tracing::warn!(error, "Kubernetes does not hear how busy this pod is");
+                            tracing::warn!(
+                                error,
+                                "the pod's deletion cost could not be reported to Kubernetes"
+                            );
                         }
-                        // whether it was heard is unknown
-                        (told, failed) = (None, true);
+                        // the request may have been applied
+                        (reported, failed) = (None, true);
                     }
                 }
             }
@@ -74,7 +79,7 @@ impl PodCost {
         }
     }
 
-    async fn tell(&self, cost: u32) -> anyhow::Result<()> {
+    async fn report(&self, cost: u32) -> anyhow::Result<()> {
         let text = async |name: &str| {
             let path = self.account.join(name);
             tokio::fs::read_to_string(&path).await.with_context(|| path.display().to_string())
@@ -96,7 +101,7 @@ impl PodCost {
         Ok(())
     }
 
-    /// Trusts the cluster's own authority alone.
+    /// A client that trusts only the cluster's certificate authority.
     fn client(&self) -> anyhow::Result<reqwest::Client> {
         let path = self.account.join("ca.crt");
         let mut roots = RootCertStore::empty();
@@ -113,8 +118,9 @@ impl PodCost {
     }
 }
 
-/// The cost of a pod whose jobs have run for so long: one each and one more for each second, and of the sum how often it doubled.
-/// Kubernetes asks not to be told of every change.
+/// The cost of a pod whose jobs have run for these durations: the base-2 logarithm of the sum of one plus the
+/// seconds of each. The logarithm changes rarely: Kubernetes advises against frequent updates of the
+/// annotation.
 fn cost(ran: impl IntoIterator<Item = Duration>) -> u32 {
     let at_stake = ran.into_iter().map(|ran| ran.as_secs().saturating_add(1)).fold(0, u64::saturating_add);
     u64::BITS - at_stake.leading_zeros()

@@ -1,22 +1,24 @@
-//! In which order the queues are emptied: always the same one, or by weight. Owns the notation and the draw; never
-//! which jobs a queue has.
+//! The order in which queues are emptied: fixed, or random by weight. Owns the notation and the random order;
+//! does not know which jobs a queue has.
 
 use jobqueue_core::QueueName;
 
-/// The largest weight: beyond it a queue beside it would practically never be first.
+/// The largest weight: beyond it, a queue with weight 1 would practically never come first.
 const MAX_WEIGHT: u32 = 1000;
 
 /// The queues of a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum QueuePlan {
-    /// A later queue gets a turn only when the earlier ones are empty.
+    /// A later queue is served only when the earlier ones are empty.
     Strict(Vec<QueueName>),
-    /// Each cycle draws an order by weight, so that no queue starves; an idle queue leaves its share to the others.
+    /// Each cycle draws an order by weight, so that no queue starves. An idle queue leaves its share to the
+    /// others.
     Weighted(Vec<(QueueName, u32)>),
 }
 
 impl QueuePlan {
-    /// Reads `critical,default` (strict) or `critical=3,default=1` (weights; a queue without one has 1).
+    /// Parses `critical,default` (strict) or `critical=3,default=1` (weights; a queue without one has weight
+    /// 1).
     ///
     /// # Errors
     /// A sentence that says what to change.
@@ -48,7 +50,7 @@ impl QueuePlan {
         }
     }
 
-    /// The order of one cycle. `dice` gives numbers in `[0, 1)`.
+    /// The order of one cycle. `dice` returns random numbers in `[0, 1)`.
     pub(crate) fn draw(&self, mut dice: impl FnMut() -> f64) -> Vec<QueueName> {
         match self {
             Self::Strict(queues) => queues.clone(),
@@ -64,7 +66,25 @@ impl QueuePlan {
         }
     }
 
-    /// The names, in the order in which they were given.
+    /// The plan with other queues: new ones come last, with weight 1. `None` if no queue is left.
+    pub(crate) fn changed(&self, subscribe: &[QueueName], unsubscribe: &[QueueName]) -> Option<Self> {
+        let known = self.names();
+        let new: Vec<QueueName> = subscribe.iter().filter(|queue| !known.contains(queue)).cloned().collect();
+        let mut plan = self.clone();
+        match &mut plan {
+            Self::Strict(queues) => {
+                queues.retain(|queue| !unsubscribe.contains(queue));
+                queues.extend(new);
+            }
+            Self::Weighted(queues) => {
+                queues.retain(|(queue, _)| !unsubscribe.contains(queue));
+                queues.extend(new.into_iter().map(|queue| (queue, 1)));
+            }
+        }
+        (!plan.names().is_empty()).then_some(plan)
+    }
+
+    /// The queue names, in the configured order.
     pub(crate) fn names(&self) -> Vec<&QueueName> {
         match self {
             Self::Strict(queues) => queues.iter().collect(),

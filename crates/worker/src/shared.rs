@@ -1,81 +1,63 @@
-//! What the parts of one worker share: settings, handlers, the table of attempts, its identity and its health. Owns no
-//! loop and no connection.
+//! The state that the parts of one worker share: settings, handlers, the table of attempts, the lease calls in
+//! flight and health. Owns no loop and no connection.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jobqueue_core::{Limits, WorkerId};
+use jobqueue_runtime::OutageLog;
 use jobqueue_runtime::admin::Check;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use crate::control::Control;
 use crate::handler::Handlers;
-use crate::metrics::Metrics;
+use crate::lease_calls::LeaseCalls;
+use crate::metrics::WorkerMetrics;
 use crate::options::Options;
 use crate::running::Running;
 
-/// One worker.
+/// The shared state of one worker.
 pub(crate) struct Shared {
+    /// The id of this process, under which it holds leases. Random for every start.
+    pub(crate) worker_id: WorkerId,
     pub(crate) options: Options,
     pub(crate) handlers: Handlers,
+    /// What operators can change while the worker runs.
+    pub(crate) control: Control,
     pub(crate) limits: Limits,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: WorkerMetrics,
     pub(crate) running: Running,
-    pub(crate) identity: Mutex<Identity>,
+    pub(crate) lease_calls: LeaseCalls,
     pub(crate) health: Health,
-    /// There may be work; or something else for the dispatcher to look at.
+    /// Logs failed store calls, with repetitions counted.
+    pub(crate) outages: OutageLog,
+    /// Wakes the dispatcher: there may be work, or its state may have changed.
     pub(crate) wake: Notify,
-    /// Tasks of this worker; its end waits for them, for a while.
+    /// The worker's tasks. The shutdown waits for them, for a limited time.
     pub(crate) tasks: TaskTracker,
-    /// The end is forced: nobody gets time to stop by himself.
+    /// Set by a forced shutdown: handlers get no time to stop.
     pub(crate) forced: AtomicBool,
-    /// The drain has begun: heartbeats say so.
+    /// Set when the drain begins. Heartbeats report it.
     pub(crate) draining: AtomicBool,
 }
 
-/// Under which ids this process holds leases.
-///
-/// Normally one. When the answer of a lease call was lost, jobs may be leased to us that we know nothing of; a heartbeat
-/// would renew them for ever. The process then takes a new id, and the old one is given up as soon as its known jobs are
-/// done, which lets the reaper have the rest.
-#[derive(Debug)]
-pub(crate) struct Identity {
-    pub(crate) current: WorkerId,
-    pub(crate) retired: Vec<WorkerId>,
-    /// The lease calls under way: the id of each, and since when.
-    pub(crate) leasing: Vec<(WorkerId, Instant)>,
-}
-
-impl Identity {
-    pub(crate) fn new() -> Self {
-        Self { current: new_id(), retired: Vec::new(), leasing: Vec::new() }
-    }
-
-    /// Takes a new id, which must be registered already: leases of an unknown worker are reclaimed at once.
-    pub(crate) fn adopt(&mut self, id: WorkerId) {
-        let old = std::mem::replace(&mut self.current, id);
-        self.retired.push(old);
-    }
-}
-
-/// An id that no worker had before.
-pub(crate) fn new_id() -> WorkerId {
-    WorkerId::from_uuid(Uuid::new_v4())
-}
-
 impl Shared {
-    pub(crate) fn new(options: Options, handlers: Handlers, metrics: Metrics) -> Self {
+    pub(crate) fn new(options: Options, handlers: Handlers, metrics: WorkerMetrics) -> Self {
         Self {
+            worker_id: WorkerId::from_uuid(Uuid::new_v4()),
+            control: Control::new(options.slots, options.queues.clone()),
             options,
             handlers,
             limits: Limits::default(),
             metrics,
             running: Running::default(),
-            identity: Mutex::new(Identity::new()),
+            lease_calls: LeaseCalls::default(),
             health: Health::new(),
+            outages: OutageLog::default(),
             wake: Notify::new(),
             tasks: TaskTracker::new(),
             forced: AtomicBool::new(false),
@@ -83,71 +65,82 @@ impl Shared {
         }
     }
 
-    pub(crate) fn identity(&self) -> MutexGuard<'_, Identity> {
-        self.identity.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether the last successful heartbeat is so recent that no lease can have been reclaimed. Jobs are
+    /// started only then.
+    pub(crate) fn heartbeat_is_recent(&self) -> bool {
+        self.health.last_beat().is_some_and(|beat| beat.elapsed() < self.options.max_heartbeat_age())
     }
 
-    /// Whether the last good heartbeat is so recent that our leases are surely ours: only then is anything started.
-    pub(crate) fn is_trusted(&self) -> bool {
-        self.health.last_beat().is_some_and(|beat| beat.elapsed() < self.options.trust())
-    }
-
-    /// What readiness asks.
+    /// The checks of `/ready`.
     pub(crate) fn checks(&self) -> Vec<Check> {
-        let patience = self.options.poll * 3 + LOOP_PATIENCE;
+        let tolerance = self.options.poll * 3 + LOOP_TOLERANCE;
         vec![
-            self.health.check("lease_loop", &self.health.cycle, patience),
-            self.health.check("heartbeat", &self.health.beat, self.options.trust()),
+            self.health.check("lease_loop", &self.health.cycle, tolerance),
+            self.health.check("heartbeat", &self.health.beat, self.options.max_heartbeat_age()),
         ]
     }
 }
 
-/// What a lease cycle may take beyond three polls before the worker is not ready.
-const LOOP_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a lease cycle may take beyond three poll intervals before the worker is reported as not ready.
+const LOOP_TOLERANCE: Duration = Duration::from_secs(5);
 
-/// When the loops last succeeded, in milliseconds since the start plus one; zero is never.
+/// When the loops last succeeded, in milliseconds since the start plus one; zero means never.
 #[derive(Debug)]
 pub(crate) struct Health {
     start: Instant,
     cycle: AtomicU64,
     beat: AtomicU64,
+    /// Why the last store call failed, as text that may be shown to anyone; `None` after a success.
+    last_failure: Mutex<Option<&'static str>>,
 }
 
 impl Health {
     fn new() -> Self {
-        Self { start: Instant::now(), cycle: AtomicU64::new(0), beat: AtomicU64::new(0) }
+        Self {
+            start: Instant::now(),
+            cycle: AtomicU64::new(0),
+            beat: AtomicU64::new(0),
+            last_failure: Mutex::default(),
+        }
     }
 
-    /// The lease loop came round: it leased, or it saw that there is no room.
+    /// Records a successful cycle of the lease loop: it leased, or it has no free capacity.
     pub(crate) fn cycle_succeeded(&self) {
         self.cycle.store(self.stamp(Instant::now()), Ordering::Relaxed);
     }
 
-    /// A heartbeat that was sent at `sent_at` was answered.
+    /// Records why the last store call failed; `None` if it succeeded.
+    pub(crate) fn set_last_failure(&self, reason: Option<&'static str>) {
+        *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+
+    /// Records that the heartbeat sent at `sent_at` succeeded.
     pub(crate) fn beat_succeeded(&self, sent_at: Instant) {
         self.beat.fetch_max(self.stamp(sent_at), Ordering::Relaxed);
     }
 
     pub(crate) fn last_beat(&self) -> Option<Instant> {
-        self.moment(&self.beat)
+        self.instant(&self.beat)
     }
 
     fn stamp(&self, at: Instant) -> u64 {
         u64::try_from(at.saturating_duration_since(self.start).as_millis()).unwrap_or(u64::MAX - 1) + 1
     }
 
-    fn moment(&self, stamp: &AtomicU64) -> Option<Instant> {
+    fn instant(&self, stamp: &AtomicU64) -> Option<Instant> {
         let stamp = stamp.load(Ordering::Relaxed);
         (stamp > 0).then(|| self.start + Duration::from_millis(stamp - 1))
     }
 
-    fn check(&self, name: &str, stamp: &AtomicU64, patience: Duration) -> Check {
-        match self.moment(stamp).map(|at| at.elapsed()) {
-            None => Check::fail(name, "has not succeeded since the start"),
-            Some(ago) if ago > patience => {
-                Check::fail(name, format!("last succeeded {:.0} s ago", ago.as_secs_f64()))
-            }
-            Some(_) => Check::pass(name),
+    fn check(&self, name: &str, stamp: &AtomicU64, tolerance: Duration) -> Check {
+        let since = match self.instant(stamp).map(|at| at.elapsed()) {
+            None => "has not succeeded since the start".to_owned(),
+            Some(ago) if ago > tolerance => format!("last succeeded {:.0} s ago", ago.as_secs_f64()),
+            Some(_) => return Check::pass(name),
+        };
+        match *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(reason) => Check::fail(name, format!("{since}: {reason}")),
+            None => Check::fail(name, since),
         }
     }
 }

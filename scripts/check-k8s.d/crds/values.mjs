@@ -1,6 +1,6 @@
-// Holds the values of custom resources against the validators that the operators' schemas are compiled to: types, patterns, bounds,
-// enumerations, and what is required. Which fields there are at all is for tsc to say. Then spoils every value once, so that it is
-// known that each is looked at.
+// Checks the values of custom resources with the validators that are compiled from the operators' schemas: types,
+// patterns, bounds, enumerations, and required fields. tsc checks which fields exist. Then breaks every value once, to
+// prove that the validators check it.
 //   node values.mjs resources.json
 import { readFileSync } from "node:fs";
 import { Cluster } from "@kubernetes-models/cloudnative-pg/postgresql.cnpg.io/v1/Cluster";
@@ -10,7 +10,7 @@ import { PodMonitor } from "@kubernetes-models/prometheus-operator/monitoring.co
 import { PrometheusRule } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/PrometheusRule";
 import { ServiceMonitor } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/ServiceMonitor";
 
-// No schema of an ObjectStore is published: a Cluster takes the same parts.
+// No schema of an ObjectStore is published, so it is composed from the parts of a Cluster that have the same form.
 class ObjectStore {
   constructor(store) {
     const { configuration, retentionPolicy, instanceSidecarConfiguration: sidecar } = store.spec;
@@ -42,7 +42,7 @@ function complaint(resource) {
   }
 }
 
-// Every value that is no list and no object, by its path.
+// Returns the path of every value that is neither a list nor an object.
 function* leaves(value, path = []) {
   if (value !== null && typeof value === "object") {
     for (const [key, inner] of Object.entries(value)) yield* leaves(inner, [...path, key]);
@@ -60,16 +60,16 @@ function spoiled(resource, path) {
 
 const resources = JSON.parse(readFileSync(process.argv[2], "utf8"));
 let [bad, values] = [0, 0];
-const tell = (file, resource, what) => {
+const report = (file, resource, what) => {
   bad += 1;
   console.log(`${file}: ${resource.kind} ${resource.metadata.name}: ${what}`);
 };
 for (const { file, resource } of resources) {
   const wrong = complaint(resource);
-  if (wrong) tell(file, resource, wrong);
+  if (wrong) report(file, resource, wrong);
   for (const path of leaves(resource)) {
     values += 1;
-    if (!complaint(spoiled(resource, path))) tell(file, resource, `nobody looks at the value of ${path.join(".")}`);
+    if (!complaint(spoiled(resource, path))) report(file, resource, `no validator checks the value of ${path.join(".")}`);
   }
 }
 console.log(`${resources.length} resources, ${values} values`);

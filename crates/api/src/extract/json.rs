@@ -1,36 +1,32 @@
-//! The JSON body of a request: bounded in size, time and memory, then parsed strictly.
+//! The JSON body of a request: read within limits of size, time and memory, then parsed strictly.
 
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, Request};
-use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::body::Body;
+use axum::extract::{FromRef, FromRequest, Request};
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue};
 use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::Room;
 use super::strict::parse;
-use crate::problem::{Kind, Problem};
-use crate::state::ApiState;
+use crate::body_memory::{BodyBudget, BodyMemory};
+use crate::problem::{Problem, ProblemKind};
 
-/// Time for a whole body.
+/// Time limit for reading a body.
 const READ_WITHIN: Duration = Duration::from_secs(30);
-/// What an oversized body may have beyond its limit and still be read to its end, so that its sender hears the answer
-/// instead of a broken connection.
-const DRAIN_BYTES: usize = 8 * 1024 * 1024;
-/// A payload of 1 MiB and all other fields of its job.
+/// The largest body with one job: a payload of 1 MiB and all other fields.
 const SINGLE_BYTES: usize = 1024 * 1024 + 64 * 1024;
-/// Bodies that hold many of something.
+/// The largest body with many items.
 pub(crate) const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
-/// A type that comes as a request body.
+/// The type of a request body.
 pub(crate) trait Wire: DeserializeOwned {
-    /// Largest body.
+    /// The largest body in bytes.
     const MAX_BYTES: usize = SINGLE_BYTES;
 
-    /// What an absent body stands for; `None` if there must be one.
+    /// The value of an absent or empty body; `None` if the route requires a body.
     fn absent() -> Option<Self> {
         None
     }
@@ -41,87 +37,89 @@ pub(crate) trait Wire: DeserializeOwned {
 pub(crate) struct JsonBody<T> {
     /// The parsed form.
     pub(crate) value: T,
-    /// As it was sent; the fingerprint of an idempotent request.
+    /// The body as it was sent. Its hash identifies an idempotent request.
     pub(crate) text: String,
-    /// Keep it as long as the value.
-    pub(crate) room: Room,
+    /// Keep it as long as the value: it counts against the memory for bodies.
+    pub(crate) memory: BodyMemory,
 }
 
-impl<T: Wire> FromRequest<ApiState> for JsonBody<T> {
+impl<T: Wire, S: Sync> FromRequest<S> for JsonBody<T>
+where
+    BodyBudget: FromRef<S>,
+{
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &ApiState) -> Result<Self, Problem> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let (text, room) = read(&parts.headers, body, T::MAX_BYTES, state).await?;
-        let absent = text.is_empty() && !parts.headers.contains_key(CONTENT_TYPE);
-        if let Some(value) = T::absent().filter(|_| absent) {
-            return Ok(Self { value, text, room });
+        let budget = BodyBudget::from_ref(state);
+        let (text, memory) = read(&parts.headers, body, T::MAX_BYTES, &budget).await?;
+        if let Some(value) = T::absent().filter(|_| text.is_empty()) {
+            return Ok(Self { value, text, memory });
         }
         if !is_json(&parts.headers) {
-            let detail = "send the body with the header `Content-Type: application/json`";
-            return Err(Problem::new(Kind::UnsupportedMediaType, detail));
+            return Err(not_json());
         }
         if text.starts_with('\u{feff}') {
             return Err(Problem::new(
-                Kind::InvalidJson,
-                "the body begins with a byte order mark; send it without",
+                ProblemKind::InvalidJson,
+                "the body starts with a byte order mark; remove it",
             ));
         }
-        Ok(Self { value: parse(&text)?, text, room })
+        Ok(Self { value: parse(&text)?, text, memory })
     }
 }
 
-/// A body of at most `max` bytes as text, and the memory that it takes.
+/// Refuses a body by its headers, before it is sent or read.
+pub(crate) fn refuse_by_headers(headers: &HeaderMap, max: usize, optional: bool) -> Result<(), Problem> {
+    let codings = headers.get_all(CONTENT_ENCODING).iter();
+    if !codings.map(HeaderValue::as_bytes).all(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"identity"))
+    {
+        let detail = "send the body without a Content-Encoding; compressed bodies are not supported";
+        let identity = HeaderValue::from_static("identity");
+        return Err(
+            Problem::new(ProblemKind::UnsupportedMediaType, detail).with_header(ACCEPT_ENCODING, identity)
+        );
+    }
+    if !is_json(headers) && (headers.contains_key(CONTENT_TYPE) || !optional) {
+        return Err(not_json());
+    }
+    if declares(headers).is_some_and(|length| length > max) {
+        return Err(too_large(max));
+    }
+    Ok(())
+}
+
+/// Reads a body of at most `max` bytes as text. Also returns the memory that it takes.
 pub(crate) async fn read(
     headers: &HeaderMap,
     body: Body,
     max: usize,
-    state: &ApiState,
-) -> Result<(String, Room), Problem> {
+    budget: &BodyBudget,
+) -> Result<(String, BodyMemory), Problem> {
     if declares(headers).is_some_and(|length| length > max) {
-        drain(body).await;
         return Err(too_large(max));
     }
-    let slow = |_| Problem::new(Kind::RequestTimeout, "the body must arrive within 30 s");
-    let (bytes, room) = timeout(READ_WITHIN, collect(body, max, state)).await.map_err(slow)??;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| Problem::new(Kind::InvalidJson, "the body is not valid UTF-8, which JSON must be"))?;
-    Ok((text, room))
+    let slow = |_| Problem::new(ProblemKind::RequestTimeout, "the body must arrive within 30 s");
+    let (bytes, memory) = timeout(READ_WITHIN, collect(body, max, budget)).await.map_err(slow)??;
+    let text = String::from_utf8(bytes).map_err(|_| {
+        Problem::new(ProblemKind::InvalidJson, "the body is not valid UTF-8, which JSON must be")
+    })?;
+    Ok((text, memory))
 }
 
-/// Takes memory from the common budget as bytes come, so that slow senders hold no more than they have sent.
-async fn collect(mut body: Body, max: usize, state: &ApiState) -> Result<(Vec<u8>, Room), Problem> {
-    let (mut bytes, mut room) = (Vec::new(), Room::default());
+/// Takes memory of the budget as bytes arrive, so that a slow sender takes no more than it has sent.
+async fn collect(mut body: Body, max: usize, budget: &BodyBudget) -> Result<(Vec<u8>, BodyMemory), Problem> {
+    let (mut bytes, mut memory) = (Vec::new(), BodyMemory::default());
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Problem::new(Kind::BadRequest, "the body broke off"))?;
+        let frame = frame.map_err(|_| Problem::new(ProblemKind::BadRequest, "the body ended early"))?;
         let Ok(chunk) = frame.into_data() else { continue };
         if bytes.len() + chunk.len() > max {
-            drain(body).await;
             return Err(too_large(max));
         }
-        let wanted = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
-        room.grow(state.bodies.clone().try_acquire_many_owned(wanted).map_err(|_| {
-            state.metrics.rejected("body_memory");
-            Problem::new(Kind::TooBusy, "too many large requests at once; send it again")
-        })?);
+        budget.take(chunk.len(), &mut memory)?;
         bytes.extend_from_slice(&chunk);
     }
-    Ok((bytes, room))
-}
-
-/// Reads what is still to come, within reason, and forgets it.
-async fn drain(mut body: Body) {
-    let all = async {
-        let mut read = 0;
-        while let Some(Ok(frame)) = body.frame().await {
-            read += frame.data_ref().map_or(0, Bytes::len);
-            if read > DRAIN_BYTES {
-                break;
-            }
-        }
-    };
-    // A slow sender of too much has had its chance.
-    let _late = timeout(Duration::from_secs(5), all).await;
+    Ok((bytes, memory))
 }
 
 fn declares(headers: &HeaderMap) -> Option<usize> {
@@ -138,6 +136,12 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence && parts.all(utf8)
 }
 
+fn not_json() -> Problem {
+    let detail = "send the body with the header `Content-Type: application/json`";
+    Problem::new(ProblemKind::UnsupportedMediaType, detail)
+}
+
 fn too_large(max: usize) -> Problem {
-    Problem::new(Kind::BodyTooLarge, format!("the body must have at most {max} bytes")).with("max_bytes", max)
+    Problem::new(ProblemKind::BodyTooLarge, format!("the body must have at most {max} bytes"))
+        .with("max_bytes", max)
 }

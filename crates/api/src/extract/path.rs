@@ -2,10 +2,10 @@
 
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
-use jobqueue_core::{JobId, QueueName};
+use jobqueue_core::{JobId, QueueName, ScheduleName, WorkerId};
+use uuid::Uuid;
 
-use crate::problem::{Kind, Problem};
-use crate::state::ApiState;
+use crate::problem::{Problem, ProblemKind};
 
 /// `{id}`.
 #[derive(Debug)]
@@ -15,25 +15,58 @@ pub(crate) struct JobPath(pub(crate) JobId);
 #[derive(Debug)]
 pub(crate) struct QueuePath(pub(crate) QueueName);
 
+/// `{name}` of a schedule.
+#[derive(Debug)]
+pub(crate) struct SchedulePath(pub(crate) ScheduleName);
+
+/// `{worker_id}`.
+#[derive(Debug)]
+pub(crate) struct WorkerPath(pub(crate) WorkerId);
+
 async fn only(parts: &mut Parts) -> Result<String, Problem> {
     let decoded = Path::<String>::from_request_parts(parts, &()).await;
-    decoded.map(|Path(text)| text).map_err(|_| Problem::new(Kind::InvalidPath, "the path is not valid UTF-8"))
+    decoded
+        .map(|Path(text)| text)
+        .map_err(|_| Problem::new(ProblemKind::InvalidPath, "the path is not valid UTF-8"))
 }
 
-impl FromRequestParts<ApiState> for JobPath {
+impl<S: Sync> FromRequestParts<S> for JobPath {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let detail = "a job id is a hyphenated UUID such as 0198c1a2-3b4c-7d5e-8f60-718293a4b5c6";
-        only(parts).await?.parse().map(Self).map_err(|_| Problem::new(Kind::InvalidPath, detail))
+        only(parts).await?.parse().map(Self).map_err(|_| Problem::new(ProblemKind::InvalidPath, detail))
     }
 }
 
-impl FromRequestParts<ApiState> for QueuePath {
+impl<S: Sync> FromRequestParts<S> for SchedulePath {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Result<Self, Problem> {
-        let refuse = |error| Problem::new(Kind::InvalidPath, format!("a queue name {error}"));
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let refuse = |error| Problem::new(ProblemKind::InvalidPath, format!("a schedule name {error}"));
+        only(parts).await?.parse().map(Self).map_err(refuse)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for WorkerPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let text = only(parts).await?;
+        let id = Uuid::try_parse(&text).ok().filter(|id| text == id.hyphenated().to_string());
+        id.map(|id| Self(WorkerId::from_uuid(id))).ok_or_else(|| {
+            let detail =
+                "the id of a worker is a hyphenated UUID in lower case, as `GET /v1/workers` lists it";
+            Problem::new(ProblemKind::InvalidPath, detail)
+        })
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for QueuePath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let refuse = |error| Problem::new(ProblemKind::InvalidPath, format!("a queue name {error}"));
         only(parts).await?.parse().map(Self).map_err(refuse)
     }
 }

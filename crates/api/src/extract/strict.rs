@@ -1,72 +1,46 @@
-//! Strict JSON into wire types. Owns the difference between malformed (400) and wrong (422), and the JSON pointers.
-
-use std::fmt;
-use std::marker::PhantomData;
+//! Parses JSON strictly into wire types. Owns the difference between malformed (400) and invalid (422), and the JSON pointers
+//! in errors.
 
 use jobqueue_core::FieldError;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 use serde_path_to_error::Path;
 
-use crate::problem::{Kind, Problem};
+use super::shape::Shape;
+use crate::problem::{Problem, ProblemKind};
 
-/// Longest text of serde that is handed on: it may quote the input.
+/// The longest message of serde that is returned. It may quote the input.
 const MESSAGE_CHARS: usize = 200;
 
-/// Why a text is not the wanted type.
+/// Why a text is not a value of the expected type.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// Not JSON, or JSON that readers disagree about: 400.
+    /// Not JSON, or JSON that parsers interpret differently: 400.
     Malformed(String),
-    /// JSON of another shape: 422.
+    /// JSON that is not a value of the type: 422.
     Wrong(FieldError),
 }
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Malformed(detail) => Self::new(Kind::InvalidJson, detail),
+            Refusal::Malformed(detail) => Self::new(ProblemKind::InvalidJson, detail),
             Refusal::Wrong(error) => Self::fields(&[error]),
         }
     }
 }
 
-/// Reads one JSON object and nothing after it.
+/// Reads one JSON value in the shape of `T`, and nothing after it.
 pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Refusal> {
     let mut json = serde_json::Deserializer::from_str(text);
-    let value =
-        serde_path_to_error::deserialize::<_, Object<T>>(&mut json).map_err(|error| refusal(&error))?;
+    let value = serde_path_to_error::deserialize(Shape::new(&mut json)).map_err(|error| refusal(&error))?;
     json.end().map_err(|error| Refusal::Malformed(error.to_string()))?;
-    Ok(value.0)
-}
-
-/// A struct that is written as an object. serde's own structs can be written as arrays too, which nobody means.
-pub(crate) struct Object<T>(pub(crate) T);
-
-impl<'de, T: serde::Deserialize<'de>> serde::Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ObjectVisitor(PhantomData)).map(Self)
-    }
-}
-
-struct ObjectVisitor<T>(PhantomData<T>);
-
-impl<'de, T: serde::Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(map))
-    }
+    Ok(value)
 }
 
 fn refusal(error: &serde_path_to_error::Error<serde_json::Error>) -> Refusal {
     let message = error.inner().to_string();
-    // a key twice: parsers disagree about which one counts
+    // a duplicate key: parsers disagree about which value counts
     let twice = message.contains("duplicate field") || message.contains("same key twice");
     if error.inner().classify() != Category::Data || twice {
         return Refusal::Malformed(cut(&message));
@@ -96,7 +70,7 @@ fn pointer(path: &Path) -> String {
         let index = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
         format!("/{}", index.map_or_else(|| escape(&text), ToOwned::to_owned))
     };
-    // `?` stands for what cannot be named
+    // serde writes `?` for a part of the path that has no name
     path.iter().map(ToString::to_string).filter(|text| text != "?").map(step).collect()
 }
 

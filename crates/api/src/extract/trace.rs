@@ -1,4 +1,4 @@
-//! The trace that a submission belongs to.
+//! The trace context of a submission.
 
 use std::convert::Infallible;
 
@@ -7,17 +7,15 @@ use axum::http::request::Parts;
 use jobqueue_core::TraceParent;
 use jobqueue_runtime::trace::current_traceparent;
 
-use crate::state::ApiState;
-
-/// The trace to store with the jobs of a request: our own span if it is exported, else what the client sent. A header
-/// that is not valid is ignored, as W3C demands.
+/// The trace context to store with the jobs of a request: the span of the request if traces are exported, otherwise the
+/// header that the client sent. An invalid header is ignored, as the W3C standard requires.
 #[derive(Debug)]
 pub(crate) struct Trace(pub(crate) Option<String>);
 
-impl FromRequestParts<ApiState> for Trace {
+impl<S: Sync> FromRequestParts<S> for Trace {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Result<Self, Infallible> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let sent = || {
             let text = parts.headers.get("traceparent")?.to_str().ok()?.to_owned();
             TraceParent::try_from(text).ok().map(String::from)

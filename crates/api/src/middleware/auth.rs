@@ -1,4 +1,4 @@
-//! Who may. Owns the comparison of keys; never logs one, never takes one from a URL.
+//! Checks the key of a request. It never logs a key and accepts none in a URL.
 
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
@@ -9,21 +9,20 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use crate::problem::{Kind, Problem};
-use crate::router::Scope;
-use crate::state::ApiState;
+use crate::problem::{Problem, ProblemKind};
+use crate::scope::Scope;
 
-/// The root key as its hash, which has a fixed length to compare. It allows everything.
+/// The hash of the root key, which has every scope. Hashes have the same length, so they can be compared in constant time.
 #[derive(Clone, Debug)]
 pub(crate) struct RootKey(Option<[u8; 32]>);
 
 impl RootKey {
-    /// `None` lets everybody in.
+    /// With `None` no key is needed.
     pub(crate) fn new(key: Option<&SecretString>) -> Self {
         Self(key.map(|key| hash(key.expose_secret())))
     }
 
-    /// Who calls, if the key is good.
+    /// The caller, if the key is valid.
     fn caller(&self, headers: &HeaderMap) -> Option<Caller> {
         let Some(expected) = self.0 else { return Some(Caller { name: "anyone", scopes: Scope::ALL }) };
         let given = hash(bearer(headers)?);
@@ -31,34 +30,37 @@ impl RootKey {
     }
 }
 
-/// The one who sent a request.
+/// The sender of a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Caller {
-    /// Keeps the idempotency keys of different callers apart.
+    /// Part of the scope of idempotency keys, so that callers do not share them.
     pub(crate) name: &'static str,
     scopes: &'static [Scope],
 }
 
-/// What a route demands.
+/// The scope that a route needs, and the key to check.
 #[derive(Clone, Debug)]
 pub(crate) struct Gate {
-    pub(crate) state: ApiState,
+    pub(crate) root_key: RootKey,
     pub(crate) scope: Scope,
 }
 
-/// Lets a request through if its key has the route's scope.
+/// Refuses a request whose key does not have the scope of the route.
 pub(crate) async fn require(
     State(gate): State<Gate>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let Some(caller) = gate.state.root_key.caller(request.headers()) else {
+    let Some(caller) = gate.root_key.caller(request.headers()) else {
         let challenge = HeaderValue::from_static("Bearer realm=\"jobqueue\"");
         let detail = "send a valid key as `Authorization: Bearer …`; keys in the URL are not accepted";
-        return Err(Problem::new(Kind::Unauthorized, detail).with_header(WWW_AUTHENTICATE, challenge));
+        return Err(Problem::new(ProblemKind::Unauthorized, detail).with_header(WWW_AUTHENTICATE, challenge));
     };
     if !caller.scopes.contains(&gate.scope) {
-        return Err(Problem::new(Kind::Forbidden, format!("this needs the scope `{}`", gate.scope.as_str())));
+        return Err(Problem::new(
+            ProblemKind::Forbidden,
+            format!("the key does not have the scope `{}`", gate.scope.as_str()),
+        ));
     }
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)

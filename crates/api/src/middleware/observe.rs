@@ -1,21 +1,30 @@
-//! Around every request: span, id, duration, and the last word on the shape of an error.
+//! The outermost middleware: the span, id, log line and metric of each request, and the problem document of each error.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
+use jobqueue_runtime::OutageLog;
 use jobqueue_runtime::trace::set_parent;
 use tracing::Instrument as _;
 
 use super::request_id::{self, X_REQUEST_ID};
+use crate::metrics::ApiMetrics;
 use crate::problem::{self, Problem};
-use crate::state::ApiState;
 
-/// Serves a request under its id. A panic of a route is a 500 with a problem body, not a broken connection.
-pub(crate) async fn observe(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+/// Where requests are recorded.
+#[derive(Clone, Debug)]
+pub(crate) struct Observer {
+    pub(crate) metrics: ApiMetrics,
+    pub(crate) outages: Arc<OutageLog>,
+}
+
+/// Serves a request. If its route panics, the answer is a 500 with a problem document.
+pub(crate) async fn observe(State(observer): State<Observer>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let id = request_id::of(request.headers());
     let id_text = id.to_str().unwrap_or("unknown").to_owned();
@@ -31,10 +40,14 @@ pub(crate) async fn observe(State(state): State<ApiState>, request: Request, nex
     let mut response = problem::finish(response, &id_text);
     response.headers_mut().insert(X_REQUEST_ID, id);
     let (status, took) = (response.status(), began.elapsed());
-    state.metrics.answered(&route, method, status.as_u16(), took);
+    observer.metrics.answered(&route, method, status.as_u16(), took);
     span.in_scope(|| {
         let (status_code, seconds) = (status.as_u16(), took.as_secs_f64());
-        if status.is_server_error() {
+        let problem = response.extensions().get::<Problem>();
+        if let Some((cause, error)) = problem.and_then(Problem::outage) {
+            observer.outages.failed(&format!("{method} {route}"), cause, &error);
+            tracing::debug!(http.status = status_code, duration_seconds = seconds, cause, "request failed");
+        } else if status.is_server_error() {
             tracing::warn!(http.status = status_code, duration_seconds = seconds, "request failed");
         } else {
             tracing::debug!(http.status = status_code, duration_seconds = seconds, "request answered");
@@ -43,7 +56,7 @@ pub(crate) async fn observe(State(state): State<ApiState>, request: Request, nex
     response
 }
 
-/// Clients choose the method's text; a label must not be theirs to choose.
+/// The method as a metric label. Other texts become `OTHER`, so that clients cannot create labels.
 fn known_method(method: &str) -> &'static str {
     ["GET", "POST", "PATCH", "HEAD", "PUT", "DELETE", "OPTIONS"]
         .into_iter()

@@ -1,4 +1,4 @@
-//! Ids of requests: the client's own if it is sane, otherwise a random one.
+//! Request ids: the id that the client sent if it is valid, otherwise a random one.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
@@ -6,10 +6,11 @@ use uuid::Uuid;
 /// The header, in both directions.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Longest id that is taken over.
+/// The longest id that is accepted from a client.
 const MAX_CHARS: usize = 128;
 
-/// The id of a request. A client's own must be plain, because it is echoed in headers, bodies and logs.
+/// The id of a request. An id from the client may contain only letters, digits, `-`, `_` and `.`, because it appears in
+/// headers, bodies and logs.
 pub(super) fn of(headers: &HeaderMap) -> HeaderValue {
     let plain = |text: &&str| {
         (1..=MAX_CHARS).contains(&text.len())
@@ -19,7 +20,7 @@ pub(super) fn of(headers: &HeaderMap) -> HeaderValue {
     own.and_then(|text| HeaderValue::from_str(text).ok()).unwrap_or_else(fresh)
 }
 
-/// A random one.
+/// A random id.
 pub(crate) fn fresh() -> HeaderValue {
     HeaderValue::from_str(&Uuid::new_v4().to_string()).unwrap_or(HeaderValue::from_static("unknown"))
 }

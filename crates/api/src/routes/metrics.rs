@@ -1,22 +1,18 @@
-//! The metrics of the cluster, the same from every replica. Those of this process are on its admin port.
+//! The metrics of all queues, the same on every replica. Those of this process are on its admin port.
 
 use axum::extract::State;
 use axum::response::Response;
 use jobqueue_runtime::admin::render_metrics;
 
-use crate::census;
+use crate::census::CensusReader;
 use crate::problem::Problem;
-use crate::state::ApiState;
 
-/// The numbers of all queues in the text format of Prometheus. Every replica tells the same: use `max`, not `sum`.
+/// ApiMetrics of all queues in the Prometheus text format.
+///
+/// Every replica returns the same values: aggregate them with `max`, not with `sum`.
 #[utoipa::path(get, path = "/metrics", operation_id = "get_metrics", tag = "operations", responses(
-    (status = 200, description = "Metrics", body = String, content_type = "text/plain"),
+    (status = 200, description = "ApiMetrics", body = String, content_type = "text/plain"),
 ))]
-pub(crate) async fn metrics(State(state): State<ApiState>) -> Result<Response, Problem> {
-    let latest = state.census.read(&state).await?;
-    let registry = census::registry(&latest, state.drain_target).map_err(|error| {
-        tracing::error!(%error, "the metrics of the queues cannot be made");
-        Problem::internal()
-    })?;
-    Ok(render_metrics(&registry))
+pub(crate) async fn metrics(State(census): State<CensusReader>) -> Result<Response, Problem> {
+    Ok(render_metrics(&census.registry().await?))
 }

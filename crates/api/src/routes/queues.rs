@@ -1,110 +1,188 @@
-//! Queues: what operators see and set.
+//! Routes of queues: list, show, configure, pause, resume, purge, delete.
+
+pub(crate) mod delete;
 
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use jobqueue_core::QueueName;
+use jobqueue_core::limits::MAX_PAGE;
+use jobqueue_store::Notifier;
 use tokio::time::{Instant, timeout_at};
 
-use crate::extract::{JsonBody, QueuePath};
-use crate::problem::{Kind, Problem};
-use crate::state::ApiState;
-use crate::wire::queue::{PurgeView, QueueBody, QueueView, QueuesView};
+use crate::extract::{JsonBody, Query, QueuePath};
+use crate::problem::{Problem, ProblemKind};
+use crate::store_access::StoreAccess;
+use crate::wire::name::QueueText;
+use crate::wire::queue::{CreateBody, PurgeBody, PurgeView, QueueBody, QueueView, QueuesView};
 
-/// Jobs of one purge call of the store.
+/// Jobs that one store call deletes.
 const PURGE_STEP: u32 = 1000;
-/// Calls of one request.
+/// Store calls of one purge request.
 const PURGE_STEPS: u32 = 100;
-/// When a request stops waiting for its calls: it must be answered within 30 s.
-const PURGE_WITHIN: Duration = Duration::from_secs(20);
+/// How long a purge or a deletion works: it must be answered within 30 s.
+const WITHIN: Duration = Duration::from_secs(20);
 
-/// All queues with their settings and depths.
-#[utoipa::path(get, path = "/v1/queues", operation_id = "list_queues", tag = "queues", responses((status = 200, description = "By name", body = QueuesView)))]
-pub(crate) async fn list(State(state): State<ApiState>) -> Result<Json<QueuesView>, Problem> {
-    let records = state.store(|store| async move { store.queues(None).await }).await?;
-    Ok(Json(QueuesView { queues: records.into_iter().map(QueueView::from).collect() }))
+/// Queues by name, with their settings and depths.
+#[utoipa::path(get, path = "/v1/queues", operation_id = "list_queues", tag = "queues",
+    params(
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Largest number of queues in the page, 1 to 1000; default 1000"),
+        ("cursor" = Option<QueueText>, Query, description = "`next_cursor` of the previous page"),
+    ),
+    responses((status = 200, description = "A page", body = QueuesView)))]
+pub(crate) async fn list(
+    State(store): State<StoreAccess>,
+    mut query: Query,
+) -> Result<Json<QueuesView>, Problem> {
+    let (after, limit) = page(&mut query)?;
+    let records =
+        store.call(move |store| async move { store.queues().list(after.as_ref(), limit + 1).await }).await?;
+    let (queues, next_cursor) = cut(records, limit, |record| record.name.as_str());
+    Ok(Json(QueuesView { queues: queues.into_iter().map(QueueView::from).collect(), next_cursor }))
+}
+
+/// The query parameters of a page of queues.
+pub(crate) const PAGE: &[&str] = &["limit", "cursor"];
+
+/// Where a page of queues begins, and its length.
+pub(super) fn page(query: &mut Query) -> Result<(Option<QueueName>, u32), Problem> {
+    let after = query.one::<QueueName>("cursor").map_err(|_| {
+        Problem::new(
+            ProblemKind::InvalidCursor,
+            "use the `next_cursor` of an earlier page, or omit the cursor for the first page",
+        )
+    })?;
+    Ok((after, query.number("limit", MAX_PAGE, (1, MAX_PAGE))?))
+}
+
+/// The first `limit` of these, and the cursor of the next page: the name of the last one, if there are more.
+pub(super) fn cut<T>(mut records: Vec<T>, limit: u32, name: impl Fn(&T) -> &str) -> (Vec<T>, Option<String>) {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = records.len() > limit;
+    records.truncate(limit);
+    let next = records.last().filter(|_| more).map(|last| name(last).to_owned());
+    (records, next)
 }
 
 /// One queue.
-#[utoipa::path(get, path = "/v1/queues/{name}", operation_id = "get_queue", tag = "queues", params(("name" = String, Path, description = "The queue")),
+#[utoipa::path(get, path = "/v1/queues/{name}", operation_id = "get_queue", tag = "queues", params(("name" = QueueText, Path, description = "The queue")),
     responses((status = 200, description = "The queue", body = QueueView), (status = 404, description = "No such queue")))]
 pub(crate) async fn show(
-    State(state): State<ApiState>,
+    State(store): State<StoreAccess>,
     QueuePath(name): QueuePath,
 ) -> Result<Json<QueueView>, Problem> {
-    read(&state, name).await
+    read(&store, name).await
 }
 
-/// Change the settings of a queue. Absent: as it is; `null`: back to the default. A new queue is made.
-#[utoipa::path(patch, path = "/v1/queues/{name}", operation_id = "configure_queue", tag = "queues", params(("name" = String, Path, description = "The queue")),
-    request_body = QueueBody, responses((status = 200, description = "The queue", body = QueueView)))]
+/// Change the settings of a queue.
+///
+/// An absent field stays as it is; `null` restores the default. `"create": true` creates the queue if it does not exist.
+#[utoipa::path(patch, path = "/v1/queues/{name}", operation_id = "configure_queue", tag = "queues", params(("name" = QueueText, Path, description = "The queue")),
+    request_body = QueueBody, responses((status = 200, description = "The queue", body = QueueView), (status = 404, description = "No such queue")))]
 pub(crate) async fn configure(
-    State(state): State<ApiState>,
+    State(store): State<StoreAccess>,
     QueuePath(name): QueuePath,
     body: JsonBody<QueueBody>,
 ) -> Result<Json<QueueView>, Problem> {
     let settings = body.value.settings().map_err(|errors| Problem::fields(&errors))?;
+    create(&store, &name, body.value.create).await?;
     let queue = name.clone();
-    state.store(move |store| async move { store.configure_queue(&queue, settings).await }).await?;
-    read(&state, name).await
+    store.call(move |store| async move { store.queues().configure(&queue, settings).await }).await?;
+    read(&store, name).await
 }
 
-/// Lease no more jobs of a queue. What runs goes on; jobs can still be submitted. A new queue is made.
-#[utoipa::path(post, path = "/v1/queues/{name}/pause", operation_id = "pause_queue", tag = "queues", params(("name" = String, Path, description = "The queue")),
-    responses((status = 200, description = "The queue", body = QueueView)))]
-pub(crate) async fn pause(
-    State(state): State<ApiState>,
-    QueuePath(name): QueuePath,
-) -> Result<Json<QueueView>, Problem> {
-    let queue = name.clone();
-    state.store(move |store| async move { store.pause_queue(&queue, true).await }).await?;
-    read(&state, name).await
-}
-
-/// Let a paused queue flow again.
-#[utoipa::path(post, path = "/v1/queues/{name}/resume", operation_id = "resume_queue", tag = "queues", params(("name" = String, Path, description = "The queue")),
-    responses((status = 200, description = "The queue", body = QueueView)))]
-pub(crate) async fn resume(
-    State(state): State<ApiState>,
-    QueuePath(name): QueuePath,
-) -> Result<Json<QueueView>, Problem> {
-    let queue = name.clone();
-    state.store(move |store| async move { store.pause_queue(&queue, false).await }).await?;
-    state.wake([&name]);
-    read(&state, name).await
-}
-
-/// Forget all waiting (queued and scheduled) jobs of a queue.
+/// Pause a queue: none of its jobs is started.
 ///
-/// What runs or is final stays. One request purges up to 100,000 jobs and works for 20 seconds at most: send it again while
-/// `more`, with another `Idempotency-Key` if with any.
-#[utoipa::path(post, path = "/v1/queues/{name}/purge", operation_id = "purge_queue", tag = "queues", params(("name" = String, Path, description = "The queue")),
-    responses((status = 200, description = "How many", body = PurgeView), (status = 404, description = "No such queue")))]
-pub(crate) async fn purge(
-    State(state): State<ApiState>,
+/// Running jobs continue, and jobs can still be submitted. `"create": true` creates the queue if it does not exist.
+#[utoipa::path(post, path = "/v1/queues/{name}/pause", operation_id = "pause_queue", tag = "queues", params(("name" = QueueText, Path, description = "The queue")),
+    request_body = CreateBody, responses((status = 200, description = "The queue", body = QueueView), (status = 404, description = "No such queue")))]
+pub(crate) async fn pause(
+    State(store): State<StoreAccess>,
     QueuePath(name): QueuePath,
+    body: JsonBody<CreateBody>,
+) -> Result<Json<QueueView>, Problem> {
+    create(&store, &name, body.value.create).await?;
+    let queue = name.clone();
+    store.call(move |store| async move { store.queues().pause(&queue).await }).await?;
+    read(&store, name).await
+}
+
+/// Resume a paused queue.
+///
+/// `"create": true` creates the queue if it does not exist.
+#[utoipa::path(post, path = "/v1/queues/{name}/resume", operation_id = "resume_queue", tag = "queues", params(("name" = QueueText, Path, description = "The queue")),
+    request_body = CreateBody, responses((status = 200, description = "The queue", body = QueueView), (status = 404, description = "No such queue")))]
+pub(crate) async fn resume(
+    State(store): State<StoreAccess>,
+    State(notifier): State<Notifier>,
+    QueuePath(name): QueuePath,
+    body: JsonBody<CreateBody>,
+) -> Result<Json<QueueView>, Problem> {
+    create(&store, &name, body.value.create).await?;
+    let queue = name.clone();
+    store.call(move |store| async move { store.queues().resume(&queue).await }).await?;
+    notifier.wake(&name);
+    read(&store, name).await
+}
+
+/// Creates the queue if the request says so.
+async fn create(store: &StoreAccess, name: &QueueName, wanted: bool) -> Result<(), Problem> {
+    if !wanted {
+        return Ok(());
+    }
+    let name = name.clone();
+    store.call(move |store| async move { store.queues().create(&name).await }).await
+}
+
+/// Delete all waiting (queued and scheduled) jobs of a queue.
+///
+/// Running and final jobs stay. One request deletes up to 100,000 jobs and works for at most 20 seconds: while `more` is
+/// true, send it again (with another `Idempotency-Key`, if you send one). With `"dry_run": true` nothing is deleted.
+#[utoipa::path(post, path = "/v1/queues/{name}/purge", operation_id = "purge_queue", tag = "queues", params(("name" = QueueText, Path, description = "The queue")),
+    request_body = PurgeBody, responses((status = 200, description = "How many", body = PurgeView), (status = 404, description = "No such queue")))]
+pub(crate) async fn purge(
+    State(store): State<StoreAccess>,
+    QueuePath(name): QueuePath,
+    body: JsonBody<PurgeBody>,
 ) -> Result<Json<PurgeView>, Problem> {
-    let deadline = Instant::now() + PURGE_WITHIN;
-    let _exists = read(&state, name.clone()).await?;
+    let deadline = Instant::now() + WITHIN;
+    let Json(queue) = read(&store, name.clone()).await?;
+    if body.value.dry_run {
+        return Ok(Json(PurgeView { dry_run: true, matched: queue.waiting(), purged: 0, more: false }));
+    }
+    let (purged, more) = purge_until(&store, &name, deadline).await?;
+    Ok(Json(PurgeView { dry_run: false, matched: purged, purged, more }))
+}
+
+/// Deletes waiting jobs, up to 100,000. Answers how many, and whether there may be more.
+async fn purge_until(
+    store: &StoreAccess,
+    name: &QueueName,
+    deadline: Instant,
+) -> Result<(u64, bool), Problem> {
     let mut purged = 0;
     for _ in 0..PURGE_STEPS {
         let queue = name.clone();
-        let step = state.store(move |store| async move { store.purge_queue(&queue, PURGE_STEP).await });
-        // A step that is late ends by itself; it is not counted.
+        let step = store.call(move |store| async move { store.queues().purge(&queue, PURGE_STEP).await });
+        // a call that has not ended at the deadline continues, but its jobs are not counted
         let Ok(gone) = timeout_at(deadline, step).await else { break };
         let gone = gone?;
         purged += u64::from(gone);
         if gone < PURGE_STEP {
-            return Ok(Json(PurgeView { purged, more: false }));
+            return Ok((purged, false));
         }
     }
-    Ok(Json(PurgeView { purged, more: true }))
+    Ok((purged, true))
 }
 
-async fn read(state: &ApiState, name: QueueName) -> Result<Json<QueueView>, Problem> {
-    let found = state.store(move |store| async move { store.queues(Some(&name)).await }).await?.pop();
-    let missing =
-        || Problem::new(Kind::NotFound, "there is no queue of this name; it begins with its first job");
+async fn read(store: &StoreAccess, name: QueueName) -> Result<Json<QueueView>, Problem> {
+    let found = store.call(move |store| async move { store.queues().get(&name).await }).await?;
+    let missing = || {
+        Problem::new(
+            ProblemKind::NotFound,
+            "no queue has this name; a queue is created by its first job, or by a setting with `\"create\": true`",
+        )
+    };
     found.map(|record| Json(record.into())).ok_or_else(missing)
 }

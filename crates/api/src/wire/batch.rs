@@ -18,7 +18,7 @@ pub(crate) struct BatchBody {
     /// 1 to 1000 jobs.
     #[schema(value_type = Vec<EnqueueBody>, min_items = 1, max_items = 1000)]
     pub(crate) jobs: Vec<Box<RawValue>>,
-    /// `true` (default): one wrong or rejected job, and nothing is stored. `false`: each for itself.
+    /// `true` (default): if one job is wrong or rejected, nothing is stored. `false`: each job is stored or refused on its own.
     #[serde(default = "yes")]
     #[schema(default = true, required = false)]
     pub(crate) atomic: bool,
@@ -32,24 +32,25 @@ impl Wire for BatchBody {
     const MAX_BYTES: usize = BATCH_BYTES;
 }
 
-/// What became of each job, in the order of the request.
+/// The result of each job, in the order of the request.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BatchView {
+    /// One result per job, in the order of the request.
     pub(crate) items: Vec<BatchItem>,
 }
 
-/// What became of one job.
+/// The result of one job.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BatchItem {
-    /// The status that the job alone would have been answered with: 201, 200 (exists), 409 or 422.
+    /// The status that this job alone would have got: 201, 200 (it exists), 409 or 422.
     pub(crate) status: u16,
-    /// Id of the job, if it is stored or exists.
+    /// Id of the job, if it was stored or exists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) job_id: Option<Uuid>,
-    /// The job. Left out of an existing one when the answer is large already: read it by its `job_id`.
+    /// The job. Absent for an existing job once the response holds about 4 MiB of them: read it by its `job_id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) job: Option<JobView>,
-    /// Why it is not.
+    /// Why the job was not stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<super::problem::ProblemView>)]
     pub(crate) problem: Option<Value>,

@@ -1,42 +1,45 @@
 //! One verb on many jobs.
 
 use jobqueue_core::limits::MAX_BATCH;
+use jobqueue_core::time::{TIMESTAMP_RULE, timestamp};
 use jobqueue_core::{FieldError, KindName, QueueName, Status};
 use jobqueue_store::JobFilter;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::moment;
 use crate::extract::Wire;
 
-/// Which jobs, and whether in earnest.
+/// Filter, limit and dry-run flag.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BulkBody {
+    /// The jobs to act on.
     filter: FilterBody,
-    /// Most jobs to act on, 1 to 1000; default 1000. `more` tells whether to go on.
+    /// Most jobs to act on, 1 to 1000; default 1000. `more` in the response says whether other jobs match.
     #[schema(minimum = 1, maximum = 1000)]
     limit: Option<i64>,
-    /// Only tell which jobs match.
+    /// `true`: change nothing, only return the ids of the jobs that match. Default `false`.
     #[serde(default)]
     #[schema(required = false)]
     pub(crate) dry_run: bool,
 }
 
-/// At least one criterion. Several of one field: any of them; several fields: all of them.
+/// At least one criterion. A job matches if every field that is given matches; a field matches if one of its values does.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct FilterBody {
-    /// Default: the statuses in which the verb does something.
+    /// Statuses of the jobs. Default: those in which the action has an effect.
     #[schema(value_type = Vec<super::job::StatusWord>, required = false)]
     status: Vec<Status>,
-    #[schema(value_type = Vec<String>, required = false)]
+    /// Queues of the jobs.
+    #[schema(value_type = Vec<super::name::QueueText>, required = false)]
     queue: Vec<QueueName>,
-    #[schema(value_type = Vec<String>, required = false)]
+    /// Kinds of the jobs.
+    #[schema(value_type = Vec<super::name::KindText>, required = false)]
     kind: Vec<KindName>,
-    /// Jobs that have all of these.
-    #[schema(required = false)]
+    /// Tags: a job must have all of them.
+    #[schema(value_type = Vec<super::name::TagFilterText>, required = false)]
     tag: Vec<String>,
     /// Submitted at or after (RFC 3339 with an offset).
     #[schema(format = DateTime)]
@@ -55,19 +58,18 @@ impl BulkBody {
         let mut errors = Vec::new();
         let lists_empty = status.is_empty() && queue.is_empty() && kind.is_empty() && tag.is_empty();
         if lists_empty && created_after.is_none() && created_before.is_none() {
-            errors.push(FieldError::new("/filter", "required", "must hold at least one criterion"));
+            errors.push(FieldError::new("/filter", "required", "must contain at least one criterion"));
         }
         for (at, _) in tag.iter().enumerate().filter(|(_, tag)| tag.contains('\0')) {
-            errors.push(FieldError::new(format!("/filter/tag/{at}"), "invalid", "must not hold U+0000"));
+            errors.push(FieldError::new(format!("/filter/tag/{at}"), "invalid", "must not contain U+0000"));
         }
         let mut read = |pointer: &str, text: &Option<String>| {
             let text = text.as_deref()?;
-            let moment = moment(text);
-            if moment.is_none() {
-                let message = "must be an existing RFC 3339 moment with an offset";
-                errors.push(FieldError::new(pointer, "invalid", message));
+            let at = timestamp(text);
+            if at.is_none() {
+                errors.push(FieldError::new(pointer, "invalid", TIMESTAMP_RULE));
             }
-            moment
+            at
         };
         let filter = JobFilter {
             statuses: if status.is_empty() { usual.to_vec() } else { status.clone() },
@@ -88,29 +90,30 @@ impl BulkBody {
     }
 }
 
-/// What a bulk verb did.
+/// The result of a bulk action.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct BulkView {
-    /// Nothing was changed: `ids` are those that matched.
+    /// Whether this was a dry run, which changes nothing.
     pub(crate) dry_run: bool,
-    /// Jobs that matched, up to `limit`.
+    /// Number of matching jobs, up to `limit`.
     pub(crate) matched: usize,
-    /// Jobs that are now what was asked, or will be (a running job that was asked to stop).
+    /// Number of jobs that were changed, including running jobs whose worker was asked to stop.
     pub(crate) changed: usize,
-    /// Those jobs.
+    /// Ids of the changed jobs; in a dry run, of the matching jobs.
     pub(crate) ids: Vec<Uuid>,
-    /// Jobs that matched and were left as they are.
+    /// Jobs that matched but could not be changed.
     pub(crate) failures: Vec<BulkFailure>,
     /// More jobs matched than `limit`.
     pub(crate) more: bool,
 }
 
-/// A job that was left as it is.
+/// A matching job that could not be changed.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BulkFailure {
+    /// Id of the job.
     pub(crate) id: Uuid,
-    /// The status of the same verb on this job alone.
+    /// The HTTP status that the same action on this job alone would have got.
     pub(crate) status: u16,
-    /// The last part of the problem's type.
+    /// The last part of the problem type, such as `wrong-status`.
     pub(crate) code: &'static str,
 }

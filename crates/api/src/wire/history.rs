@@ -1,4 +1,4 @@
-//! What happened to a job.
+//! The attempts and events of a job.
 
 use chrono::{DateTime, Utc};
 use jobqueue_core::{Ended, Failure, Json, WorkerId};
@@ -10,6 +10,7 @@ use uuid::Uuid;
 /// The attempts of a job, oldest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AttemptsView {
+    /// Oldest first.
     pub(crate) attempts: Vec<AttemptView>,
 }
 
@@ -17,15 +18,18 @@ pub(crate) struct AttemptsView {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Attempt)]
 pub(crate) struct AttemptView {
-    /// From 1; a snoozed or released attempt repeats the number of the next.
+    /// Number of the attempt, from 1. A snoozed or released attempt has the same number as the next one.
     attempt: u16,
-    /// `running`, `completed`, `retried`, `failed`, `snoozed`, `released`, `lost` or `cancelled`.
+    /// How the attempt ended: `running` (it has not), `completed`, `retried`, `failed`, `snoozed`, `released`, `lost` or `cancelled`.
     #[schema(value_type = String)]
     ended: Ended,
-    /// `null` for a remote worker.
+    /// The worker that ran it.
     worker_id: Option<Uuid>,
+    /// When the job was leased.
     started_at: DateTime<Utc>,
+    /// When the attempt ended; `null` while it runs.
     finished_at: Option<DateTime<Utc>>,
+    /// Why the attempt did not succeed; otherwise `null`.
     #[schema(value_type = Option<super::job::FailureBody>)]
     error: Option<Failure>,
     /// The last progress value that its handler reported.
@@ -53,6 +57,7 @@ impl From<AttemptRecord> for AttemptView {
 /// The events of a job, oldest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct EventsView {
+    /// Oldest first.
     pub(crate) events: Vec<EventView>,
 }
 
@@ -60,11 +65,14 @@ pub(crate) struct EventsView {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Event)]
 pub(crate) struct EventView {
+    /// When it happened.
     at: DateTime<Utc>,
     /// `created`, `started`, or how an attempt or the job ended.
     #[schema(value_type = String)]
     event: &'static str,
+    /// Number of the attempt, for an event of an attempt.
     attempt: Option<u16>,
+    /// The error of a failed attempt, or why the job was cancelled.
     #[schema(value_type = Option<super::job::FailureBody>)]
     error: Option<Failure>,
 }

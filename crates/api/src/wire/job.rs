@@ -9,55 +9,61 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{object, present};
+use super::present;
 use crate::extract::{Refusal, Wire, parse};
 
 /// A job to submit.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EnqueueBody {
-    /// Named line of jobs; default `default`. Letters, digits, `_`, `-`, `.` and `:`, at most 64.
+    /// Queue of the job; default `default`. Letters, digits, `_`, `-`, `.` and `:`, at most 64.
+    #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9_.:-]*$")]
     queue: Option<String>,
     /// Type of work: decides which handler runs it. The same alphabet as a queue's name, at most 128.
-    #[schema(required = true, value_type = String, example = "send_email")]
+    #[schema(required = true, value_type = String, example = "send_email", min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9][A-Za-z0-9_.:-]*$")]
     kind: Option<String>,
-    /// The handler's input; any JSON up to 1 MiB, handed on exactly as it is written here. Default `{}`.
+    /// The handler's input: any JSON up to 1 MiB, stored and passed on byte for byte. Default `{}`.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<serde_json::Value>)]
     payload: Option<Json>,
     /// -100 to 100, higher runs first; default 0.
     #[schema(minimum = -100, maximum = 100)]
     priority: Option<i64>,
-    /// Do not start before this moment (RFC 3339 with an offset).
+    /// Earliest start, as an RFC 3339 timestamp with an offset. Default: now.
     #[schema(format = DateTime)]
     run_at: Option<String>,
-    /// The same as a delay from now.
-    #[schema(minimum = 0)]
+    /// Earliest start, in seconds from now, up to 100 years. Not together with `run_at`.
+    #[schema(minimum = 0, maximum = 3_153_600_000_u64)]
     delay_seconds: Option<f64>,
-    /// Starting after this moment is pointless: the job is cancelled then (RFC 3339 with an offset).
+    /// Latest start, as an RFC 3339 timestamp with an offset. A job that has not started by then is cancelled.
     #[schema(format = DateTime)]
     expires_at: Option<String>,
     /// Most attempts, 1 to 1000; default 10.
     #[schema(minimum = 1, maximum = 1000)]
     max_attempts: Option<i64>,
+    /// Most snoozes, 0 to 1000000; default 100000. A snooze postpones the job and costs no attempt. One more fails the job.
+    #[schema(minimum = 0, maximum = 1_000_000)]
+    max_snoozes: Option<i64>,
     /// Retry policy; default exponential with jitter.
-    #[schema(value_type = Option<super::retry::RetryPolicy>)]
+    #[schema(value_type = Option<super::retry::RetryPolicyBody>)]
     retry: Option<jobqueue_core::RetryPolicy>,
-    /// Hard limit of one attempt, up to a week; default: the worker's own.
+    /// Time limit of one attempt in seconds, up to a week. Default: the limit of the worker.
+    #[schema(minimum = 0.001, maximum = 604_800)]
     timeout_seconds: Option<f64>,
-    /// Soft limit: the handler is warned. Below the hard one.
+    /// Time in seconds after which the handler is warned. Below `timeout_seconds`.
+    #[schema(minimum = 0.001, maximum = 604_800)]
     soft_timeout_seconds: Option<f64>,
-    /// At most one live job for a key.
-    #[serde(default, deserialize_with = "object")]
+    /// Allows one live job per key.
     unique: Option<UniqueBody>,
-    /// Up to 20 small searchable words.
+    /// Up to 20 labels of at most 64 bytes, to filter by.
     #[serde(default)]
+    #[schema(value_type = Vec<super::name::TagText>, max_items = 20)]
     tags: Vec<String>,
-    /// Free JSON object, up to 16 KiB.
+    /// Any JSON object up to 16 KiB, for the submitter's own use.
     #[schema(value_type = Option<serde_json::Value>)]
     metadata: Option<Json>,
-    /// W3C trace context; default: the request's own header.
-    #[schema(example = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")]
+    /// W3C trace context. Default: the `traceparent` header of the request.
+    #[schema(min_length = 55, example = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")]
     traceparent: Option<String>,
 }
 
@@ -65,26 +71,26 @@ pub(crate) struct EnqueueBody {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UniqueBody {
-    /// Jobs with the same key exclude each other.
-    #[schema(required = true, value_type = String)]
+    /// While a job holds this key, no other job can take it.
+    #[schema(required = true, value_type = String, min_length = 1, max_length = 255)]
     key: Option<String>,
-    /// Inside which jobs the key counts: `kind` (default), `queue` or `global`.
+    /// The jobs that the key is compared with: of the same `kind` (default), of the same `queue`, or all (`global`).
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<ScopeWord>)]
     scope: UniqueScope,
-    /// Statuses in which the holder keeps the key. The live ones must be among them; default: those alone.
+    /// Statuses in which a job holds its key. Must include the live ones (blocked, scheduled, queued, running), which are the default.
     #[schema(value_type = Option<Vec<StatusWord>>)]
     statuses: Option<Vec<Status>>,
-    /// `return` (default) answers with the holder, `replace` takes the place of a holder that still waits, `reject` is a 409.
+    /// What to do if another job holds the key: `return` it (default), `replace` it if it has not started, or `reject` this job (409).
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<ConflictWord>)]
     on_conflict: OnConflict,
 }
 
 impl Wire for EnqueueBody {}
 
 impl EnqueueBody {
-    /// Reads one item of a batch; its error stands below `prefix`.
+    /// Parses one item of a batch. The pointer of an error starts with `prefix`.
     pub(crate) fn item(text: &str, prefix: &str) -> Result<Self, FieldError> {
         parse(text).map_err(|refusal| match refusal {
             Refusal::Malformed(message) => FieldError::new(prefix, "invalid", message),
@@ -92,7 +98,7 @@ impl EnqueueBody {
         })
     }
 
-    /// What was said, for the core to check. `traceparent` is the request's own.
+    /// The draft, for the core to check. `traceparent` is that of the request.
     pub(crate) fn into_draft(self, traceparent: Option<&str>) -> JobDraft {
         JobDraft {
             queue: self.queue,
@@ -103,6 +109,7 @@ impl EnqueueBody {
             delay_seconds: self.delay_seconds,
             expires_at: self.expires_at,
             max_attempts: self.max_attempts,
+            max_snoozes: self.max_snoozes,
             retry: self.retry,
             timeout_seconds: self.timeout_seconds,
             soft_timeout_seconds: self.soft_timeout_seconds,
@@ -121,7 +128,7 @@ impl UniqueBody {
     }
 }
 
-/// Where a job stands.
+/// The status of a job.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = Status)]
@@ -136,78 +143,123 @@ pub(crate) enum StatusWord {
     Cancelled,
 }
 
+/// Jobs among which a unique key excludes others.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = UniqueScope)]
+#[expect(dead_code, reason = "describes a type of another crate, which has no schema of its own")]
+pub(crate) enum ScopeWord {
+    /// Jobs of the same kind, in any queue.
+    Kind,
+    /// Jobs of the same queue, of any kind.
+    Queue,
+    /// All jobs.
+    Global,
+}
+
+/// What a submission does when another job holds its unique key.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = OnConflict)]
+#[expect(dead_code, reason = "describes a type of another crate, which has no schema of its own")]
+pub(crate) enum ConflictWord {
+    /// Answer with the job that holds the key (200).
+    Return,
+    /// Cancel the holder if it has not started, and store this job; otherwise like `return`.
+    Replace,
+    /// Refuse (409).
+    Reject,
+}
+
 /// Why an attempt did not succeed.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Failure)]
 pub(crate) struct FailureBody {
-    /// A short stable word to group by.
+    /// A short stable word that groups errors.
     #[serde(rename = "type")]
-    #[schema(required = true, value_type = String, example = "timeout")]
+    #[schema(required = true, value_type = String, example = "timeout", min_length = 1)]
     pub(crate) kind: Option<String>,
-    /// What happened, for a human; at most 8 KiB are kept.
+    /// A message for people. The first 8 KiB are kept.
     #[serde(default)]
-    #[schema(required = false)]
+    #[schema(required = false, min_length = 0)]
     pub(crate) message: String,
-    /// More, as JSON, up to 64 KiB.
+    /// Any further JSON, up to 64 KiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     pub(crate) details: Option<Json>,
 }
 
-/// What the submitter said, plus identity and the count of attempts: all that a handler needs.
+/// A job as its handler gets it: what was submitted, its id and its attempt number.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct JobCore {
-    /// UUIDv7: ordered by submission.
+    /// Id of the job, a UUIDv7. Ids are ordered by submission.
     pub(crate) id: Uuid,
+    /// Queue of the job, set by the submitter.
     queue: String,
+    /// Kind of the job, set by the submitter.
     kind: String,
-    /// Exactly as it was sent.
+    /// The payload, byte for byte as it was submitted.
     #[schema(value_type = serde_json::Value)]
     payload: Json,
+    /// -100 to 100, higher runs first.
     priority: i16,
-    /// Attempts begun, the present one included.
+    /// Number of attempts that have started, including one that runs. Snoozed and released attempts do not count.
     attempt: u16,
+    /// Most attempts.
     max_attempts: u16,
-    /// `null` is the default policy.
-    #[schema(value_type = Option<super::retry::RetryPolicy>)]
+    /// Retry policy; `null` is the default policy.
+    #[schema(value_type = Option<super::retry::RetryPolicyBody>)]
     retry: Option<jobqueue_core::RetryPolicy>,
+    /// Time limit of one attempt in seconds; `null`: the limit of the worker.
     timeout_seconds: Option<f64>,
+    /// Time in seconds after which the handler is warned; `null`: never.
     soft_timeout_seconds: Option<f64>,
+    /// Latest start; `null`: no limit.
     expires_at: Option<DateTime<Utc>>,
+    /// Unique key, if the submitter set one.
     unique_key: Option<String>,
+    /// Labels, set by the submitter.
+    #[schema(value_type = Vec<super::name::TagText>, max_items = 20)]
     tags: Vec<String>,
+    /// JSON object, set by the submitter.
     #[schema(value_type = Option<serde_json::Value>)]
     metadata: Option<Json>,
+    /// W3C trace context of the submission.
     traceparent: Option<String>,
 }
 
-/// A job as it is read back.
+/// A job with its status and its result.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Job)]
 pub(crate) struct JobView {
     #[serde(flatten)]
     pub(crate) job: JobCore,
+    /// The current status.
     #[schema(value_type = StatusWord)]
     pub(crate) status: Status,
-    /// When it was submitted, by the database's clock, as all moments here.
+    /// When the job was submitted. All timestamps are by the database's clock.
     created_at: DateTime<Utc>,
-    /// When it may start (again).
+    /// When the job may start or start again, while it is scheduled.
     run_at: Option<DateTime<Utc>>,
-    /// When its last attempt began, if that is known.
+    /// When the last attempt started, if that is known.
     started_at: Option<DateTime<Utc>>,
-    /// When it became final.
+    /// When the job became final (completed, failed or cancelled).
     finished_at: Option<DateTime<Utc>>,
-    /// Who runs it; `null` for a remote worker.
+    /// The worker that runs the job.
     worker_id: Option<Uuid>,
-    /// When the running attempt's lease ends unless it is renewed.
+    /// When the lease of the running attempt ends, unless the worker renews it.
     lease_expires_at: Option<DateTime<Utc>>,
-    /// A cancel was asked for while it ran, and its worker has not answered yet.
+    /// Whether a cancel was requested while the job runs. Its worker has not settled it yet.
     cancel_requested: bool,
-    /// What the handler gave back.
+    /// Number of snoozes. Reset to 0 when the job is retried through the API.
+    snoozes: u32,
+    /// Most snoozes. One more fails the job.
+    max_snoozes: u32,
+    /// The result that the handler returned, once the job is completed.
     #[schema(value_type = Option<serde_json::Value>)]
     result: Option<Json>,
-    /// Why it failed or was cancelled.
+    /// Why the job failed or was cancelled, or why its last attempt failed.
     #[schema(value_type = Option<FailureBody>)]
     error: Option<Failure>,
 }
@@ -246,6 +298,8 @@ impl From<JobRecord> for JobView {
             worker_id: record.worker_id.map(WorkerId::as_uuid),
             lease_expires_at: record.lease_expires_at,
             cancel_requested: record.cancel_requested,
+            snoozes: record.snoozes,
+            max_snoozes: record.max_snoozes,
             result: record.result,
             error: record.error,
         }

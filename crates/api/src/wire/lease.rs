@@ -1,16 +1,19 @@
 //! Leases of remote workers: asked for and renewed.
 
 use std::fmt;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use jobqueue_core::limits::MAX_PROGRESS_BYTES;
-use jobqueue_core::{FieldError, Json, KindName, Lease, QueueName};
+use jobqueue_core::time;
+use jobqueue_core::{FieldError, Json, KindName, Lease, QueueName, WorkerName};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::job::JobCore;
+use super::worker_report::{DeliveredView, WorkerReportBody};
 use crate::extract::Wire;
 use crate::extract::json::BATCH_BYTES;
 
@@ -18,18 +21,22 @@ use crate::extract::json::BATCH_BYTES;
 pub(crate) const MAX_LEASES: usize = 100;
 const DEFAULT_SECONDS: i64 = 30;
 const SECONDS: std::ops::RangeInclusive<i64> = 5..=3600;
-const WAIT_SECONDS: std::ops::RangeInclusive<f64> = 0.0..=30.0;
+const MAX_WAIT: Duration = Duration::from_secs(30);
 
-/// What a remote worker wants.
+/// A request for jobs by a remote worker.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AcquireBody {
-    /// 1 to 100 queues in the order in which they are emptied.
-    #[schema(value_type = Vec<String>, min_items = 1, max_items = 100)]
+    /// The name of the worker, under which `GET /v1/workers` lists it. Give each process its own, for example its host and process id.
+    /// Default: a name made from the client's address, which all unnamed workers of that address share.
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 253, pattern = "^[A-Za-z0-9][A-Za-z0-9_.:-]*$")]
+    pub(crate) worker: Option<WorkerName>,
+    /// 1 to 100 queues. Jobs of the first one are taken first.
+    #[schema(value_type = Vec<super::name::QueueText>, min_items = 1, max_items = 100)]
     pub(crate) queues: Vec<QueueName>,
-    /// Only these kinds; default all.
+    /// Take only jobs of these kinds, at most 1000. Default: all kinds.
     #[serde(default)]
-    #[schema(value_type = Vec<String>, required = false)]
+    #[schema(max_items = 1000, value_type = Vec<super::name::KindText>, required = false)]
     pub(crate) kinds: Vec<KindName>,
     /// Most jobs, 1 to 100; default 1. Take no more than can be started soon.
     #[schema(minimum = 1, maximum = 100)]
@@ -44,12 +51,12 @@ pub(crate) struct AcquireBody {
 
 impl Wire for AcquireBody {}
 
-/// What was asked for, in numbers that are in bounds.
+/// The checked numbers of the request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
     pub(crate) limit: usize,
     pub(crate) lease_seconds: u32,
-    pub(crate) wait: std::time::Duration,
+    pub(crate) wait: Duration,
 }
 
 impl AcquireBody {
@@ -75,15 +82,12 @@ impl AcquireBody {
             errors.push(FieldError::new("/kinds", "too_long", "must have at most 1000 entries"));
         }
         let lease_seconds = lease_seconds(self.lease_seconds).map_err(|error| errors.push(error)).ok();
-        let wait = self.wait.unwrap_or(0.0);
-        if !WAIT_SECONDS.contains(&wait) {
+        let wait = time::seconds(self.wait.unwrap_or(0.0), Duration::ZERO..=MAX_WAIT);
+        if wait.is_none() {
             errors.push(FieldError::new("/wait", "out_of_range", "must be between 0 and 30 seconds"));
         }
-        match (limit, lease_seconds, errors.is_empty()) {
-            (Some(limit), Some(lease_seconds), true) => {
-                let wait = std::time::Duration::try_from_secs_f64(wait).unwrap_or_default();
-                Ok(Terms { limit, lease_seconds, wait })
-            }
+        match (limit, lease_seconds, wait, errors.is_empty()) {
+            (Some(limit), Some(lease_seconds), Some(wait), true) => Ok(Terms { limit, lease_seconds, wait }),
             _ => Err(errors),
         }
     }
@@ -98,16 +102,18 @@ fn lease_seconds(given: Option<i64>) -> Result<u32, FieldError> {
 /// Leased jobs; empty if there was none within `wait`.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AcquiredView {
+    /// The leased jobs.
     pub(crate) leases: Vec<LeasedView>,
 }
 
 /// A job and the right to run it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct LeasedView {
-    /// Opaque: settle and heartbeat need it.
+    /// Opaque token. Heartbeat and settle need it.
     pub(crate) lease: String,
-    /// How long the lease lasts unless it is renewed, counted from this answer. A span, because clocks differ.
+    /// How long the lease lasts unless it is renewed, counted from this response. A duration, because clocks differ.
     pub(crate) expires_in_seconds: u32,
+    /// The job to run.
     pub(crate) job: JobCore,
 }
 
@@ -115,10 +121,13 @@ pub(crate) struct LeasedView {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct HeartbeatBody {
-    /// 1 to 1000 leases; each as its text alone, or as an object with what its handler reports.
-    #[schema(value_type = Vec<HeartbeatItemBody>, min_items = 1, max_items = 1000)]
+    /// 1 to 1000 leases, or none if `worker` is given; each as its text alone, or as an object with what its handler reports.
+    #[serde(default)]
+    #[schema(value_type = Vec<HeartbeatItemBody>, required = false, max_items = 1000)]
     pub(crate) leases: Vec<HeartbeatItem>,
-    /// How long they last from now on, 5 to 3600; default 30.
+    /// What the worker reports of itself. With it the response has the commands for the worker.
+    pub(crate) worker: Option<WorkerReportBody>,
+    /// How long they last from now on, 5 to 3600; default 30. A lease is never shortened.
     #[schema(minimum = 5, maximum = 3600)]
     lease_seconds: Option<i64>,
 }
@@ -138,13 +147,15 @@ impl HeartbeatBody {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct HeartbeatItemBody {
+    /// The lease, as it was returned with the job.
+    #[schema(min_length = 1)]
     lease: String,
     /// The latest progress value: any JSON up to 4 KiB.
     #[schema(value_type = Option<serde_json::Value>)]
     progress: Option<Json>,
     /// Log text to append, lines with their newline; the last 16 KiB of an attempt are kept.
     #[serde(default)]
-    #[schema(required = false)]
+    #[schema(required = false, min_length = 0)]
     log: String,
 }
 
@@ -164,7 +175,7 @@ impl<'de> Visitor<'de> for ItemVisitor {
     type Value = HeartbeatItemBody;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a lease, or an object with one")
+        f.write_str("a lease, or an object with a lease")
     }
 
     fn visit_str<E>(self, lease: &str) -> Result<HeartbeatItemBody, E> {
@@ -196,18 +207,22 @@ impl HeartbeatItem {
     }
 }
 
-/// One answer a lease, in order.
+/// The results of a heartbeat.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct HeartbeatView {
+    /// One result per lease, in the order of the request.
     pub(crate) leases: Vec<RenewedView>,
+    /// Commands that the worker has not acknowledged, oldest first; empty if the request has no `worker`. A command is returned again until
+    /// its answer arrives: carry out each id once.
+    pub(crate) commands: Vec<DeliveredView>,
 }
 
-/// What became of one lease.
+/// The result of one renewal.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RenewedView {
-    /// `ok`, `cancel_requested` (renewed; a user wants the job stopped: settle it as `cancelled`) or `stale` (lost or used:
-    /// stop, its job is another's).
+    /// `ok`; `cancel_requested`: renewed, but a user wants the job stopped: settle it as `cancelled`; `timed_out`: the job's timeout has
+    /// passed, stop: 5 seconds later the attempt fails with the error type `timeout`; `stale`: lost or settled before, stop.
     pub(crate) status: &'static str,
-    /// The new end, by the database's clock.
+    /// The new end, by the database's clock. Never earlier than before; at most 5 seconds after the end of the job's timeout.
     pub(crate) expires_at: Option<DateTime<Utc>>,
 }

@@ -1,30 +1,30 @@
-//! The problem document, for the description of the API alone; `crate::problem` writes it.
+//! The problem document in the API document. `crate::problem` writes the real ones.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Every refusal, as RFC 9457 says.
+/// An error response, as RFC 9457 defines it.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub(crate) struct ProblemView {
-    /// Stable: what clients may branch on.
+    /// The type of the problem. It is stable: clients may rely on it.
     #[serde(rename = "type")]
     #[schema(example = "urn:jobqueue:problem:invalid-body")]
     kind: String,
-    /// The same for every problem of a type.
+    /// The title of the type, the same for every problem of it.
     title: String,
     /// The HTTP status.
     status: u16,
-    /// What was wrong this time.
+    /// What was wrong with this request.
     detail: String,
-    /// Each wrong field or parameter; absent if none is to blame.
+    /// Each invalid field or parameter; absent if the problem has another cause.
     #[serde(skip_serializing_if = "Option::is_none")]
     errors: Option<Vec<ProblemError>>,
-    /// The id to name when asking for help; also in the header `x-request-id`.
+    /// The id of the request, as in the header `x-request-id` and in the log of the server.
     request_id: Option<String>,
 }
 
-/// One wrong field or parameter.
+/// One invalid field or parameter.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ProblemError {
     /// JSON pointer (RFC 6901) into the body.
@@ -36,6 +36,6 @@ pub(crate) struct ProblemError {
     parameter: Option<String>,
     /// Stable: `required`, `invalid`, `too_long`, `out_of_range`, `conflict`, `unknown`.
     code: String,
-    /// What would be accepted.
+    /// What is accepted instead.
     message: String,
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use jobqueue_core::FieldError;
+use jobqueue_core::time;
 use jobqueue_store::{QueueRecord, QueueSettings};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -11,33 +12,45 @@ use utoipa::ToSchema;
 use super::present;
 use crate::extract::Wire;
 
-/// Ten years: beyond it a retention is a mistake in units.
-const MAX_RETENTION_SECONDS: f64 = 10.0 * 366.0 * 86_400.0;
+/// Longest retention: ten years. A longer one is a mistake in units.
+const MAX_RETENTION: Duration = Duration::from_hours(10 * 366 * 24);
 
-/// All queues, by name.
+/// A page of queues, by name.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct QueuesView {
+    /// The queues, by name.
     pub(crate) queues: Vec<QueueView>,
+    /// Give it as `cursor` for the next page; `null` at the end.
+    pub(crate) next_cursor: Option<String>,
 }
 
-/// A queue, counted at the moment of asking.
+/// A queue with its settings and its current counts.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Queue)]
 pub(crate) struct QueueView {
+    /// Name of the queue.
     name: String,
+    /// Whether the queue is paused: none of its jobs is started.
     paused: bool,
-    /// Since when no job of it is leased.
+    /// When the queue was paused; `null` if it is not.
     paused_at: Option<DateTime<Utc>>,
-    /// Its own retention of completed jobs; `null` is the reaper's default.
+    /// How long completed jobs are kept, in seconds; `null`: the default of the reaper.
     completed_retention_seconds: Option<f64>,
-    /// Its own retention of failed and cancelled jobs.
+    /// How long failed and cancelled jobs are kept, in seconds; `null`: the default of the reaper.
     failed_retention_seconds: Option<f64>,
-    /// Jobs that wait for their time.
+    /// Jobs that wait for their `run_at`.
     scheduled: u64,
-    /// Runnable jobs.
+    /// Jobs that can start now.
     queued: u64,
-    /// Leased jobs.
+    /// Jobs that run.
     running: u64,
+}
+
+impl QueueView {
+    /// Jobs that a purge deletes: queued and scheduled ones.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.scheduled + self.queued
+    }
 }
 
 impl From<QueueRecord> for QueueView {
@@ -46,8 +59,8 @@ impl From<QueueRecord> for QueueView {
             name: record.name.into(),
             paused: record.paused_at.is_some(),
             paused_at: record.paused_at,
-            completed_retention_seconds: record.completed_retention.map(|span| span.as_secs_f64()),
-            failed_retention_seconds: record.failed_retention.map(|span| span.as_secs_f64()),
+            completed_retention_seconds: record.completed_retention.map(|duration| duration.as_secs_f64()),
+            failed_retention_seconds: record.failed_retention.map(|duration| duration.as_secs_f64()),
             scheduled: record.scheduled,
             queued: record.queued,
             running: record.running,
@@ -55,19 +68,39 @@ impl From<QueueRecord> for QueueView {
     }
 }
 
-/// Settings to change. Absent: as it is; `null`: back to the default.
+/// Options of pause and resume.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(clippy::option_option, reason = "absent, null and a number are three wishes")]
+pub(crate) struct CreateBody {
+    /// `true`: create the queue if it does not exist yet. Default `false`.
+    #[serde(default)]
+    #[schema(required = false, default = false)]
+    pub(crate) create: bool,
+}
+
+impl Wire for CreateBody {
+    fn absent() -> Option<Self> {
+        Some(Self::default())
+    }
+}
+
+/// Settings to change. An absent field stays as it is; `null` restores the default.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(clippy::option_option, reason = "absent, null and a number have three meanings")]
 pub(crate) struct QueueBody {
-    /// Retention of completed jobs.
+    /// How long completed jobs are kept, in seconds, up to ten years; `null` restores the default.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<f64>)]
+    #[schema(value_type = Option<f64>, minimum = 0, maximum = 316_224_000)]
     completed_retention_seconds: Option<Option<f64>>,
-    /// Retention of failed and cancelled jobs.
+    /// How long failed and cancelled jobs are kept, in seconds, up to ten years; `null` restores the default.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<f64>)]
+    #[schema(value_type = Option<f64>, minimum = 0, maximum = 316_224_000)]
     failed_retention_seconds: Option<Option<f64>>,
+    /// `true`: create the queue if it does not exist yet. Default `false`.
+    #[serde(default)]
+    #[schema(required = false, default = false)]
+    pub(crate) create: bool,
 }
 
 impl Wire for QueueBody {}
@@ -79,13 +112,12 @@ impl QueueBody {
         let mut check = |pointer: &str, setting: Option<Option<f64>>| {
             setting.map(|value| {
                 value.and_then(|seconds| {
-                    let span = Duration::try_from_secs_f64(seconds).ok();
-                    let usable = span.filter(|span| span.as_secs_f64() <= MAX_RETENTION_SECONDS);
-                    if usable.is_none() {
-                        let message = format!("must be between 0 and {MAX_RETENTION_SECONDS}, or null");
+                    let retention = time::seconds(seconds, Duration::ZERO..=MAX_RETENTION);
+                    if retention.is_none() {
+                        let message = format!("must be between 0 and {}, or null", MAX_RETENTION.as_secs());
                         errors.push(FieldError::new(pointer, "out_of_range", message));
                     }
-                    usable
+                    retention
                 })
             })
         };
@@ -97,11 +129,41 @@ impl QueueBody {
     }
 }
 
-/// What a purge did.
+/// Result of a deletion.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = QueueDeletion)]
+pub(crate) struct DeletionView {
+    /// Whether this request deleted the queue. `false`: there was no queue of this name.
+    pub(crate) deleted: bool,
+    /// Waiting jobs that `force` deleted.
+    pub(crate) purged: u64,
+}
+
+/// Options of a purge.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PurgeBody {
+    /// `true`: change nothing, only count the jobs that a purge would delete. Default `false`.
+    #[serde(default)]
+    #[schema(required = false, default = false)]
+    pub(crate) dry_run: bool,
+}
+
+impl Wire for PurgeBody {
+    fn absent() -> Option<Self> {
+        Some(Self::default())
+    }
+}
+
+/// Result of a purge.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct PurgeView {
-    /// Waiting jobs that were forgotten.
+    /// Whether this was a dry run, which deletes nothing.
+    pub(crate) dry_run: bool,
+    /// Waiting jobs that were found. In a dry run: all that wait now.
+    pub(crate) matched: u64,
+    /// Waiting jobs that were deleted.
     pub(crate) purged: u64,
-    /// There may be more: send it again.
+    /// The request ended before all waiting jobs were deleted: send it again.
     pub(crate) more: bool,
 }

@@ -1,4 +1,4 @@
-//! The retry policy, for the description of the API alone; `jobqueue_core::RetryPolicy` reads it.
+//! The retry policy in the API document. `jobqueue_core::RetryPolicy` parses the real ones.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -6,39 +6,47 @@ use utoipa::ToSchema;
 /// When a failed attempt is tried again. All delays in seconds, at most a week.
 #[derive(Serialize, ToSchema)]
 #[serde(tag = "strategy", rename_all = "lowercase")]
+#[schema(as = RetryPolicy)]
 #[expect(dead_code, reason = "describes a type of another crate, which has no schema of its own")]
-pub(crate) enum RetryPolicy {
-    /// `base · factor^(n-1)`, at most `max`, of which chance takes off up to the share `jitter`.
+pub(crate) enum RetryPolicyBody {
+    /// After failure n: `base · factor^(n-1)`, at most `max`, shortened at random by up to the share `jitter`.
+    #[schema(title = "Exponential")]
     Exponential {
-        /// Delay after the first failure; default 5.
-        #[schema(required = false)]
+        /// Delay after the first failure in seconds, up to a week; default 5.
+        #[schema(required = false, minimum = 0, maximum = 604_800)]
         base_seconds: f64,
-        /// Growth by each failure, 1 to 10; default 2.
-        #[schema(required = false)]
+        /// Factor by which the delay grows with each failure, 1 to 10; default 2.
+        #[schema(required = false, minimum = 1, maximum = 10)]
         factor: f64,
-        /// Ceiling; default 3600.
-        #[schema(required = false)]
+        /// Longest delay in seconds, up to a week; default 3600.
+        #[schema(required = false, minimum = 0, maximum = 604_800)]
         max_seconds: f64,
-        /// 0 to 1; default 0.5.
-        #[schema(required = false)]
+        /// Share of the delay that can be taken off at random, 0 to 1; default 0.5.
+        #[schema(required = false, minimum = 0, maximum = 1)]
         jitter: f64,
     },
     /// Always the same delay.
+    #[schema(title = "Fixed")]
     Fixed {
-        /// The delay.
+        /// Delay in seconds, up to a week.
+        #[schema(minimum = 0, maximum = 604_800)]
         delay_seconds: f64,
     },
-    /// `step · n`, at most `max`.
+    /// After failure n: `step · n`, at most `max`.
+    #[schema(title = "Linear")]
     Linear {
-        /// Delay added by each failure.
+        /// Delay that each failure adds, in seconds, up to a week.
+        #[schema(minimum = 0, maximum = 604_800)]
         step_seconds: f64,
-        /// Ceiling; default 3600.
-        #[schema(required = false)]
+        /// Longest delay in seconds, up to a week; default 3600.
+        #[schema(required = false, minimum = 0, maximum = 604_800)]
         max_seconds: f64,
     },
-    /// The n-th entry; the last one repeats.
+    /// After failure n: entry n; the last entry repeats.
+    #[schema(title = "List")]
     List {
-        /// 1 to 100 delays.
+        /// 1 to 100 delays in seconds, each up to a week.
+        #[schema(value_type = Vec<super::name::DelayNumber>, min_items = 1, max_items = 100)]
         delays_seconds: Vec<f64>,
     },
 }

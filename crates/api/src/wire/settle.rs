@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use jobqueue_core::retry::MAX_DELAY;
+use jobqueue_core::time;
 use jobqueue_core::{Failure, FieldError, Json, Lease, Limits, Outcome, Status};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::job::{FailureBody, StatusWord};
-use super::{object, objects, present};
+use super::present;
 use crate::extract::Wire;
 use crate::extract::json::BATCH_BYTES;
 
@@ -20,7 +21,6 @@ const MAX_DETAILS_BYTES: usize = 64 * 1024;
 #[serde(deny_unknown_fields)]
 pub(crate) struct SettleBody {
     /// 1 to 1000 attempts.
-    #[serde(deserialize_with = "objects")]
     #[schema(min_items = 1, max_items = 1000)]
     pub(crate) items: Vec<SettleItem>,
 }
@@ -33,20 +33,22 @@ impl Wire for SettleBody {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SettleItem {
+    /// The lease, as it was returned with the job.
+    #[schema(min_length = 1)]
     lease: String,
+    /// How the attempt ended.
     outcome: OutcomeWord,
-    /// With `completed`: what the handler gives back; any JSON up to 1 MiB.
+    /// With `completed`: the result of the handler, any JSON up to 1 MiB.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<serde_json::Value>)]
     result: Option<Json>,
-    /// With `failed` and `discarded`: why.
-    #[serde(default, deserialize_with = "object")]
+    /// With `failed` and `discarded`, where it is required: the error.
     error: Option<FailureBody>,
-    /// With `failed`: overrides the policy's delay.
-    #[schema(minimum = 0)]
+    /// With `failed`: delay before the next attempt in seconds, up to a week, instead of that of the retry policy.
+    #[schema(minimum = 0, maximum = 604_800)]
     retry_after_seconds: Option<f64>,
-    /// With `snoozed`: try again after it, but not before a second has passed. Costs no attempt.
-    #[schema(minimum = 0)]
+    /// With `snoozed`, where it is required: delay before the next start in seconds, up to a week. Less than 1 counts as 1.
+    #[schema(minimum = 0, maximum = 604_800)]
     delay_seconds: Option<f64>,
 }
 
@@ -57,13 +59,13 @@ pub(crate) struct SettleItem {
 pub(crate) enum OutcomeWord {
     /// The handler succeeded.
     Completed,
-    /// The handler failed: tried again by the job's policy.
+    /// The handler failed. The job is retried by its retry policy.
     Failed,
-    /// The handler failed and trying again is pointless.
+    /// The handler failed, and the job is not retried.
     Discarded,
-    /// Not now: again after `delay_seconds`. Costs no attempt.
+    /// The job is postponed by `delay_seconds`. Costs no attempt.
     Snoozed,
-    /// The worker drains and gives the job back. Costs no attempt.
+    /// The worker gives the job back, for example because it stops. Costs no attempt.
     Released,
     /// The handler stopped because the job was cancelled.
     Cancelled,
@@ -82,7 +84,11 @@ impl SettleItem {
         let wants_error = matches!(self.outcome, OutcomeWord::Failed | OutcomeWord::Discarded);
         let kind = self.error.as_ref().and_then(|error| error.kind.as_deref()).unwrap_or_default();
         if wants_error && self.error.is_none() {
-            note("/error", "required", "must say why, at least as {\"type\": \"…\"}".to_owned());
+            note(
+                "/error",
+                "required",
+                "is required with this outcome, at least as {\"type\": \"…\"}".to_owned(),
+            );
         } else if wants_error && kind.is_empty() {
             note("/error/type", "required", "must not be empty".to_owned());
         }
@@ -97,7 +103,7 @@ impl SettleItem {
         let retry_after = delay("/retry_after_seconds", self.retry_after_seconds, &mut note);
         let snooze = delay("/delay_seconds", self.delay_seconds, &mut note);
         if self.outcome == OutcomeWord::Snoozed && self.delay_seconds.is_none() {
-            note("/delay_seconds", "required", "must say for how long".to_owned());
+            note("/delay_seconds", "required", "is required with the outcome `snoozed`".to_owned());
         }
         match (lease, errors.is_empty()) {
             (Some(lease), true) => {
@@ -117,7 +123,7 @@ impl SettleItem {
         }
     }
 
-    /// Fields that say nothing about this outcome: a mistake that must not pass in silence.
+    /// Fields that have no meaning for this outcome. They are refused, because they show a mistake.
     fn misplaced(&self) -> Vec<FieldError> {
         use OutcomeWord::{Completed, Discarded, Failed, Snoozed};
         let fields: [(&str, bool, &[OutcomeWord]); 4] = [
@@ -128,7 +134,7 @@ impl SettleItem {
         ];
         let wrong = fields.into_iter().filter(|(_, given, fits)| *given && !fits.contains(&self.outcome));
         wrong
-            .map(|(pointer, ..)| FieldError::new(pointer, "conflict", "does not go with this outcome"))
+            .map(|(pointer, ..)| FieldError::new(pointer, "conflict", "is not allowed with this outcome"))
             .collect()
     }
 }
@@ -138,7 +144,7 @@ fn delay(
     seconds: Option<f64>,
     note: &mut impl FnMut(&str, &'static str, String),
 ) -> Option<Duration> {
-    let delay = Duration::try_from_secs_f64(seconds?).ok().filter(|delay| *delay <= MAX_DELAY);
+    let delay = time::seconds(seconds?, Duration::ZERO..=MAX_DELAY);
     if delay.is_none() {
         note(pointer, "out_of_range", format!("must be between 0 and {}", MAX_DELAY.as_secs()));
     }
@@ -153,18 +159,19 @@ impl FailureBody {
     }
 }
 
-/// One answer an item, in order.
+/// One result per item, in the order of the request.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SettledView {
+    /// One result per attempt, in the order of the request.
     pub(crate) items: Vec<SettledItem>,
 }
 
-/// What became of one attempt.
+/// The result of one settle.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SettledItem {
     /// 200, or 409 if the lease was stale: then nothing changed.
     pub(crate) code: u16,
-    /// The job's status now. `cancelled` can take the place of a retry, if a user asked for that meanwhile.
+    /// The new status of the job. Instead of a retry it is `cancelled` if a cancel was requested meanwhile.
     #[schema(value_type = Option<StatusWord>)]
     pub(crate) status: Option<Status>,
 }

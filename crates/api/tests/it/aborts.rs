@@ -1,4 +1,4 @@
-//! Clients that go away at any moment: no transaction stays open, no task dies, nothing is half-stored.
+//! Clients that disconnect at any time: no transaction stays open, no task ends, and nothing is stored partially.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::bench::{Api, KEY};
 const ROUNDS: u64 = 40;
 const AT_ONCE: u64 = 50;
 
-/// In rounds, because a connection that was left inside a transaction shows itself only while nobody else uses it.
+/// In rounds, because a connection that is left inside a transaction is visible only while it is not used again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_transaction_outlives_its_client() {
     let api = Api::start().await;
@@ -33,7 +33,8 @@ async fn no_transaction_outlives_its_client() {
     assert_ne!(jobs("").await, 0, "some were fast enough");
 }
 
-/// Sessions of the test's database that sit inside a transaction; an honest one is gone at the next look.
+/// The number of sessions of the test's database with an idle transaction. A correct transaction has ended at the next
+/// check.
 async fn open_transactions(api: &Api) -> Result<(), i64> {
     match api.db.sessions("state LIKE 'idle in transaction%'").await {
         0 => Ok(()),
@@ -41,7 +42,7 @@ async fn open_transactions(api: &Api) -> Result<(), i64> {
     }
 }
 
-/// Sends a request and goes away: before its end, right after it, or a little later.
+/// Sends a request and disconnects: before its end, directly after it, or a little later.
 async fn abort(api: &Api, n: u64, id: &str) {
     let body = match n % 3 {
         0 => r#"{"kind":"aborted"}"#.to_owned(),
@@ -69,6 +70,6 @@ async fn abort(api: &Api, n: u64, id: &str) {
     };
     stream.write_all(sent).await.unwrap();
     let mut some = [0; 16];
-    // at most as long as a busy commit takes
+    // at most as long as a commit takes on a busy machine
     let _answered = tokio::time::timeout(Duration::from_micros(dice % 12_000), stream.read(&mut some)).await;
 }

@@ -1,4 +1,4 @@
-//! Verbs of operators: on one job, on many, on queues.
+//! Actions of operators on one job, on many jobs, and on queues.
 
 use jobqueue_core::{Failure, Outcome};
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ async fn a_scheduled_job_is_promoted() {
 }
 
 #[tokio::test]
-async fn a_retry_whose_unique_key_is_taken_is_refused() {
+async fn a_retry_whose_unique_key_is_taken_is_rejected() {
     let api = Api::start().await;
     let body = json!({ "kind": "k", "unique": { "key": "u" } });
     let first = api.enqueue(body.clone()).await;
@@ -114,7 +114,7 @@ async fn queues_pause_resume_purge_and_keep_settings() {
     );
 
     let gone = api.act("/v1/queues/q/purge").await.expect(200);
-    assert_eq!(gone, json!({ "purged": 1, "more": false }));
+    assert_eq!(gone, json!({ "dry_run": false, "matched": 1, "purged": 1, "more": false }));
     api.settle(json!({ "outcome": "completed" }), &lease).await.expect(200);
     let names = api.get("/v1/queues").await.expect(200);
     assert_eq!(names["queues"][0]["name"], "q");
@@ -129,4 +129,62 @@ fn sorted(ids: &[String]) -> Vec<String> {
     let mut ids = ids.to_vec();
     ids.sort();
     ids
+}
+
+/// A misspelt name must not create and pause a new queue while the intended one continues.
+#[tokio::test]
+async fn a_queue_that_does_not_exist_is_created_only_if_the_request_says_so() {
+    let api = Api::start().await;
+    let send = async |method: &str, path: &str, body: &str| {
+        api.send(method, path, &["Content-Type: application/json"], body.as_bytes()).await
+    };
+    for (method, path, body) in [
+        ("POST", "/v1/queues/none/pause", "{}"),
+        ("POST", "/v1/queues/none/resume", r#"{"create":false}"#),
+        ("PATCH", "/v1/queues/none", r#"{"failed_retention_seconds":60}"#),
+    ] {
+        assert_eq!(send(method, path, body).await.problem(404), "not-found", "{method} {path}");
+    }
+    assert_eq!(api.act("/v1/queues/none/pause").await.problem(404), "not-found");
+    assert_eq!(api.db.number("SELECT count(*) FROM jobqueue.queue").await, 0);
+    let made = send("POST", "/v1/queues/a/pause", r#"{"create":true}"#).await.expect(200);
+    assert_eq!(made["paused"], true);
+    assert_eq!(send("POST", "/v1/queues/b/resume", r#"{"create":true}"#).await.expect(200)["paused"], false);
+    let made =
+        send("PATCH", "/v1/queues/c", r#"{"create":true,"failed_retention_seconds":60}"#).await.expect(200);
+    assert_eq!(made["failed_retention_seconds"], 60.0);
+    assert_eq!(send("POST", "/v1/queues/a/pause", r#"{"create":1}"#).await.problem(422), "invalid-body");
+}
+
+#[tokio::test]
+async fn a_queue_is_deleted_once_it_has_no_jobs_that_wait_or_run() {
+    let api = Api::start().await;
+    let delete = async |path: &str| api.send("DELETE", path, &[], b"").await;
+    assert_eq!(delete("/v1/queues/q").await.expect(200), json!({ "deleted": false, "purged": 0 }));
+    let done = api.ended(Outcome::Completed(None)).await;
+    api.enqueue_in("q").await;
+    api.enqueue(json!({ "kind": "k", "queue": "q", "delay_seconds": 60 })).await;
+    let lease = api.lease("q").await.unwrap();
+    for path in ["/v1/queues/q", "/v1/queues/q?force=false"] {
+        let refused = delete(path).await;
+        let counts = ["queued", "scheduled", "running"].map(|count| refused.json()[count].clone());
+        assert_eq!(refused.problem(409), "queue-not-empty");
+        assert_eq!(counts, [json!(0), json!(1), json!(1)]);
+    }
+    api.settle(json!({ "outcome": "completed" }), &lease).await.expect(200);
+    assert_eq!(delete("/v1/queues/q?force=true").await.expect(200), json!({ "deleted": true, "purged": 1 }));
+    assert_eq!(delete("/v1/queues/q").await.expect(200)["deleted"], false);
+    assert_eq!(api.get("/v1/queues/q").await.problem(404), "not-found");
+    assert_eq!(api.get("/v1/queues").await.expect(200)["queues"], json!([]));
+    assert_eq!(api.act("/v1/queues/q/purge").await.problem(404), "not-found");
+    let job = api.get(&format!("/v1/jobs/{done}")).await.expect(200);
+    assert_eq!((&job["queue"], &job["status"]), (&json!("q"), &json!("completed")));
+    api.enqueue_in("q").await;
+    assert_eq!(api.get("/v1/queues/q").await.expect(200)["queued"], 1);
+    for (path, status) in
+        [("/v1/queues/q?force=1", 400), ("/v1/queues/q?forced=true", 400), ("/v1/queues/a%20b", 400)]
+    {
+        delete(path).await.problem(status);
+    }
+    assert_eq!(api.get("/v1/queues/q").await.expect(200)["queued"], 1);
 }

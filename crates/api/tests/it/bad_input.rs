@@ -94,17 +94,10 @@ async fn wrong_shapes_and_values() {
             wrong("priority of 2^64", r#"{"kind":"k","priority":18446744073709551616}"#),
             wrong("priority as text", r#"{"kind":"k","priority":"5"}"#),
             wrong("priority of 1.5", r#"{"kind":"k","priority":1.5}"#),
-            wrong("negative delay", r#"{"kind":"k","delay_seconds":-1}"#),
-            wrong("endless delay", r#"{"kind":"k","delay_seconds":1e300}"#),
             wrong("no attempts", r#"{"kind":"k","max_attempts":0}"#),
-            wrong("no timeout", r#"{"kind":"k","timeout_seconds":0}"#),
             wrong("an unknown strategy", r#"{"kind":"k","retry":{"strategy":"never"}}"#),
             wrong("an unknown field of a strategy", r#"{"kind":"k","retry":{"strategy":"fixed","delay":1}}"#),
             wrong("metadata that is no object", r#"{"kind":"k","metadata":[1]}"#),
-            wrong("30 February", r#"{"kind":"k","run_at":"2027-02-30T00:00:00Z"}"#),
-            wrong("no offset", r#"{"kind":"k","run_at":"2027-01-01T00:00:00"}"#),
-            wrong("year 10000", r#"{"kind":"k","run_at":"10000-01-01T00:00:00Z"}"#),
-            wrong("a leap second", r#"{"kind":"k","run_at":"2026-12-31T23:59:60Z"}"#),
             wrong("an empty queue", r#"{"kind":"k","queue":""}"#),
             wrong("a slash in a queue", r#"{"kind":"k","queue":"a/b"}"#),
             wrong("quotes in a queue", r#"{"kind":"k","queue":"a'\"b"}"#),
@@ -116,6 +109,42 @@ async fn wrong_shapes_and_values() {
     )
     .await;
     assert_eq!(api.post_text("/v1/jobs", &deep(64)).await.status, 201, "depth 64 is fine");
+}
+
+#[tokio::test]
+async fn timestamps_and_durations() {
+    let api = Api::start().await;
+    let wrong = |name, body: &str| case(name, body, 422, "invalid-body");
+    refused(
+        &api,
+        vec![
+            wrong("negative delay", r#"{"kind":"k","delay_seconds":-1}"#),
+            wrong("endless delay", r#"{"kind":"k","delay_seconds":1e300}"#),
+            wrong("a delay of 101 years", r#"{"kind":"k","delay_seconds":3187000000}"#),
+            wrong("a start in more than a century", r#"{"kind":"k","run_at":"2160-01-01T00:00:00Z"}"#),
+            wrong("an expiry in more than a century", r#"{"kind":"k","expires_at":"2160-01-01T00:00:00Z"}"#),
+            wrong("before 1970", r#"{"kind":"k","run_at":"1969-12-31T23:59:59Z"}"#),
+            wrong("a timeout of nearly nothing", r#"{"kind":"k","timeout_seconds":1e-7}"#),
+            wrong("a soft timeout of nearly nothing", r#"{"kind":"k","soft_timeout_seconds":1e-7}"#),
+            wrong("a timeout in text", r#"{"kind":"k","timeout_seconds":"1"}"#),
+            wrong("a negative retry", r#"{"kind":"k","retry":{"strategy":"fixed","delay_seconds":-1}}"#),
+            wrong("no timeout", r#"{"kind":"k","timeout_seconds":0}"#),
+            wrong("30 February", r#"{"kind":"k","run_at":"2027-02-30T00:00:00Z"}"#),
+            wrong("no offset", r#"{"kind":"k","run_at":"2027-01-01T00:00:00"}"#),
+            wrong("year 10000", r#"{"kind":"k","run_at":"10000-01-01T00:00:00Z"}"#),
+            wrong("a leap second", r#"{"kind":"k","run_at":"2026-12-31T23:59:60Z"}"#),
+        ],
+    )
+    .await;
+    for fine in [
+        r#"{"kind":"k","delay_seconds":3153600000}"#,
+        r#"{"kind":"k","run_at":"1970-01-01T00:00:00Z","timeout_seconds":0.001}"#,
+        r#"{"kind":"k","run_at":"2099-01-01T00:00:00Z","expires_at":"2099-01-02T00:00:00+14:00"}"#,
+    ] {
+        assert_eq!(api.post_text("/v1/jobs", fine).await.status, 201, "{fine}");
+    }
+    let batch = r#"{"jobs":[{"kind":"k"},{"kind":"k","run_at":"2160-01-01T00:00:00Z"}]}"#;
+    assert_eq!(api.post_text("/v1/jobs/batch", batch).await.pointers(), ["/jobs/1/run_at"]);
 }
 
 #[tokio::test]
@@ -219,6 +248,8 @@ async fn identifiers_in_paths() {
         (&format!("/v1/jobs/{unknown}"), 404),
         (&format!("/v1/jobs/{unknown}/attempts"), 404),
         (&format!("/v1/jobs/{unknown}/events"), 404),
+        (&format!("/v1/jobs/{unknown}/explain"), 404),
+        ("/v1/jobs/x/explain", 400),
         ("/v1/queues/none", 404),
         ("/v1/queues/", 404),
         ("/v1/queues/%20", 400),
@@ -279,7 +310,7 @@ async fn a_body_that_does_not_come() {
     stream.read_exact(&mut more).await.unwrap();
     assert!(more.starts_with(b"HTTP/1.1 100 "), "somebody reads the body");
     stream.write_all(b"{").await.unwrap();
-    // as long as the API waits
+    // for as long as the API waits
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(31)).await;
     tokio::time::resume();

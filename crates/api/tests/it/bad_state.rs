@@ -1,4 +1,4 @@
-//! Requests that are well-formed and come at the wrong moment, and bad input to workers' routes.
+//! Valid requests for jobs in the wrong status, and invalid input to the routes of workers.
 
 use jobqueue_core::{Failure, Outcome};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::bench::Api;
 
 #[tokio::test]
-async fn final_and_running_jobs_refuse_what_makes_no_sense() {
+async fn actions_that_do_not_fit_the_status_are_rejected() {
     let api = Api::start().await;
     let completed = api.ended(Outcome::Completed(None)).await;
     let failed = api.ended(Outcome::Discarded(Failure::new("x", "y"))).await;
@@ -32,7 +32,7 @@ async fn final_and_running_jobs_refuse_what_makes_no_sense() {
 }
 
 #[tokio::test]
-async fn a_lease_is_good_for_one_settle() {
+async fn a_lease_can_be_settled_once() {
     let api = Api::start().await;
     let id = api.enqueue_in("q").await;
     let lease = api.lease("q").await.unwrap();
@@ -47,7 +47,7 @@ async fn a_lease_is_good_for_one_settle() {
 }
 
 #[tokio::test]
-async fn a_job_that_is_cancelled_while_it_runs_is_not_tried_again() {
+async fn a_job_that_is_cancelled_while_it_runs_is_not_retried() {
     let api = Api::start().await;
     let id = api.enqueue_in("q").await;
     let lease = api.lease("q").await.unwrap();
@@ -61,7 +61,7 @@ async fn a_job_that_is_cancelled_while_it_runs_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn workers_are_told_what_is_wrong_with_their_requests() {
+async fn errors_of_worker_requests_have_pointers() {
     let api = Api::start().await;
     api.enqueue_in("q").await;
     let lease = api.lease("q").await.unwrap()["lease"].clone();
@@ -78,7 +78,7 @@ async fn workers_are_told_what_is_wrong_with_their_requests() {
     assert_eq!(api.post("/v1/leases/settle", &fine).await.expect(200)["items"][0]["status"], "scheduled");
 }
 
-/// Path, body, where the errors are.
+/// Path, body, pointers of the errors.
 fn wrong_worker_requests(lease: &Value) -> Vec<(&'static str, Value, Vec<&'static str>)> {
     let settle = |item: Value| json!({ "items": [item] });
     let big = "x".repeat(2 * 1024 * 1024);
@@ -141,7 +141,7 @@ fn wrong_worker_requests(lease: &Value) -> Vec<(&'static str, Value, Vec<&'stati
 }
 
 #[tokio::test]
-async fn bulk_verbs_and_queue_settings_check_their_bodies() {
+async fn bulk_actions_and_queue_settings_check_their_bodies() {
     let api = Api::start().await;
     for (path, body, pointer) in [
         ("cancel", json!({ "filter": {} }), "/filter"),

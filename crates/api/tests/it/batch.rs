@@ -1,4 +1,4 @@
-//! Many jobs in one request, atomic or each for itself.
+//! Many jobs in one request, atomic or not.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ fn jobs(n: usize) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn an_atomic_batch_is_stored_as_a_whole() {
+async fn an_atomic_batch_is_stored_completely() {
     let api = Api::start().await;
     let view = api.post("/v1/jobs/batch", &json!({ "jobs": jobs(1000) })).await.expect(201);
     let items = view["items"].as_array().unwrap();
@@ -21,7 +21,7 @@ async fn an_atomic_batch_is_stored_as_a_whole() {
 }
 
 #[tokio::test]
-async fn one_wrong_job_and_nothing_is_stored() {
+async fn with_one_invalid_job_nothing_is_stored() {
     let api = Api::start().await;
     let body = r#"{"jobs":[{"kind":"k"},{"kind":""},{"kind":"k","x":1},{"kind":"k","payload":"\u0000"},["k"],{"kind":"k","priority":999}]}"#;
     let answer = api.post_text("/v1/jobs/batch", body).await;
@@ -34,7 +34,7 @@ async fn one_wrong_job_and_nothing_is_stored() {
 }
 
 #[tokio::test]
-async fn one_rejected_job_and_nothing_is_stored() {
+async fn with_one_rejected_job_nothing_is_stored() {
     let api = Api::start().await;
     let unique = json!({ "kind": "u", "unique": { "key": "u", "on_conflict": "reject" } });
     let holder = api.enqueue(unique.clone()).await;
@@ -49,7 +49,7 @@ async fn one_rejected_job_and_nothing_is_stored() {
 }
 
 #[tokio::test]
-async fn each_for_itself() {
+async fn without_atomic_the_other_jobs_are_stored() {
     let api = Api::start().await;
     let reject = json!({ "kind": "u", "unique": { "key": "u", "on_conflict": "reject" } });
     let same = json!({ "kind": "u", "unique": { "key": "u" } });
@@ -86,7 +86,7 @@ async fn batches_are_bounded() {
 }
 
 #[tokio::test]
-async fn a_repeated_batch_is_answered_as_the_first_time() {
+async fn a_repeated_batch_gets_the_first_response() {
     let api = Api::start().await;
     let body = json!({ "jobs": jobs(3) }).to_string();
     let headers = ["Content-Type: application/json", "Idempotency-Key: one"];
@@ -97,9 +97,9 @@ async fn a_repeated_batch_is_answered_as_the_first_time() {
     assert_eq!(api.count().await, 3);
 }
 
-/// Concurrent single submissions share commits: every one is answered with its own job.
+/// Concurrent single submissions share commits; each response has its own job.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn single_submissions_at_once_are_stored_together_and_not_mixed_up() {
+async fn concurrent_single_submissions_share_commits_and_get_their_own_jobs() {
     let api = Api::start().await;
     let submissions = (0..300).map(|n| {
         let api = &api;
@@ -119,7 +119,7 @@ async fn single_submissions_at_once_are_stored_together_and_not_mixed_up() {
 }
 
 #[tokio::test]
-async fn existing_jobs_come_whole_as_long_as_the_answer_is_small() {
+async fn existing_jobs_are_returned_completely_if_the_response_is_small() {
     let api = Api::start().await;
     let large = "x".repeat(1_000_000);
     let job = |n: usize, payload: &str| json!({ "kind": "k", "payload": payload, "unique": { "key": n.to_string() } });

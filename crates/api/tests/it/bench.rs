@@ -1,10 +1,10 @@
-//! One API in this process, on a socket and a database of its own.
+//! An API in this process, with its own socket and database.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use jobqueue_api::{ApiState, Settings, router};
-use jobqueue_core::{JobId, Outcome};
+use jobqueue_core::{JobId, Outcome, WorkerId};
 use jobqueue_runtime::{HttpLimits, Shutdown, http};
 use jobqueue_store::{AttemptEnd, LeaseRequest, Leased, Pooler, Store, StoreOptions};
 use jobqueue_testkit::{Clock, TestDb};
@@ -35,16 +35,28 @@ impl Api {
         Self::on(db, store, settings, limits()).await
     }
 
-    /// A header must come within this time.
+    /// An API whose requests wait up to a minute for a connection of its pool, for busy machines.
+    pub(crate) async fn with_long_pool_waits() -> Self {
+        let db = TestDb::new().await;
+        let slow = StoreOptions { connect_timeout: Duration::from_mins(1), ..options(db.url()) };
+        let store = Store::connect_lazy(&slow).unwrap();
+        Self::on(db, store, settings(), limits()).await
+    }
+
+    /// An API with this time limit for headers.
     pub(crate) async fn with_header_read(header_read: Duration) -> Self {
         let db = TestDb::new().await;
         let store = Store::connect_lazy(&options(db.url())).unwrap();
         Self::on(db, store, settings(), HttpLimits { header_read, ..limits() }).await
     }
 
-    /// The database lives in the time of `clock`.
+    /// An API whose database uses the time of `clock`.
     pub(crate) async fn with_clock(clock: &Clock) -> Self {
-        let db = TestDb::new().await;
+        Self::restored(TestDb::new().await, clock).await
+    }
+
+    /// On a database that was made elsewhere, in the time of `clock`.
+    pub(crate) async fn restored(db: TestDb, clock: &Clock) -> Self {
         let store = Store::from_pool(db.pool_with_clock(clock));
         Self::on(db, store, settings(), limits()).await
     }
@@ -91,7 +103,31 @@ impl Api {
         self.send("POST", path, &["Content-Type: application/json"], body.as_bytes()).await
     }
 
-    /// A verb without a body.
+    /// Sends a request with an idempotency key.
+    pub(crate) async fn keyed(&self, path: &str, key: &str, body: &Value) -> Answer {
+        let headers = ["Content-Type: application/json", &format!("Idempotency-Key: {key}")];
+        self.send("POST", path, &headers, body.to_string().as_bytes()).await
+    }
+
+    /// Sends a `PUT` with any header lines.
+    pub(crate) async fn put(&self, path: &str, headers: &[&str], body: &Value) -> Answer {
+        let headers = [&["Content-Type: application/json"], headers].concat();
+        self.send("PUT", path, &headers, body.to_string().as_bytes()).await
+    }
+
+    /// Creates or replaces a schedule whose first tick is far away.
+    pub(crate) async fn put_schedule(&self, name: &str) -> Answer {
+        let body = json!({
+            "cron": "0 0 1 1 *",
+            "start_at": "2100-01-01T00:00:00Z",
+            "job": { "kind": "k", "queue": "of-a-schedule" },
+        });
+        let answer = self.put(&format!("/v1/schedules/{name}"), &[], &body).await;
+        assert!(matches!(answer.status, 200 | 201), "{answer:?}");
+        answer
+    }
+
+    /// Sends a `POST` without a body.
     pub(crate) async fn act(&self, path: &str) -> Answer {
         self.send("POST", path, &[], b"").await
     }
@@ -102,9 +138,15 @@ impl Api {
         job["id"].as_str().unwrap().to_owned()
     }
 
-    /// Submits a plain job of a queue.
+    /// Submits a job to a queue.
     pub(crate) async fn enqueue_in(&self, queue: &str) -> String {
         self.enqueue(json!({ "kind": "k", "queue": queue })).await
+    }
+
+    /// Registers a remote worker of a queue, and returns its id.
+    pub(crate) async fn register_worker(&self, name: &str, queue: &str) -> String {
+        self.post("/v1/leases", &json!({ "worker": name, "queues": [queue] })).await.expect(200);
+        WorkerId::of_remote(&name.parse().unwrap()).to_string()
     }
 
     /// Leases the next job of a queue, as a remote worker does.
@@ -125,13 +167,13 @@ impl Api {
         job["status"].as_str().unwrap().to_owned()
     }
 
-    /// How many jobs there are.
+    /// The number of jobs.
     pub(crate) async fn count(&self) -> usize {
         let page = self.get("/v1/jobs?limit=1000").await.expect(200);
         page["jobs"].as_array().unwrap().len()
     }
 
-    /// Brings a fresh job of the queue `q` to an end, and returns its id.
+    /// Submits a job to the queue `q`, ends it, and returns its id.
     pub(crate) async fn ended(&self, outcome: Outcome) -> String {
         let id = self.enqueue(json!({ "kind": "k", "queue": "q", "max_attempts": 1 })).await;
         let request = LeaseRequest {
@@ -144,7 +186,7 @@ impl Api {
         let Leased { job, lease, .. } = self.store.lease(&request).await.unwrap().pop().unwrap();
         assert_eq!(job.id, id.parse::<JobId>().unwrap());
         let settlement = jobqueue_core::settle(&job, outcome, 0.0);
-        let end = AttemptEnd { lease, settlement, ran: None, holds_key: false };
+        let end = AttemptEnd { lease, settlement, ran: None };
         self.store.settle(vec![end]).await.unwrap();
         id
     }
@@ -156,7 +198,7 @@ pub(crate) fn settings() -> Settings {
 
 pub(crate) fn options(url: &str) -> StoreOptions {
     StoreOptions {
-        url: url.to_owned(),
+        url: url.into(),
         application_name: "api-test".to_owned(),
         max_connections: 8,
         connect_timeout: std::time::Duration::from_secs(5),

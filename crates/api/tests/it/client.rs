@@ -1,4 +1,4 @@
-//! A plain HTTP/1.1 client, one socket a request, so that tests can send what no decent client would.
+//! An HTTP/1.1 client with one socket per request, with which tests can send invalid requests.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Only broken code gets here.
+/// Time limit; reached only if the test fails.
 pub(crate) const HANG: Duration = Duration::from_mins(1);
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -28,14 +28,14 @@ impl Answer {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }
 
-    /// The body of an answer that must have this status.
+    /// Checks the status and returns the body.
     #[track_caller]
     pub(crate) fn expect(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{self:?}");
         self.json()
     }
 
-    /// Checks that it is a complete problem document, and returns the last part of its type.
+    /// Checks that the body is a complete problem document, and returns the last part of its type.
     #[track_caller]
     pub(crate) fn problem(&self, status: u16) -> String {
         assert_eq!(self.status, status, "{self:?}");
@@ -63,11 +63,11 @@ impl Answer {
     }
 }
 
-/// Sends bytes and reads until the server closes.
+/// Sends bytes and reads until the server closes the connection.
 pub(crate) async fn exchange(addr: SocketAddr, bytes: &[u8]) -> Answer {
     let talk = async {
         let mut stream = TcpStream::connect(addr).await.unwrap();
-        // The server may answer and close before it has read everything.
+        // the server may respond and close before it has read everything
         let _refused = stream.write_all(bytes).await;
         let mut answer = Vec::new();
         let _reset = stream.read_to_end(&mut answer).await;
@@ -77,7 +77,7 @@ pub(crate) async fn exchange(addr: SocketAddr, bytes: &[u8]) -> Answer {
     read(&answer)
 }
 
-/// An answer out of its bytes.
+/// Parses a response.
 #[track_caller]
 pub(crate) fn read(bytes: &[u8]) -> Answer {
     let text = String::from_utf8_lossy(bytes);

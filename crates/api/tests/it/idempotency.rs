@@ -1,4 +1,4 @@
-//! The same key with the same request makes one job and gives one answer.
+//! Idempotency keys: the same key with the same request creates one job and returns one response.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -18,7 +18,7 @@ async fn keyed(api: &Api, path: &str, key: &str, body: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_repeated_request_is_answered_as_the_first_time() {
+async fn a_repeated_request_gets_the_first_response() {
     let api = Api::start().await;
     let body = r#"{"kind":"k","queue":"q","payload":{"a":1}}"#;
     let first = keyed(&api, "/v1/jobs", "one", body).await;
@@ -44,7 +44,7 @@ async fn a_key_belongs_to_one_body_and_one_route() {
 }
 
 #[tokio::test]
-async fn a_refused_request_leaves_its_key_free() {
+async fn a_rejected_request_does_not_use_up_its_key() {
     let api = Api::start().await;
     assert_eq!(keyed(&api, "/v1/jobs", "one", r#"{"kind":""}"#).await.status, 422);
     assert_eq!(keyed(&api, "/v1/jobs", "one", r#"{"kind":"k"}"#).await.status, 201);
@@ -56,7 +56,7 @@ async fn a_refused_request_leaves_its_key_free() {
 }
 
 #[tokio::test]
-async fn simultaneous_requests_with_one_key_make_one_job() {
+async fn concurrent_requests_with_one_key_create_one_job() {
     let api = Api::start().await;
     let body = r#"{"kind":"k"}"#;
     let answers = join_all((0..40).map(|_| keyed(&api, "/v1/jobs", "one", body))).await;
@@ -66,7 +66,7 @@ async fn simultaneous_requests_with_one_key_make_one_job() {
 }
 
 #[tokio::test]
-async fn a_repeated_verb_is_answered_as_the_first_time_and_not_carried_out_again() {
+async fn a_repeated_action_gets_the_first_response_and_is_not_repeated() {
     let api = Api::start().await;
     let id = api.enqueue_in("q").await;
     let cancel = format!("/v1/jobs/{id}/cancel");
@@ -87,7 +87,7 @@ async fn a_repeated_verb_is_answered_as_the_first_time_and_not_carried_out_again
 }
 
 #[tokio::test]
-async fn the_leases_of_a_lost_answer_are_given_again() {
+async fn a_repeated_lease_request_gets_the_same_leases() {
     let api = Api::start().await;
     for _ in 0..3 {
         api.enqueue_in("q").await;
@@ -106,7 +106,7 @@ async fn the_leases_of_a_lost_answer_are_given_again() {
 }
 
 #[tokio::test]
-async fn a_refused_verb_leaves_its_key_free() {
+async fn a_rejected_action_does_not_use_up_its_key() {
     let api = Api::start().await;
     assert_eq!(keyed(&api, "/v1/queues/q/purge", "one", "").await.problem(404), "not-found");
     api.enqueue_in("q").await;
@@ -115,7 +115,7 @@ async fn a_refused_verb_leaves_its_key_free() {
 }
 
 #[tokio::test]
-async fn a_key_waits_while_nobody_knows_what_became_of_its_request() {
+async fn a_key_stays_in_use_while_the_result_of_its_request_is_unknown() {
     let clock = Clock::new();
     let api = Api::with_clock(&clock).await;
     let id = api.enqueue_in("q").await;
@@ -138,7 +138,7 @@ async fn a_key_waits_while_nobody_knows_what_became_of_its_request() {
 }
 
 #[tokio::test]
-async fn leases_are_given_again_only_while_they_last() {
+async fn leases_are_returned_again_only_until_they_expire() {
     let clock = Clock::new();
     let api = Api::with_clock(&clock).await;
     let body = r#"{"queues":["q"],"lease_seconds":30}"#;
@@ -159,7 +159,7 @@ async fn leases_are_given_again_only_while_they_last() {
 }
 
 #[tokio::test]
-async fn while_the_first_is_under_way_the_second_hears_so() {
+async fn while_the_first_request_runs_the_second_gets_409() {
     let api = Api::start().await;
     let body = r#"{"queues":["q"],"wait":20}"#;
     let first = keyed(&api, "/v1/leases", "one", body);
@@ -177,10 +177,10 @@ async fn while_the_first_is_under_way_the_second_hears_so() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_finds_its_answer() {
+async fn a_client_that_disconnects_gets_the_response_later() {
     let api = Api::start().await;
     api.enqueue_in("q").await;
-    // the table is locked, so that the request stands in its claim when its client goes
+    // the table is locked, so that the request waits while it claims its key when its client disconnects
     let holder = api.db.hold("LOCK TABLE jobqueue.idempotency").await;
     let body = r#"{"queues":["q"]}"#;
     let claims = "wait_event_type = 'Lock' AND query LIKE '%claim_key%'";
@@ -196,7 +196,7 @@ async fn a_client_that_goes_away_finds_its_answer() {
     assert_eq!(again.expect(200)["leases"].as_array().unwrap().len(), 1);
 }
 
-/// Whether so many keys are stored.
+/// Checks the number of stored keys.
 async fn keys(api: &Api, which: &str, count: i64) -> Result<(), i64> {
     let stored = api.db.number(&format!("SELECT count(*) FROM jobqueue.idempotency {which}")).await;
     if stored == count { Ok(()) } else { Err(stored) }

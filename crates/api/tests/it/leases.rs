@@ -1,4 +1,4 @@
-//! A worker in another language: it needs only HTTP.
+//! Remote workers: they need only HTTP.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::client::HANG;
 use crate::submitter::waiting;
 
 #[tokio::test]
-async fn outcomes_lead_where_the_core_says() {
+async fn outcomes_lead_to_the_statuses_of_the_core() {
     let api = Api::start().await;
     for (item, status, attempt) in [
         (json!({ "outcome": "completed" }), "completed", 1),
@@ -40,13 +40,13 @@ async fn outcomes_lead_where_the_core_says() {
     }
 }
 
-/// One queue a case.
+/// One queue per case.
 fn rand_name(item: &Value) -> String {
     item.to_string().chars().filter(char::is_ascii_alphanumeric).take(50).collect()
 }
 
 #[tokio::test]
-async fn leases_come_by_queue_kind_and_priority_and_no_more_than_asked_for() {
+async fn leases_are_ordered_by_queue_and_priority_and_limited() {
     let api = Api::start().await;
     let low = api.enqueue(json!({ "kind": "k", "queue": "a", "priority": -1 })).await;
     let high = api.enqueue(json!({ "kind": "k", "queue": "a", "priority": 1 })).await;
@@ -85,7 +85,7 @@ async fn a_heartbeat_renews_and_reports() {
 }
 
 #[tokio::test]
-async fn a_worker_that_lost_its_lease_is_told_so_and_changes_nothing() {
+async fn a_worker_that_lost_its_lease_gets_stale_and_changes_nothing() {
     let clock = Clock::new();
     let api = Api::with_clock(&clock).await;
     let id = api.enqueue_in("q").await;
@@ -119,7 +119,23 @@ async fn a_worker_that_lost_its_lease_is_told_so_and_changes_nothing() {
     assert!(!attempts.text.contains("late"), "{attempts:?}");
 }
 
-/// Waits until so many requests wait for a call under way to end.
+#[tokio::test]
+async fn a_timeout_applies_to_remote_workers_and_the_heartbeat_reports_it() {
+    let clock = Clock::new();
+    let api = Api::with_clock(&clock).await;
+    let id = api.enqueue(json!({ "kind": "k", "queue": "q", "timeout_seconds": 600 })).await;
+    let lease = api.lease("q").await.unwrap();
+    let beat = json!({ "leases": [lease["lease"]], "lease_seconds": 3600 });
+    assert_eq!(api.post("/v1/leases/heartbeat", &beat).await.expect(200)["leases"][0]["status"], "ok");
+    clock.advance(Duration::from_secs(630));
+    assert_eq!(api.post("/v1/leases/heartbeat", &beat).await.expect(200)["leases"][0]["status"], "timed_out");
+    assert_eq!(api.store.end_overruns(10).await.unwrap().jobs.len(), 1);
+    assert_eq!(api.settle(json!({ "outcome": "completed" }), &lease).await.problem(409), "stale-lease");
+    let attempts = api.get(&format!("/v1/jobs/{id}/attempts")).await.expect(200);
+    assert_eq!(attempts["attempts"][0]["error"]["type"], "timeout");
+}
+
+/// Waits until this many requests wait for a running call to end.
 async fn pending(api: &Api, what: &str, count: usize) {
     eventually(HANG, what, async || {
         let detailed = api.get("/health/detailed").await.expect(200);
@@ -128,9 +144,9 @@ async fn pending(api: &Api, what: &str, count: usize) {
     .await;
 }
 
-/// Sends two requests one after the other, which wait for a lock in a call each; then the others, which come together behind them; then
-/// lets go of the lock.
-async fn together<T>(
+/// Sends two requests one after the other, each of which waits for a lock in its own call, then the other requests,
+/// which share a call behind them, and then releases the lock.
+async fn share_a_call<T>(
     api: &Api,
     (lock, pending_name): (&str, &str),
     requests: Vec<impl Future<Output = T>>,
@@ -161,13 +177,13 @@ async fn together<T>(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn workers_that_come_at_once_share_transactions_and_nothing_else() {
+async fn concurrent_workers_share_only_transactions() {
     let api = Api::start().await;
     for _ in 0..32 {
         api.enqueue_in("q").await;
     }
     let asking = (0..40).map(|_| api.lease("q")).collect();
-    let leases = together(&api, ("LOCK TABLE jobqueue.ready", "pending_leases"), asking).await;
+    let leases = share_a_call(&api, ("LOCK TABLE jobqueue.ready", "pending_leases"), asking).await;
     let leases: Vec<Value> = leases.into_iter().flatten().collect();
     let jobs: HashSet<String> = leases.iter().map(|lease| lease["job"]["id"].to_string()).collect();
     assert_eq!((leases.len(), jobs.len()), (32, 32), "each job went to one of them");
@@ -175,7 +191,7 @@ async fn workers_that_come_at_once_share_transactions_and_nothing_else() {
     assert_eq!(calls, 3, "two were under way, and the rest came together");
     assert_eq!(api.db.number("SELECT count(*) FROM jobqueue.lease").await, 32, "each has a lease of his own");
 
-    // requests of one, two and three ends; one of them comes twice
+    // requests with one, two and three ends; one end is sent twice
     let mut left = leases.iter();
     let mut ends: Vec<Vec<&Value>> = Vec::new();
     for size in [1, 1, 3, 1, 2, 1, 3] {
@@ -189,7 +205,7 @@ async fn workers_that_come_at_once_share_transactions_and_nothing_else() {
         async move { api.post("/v1/leases/settle", &body).await }
     };
     let lock = ("LOCK TABLE jobqueue.lease", "pending_settles");
-    let answers = together(&api, lock, ends.iter().map(settle).collect()).await;
+    let answers = share_a_call(&api, lock, ends.iter().map(settle).collect()).await;
     let codes: Vec<Vec<u64>> = answers
         .iter()
         .map(|answer| {
@@ -208,12 +224,12 @@ async fn workers_that_come_at_once_share_transactions_and_nothing_else() {
         assert_eq!(job["result"], job["id"], "each got its own result");
     }
 
-    // one of them has a row that makes no sense
+    // one of them has a corrupt row
     let rest: Vec<Vec<&Value>> = left.map(|lease| vec![lease]).collect();
     let broken = rest[7][0]["job"]["id"].as_str().unwrap();
     let breaking = format!("UPDATE jobqueue.body SET max_attempts = -1 WHERE id = '{broken}'");
     api.db.hold(&breaking).await.commit().await.unwrap();
-    let answers = together(&api, lock, rest.iter().map(settle).collect()).await;
+    let answers = share_a_call(&api, lock, rest.iter().map(settle).collect()).await;
     for (at, answer) in answers.iter().enumerate() {
         assert_eq!(answer.status, if at == 7 { 500 } else { 200 }, "{at}: {answer:?}");
     }

@@ -45,7 +45,7 @@ async fn a_job_is_stored_run_and_read_back() {
 }
 
 #[tokio::test]
-async fn a_delayed_job_says_when_it_may_start() {
+async fn a_delayed_job_has_its_start_time() {
     let api = Api::start().await;
     let answer = api.post("/v1/jobs", &json!({ "kind": "k", "delay_seconds": 3600 })).await.expect(201);
     assert_eq!(answer["status"], "scheduled");
@@ -57,7 +57,7 @@ async fn a_delayed_job_says_when_it_may_start() {
 }
 
 #[tokio::test]
-async fn every_kind_of_json_is_a_payload_and_null_is_not_absent() {
+async fn every_json_value_is_a_payload_and_null_is_not_missing() {
     let api = Api::start().await;
     for payload in [
         "null",
@@ -118,7 +118,7 @@ async fn a_unique_key_returns_rejects_or_replaces() {
 }
 
 #[tokio::test]
-async fn request_ids_are_echoed_if_sane_and_made_if_not() {
+async fn valid_request_ids_are_returned_and_others_replaced() {
     let api = Api::start().await;
     let id = |header: &'static str| {
         let api = &api;

@@ -10,7 +10,7 @@ async fn ids(api: &Api, query: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_cursor_leads_through_all_jobs_once_whatever_is_added_meanwhile() {
+async fn a_cursor_returns_every_job_once_while_jobs_are_added() {
     let api = Api::start().await;
     let mut stored = Vec::new();
     for _ in 0..7 {
@@ -32,7 +32,7 @@ async fn a_cursor_leads_through_all_jobs_once_whatever_is_added_meanwhile() {
 }
 
 #[tokio::test]
-async fn a_forged_cursor_is_refused() {
+async fn a_forged_cursor_is_rejected() {
     let api = Api::start().await;
     for _ in 0..2 {
         api.enqueue_in("q").await;
@@ -52,7 +52,7 @@ async fn a_forged_cursor_is_refused() {
 }
 
 #[tokio::test]
-async fn filters_narrow() {
+async fn filters_select_matching_jobs() {
     let api = Api::start().await;
     let a = api.enqueue(json!({ "kind": "a", "queue": "x", "tags": ["t", "é 😀"] })).await;
     let b = api.enqueue(json!({ "kind": "b", "queue": "y", "tags": ["t"] })).await;
@@ -71,7 +71,7 @@ async fn filters_narrow() {
 }
 
 #[tokio::test]
-async fn a_page_of_large_jobs_ends_early_and_its_cursor_leads_on() {
+async fn a_page_of_large_jobs_ends_early_and_its_cursor_continues() {
     let api = Api::start().await;
     let mut stored = Vec::new();
     for _ in 0..60 {

@@ -1,4 +1,6 @@
-//! Requests that wait: they end with the event, with their time, or with the process.
+//! Long polls: they end with the event, after their time, or with the process.
+
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use jobqueue_api::Settings;
@@ -9,28 +11,28 @@ use crate::bench::{Api, settings};
 use crate::client::HANG;
 use crate::submitter::waiting;
 
-/// Waits until the API has looked, in vain, for what a request waits for.
-pub(crate) async fn looked(db: &TestDb, statement: &str) {
+/// Waits until the API has executed a statement once, without a result, for a waiting request.
+pub(crate) async fn has_executed(db: &TestDb, statement: &str) {
     let state = format!("query LIKE '-- {statement}%'");
     eventually(HANG, statement, async || waiting(db, &state, 1).await).await;
 }
 
-/// Waits until a worker's request has looked for jobs.
-async fn looked_for_jobs(db: &TestDb) {
-    looked(db, "store.lease\n").await;
+/// Waits until a worker's request has polled for jobs.
+async fn has_polled_for_jobs(db: &TestDb) {
+    has_executed(db, "store.lease\n").await;
 }
 
 #[tokio::test]
-async fn a_waiting_reader_hears_of_the_end() {
+async fn a_waiting_reader_gets_the_final_job() {
     let api = Api::start().await;
     let id = api.enqueue_in("q").await;
     let lease = api.lease("q").await.unwrap();
     let path = format!("/v1/jobs/{id}?wait=60");
     let end = async {
-        looked(&api.db, "store.not_live").await;
+        has_executed(&api.db, "store.not_live").await;
         api.settle(json!({ "outcome": "completed", "result": 1 }), &lease).await.expect(200);
     };
-    // many wait for the same job, and hold no connection meanwhile
+    // many requests wait for the same job, and use no connection while they wait
     let (readers, ()) = tokio::join!(join_all((0..30).map(|_| api.get(&path))), end);
     for job in readers {
         assert_eq!(job.expect(200)["status"], "completed");
@@ -38,7 +40,7 @@ async fn a_waiting_reader_hears_of_the_end() {
 }
 
 #[tokio::test]
-async fn a_job_that_does_not_end_is_answered_as_it_is() {
+async fn after_the_wait_a_job_that_has_not_ended_is_returned() {
     let api = Api::start().await;
     let id = api.enqueue_in("q").await;
     assert_eq!(api.get(&format!("/v1/jobs/{id}?wait=0.2")).await.expect(200)["status"], "queued");
@@ -47,11 +49,11 @@ async fn a_job_that_does_not_end_is_answered_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_waiting_worker_gets_the_job_when_it_comes() {
+async fn a_waiting_worker_gets_a_new_job() {
     let api = Api::start().await;
     let body = json!({ "queues": ["q"], "wait": 30 });
     let submit = async {
-        looked_for_jobs(&api.db).await;
+        has_polled_for_jobs(&api.db).await;
         api.enqueue_in("q").await
     };
     let (answer, id) = tokio::join!(api.post("/v1/leases", &body), submit);
@@ -61,12 +63,12 @@ async fn a_waiting_worker_gets_the_job_when_it_comes() {
 }
 
 #[tokio::test]
-async fn a_worker_that_went_away_while_it_waited_takes_no_job_along() {
+async fn a_worker_that_disconnected_while_it_waited_gets_no_job() {
     let api = Api::start().await;
     let body = json!({ "queues": ["q"], "wait": 30 });
     tokio::select! {
         answers = join_all((0..5).map(|_| api.post("/v1/leases", &body))) => panic!("there is no job yet: {answers:?}"),
-        () = looked_for_jobs(&api.db) => {}
+        () = has_polled_for_jobs(&api.db) => {}
     }
     let id = api.enqueue_in("q").await;
     let lease =
@@ -76,7 +78,7 @@ async fn a_worker_that_went_away_while_it_waited_takes_no_job_along() {
 }
 
 #[tokio::test]
-async fn a_worker_that_went_away_while_its_job_was_leased_takes_it_along_for_no_attempt() {
+async fn a_job_leased_for_a_worker_that_disconnected_is_released() {
     let api = Api::start().await;
     let id = api.enqueue_in("q").await;
     let holder = api.db.hold("LOCK TABLE jobqueue.ready").await;
@@ -97,7 +99,7 @@ async fn a_worker_that_went_away_while_its_job_was_leased_takes_it_along_for_no_
 }
 
 #[tokio::test]
-async fn those_who_wait_are_bounded() {
+async fn the_number_of_long_polls_is_limited() {
     let api = Api::with(Settings { max_long_polls: 1, ..settings() }).await;
     let id = api.enqueue_in("q").await;
     let path = format!("/v1/jobs/{id}?wait=5");
@@ -110,13 +112,40 @@ async fn those_who_wait_are_bounded() {
 }
 
 #[tokio::test]
-async fn the_shutdown_ends_the_waiting_early_and_finishes_what_is_in_flight() {
+async fn a_client_that_disconnects_frees_its_slot() {
+    let body = br#"{"queues":["q"],"wait":30}"#;
+    for key in ["X-None: 1", "Idempotency-Key: one"] {
+        let api = Api::with(Settings { max_long_polls: 1, ..settings() }).await;
+        let id = api.enqueue_in("other").await;
+        let headers = ["Content-Type: application/json", key];
+        tokio::select! {
+            answer = api.send("POST", "/v1/leases", &headers, body) => panic!("nothing to lease yet: {answer:?}"),
+            () = has_polled_for_jobs(&api.db) => {}
+        }
+        let is_free = async || {
+            let answer = api.get(&format!("/v1/jobs/{id}?wait=0.01")).await;
+            if answer.status == 200 { Ok(()) } else { Err(answer) }
+        };
+        eventually(Duration::from_secs(15), "its place is free long before its time is over", is_free).await;
+        // nothing was leased, and the key is not in use
+        api.enqueue_in("q").await;
+        let free_key = async || {
+            let answer = api.send("POST", "/v1/leases", &headers, body).await;
+            if answer.status == 200 { Ok(answer) } else { Err(answer) }
+        };
+        let answer = eventually(HANG, "the key is free", free_key).await;
+        assert_eq!(answer.expect(200)["leases"].as_array().unwrap().len(), 1, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn the_shutdown_ends_waits_early_and_finishes_requests_in_flight() {
     let api = Api::start().await;
     let id = api.enqueue_in("q").await;
     let (job, work) = (format!("/v1/jobs/{id}?wait=60"), json!({ "queues": ["none"], "wait": 30 }));
     let down = async {
-        looked(&api.db, "store.not_live").await;
-        looked_for_jobs(&api.db).await;
+        has_executed(&api.db, "store.not_live").await;
+        has_polled_for_jobs(&api.db).await;
         api.shutdown.begin();
     };
     let (job, work, ()) = tokio::join!(api.get(&job), api.post("/v1/leases", &work), down);

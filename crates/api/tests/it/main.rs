@@ -1,4 +1,4 @@
-//! The API through its real router, on a real socket, with a real Postgres.
+//! Tests of the API with its real router, a real socket and a real Postgres.
 
 #![cfg(test)]
 
@@ -11,12 +11,24 @@ mod batch;
 mod bench;
 mod client;
 mod document;
+mod early;
+mod explain;
 mod idempotency;
 mod leases;
 mod lifecycle;
 mod listing;
 mod long_poll;
+mod names;
 mod numbers;
 mod process;
+mod scale;
+mod schedules;
+mod shapes;
+mod snapshots;
+mod strictness;
 mod submitter;
+mod unreachable;
+mod vectors;
 mod wait;
+mod worker_commands;
+mod workers;

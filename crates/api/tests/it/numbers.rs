@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::bench::Api;
 
 #[tokio::test]
-async fn metrics_tell_the_truth_of_the_cluster() {
+async fn metrics_agree_with_the_database() {
     let api = Api::start().await;
     let names = [
         "job_created_total",
@@ -25,8 +25,8 @@ async fn metrics_tell_the_truth_of_the_cluster() {
     api.ended(Outcome::Completed(None)).await;
     api.ended(Outcome::Discarded(Failure::new("x", "y"))).await;
     api.enqueue_in("q").await;
-    assert!(api.store.take_census().await.unwrap());
-    let other = fresh_metrics(&api).await;
+    assert!(api.store.take_census(200).await.unwrap());
+    let other = new_metrics(&api).await;
     for line in [
         "job_attempts_total{queue=\"q\"} 2",
         "job_queue_recommended_workers{queue=\"q\"} 1",
@@ -45,15 +45,15 @@ async fn metrics_tell_the_truth_of_the_cluster() {
     promtool(&prometheus::TextEncoder::new().encode_to_string(&api.registry.gather()).unwrap());
 }
 
-/// Depth and age go on telling what waits; that nobody shall work on it is a metric of its own.
+/// Depth and age still count the waiting jobs of a paused queue; the pause has its own metric.
 #[tokio::test]
-async fn a_pause_is_told_beside_the_depth() {
+async fn a_pause_has_its_own_metric() {
     let api = Api::start().await;
     api.enqueue_in("q").await;
     api.enqueue_in("other").await;
     api.act("/v1/queues/q/pause").await.expect(200);
-    assert!(api.store.take_census().await.unwrap());
-    let told = [
+    assert!(api.store.take_census(200).await.unwrap());
+    let expected = [
         "job_queue_paused{queue=\"q\"} 1",
         "job_queue_paused{queue=\"other\"} 0",
         "job_queue_depth{queue=\"q\"} 1",
@@ -61,10 +61,10 @@ async fn a_pause_is_told_beside_the_depth() {
     ];
     let look = async || {
         let text = api.get("/metrics").await.text;
-        let missing: Vec<_> = told.iter().filter(|line| !text.lines().any(|l| l == **line)).collect();
+        let missing: Vec<_> = expected.iter().filter(|line| !text.lines().any(|l| l == **line)).collect();
         if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?} in\n{text}")) }
     };
-    jobqueue_testkit::eventually(crate::client::HANG, "the pause is told", look).await;
+    jobqueue_testkit::eventually(crate::client::HANG, "the pause has its metric", look).await;
     api.act("/v1/queues/q/resume").await.expect(200);
     let look = async || {
         let text = api.get("/metrics").await.text;
@@ -73,8 +73,8 @@ async fn a_pause_is_told_beside_the_depth() {
     jobqueue_testkit::eventually(crate::client::HANG, "and its end", look).await;
 }
 
-/// Waits until the census of the first scrape is not fresh any more.
-async fn fresh_metrics(api: &Api) -> String {
+/// Waits until the result of the first scrape is no longer cached, and scrapes again.
+async fn new_metrics(api: &Api) -> String {
     let look = async || {
         let text = api.get("/metrics").await.text;
         if text.contains("{queue=\"q\"}") { Ok(text) } else { Err(text) }
@@ -82,7 +82,7 @@ async fn fresh_metrics(api: &Api) -> String {
     jobqueue_testkit::eventually(crate::client::HANG, "the census is read again", look).await
 }
 
-/// Asks the checker of Prometheus, where there is one.
+/// Checks the metrics with promtool, if it is installed.
 fn promtool(metrics: &str) {
     let child = Command::new("promtool")
         .args(["check", "metrics"])
@@ -99,7 +99,7 @@ fn promtool(metrics: &str) {
 }
 
 #[tokio::test]
-async fn stats_suit_an_autoscaler() {
+async fn stats_have_the_numbers_for_an_autoscaler() {
     let api = Api::start().await;
     let idle = api.get("/v1/stats").await.expect(200);
     assert_eq!(
@@ -107,7 +107,7 @@ async fn stats_suit_an_autoscaler() {
         json!({ "scheduled": 0, "queued": 0, "running": 0, "oldest_age_seconds": 0.0 })
     );
     api.enqueue_in("q").await;
-    assert!(api.store.take_census().await.unwrap());
+    assert!(api.store.take_census(200).await.unwrap());
     let look = async || {
         let stats = api.get("/v1/stats").await.expect(200);
         if stats["total"]["queued"] == 1 { Ok(stats) } else { Err(stats) }
@@ -117,7 +117,7 @@ async fn stats_suit_an_autoscaler() {
 }
 
 #[tokio::test]
-async fn probes_answer_under_every_name() {
+async fn probes_respond_at_every_path() {
     let api = Api::start().await;
     for path in ["/health", "/health/live", "/health/startup", "/ready", "/health/ready", "/health/detailed"]
     {

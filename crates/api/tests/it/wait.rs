@@ -1,4 +1,4 @@
-//! `jobqueue-api wait` and `probe`, the real binary: before the database is there, before its schema is, and told to stop.
+//! Tests of `jobqueue-api wait` and `probe`: before the database and its schema exist, and when they are stopped.
 
 use jobqueue_testkit::{Binary, Fault, FaultProxy, Signal, TestDb, eventually};
 
@@ -6,7 +6,7 @@ use crate::client::HANG;
 use crate::process::binary;
 
 #[tokio::test]
-async fn it_ends_with_0_once_the_database_is_there_and_not_before() {
+async fn it_ends_with_0_when_the_database_is_ready() {
     let db = TestDb::new().await;
     let proxy = FaultProxy::before(db.url()).await;
     proxy.set(Fault::Cut);
@@ -21,7 +21,7 @@ async fn it_ends_with_0_once_the_database_is_there_and_not_before() {
 }
 
 #[tokio::test]
-async fn it_waits_for_the_schema_unless_the_database_is_enough() {
+async fn it_waits_for_the_schema_unless_database_only_is_set() {
     let db = TestDb::empty().await;
     let build = binary(db.url()).arg("wait");
     let mut content = build.clone().arg("--database-only").spawn();
@@ -41,10 +41,14 @@ async fn it_gives_up_in_time_with_a_reason() {
     let mut behind = build.spawn();
     assert_eq!(behind.wait_exit(HANG).await.code(), Some(1));
     behind
-        .wait_for_line("the reason", |line| line.contains("gave up after 0.5 s: the database has"), HANG)
+        .wait_for_line(
+            "the reason",
+            |line| line.contains("the database is not ready after 0.5 s: the database has"),
+            HANG,
+        )
         .await;
 
-    // A database that takes connections and says nothing.
+    // a server that accepts connections and sends nothing
     let proxy = FaultProxy::before(db.url()).await;
     proxy.set(Fault::Blackhole);
     let silent = binary(&proxy.through(db.url())).arg("wait").arg("--timeout-seconds").arg("0.5");
@@ -60,17 +64,17 @@ async fn a_signal_ends_it() {
     waiting.wait_for_line("what it waits for", |line| line.contains("waiting for the database"), HANG).await;
     waiting.signal(Signal::TERM);
     assert_eq!(waiting.wait_exit(HANG).await.code(), Some(1));
-    waiting.wait_for_line("the reason", |line| line.contains("told to stop"), HANG).await;
+    waiting.wait_for_line("the reason", |line| line.contains("asked to stop"), HANG).await;
 }
 
 #[tokio::test]
-async fn a_probe_tells_whether_the_api_is_ready() {
+async fn a_probe_returns_whether_the_api_is_ready() {
     let db = TestDb::new().await;
     let proxy = FaultProxy::before(db.url()).await;
     let build = binary(&proxy.through(db.url())).env("DATABASE_CONNECT_TIMEOUT_SECONDS", "1");
     let mut api = build.spawn();
     let addr = api.listening("API requests", HANG).await;
-    // Like a health check in the same container: the same address, and neither a key nor a database.
+    // like a health check in the same container: the same address, without a key and a database
     let probe = Binary::at(env!("CARGO_BIN_EXE_jobqueue-api")).env("API_ADDR", addr.to_string()).arg("probe");
     let look = async |wanted: i32| {
         let mut probe = probe.spawn();
@@ -81,5 +85,5 @@ async fn a_probe_tells_whether_the_api_is_ready() {
     proxy.set(Fault::Cut);
     eventually(HANG, "not ready without its database", async || look(1).await).await;
     api.kill();
-    eventually(HANG, "nobody answers", async || look(1).await).await;
+    eventually(HANG, "nothing answers", async || look(1).await).await;
 }

@@ -1,4 +1,4 @@
-//! crowd: many slots and many workers. A thousand slots as ten processes of a hundred beside one process of a hundred, and two hundred
+//! crowd: many slots and many workers. Compares ten processes of a hundred slots with one, and measures two hundred
 //! remote workers that lease one job at a time by long poll.
 
 use std::time::Instant;
@@ -6,10 +6,10 @@ use std::time::Instant;
 use super::burn_down::{self, Drain};
 use super::{Sizes, fill, progress, wait_for_completed};
 use crate::cost::Meter;
-use crate::ground::Ground;
 use crate::ledger::Ledger;
 use crate::process::Process;
 use crate::report::Figure;
+use crate::server::BenchServer;
 use crate::stats::float;
 use crate::submissions;
 
@@ -19,13 +19,15 @@ const PROCESSES: usize = 10;
 const REMOTE: usize = 200;
 
 /// See the module.
-pub(crate) async fn round(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Figure>> {
+pub(crate) async fn round(server: &BenchServer, sizes: Sizes) -> anyhow::Result<Vec<Figure>> {
     let jobs = sizes.jobs.min(400_000);
-    let alone = burn_down::once(ground, jobs, 1, |_| submissions::draft()).await?.rate;
-    let crowd = burn_down::once(ground, jobs, PROCESSES, |_| submissions::draft()).await?;
-    let remote = over_http(ground, jobs / 10).await?;
+    let alone = burn_down::once(server, jobs, 1, |_| submissions::draft()).await?.rate;
+    let crowd = burn_down::once(server, jobs, PROCESSES, |_| submissions::draft()).await?;
+    let remote = over_http(server, jobs / 10).await?;
     let figure = |what: String, drain: &Drain| {
-        Figure::plain("crowd", what, "jobs/s", drain.rate).beside("one process", [alone]).costing(&drain.cost)
+        Figure::plain("crowd", what, "jobs/s", drain.rate)
+            .compared_with("one process", [alone])
+            .with_cost(&drain.cost)
     };
     Ok(vec![
         figure(format!("{jobs} jobs, {PROCESSES} processes of 100 slots"), &crowd),
@@ -33,21 +35,21 @@ pub(crate) async fn round(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<F
     ])
 }
 
-async fn over_http(ground: &Ground, count: usize) -> anyhow::Result<Drain> {
+async fn over_http(server: &BenchServer, count: usize) -> anyhow::Result<Drain> {
     let jobs = u64::try_from(count)?;
-    ground.fresh().await?;
-    let store = ground.store()?;
+    server.reset().await?;
+    let store = server.store()?;
     fill(&store, count).await?;
-    let (api, address) = Process::api(ground.url(), false).await?;
-    let before = Meter::read(ground, [&api]).await?;
+    let (api, address) = Process::api(server.url(), false).await?;
+    let before = Meter::read(server, [&api]).await?;
     let began = Instant::now();
     let workers = Process::remote(address, REMOTE)?;
     wait_for_completed(&store, jobs, &progress("remote", count)).await?;
     let seconds = began.elapsed().as_secs_f64();
-    let cost = before.per_job(&Meter::read(ground, [&api]).await?, jobs);
+    let cost = before.per_job(&Meter::read(server, [&api]).await?, jobs);
     let ledger = workers.stop().await?;
     api.stop().await?;
-    Ledger::take(&[ledger])?.prove_exactly_once(ground.completed().await?)?;
+    Ledger::take(&[ledger])?.prove_exactly_once(server.completed().await?)?;
     store.close().await;
     Ok(Drain { rate: float(jobs) / seconds, cost })
 }

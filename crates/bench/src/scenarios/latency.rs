@@ -1,31 +1,32 @@
-//! latency: submission to handler start, open loop, by REST and by SQL. Beside it at 50 jobs/s is the yardstick of latency: what SQL
-//! and nothing else takes on this machine.
+//! latency: time from submission to handler start, in an open loop, over REST and in SQL. At 50 jobs/s it is compared
+//! with the yardstick of latency: plain SQL on this machine.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Sizes, progress, wait_for_completed};
 use crate::cost::{Cost, Meter};
-use crate::ground::Ground;
 use crate::ledger::Ledger;
-use crate::open_loop::{Way, send};
+use crate::open_loop::{SubmitBy, send};
 use crate::process::Process;
 use crate::report::Figure;
+use crate::server::BenchServer;
 use crate::stats::Latency;
 use crate::submissions::KIND;
 use crate::yardstick;
 
-/// Where the yardstick is beside: more of its commits than about a thousand a second wait for each other's notifications.
+/// The rate at which the yardstick is measured. From about a thousand per second on, its commits wait for each other
+/// because of their notifications.
 const SLOW: u32 = 50;
 
-/// What a round measures, in this order, each at 50, 1,000 and 5,000 jobs a second.
+/// How jobs are submitted. A round measures these in this order, each at 50, 1,000 and 5,000 jobs per second.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Route {
     /// `POST /v1/jobs`.
     Rest,
-    /// SQL of the product that leaves it to polls to find the job.
+    /// The product's SQL function without a notification in the transaction.
     Sql,
-    /// SQL of the product that wakes a worker.
+    /// The product's SQL function with a notification.
     SqlWake,
 }
 
@@ -40,27 +41,27 @@ impl Route {
         }
     }
 
-    fn way(self, url: &str, api: SocketAddr) -> Way {
+    fn submit_by(self, url: &str, api: SocketAddr) -> SubmitBy {
         let wake = match self {
-            Self::Rest => return Way::Rest(api),
+            Self::Rest => return SubmitBy::Rest(api),
             Self::Sql => false,
             Self::SqlWake => true,
         };
         let statement = format!("SELECT jobqueue.enqueue('{KIND}', $1::json, wake => {wake})");
-        Way::Sql { url: url.to_owned(), statement }
+        SubmitBy::Sql { url: url.to_owned(), statement }
     }
 }
 
 /// See the module.
-pub(crate) async fn round(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<Figure>> {
+pub(crate) async fn round(server: &BenchServer, sizes: Sizes) -> anyhow::Result<Vec<Figure>> {
     let long = sizes.short * 6;
-    let raw = yardstick::latency(ground, SLOW, long).await?;
+    let raw = yardstick::latency(server, SLOW, long).await?;
     let mut figures = Vec::new();
     for route in Route::ALL {
         for per_second in [SLOW, 1000, 5000] {
-            // a percentile needs jobs beyond it
+            // enough jobs for the percentiles
             let span = if per_second == SLOW { long } else { sizes.short };
-            let (latency, cost) = measure(ground, route, per_second, span).await?;
+            let (latency, cost) = measure(server, route, per_second, span).await?;
             let name = route.name();
             let [median, tail @ ..] = std::array::from_fn::<_, 5, _>(|nth| {
                 let ((quantile, ms), (_, raw)) = (latency.named()[nth], raw.named()[nth]);
@@ -70,33 +71,35 @@ pub(crate) async fn round(ground: &Ground, sizes: Sizes) -> anyhow::Result<Vec<F
                     "ms",
                     ms,
                 );
-                if per_second == SLOW { figure.beside("yardstick", [raw]) } else { figure }
+                if per_second == SLOW { figure.compared_with("yardstick", [raw]) } else { figure }
             });
-            figures.extend([median.costing(&cost)].into_iter().chain(tail));
+            figures.extend([median.with_cost(&cost)].into_iter().chain(tail));
         }
     }
     Ok(figures)
 }
 
-/// One run in a fresh database.
+/// One run in an empty database.
 pub(crate) async fn measure(
-    ground: &Ground,
+    server: &BenchServer,
     route: Route,
     per_second: u32,
     span: Duration,
 ) -> anyhow::Result<(Latency, Cost)> {
-    ground.fresh().await?;
-    let store = ground.store()?;
-    let (api, address) = Process::api(ground.url(), false).await?;
-    let worker = Process::worker(ground.url(), 100, 0)?;
-    let way = route.way(ground.url(), address);
-    let before = Meter::read(ground, [&api, &worker]).await?;
-    let jobs = send(way, per_second, span).await?;
+    server.reset().await?;
+    let store = server.store()?;
+    let (api, address) = Process::api(server.url(), false).await?;
+    let worker = Process::worker(server.url(), 100, 0)?;
+    let reaper = Process::reaper(server.url())?;
+    let submit_by = route.submit_by(server.url(), address);
+    let before = Meter::read(server, [&api, &worker, &reaper]).await?;
+    let jobs = send(submit_by, per_second, span).await?;
     wait_for_completed(&store, jobs, &progress("latency", usize::try_from(jobs)?)).await?;
-    let cost = before.per_job(&Meter::read(ground, [&api, &worker]).await?, jobs);
+    let cost = before.per_job(&Meter::read(server, [&api, &worker, &reaper]).await?, jobs);
     let ledger = Ledger::take(&[worker.stop().await?])?;
     api.stop().await?;
+    reaper.stop().await?;
     store.close().await;
-    ledger.prove_exactly_once(ground.completed().await?)?;
+    ledger.prove_exactly_once(server.completed().await?)?;
     Ok((Latency::of_micros(ledger.micros)?, cost))
 }

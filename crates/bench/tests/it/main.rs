@@ -1,10 +1,10 @@
-//! The whole benchmark in its small form: every scenario runs, and none loses a job or runs an attempt twice. Its figures are not looked
-//! at: a test machine's speed says nothing.
+//! Runs every scenario of the benchmark with small sizes. None may lose a job or run an attempt twice. The figures are
+//! ignored, because they depend on the test machine.
 
 use std::process::Command;
 
 #[test]
-fn no_scenario_loses_or_doubles_a_job() {
+fn no_scenario_loses_or_duplicates_a_job() {
     let figures = std::env::temp_dir().join(format!("jobqueue-bench-quick-{}.json", std::process::id()));
     let plots = figures.with_extension("plots");
     let bench = || Command::new(env!("CARGO_BIN_EXE_jobqueue-bench"));
@@ -15,7 +15,7 @@ fn no_scenario_loses_or_doubles_a_job() {
 
     let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&figures).unwrap()).unwrap();
     assert!(report["machine"]["postgres"].is_string(), "{}", report["machine"]);
-    let tells = |scenario: &str| {
+    let has_costs = |scenario: &str| {
         let mut figures = report["figures"].as_array().unwrap().iter();
         figures.any(|figure| figure["scenario"] == scenario && figure["costs"] != serde_json::json!([]))
     };
@@ -32,7 +32,7 @@ fn no_scenario_loses_or_doubles_a_job() {
         "backlog",
         "crowd",
     ] {
-        assert!(tells(scenario), "{scenario} has no figure with its costs");
+        assert!(has_costs(scenario), "{scenario} has no figure with its costs");
     }
     for plot in ["ratios.svg", "over-time.svg"] {
         assert!(std::fs::read_to_string(plots.join(plot)).unwrap().contains("</svg>"), "{plot}");

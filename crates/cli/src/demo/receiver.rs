@@ -1,4 +1,5 @@
-//! A small HTTP server for the demo's `http` jobs to call: it answers how many bytes and words it received.
+//! A small HTTP server that the demo's `http` jobs call. It responds with the number of bytes and words that
+//! it received.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -10,7 +11,7 @@ use jobqueue_runtime::{HttpLimits, Shutdown, http};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// Starts it on a free port of the loopback.
+/// Starts it on a free port of the loopback address.
 pub(crate) async fn start(shutdown: &Shutdown) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;

@@ -1,20 +1,20 @@
-//! API, worker and reaper as the binaries run them, in one process: only their arguments differ.
+//! Runs API, worker and reaper in one process, with the code of the binaries. Their arguments are set here,
+//! and environment variables have no effect on them.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::Context as _;
-use clap::Parser;
-use jobqueue_runtime::Shutdown;
+use jobqueue_runtime::{Shutdown, parse_without_env};
 
 use super::database::Database;
 
-/// Where to look.
+/// The addresses to print.
 pub(crate) struct Services {
     pub(crate) worker_admin: SocketAddr,
     pub(crate) reaper_admin: SocketAddr,
 }
 
-/// Which programs and servers run which kinds of jobs: the worker's configuration file.
+/// The worker's configuration file: the program or URL of each kind.
 fn handlers(receiver: SocketAddr) -> anyhow::Result<String> {
     let (wc, sha256sum, fails) = (program("wc")?, program("sha256sum")?, program("false")?);
     Ok(format!(
@@ -39,7 +39,7 @@ argv = ["{fails}"]
     ))
 }
 
-/// Where a program of this machine is: workers want absolute paths.
+/// The absolute path of a program, which the worker's configuration needs.
 fn program(name: &str) -> anyhow::Result<String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file());
@@ -49,7 +49,7 @@ fn program(name: &str) -> anyhow::Result<String> {
         .to_string())
 }
 
-/// Starts all three.
+/// Starts the three services.
 pub(crate) async fn start(
     database: &Database,
     address: SocketAddr,
@@ -66,15 +66,15 @@ pub(crate) async fn start(
     let common = ["--database-url", url];
 
     let own = ["jobqueue-api", "--insecure", "--api-addr", &api, "--admin-addr", &api_admin];
-    let api = jobqueue_api::args::Cli::try_parse_from(own.iter().chain(&common))?;
+    let api: jobqueue_api::args::ApiCli = parse_without_env(own.iter().chain(&common))?;
     jobqueue_api::run(api.serve, shutdown.clone()).await?;
 
     let own = ["jobqueue-reaper", "--admin-addr", &reaper_admin];
-    let args = jobqueue_reaper::Args::try_parse_from(own.iter().chain(&common))?;
+    let args: jobqueue_reaper::ReaperCli = parse_without_env(own.iter().chain(&common))?;
     jobqueue_reaper::run(args, shutdown.clone()).await?;
 
     let own = ["jobqueue-worker", "--admin-addr", &worker_admin, "--config", &config_path];
-    let args = jobqueue_worker::Args::try_parse_from(own.iter().chain(&common))?;
+    let args: jobqueue_worker::WorkerCli = parse_without_env(own.iter().chain(&common))?;
     let shutdown_of_worker = shutdown.clone();
     shutdown.spawn_service("worker", async move {
         let ended = jobqueue_worker::run(args, shutdown_of_worker).await;
@@ -84,7 +84,7 @@ pub(crate) async fn start(
     Ok(services)
 }
 
-/// An address of the loopback with a port that is free now.
+/// A loopback address with a port that is free now.
 fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }

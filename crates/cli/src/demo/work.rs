@@ -1,4 +1,5 @@
-//! The demo's main job: every paragraph of a text is counted and hashed by programs of this machine and delivered to a server on it.
+//! The jobs of the demo: programs of this machine count the words of every paragraph of a text and hash it,
+//! and a local HTTP server receives it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,19 +7,21 @@ use std::time::Duration;
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use jobqueue_runtime::Shutdown;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::args::DemoArgs;
 use crate::client::Client;
+use crate::resource;
 
-/// What is worked on without `--input`.
+/// The text that is used without `--input`.
 const LICENCE: &str = include_str!("../../../../LICENSE-APACHE");
-/// Most jobs of one batch request.
+/// Maximum number of jobs of one batch request.
 const BATCH: usize = 500;
-/// Longest wait of one request, in seconds.
-const WAIT: u64 = 10;
+/// Maximum wait of one request.
+const WAIT: Duration = Duration::from_secs(10);
 
-/// Submits the work, shows its progress and prints what came of it.
+/// Submits the jobs, shows their progress and prints a summary.
 pub(crate) async fn run(args: &DemoArgs, client: &Client, shutdown: &Shutdown) -> anyhow::Result<()> {
     let text = match &args.input {
         Some(path) => std::fs::read_to_string(path).with_context(|| path.display().to_string())?,
@@ -28,14 +31,15 @@ pub(crate) async fn run(args: &DemoArgs, client: &Client, shutdown: &Shutdown) -
     println!("Submitting {} jobs for the paragraphs of the text, and one that always fails:", jobs.len() - 1);
     let mut ids = Vec::new();
     for batch in jobs.chunks(BATCH) {
-        let answer = client.submit_all(batch).await?;
+        let body = json!({ "jobs": batch }).to_string();
+        let answer = value(&client.post(&["v1", "jobs", "batch"], Some(&body)).await?)?;
         ids.extend(answer["items"].as_array().into_iter().flatten().filter_map(id_of));
     }
     let done = watch(&ids, client, shutdown).await?;
     report(&done);
     if let Some(failed) = done.iter().find(|job| job["status"] == "failed") {
         let id = failed["id"].as_str().unwrap_or_default();
-        let attempts = client.attempts(id).await?;
+        let attempts = value(&client.get(&["v1", "jobs", id, "attempts"], &[]).await?)?;
         let count = attempts["attempts"].as_array().map_or(0, Vec::len);
         println!(
             "\n{id} (always.fails) is a dead letter after {count} attempts: {}",
@@ -74,9 +78,9 @@ async fn watch(ids: &[String], client: &Client, shutdown: &Shutdown) -> anyhow::
     bar.enable_steady_tick(Duration::from_millis(200));
     let mut done = Vec::with_capacity(ids.len());
     for id in ids {
-        let mut job = client.job(id, WAIT).await?;
+        let mut job = value(&client.job(id, WAIT).await?)?;
         while !is_final(&job) && !shutdown.soft().is_cancelled() {
-            job = client.job(id, WAIT).await?;
+            job = value(&client.job(id, WAIT).await?)?;
         }
         done.push(job);
         bar.inc(1);
@@ -85,8 +89,12 @@ async fn watch(ids: &[String], client: &Client, shutdown: &Shutdown) -> anyhow::
     Ok(done)
 }
 
+fn value(answer: &RawValue) -> anyhow::Result<Value> {
+    Ok(serde_json::from_str(answer.get())?)
+}
+
 fn is_final(job: &Value) -> bool {
-    job["status"].as_str().is_some_and(|status| ["completed", "failed", "cancelled"].contains(&status))
+    job["status"].as_str().is_some_and(resource::is_final)
 }
 
 fn report(done: &[Value]) {

@@ -1,39 +1,44 @@
-//! The checks of a draft, each as one small function that notes its errors and goes on.
+//! The checks of a draft: one small function a field, which records its errors and continues.
 
 use std::time::Duration;
 
-use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{JobDraft, NewJob, Start, UniqueDraft, default_max_attempts, priority};
 use crate::field::FieldError;
 use crate::json::Json;
-use crate::limits::Limits;
+use crate::limits::{Limits, MAX_SNOOZES};
 use crate::name::NameError;
 use crate::status::Status;
+use crate::time::{self, MIN_LIMIT, TIMESTAMP_RULE};
 use crate::trace::TraceParent;
 use crate::unique::Unique;
 
+impl NewJob {
+    /// Checks a draft and reports all field errors at once. Nothing validates a job after this.
+    pub fn parse(draft: JobDraft, limits: &Limits) -> Result<Self, Vec<FieldError>> {
+        Checker { limits, errors: Vec::new() }.job(draft)
+    }
+}
+
 /// Collects the errors of one draft.
-pub(super) struct Checker<'a> {
+struct Checker<'a> {
     limits: &'a Limits,
     errors: Vec<FieldError>,
 }
 
-impl<'a> Checker<'a> {
-    pub(super) fn new(limits: &'a Limits) -> Self {
-        Self { limits, errors: Vec::new() }
-    }
-
-    pub(super) fn job(mut self, draft: JobDraft) -> Result<NewJob, Vec<FieldError>> {
+impl Checker<'_> {
+    fn job(mut self, draft: JobDraft) -> Result<NewJob, Vec<FieldError>> {
         let queue = self.name("/queue", draft.queue.unwrap_or_else(|| "default".to_owned()).parse());
         let kind = self.name("/kind", draft.kind.parse());
         let payload = draft.payload.unwrap_or_default();
         self.size("/payload", &payload, self.limits.payload_bytes);
         let priority = self.priority(draft.priority.unwrap_or(0));
         let start = self.start(draft.run_at.as_deref(), draft.delay_seconds);
-        let expires_at = self.moment("/expires_at", draft.expires_at.as_deref());
+        let expires_at = self.timestamp("/expires_at", draft.expires_at.as_deref());
         self.order(start, expires_at);
         let max_attempts = self.max_attempts(draft.max_attempts);
+        let max_snoozes = self.max_snoozes(draft.max_snoozes);
         if let Some(policy) = &draft.retry {
             self.errors.extend(policy.check());
         }
@@ -59,6 +64,7 @@ impl<'a> Checker<'a> {
             start,
             expires_at,
             max_attempts,
+            max_snoozes,
             retry: draft.retry,
             timeout,
             soft_timeout,
@@ -91,42 +97,61 @@ impl<'a> Checker<'a> {
     }
 
     fn start(&mut self, run_at: Option<&str>, delay_seconds: Option<f64>) -> Start {
-        let at = self.moment("/run_at", run_at);
+        let at = self.timestamp("/run_at", run_at);
         let Some(delay) = delay_seconds else { return at.map_or(Start::Now, Start::At) };
         if at.is_some() {
             self.note("/delay_seconds", "conflict", "give either run_at or delay_seconds");
         }
-        let max = f64::from(self.limits.delay_seconds);
-        match Duration::try_from_secs_f64(delay) {
-            Ok(delay) if delay.as_secs_f64() <= max => Start::After(delay),
-            _ => {
-                self.note("/delay_seconds", "out_of_range", format!("must be between 0 and {max}"));
+        let max = self.limits.horizon;
+        time::seconds(delay, Duration::ZERO..=max).map_or_else(
+            || {
+                self.note(
+                    "/delay_seconds",
+                    "out_of_range",
+                    format!("must be between 0 and {}", max.as_secs()),
+                );
                 Start::Now
-            }
-        }
+            },
+            Start::After,
+        )
     }
 
-    /// RFC 3339 with an offset. A leap second is refused: Postgres would silently move it to the next minute.
-    fn moment(&mut self, pointer: &str, text: Option<&str>) -> Option<DateTime<Utc>> {
-        let text = text?;
-        let parsed = DateTime::parse_from_rfc3339(text).ok().map(|moment| moment.to_utc());
-        let usable = parsed.filter(|m| (1970..=9999).contains(&m.year()) && m.nanosecond() < 1_000_000_000);
-        if usable.is_none() {
-            self.note(
-                pointer,
-                "invalid",
-                "must be an existing RFC 3339 moment with an offset, such as 2027-01-31T09:00:00Z",
-            );
+    fn timestamp(&mut self, pointer: &str, text: Option<&str>) -> Option<DateTime<Utc>> {
+        let Some(at) = time::timestamp(text?) else {
+            self.note(pointer, "invalid", TIMESTAMP_RULE);
+            return None;
+        };
+        if self
+            .limits
+            .now
+            .is_some_and(|now| (at - now).to_std().is_ok_and(|ahead| ahead > self.limits.horizon))
+        {
+            let days = self.limits.horizon.as_secs() / (24 * 3600);
+            self.note(pointer, "out_of_range", format!("must be at most {days} days ahead"));
         }
-        usable
+        Some(at)
     }
 
     fn order(&mut self, start: Start, expires_at: Option<DateTime<Utc>>) {
-        if let (Start::At(run_at), Some(expires_at)) = (start, expires_at)
-            && expires_at <= run_at
-        {
-            self.note("/expires_at", "out_of_range", "must be after run_at");
+        let start = match start {
+            Start::Now => None,
+            Start::At(run_at) => Some(run_at),
+            Start::After(delay) => {
+                self.limits.now.and_then(|now| now.checked_add_signed(TimeDelta::from_std(delay).ok()?))
+            }
+        };
+        if start.zip(expires_at).is_some_and(|(start, expires_at)| expires_at <= start) {
+            self.note("/expires_at", "out_of_range", "must be after the start");
         }
+    }
+
+    fn max_snoozes(&mut self, value: Option<i64>) -> Option<u32> {
+        let value = value?;
+        let usable = u32::try_from(value).ok().filter(|snoozes| *snoozes <= MAX_SNOOZES);
+        if usable.is_none() {
+            self.note("/max_snoozes", "out_of_range", format!("must be between 0 and {MAX_SNOOZES}"));
+        }
+        usable
     }
 
     fn max_attempts(&mut self, value: Option<i64>) -> u16 {
@@ -138,13 +163,15 @@ impl<'a> Checker<'a> {
         })
     }
 
-    fn timeout(&mut self, pointer: &str, seconds: Option<f64>) -> Option<Duration> {
-        let max = f64::from(self.limits.timeout_seconds);
-        let timeout = seconds.map(|s| Duration::try_from_secs_f64(s).unwrap_or_default())?;
-        if timeout.is_zero() || timeout.as_secs_f64() > max {
-            self.note(pointer, "out_of_range", format!("must be above 0 and at most {max}"));
+    fn timeout(&mut self, pointer: &str, value: Option<f64>) -> Option<Duration> {
+        let max = Duration::from_secs(self.limits.timeout_seconds.into());
+        let timeout = time::seconds(value?, MIN_LIMIT..=max);
+        if timeout.is_none() {
+            let message =
+                format!("must be between {} and {} seconds", MIN_LIMIT.as_secs_f64(), max.as_secs());
+            self.note(pointer, "out_of_range", message);
         }
-        Some(timeout)
+        timeout
     }
 
     fn unique(&mut self, draft: UniqueDraft) -> Unique {
@@ -181,19 +208,25 @@ impl<'a> Checker<'a> {
         TraceParent::try_from(text).map_err(|message| self.note("/traceparent", "invalid", message)).ok()
     }
 
-    /// Short human text: present, bounded, without control or direction-changing characters.
     fn text(&mut self, pointer: &str, text: &str, max: usize) {
-        let hidden = |c: char| {
-            c.is_control()
-                || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        };
-        if text.is_empty() {
-            self.note(pointer, "required", "must not be empty");
-        } else if text.len() > max {
-            self.note(pointer, "too_long", format!("must have at most {max} bytes"));
-        } else if text.chars().any(hidden) {
-            self.note(pointer, "invalid", "must not hold control or text-direction characters");
-        }
+        self.errors.extend(short_text(pointer, text, max));
+    }
+}
+
+/// Checks a short text: not empty, at most `max` bytes, without control or text-direction characters.
+pub(crate) fn short_text(pointer: &str, text: &str, max: usize) -> Option<FieldError> {
+    let hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if text.is_empty() {
+        Some(FieldError::new(pointer, "required", "must not be empty"))
+    } else if text.len() > max {
+        Some(FieldError::new(pointer, "too_long", format!("must have at most {max} bytes")))
+    } else if text.chars().any(hidden) {
+        Some(FieldError::new(pointer, "invalid", "must not hold control or text-direction characters"))
+    } else {
+        None
     }
 }
 

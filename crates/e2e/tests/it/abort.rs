@@ -1,6 +1,6 @@
-//! Ten thousand requests whose clients go away at a random moment: before the end of the request, before the answer, in the
-//! middle of it. No transaction is left open, no connection is lost, nothing is stored that was not sent, and what was
-//! acknowledged is there.
+//! Ten thousand requests whose clients disconnect at a random time: before the end of the request, before the response,
+//! or during it. No transaction stays open, no connection is lost, only jobs that were sent are stored, and every
+//! acknowledged job is stored.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -23,28 +23,28 @@ use crate::ledger::{QUICK, job};
 
 const REQUESTS: usize = 10_000;
 const AT_ONCE: usize = 50;
-/// Connections of the API's pool; it has one more for hearing wake-ups.
+/// Connections of the API's pool; the API has another one for notifications.
 const POOL: i64 = 10;
-/// Most that a client waits before it goes away, in microseconds: around what an answer takes.
-const PATIENCE_US: u64 = 8_000;
-/// How long an answer may take that is waited for; for broken code.
+/// Maximum time until a client disconnects, in microseconds; about as long as a response takes.
+const MAX_WAIT_US: u64 = 8_000;
+/// Time limit for a response; reached only if the test fails.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
-/// What one client sends and how far it goes.
+/// What one client sends, and when it disconnects.
 #[derive(Debug)]
-struct Visit {
+struct ClientRun {
     word: Option<String>,
     request: Vec<u8>,
-    /// Bytes that are sent.
+    /// The number of bytes that it sends.
     sent: usize,
-    /// Then it waits so long before it goes; `None`: until it has the answer.
-    patience: Option<Duration>,
-    /// Goes with a reset instead of a polite end.
-    rude: bool,
+    /// How long it waits before it disconnects; `None`: until it has the response.
+    wait: Option<Duration>,
+    /// Whether it closes the connection with a reset.
+    reset: bool,
 }
 
 #[tokio::test]
-async fn clients_that_go_away_leave_nothing_behind() {
+async fn clients_that_disconnect_leave_no_transaction_open() {
     let db = TestDb::new().await;
     let cluster = Cluster::new(db.url()).await.with("DATABASE_MAX_CONNECTIONS", &POOL.to_string());
     let api = cluster.api().await;
@@ -52,37 +52,37 @@ async fn clients_that_go_away_leave_nothing_behind() {
     let known = api.client.submit(&job(QUICK, "known")).await;
 
     let mut partial = BTreeSet::new();
-    let mut whole = Vec::new();
-    let mut visits = JoinSet::new();
-    // a fixed seed: the moments are the machine's own chance anyway
-    let mut chance = StdRng::seed_from_u64(20_000);
+    let mut complete = Vec::new();
+    let mut runs = JoinSet::new();
+    // the seed is fixed; the times depend on the machine anyway
+    let mut random = StdRng::seed_from_u64(20_000);
     for number in 0..REQUESTS {
-        let visit = visit(number, &known, &mut chance);
-        match &visit.word {
-            Some(word) if visit.sent == visit.request.len() => whole.push(word.clone()),
+        let client_run = random_run(number, &known, &mut random);
+        match &client_run.word {
+            Some(word) if client_run.sent == client_run.request.len() => complete.push(word.clone()),
             Some(word) => {
                 partial.insert(word.clone());
             }
             None => {}
         }
         let (address, history) = (api.address, history.clone());
-        visits.spawn(async move { visit.pay(address, &history).await });
-        if visits.len() >= AT_ONCE {
-            visits.join_next().await.unwrap().unwrap();
+        runs.spawn(async move { client_run.perform(address, &history).await });
+        if runs.len() >= AT_ONCE {
+            runs.join_next().await.unwrap().unwrap();
         }
     }
-    while let Some(visit) = visits.join_next().await {
-        visit.unwrap();
+    while let Some(client_run) = runs.join_next().await {
+        client_run.unwrap();
     }
-    nothing_is_left_open(db.pool()).await;
-    // every request that left whole gets its answer now, under the same key
-    insist(&api.client, &history, &whole).await;
-    what_is_stored_was_sent(&history, &whole, &partial, db.pool()).await;
+    no_transaction_stays_open(db.pool()).await;
+    // repeats every request that was sent completely, with the same key, until it has a response
+    repeat_until_answered(&api.client, &history, &complete).await;
+    what_is_stored_was_sent(&history, &complete, &partial, db.pool()).await;
     assert_eq!(api.client.get("/ready").await.status, 200);
-    nothing_is_left_open(db.pool()).await;
+    no_transaction_stays_open(db.pool()).await;
 }
 
-fn visit(number: usize, known: &str, chance: &mut StdRng) -> Visit {
+fn random_run(number: usize, known: &str, random: &mut StdRng) -> ClientRun {
     let head = format!("Host: e2e\r\nAuthorization: Bearer {KEY}\r\n");
     let (word, request) = if number.is_multiple_of(2) {
         let word = format!("a-{number}");
@@ -104,31 +104,31 @@ fn visit(number: usize, known: &str, chance: &mut StdRng) -> Visit {
         (None, format!("GET {path} HTTP/1.1\r\n{head}\r\n"))
     };
     let request = request.into_bytes();
-    let sent = if chance.random_ratio(1, 5) { chance.random_range(0..request.len()) } else { request.len() };
-    // a long poll is never waited for: its job does not end
-    let stays = word.is_some() && sent == request.len() && chance.random_ratio(1, 20);
-    let patience = (!stays).then(|| Duration::from_micros(chance.random_range(0..PATIENCE_US)));
-    Visit { word, request, sent, patience, rude: chance.random() }
+    let sent = if random.random_ratio(1, 5) { random.random_range(0..request.len()) } else { request.len() };
+    // the job of a long poll does not end, so its response is never awaited
+    let waits_for_response = word.is_some() && sent == request.len() && random.random_ratio(1, 20);
+    let wait = (!waits_for_response).then(|| Duration::from_micros(random.random_range(0..MAX_WAIT_US)));
+    ClientRun { word, request, sent, wait, reset: random.random() }
 }
 
-impl Visit {
-    async fn pay(self, address: SocketAddr, history: &History) {
+impl ClientRun {
+    async fn perform(self, address: SocketAddr, history: &History) {
         let mut stream = TcpStream::connect(address).await.unwrap();
         if let (Some(word), true) = (&self.word, self.sent == self.request.len()) {
             history.sent(word);
         }
         stream.write_all(&self.request[..self.sent]).await.unwrap();
-        match self.patience {
-            // the random moment at which the client goes away
-            Some(patience) => sleep(patience).await,
+        match self.wait {
+            // the random time at which the client disconnects
+            Some(wait) => sleep(wait).await,
             None => self.read_answer(&mut stream).await,
         }
-        if self.rude {
+        if self.reset {
             stream.set_zero_linger().unwrap();
         }
     }
 
-    /// The status line is all that an impatient client reads; a 2xx is an acknowledgement that counts.
+    /// The client reads only the status line. A 2xx counts as an acknowledgement.
     async fn read_answer(&self, stream: &mut TcpStream) {
         let mut start = [0; 12];
         let read = timeout(ANSWER_LIMIT, stream.read_exact(&mut start)).await;
@@ -137,12 +137,12 @@ impl Visit {
     }
 }
 
-/// Repeats every request until it is answered.
-async fn insist(client: &Client, history: &Arc<History>, words: &[String]) {
-    let mut asking = JoinSet::new();
+/// Repeats every request until it has a response.
+async fn repeat_until_answered(client: &Client, history: &Arc<History>, words: &[String]) {
+    let mut repeats = JoinSet::new();
     for part in words.chunks(words.len().div_ceil(AT_ONCE)) {
         let (client, history, part) = (client.clone(), history.clone(), part.to_vec());
-        asking.spawn(async move {
+        repeats.spawn(async move {
             for word in part {
                 let body = job(QUICK, &word).to_string();
                 let answer = client.try_post("/v1/jobs", body, Some(&word)).await.unwrap();
@@ -151,14 +151,14 @@ async fn insist(client: &Client, history: &Arc<History>, words: &[String]) {
             }
         });
     }
-    while let Some(asked) = asking.join_next().await {
-        asked.unwrap();
+    while let Some(repeated) = repeats.join_next().await {
+        repeated.unwrap();
     }
 }
 
 async fn what_is_stored_was_sent(
     history: &History,
-    whole: &[String],
+    complete: &[String],
     partial: &BTreeSet<String>,
     pool: &PgPool,
 ) {
@@ -169,29 +169,29 @@ async fn what_is_stored_was_sent(
     .await
     .unwrap();
     let words: BTreeSet<_> = stored.iter().map(|(word, _)| word.clone()).collect();
-    assert_eq!(stored.len(), words.len(), "a key made two jobs");
-    assert_eq!(words, whole.iter().cloned().collect(), "stored is what was sent whole, and nothing else");
-    assert!(words.is_disjoint(partial), "a request was cut and stored all the same");
+    assert_eq!(stored.len(), words.len(), "two jobs have the same key");
+    assert_eq!(words, complete.iter().cloned().collect(), "exactly the complete requests are stored");
+    assert!(words.is_disjoint(partial), "an incomplete request was stored");
     let ids: BTreeSet<_> = stored.into_iter().collect();
-    for said in history.read() {
-        if let crate::history::Said::Acknowledged(word, id) = said {
+    for event in history.read() {
+        if let crate::history::Event::Acknowledged(word, id) = event {
             assert!(ids.contains(&(word, id.clone())), "{id} was acknowledged");
         }
     }
 }
 
-/// Looks for longer than the second after which an open transaction counts as leaked.
-async fn nothing_is_left_open(pool: &PgPool) {
+/// Checks for longer than a second, because an open transaction counts as leaked after a second.
+async fn no_transaction_stays_open(pool: &PgPool) {
     let open = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
                 AND state LIKE 'idle in transaction%' AND clock_timestamp() - state_change > interval '1 second'";
     let of_api = "SELECT count(*) FROM pg_stat_activity
                   WHERE datname = current_database() AND application_name = 'jobqueue-api'";
     for _ in 0..15 {
         let open: i64 = sqlx::query_scalar(open).fetch_one(pool).await.unwrap();
-        assert_eq!(open, 0, "transactions that nobody will end");
+        assert_eq!(open, 0, "transactions that were left open");
         let connections: i64 = sqlx::query_scalar(of_api).fetch_one(pool).await.unwrap();
         assert!((1..=POOL + 2).contains(&connections), "{connections} connections of a pool of {POOL}");
-        // the rhythm of the looks: together they span more than a second
+        // the interval of the checks, which together take more than a second
         sleep(Duration::from_millis(100)).await;
     }
 }

@@ -1,42 +1,42 @@
-//! The verdict: which promises the evidence breaks. Pure, so that it can be shown that it finds what it is for. The numbers
-//! are those of the invariants that the project keeps: I1 acknowledged is never lost, I2 no phantom and one job a key, I5
-//! one final state, I6 everything ends, I7 executions are accounted for, I13 conservation.
+//! Checks the evidence of a run against the invariants. A pure function, so that tests can prove that it detects
+//! violations. The invariants: I1 an acknowledged job is never lost, I2 no job without a submission and one job per
+//! key, I5 one final state, I6 every job ends, I7 every execution is accounted for, I13 conservation.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::evidence::{Evidence, Stored, Totals};
-use crate::history::Said;
+use crate::history::Event;
 
-/// What else is known about the run.
+/// Whether faults were injected in the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Weather {
+pub(crate) enum Faults {
     /// No fault was injected: every job runs exactly once.
     Calm,
-    /// Leases may have been lost: an execution more for each attempt that was lost, retried or given back.
+    /// Leases may have been lost: there is one more execution for each attempt that was lost, retried or released.
     Stormy,
 }
 
 /// Fails with every violation at once.
 #[track_caller]
-pub(crate) fn assert_sound(evidence: &Evidence, weather: Weather) {
-    let found = violations(evidence, weather);
+pub(crate) fn assert_no_violation(evidence: &Evidence, faults: Faults) {
+    let found = violations(evidence, faults);
     assert!(found.is_empty(), "{} violations:\n{}", found.len(), found.join("\n"));
     assert!(!evidence.stored.is_empty(), "nothing happened at all");
 }
 
-/// Every broken promise, by the number of the invariant.
-pub(crate) fn violations(evidence: &Evidence, weather: Weather) -> Vec<String> {
-    let submissions = Submissions::read(&evidence.said);
+/// Every violation, with the number of the invariant.
+pub(crate) fn violations(evidence: &Evidence, faults: Faults) -> Vec<String> {
+    let submissions = Submissions::read(&evidence.events);
     let mut found = submissions.answers_disagree();
-    found.extend(lost_or_refused(&submissions, evidence));
-    found.extend(phantoms(&submissions, evidence));
+    found.extend(lost_or_rejected(&submissions, evidence));
+    found.extend(unsubmitted(&submissions, evidence));
     found.extend(evidence.stored.iter().flat_map(states));
-    found.extend(executions(evidence, weather));
+    found.extend(executions(evidence, faults));
     found.extend(conservation(&evidence.totals));
     found
 }
 
-/// The history by word.
+/// The submissions of the history by word.
 #[derive(Default)]
 struct Submissions {
     sent: BTreeSet<String>,
@@ -45,20 +45,20 @@ struct Submissions {
 }
 
 impl Submissions {
-    fn read(said: &[Said]) -> Self {
+    fn read(events: &[Event]) -> Self {
         let mut all = Self::default();
-        for said in said {
-            match said {
-                Said::Sent(word) => {
+        for event in events {
+            match event {
+                Event::Sent(word) => {
                     all.sent.insert(word.clone());
                 }
-                Said::Acknowledged(word, id) => {
+                Event::Acknowledged(word, id) => {
                     all.acknowledged.entry(word.clone()).or_default().insert(id.clone());
                 }
-                Said::Refused(word, status) => {
+                Event::Refused(word, status) => {
                     all.refused.insert(word.clone(), *status);
                 }
-                Said::Unknown(_) => {}
+                Event::Unknown(_) => {}
             }
         }
         all
@@ -70,7 +70,7 @@ impl Submissions {
     }
 }
 
-fn lost_or_refused(submissions: &Submissions, evidence: &Evidence) -> Vec<String> {
+fn lost_or_rejected(submissions: &Submissions, evidence: &Evidence) -> Vec<String> {
     let stored: BTreeMap<String, &Stored> =
         evidence.stored.iter().map(|job| (job.id.to_string(), job)).collect();
     let mut found = Vec::new();
@@ -96,13 +96,13 @@ fn lost_or_refused(submissions: &Submissions, evidence: &Evidence) -> Vec<String
     found
 }
 
-fn phantoms(submissions: &Submissions, evidence: &Evidence) -> Vec<String> {
+fn unsubmitted(submissions: &Submissions, evidence: &Evidence) -> Vec<String> {
     let mut found = Vec::new();
     let mut seen = BTreeMap::new();
     for job in &evidence.stored {
         let word = job.word.clone().unwrap_or_default();
         if !submissions.sent.contains(&word) {
-            found.push(format!("I2: phantom, nobody submitted it: {job:?}"));
+            found.push(format!("I2: the job was not submitted: {job:?}"));
         }
         if let Some(other) = seen.insert(word, job.id) {
             found.push(format!("I2: one key, two jobs: {other} and {job:?}"));
@@ -127,7 +127,7 @@ fn states(job: &Stored) -> Vec<String> {
     found
 }
 
-fn executions(evidence: &Evidence, weather: Weather) -> Vec<String> {
+fn executions(evidence: &Evidence, faults: Faults) -> Vec<String> {
     let mut found = Vec::new();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     let mut ended: BTreeSet<&str> = BTreeSet::new();
@@ -140,7 +140,7 @@ fn executions(evidence: &Evidence, weather: Weather) -> Vec<String> {
     for job in &evidence.stored {
         let id = job.id.to_string();
         let count = counts.remove(id.as_str()).unwrap_or(0);
-        let more = if weather == Weather::Calm { 0 } else { job.endings.len() };
+        let more = if faults == Faults::Calm { 0 } else { job.endings.len() };
         if count > 1 + more {
             found.push(format!("I7: {count} executions, at most {} are accounted for: {job:?}", 1 + more));
         }
@@ -152,7 +152,7 @@ fn executions(evidence: &Evidence, weather: Weather) -> Vec<String> {
     found
 }
 
-/// I13, in one snapshot: what came in is what is there or was forgotten, and every counter tells the same as the jobs.
+/// I13, in one snapshot: every created job exists or was pruned, and every counter agrees with the jobs.
 pub(crate) fn conservation(totals: &Totals) -> Vec<String> {
     let present = totals.live + totals.completed_jobs + totals.failed_jobs + totals.cancelled_jobs;
     let counted = [
@@ -161,8 +161,8 @@ pub(crate) fn conservation(totals: &Totals) -> Vec<String> {
         (totals.failed, totals.failed_jobs),
         (totals.cancelled, totals.cancelled_jobs),
     ];
-    // retention would take final jobs out of the right sides; nothing here lives that long
-    let sound = counted.iter().all(|(events, jobs)| events == jobs);
+    // retention would remove final jobs from the right-hand sides, but no test runs that long
+    let sound = counted.iter().all(|(counter, jobs)| counter == jobs);
     if sound { Vec::new() } else { vec![format!("I13: the numbers do not add up: {totals:?}")] }
 }
 
@@ -173,15 +173,15 @@ mod tests {
     use super::*;
     use crate::ledger::Execution;
 
-    /// Two jobs that went well.
-    fn calm() -> Evidence {
+    /// The evidence of two jobs without a violation.
+    fn sound_evidence() -> Evidence {
         let mut evidence = Evidence::default();
         for n in 1..=2u128 {
             let (id, word) = (Uuid::from_u128(n), format!("w{n}"));
-            evidence.said.push(Said::Sent(word.clone()));
-            evidence.said.push(Said::Unknown(word.clone()));
-            evidence.said.push(Said::Sent(word.clone()));
-            evidence.said.push(Said::Acknowledged(word.clone(), id.to_string()));
+            evidence.events.push(Event::Sent(word.clone()));
+            evidence.events.push(Event::Unknown(word.clone()));
+            evidence.events.push(Event::Sent(word.clone()));
+            evidence.events.push(Event::Acknowledged(word.clone(), id.to_string()));
             evidence.executions.push(execution(&id, &word));
             evidence.stored.push(Stored {
                 id,
@@ -200,24 +200,24 @@ mod tests {
         Execution { word: word.to_owned(), job_id: id.to_string(), attempt: 1, pid: 1, ended: true }
     }
 
-    /// What is found after the evidence was tampered with.
+    /// The violations in evidence that `change` has modified.
     #[track_caller]
-    fn seeded(change: impl Fn(&mut Evidence)) -> Vec<String> {
-        let mut evidence = calm();
+    fn violations_after(change: impl Fn(&mut Evidence)) -> Vec<String> {
+        let mut evidence = sound_evidence();
         change(&mut evidence);
-        violations(&evidence, Weather::Stormy)
+        violations(&evidence, Faults::Stormy)
     }
 
     #[track_caller]
     fn finds(invariant: &str, words: &str, change: impl Fn(&mut Evidence)) {
-        let found = seeded(change);
+        let found = violations_after(change);
         assert!(found.iter().any(|line| line.starts_with(invariant) && line.contains(words)), "{found:?}");
     }
 
     #[test]
-    fn a_sound_run_passes() {
-        assert_eq!(violations(&calm(), Weather::Calm), [""; 0]);
-        let lost_once = seeded(|e| {
+    fn a_run_without_violations_passes() {
+        assert_eq!(violations(&sound_evidence(), Faults::Calm), [""; 0]);
+        let lost_once = violations_after(|e| {
             e.executions.push(execution(&e.stored[0].id, "w1"));
             e.stored[0].endings.push("lost".into());
         });
@@ -225,42 +225,42 @@ mod tests {
     }
 
     #[test]
-    fn lost_acknowledgements_are_found() {
+    fn lost_acknowledged_jobs_are_detected() {
         finds("I1", "lost", |e| {
             e.stored.remove(0);
         });
         finds("I1", "something else", |e| e.stored[0].word = Some("w3".into()));
-        finds("I1", "refused", |e| e.said.push(Said::Refused("w1".into(), 422)));
+        finds("I1", "refused", |e| e.events.push(Event::Refused("w1".into(), 422)));
         finds("I6", "not completed", |e| e.stored[0].statuses = vec!["failed".into()]);
     }
 
     #[test]
-    fn phantoms_and_doubles_are_found() {
-        finds("I2", "phantom", |e| {
+    fn jobs_without_a_submission_and_duplicates_are_detected() {
+        finds("I2", "not submitted", |e| {
             e.stored.push(Stored {
                 id: Uuid::from_u128(9),
-                word: Some("nobody's".into()),
+                word: Some("unsubmitted".into()),
                 ..Stored::default()
             });
         });
         finds("I2", "two jobs", |e| e.stored.push(Stored { id: Uuid::from_u128(9), ..e.stored[0].clone() }));
-        finds("I2", "several ids", |e| e.said.push(Said::Acknowledged("w1".into(), "other".into())));
+        finds("I2", "several ids", |e| e.events.push(Event::Acknowledged("w1".into(), "other".into())));
     }
 
     #[test]
-    fn executions_without_an_account_are_found() {
+    fn unaccounted_executions_are_detected() {
         let again = |e: &mut Evidence| e.executions.push(execution(&e.stored[0].id, "w1"));
         finds("I7", "2 executions", again);
         finds("I7", "came to its end", |e| e.executions[0].ended = false);
         finds("I7", "not stored", |e| e.executions.push(execution(&Uuid::from_u128(9), "w9")));
-        let mut evidence = calm();
+        let mut evidence = sound_evidence();
         again(&mut evidence);
         evidence.stored[0].endings.push("lost".into());
-        assert!(!violations(&evidence, Weather::Calm).is_empty(), "without a fault nothing runs twice");
+        assert!(!violations(&evidence, Faults::Calm).is_empty(), "without a fault nothing runs twice");
     }
 
     #[test]
-    fn impossible_states_are_found() {
+    fn impossible_states_are_detected() {
         finds("I5", "several states", |e| e.stored[0].statuses.push("failed".into()));
         finds("I5", "several states", |e| e.stored[0].statuses.push("completed".into()));
         finds("I5", "run_at", |e| e.stored[0].early = true);

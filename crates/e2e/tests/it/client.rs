@@ -1,4 +1,4 @@
-//! A client of the API as any application is one: HTTP and a key. It must never look into the database.
+//! A client of the API as an application uses it: HTTP and a key. Never reads the database.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use reqwest::header::RETRY_AFTER;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-/// The root key of every API here.
+/// The root key of every API in these tests.
 pub(crate) const KEY: &str = "the-root-key-of-the-e2e-tests-0123456789";
-/// The API promises an answer within 30 s.
+/// The API guarantees a response within 30 s.
 const REQUEST_LIMIT: Duration = Duration::from_secs(35);
-/// How long a job may take that nothing holds up; for broken code.
+/// Time limit for a job that nothing delays; reached only if the test fails.
 const END_LIMIT: Duration = Duration::from_secs(90);
 const FINAL: [&str; 3] = ["completed", "failed", "cancelled"];
 
@@ -23,7 +23,7 @@ pub(crate) struct Client {
     base: String,
 }
 
-/// What came back, as far as anybody here looks at it.
+/// The parts of a response that the tests use.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -49,7 +49,7 @@ impl Client {
         Self { http, base: format!("http://{address}") }
     }
 
-    /// An error means that no answer came, and that nobody knows what happened.
+    /// An error means that there was no response, so the result of the request is unknown.
     pub(crate) async fn try_get(&self, path: &str) -> reqwest::Result<Answer> {
         Self::send(self.request(Method::GET, path)).await
     }
@@ -58,7 +58,7 @@ impl Client {
         self.try_get(path).await.unwrap_or_else(|error| panic!("GET {path}: {error:?}"))
     }
 
-    /// Posts JSON text as it is, under an idempotency key if one is given.
+    /// Posts JSON text unchanged, with an idempotency key if one is given.
     pub(crate) async fn try_post(
         &self,
         path: &str,
@@ -79,12 +79,23 @@ impl Client {
             .unwrap_or_else(|error| panic!("POST {path}: {error:?}"))
     }
 
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Answer {
+        let request = self.request(Method::PUT, path).header("content-type", "application/json");
+        let answer = Self::send(request.body(body.to_string())).await;
+        answer.unwrap_or_else(|error| panic!("PUT {path}: {error:?}"))
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        let answer = Self::send(self.request(Method::DELETE, path)).await;
+        answer.unwrap_or_else(|error| panic!("DELETE {path}: {error:?}"))
+    }
+
     /// Submits a job and returns its id.
     pub(crate) async fn submit(&self, job: &Value) -> String {
         id_of(&self.post("/v1/jobs", job).await.expect(201).json())
     }
 
-    /// Submits many in one request and returns their ids.
+    /// Submits many jobs in one request and returns their ids.
     pub(crate) async fn submit_all(&self, jobs: &[Value]) -> Vec<String> {
         let answer = self.post("/v1/jobs/batch", &json!({ "jobs": jobs })).await;
         assert!((200..300).contains(&answer.status), "{answer:?}");
@@ -95,7 +106,7 @@ impl Client {
         self.get(&format!("/v1/jobs/{id}")).await.expect(200).json()
     }
 
-    /// The job once it is final, long-polled for.
+    /// Waits by long poll until the job is final, and returns it.
     pub(crate) async fn finished(&self, id: &str) -> Value {
         eventually(END_LIMIT, "the job is final", async || {
             let job = self.get(&format!("/v1/jobs/{id}?wait=20")).await.expect(200).json();
@@ -104,7 +115,7 @@ impl Client {
         .await
     }
 
-    /// The job once it is completed; fails if it ends in another way.
+    /// Waits until the job is completed, and returns it; fails if it ends in another status.
     pub(crate) async fn completed(&self, id: &str) -> Value {
         let job = self.finished(id).await;
         assert_eq!(job["status"], "completed", "{job}");
@@ -117,7 +128,7 @@ impl Client {
         answer["attempts"].as_array().unwrap().clone()
     }
 
-    /// How the attempts of a job ended, oldest first.
+    /// The outcomes of the attempts of a job, oldest first.
     pub(crate) async fn endings(&self, id: &str) -> Vec<String> {
         let text = |attempt: &Value| attempt["ended"].as_str().unwrap().to_owned();
         self.attempts(id).await.iter().map(text).collect()

@@ -1,5 +1,5 @@
-//! The processes of one deployment: how each is started and how it says that it is ready. It must never share a database
-//! or a directory with another cluster.
+//! The processes of one deployment: starts them and waits until they are ready. Never shares a database or a directory
+//! with another cluster.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Once};
@@ -12,14 +12,14 @@ use tokio::task::spawn_blocking;
 use crate::client::{Client, KEY};
 use crate::ledger::WorkDir;
 
-/// How long a start or an end may take; for broken code.
+/// Time limit for a start or an end; reached only if the test fails.
 pub(crate) const LIMIT: Duration = Duration::from_mins(1);
 
-/// All binaries, once for all tests.
+/// Builds all binaries once for all tests.
 static BUILT: Once = Once::new();
 
-/// Crashes are noticed in about three seconds instead of thirty. A heartbeat may still be several times late, for a busy
-/// machine must not look like a dead worker.
+/// Crashes are detected within about three seconds instead of thirty. A heartbeat may still be late by several
+/// intervals, because a worker on a busy machine must not count as dead.
 const QUICK: [(&str, &str); 8] = [
     ("WORKER_HEARTBEAT_INTERVAL_SECONDS", "0.4"),
     ("WORKER_STALE_AFTER_SECONDS", "3"),
@@ -31,7 +31,7 @@ const QUICK: [(&str, &str); 8] = [
     ("REAPER_CENSUS_INTERVAL_SECONDS", "0.5"),
 ];
 
-/// What all processes of a deployment are started with. Clones differ in settings and share the handlers' directory.
+/// The settings of all processes of a deployment. Clones can have other settings and share the handlers' directory.
 #[derive(Clone)]
 pub(crate) struct Cluster {
     url: String,
@@ -53,19 +53,19 @@ pub(crate) struct Api {
 }
 
 impl Cluster {
-    /// A cluster on the database at `url`, with every default of the product.
+    /// A cluster on the database at `url`, with the defaults of the product.
     pub(crate) async fn new(url: &str) -> Self {
-        let names = ["jobqueue-api", "jobqueue-worker", "jobqueue-reaper"];
+        let names = ["jobqueue", "jobqueue-api", "jobqueue-worker", "jobqueue-reaper"];
         spawn_blocking(move || BUILT.call_once(|| Binary::build(&names))).await.unwrap();
         Self { url: url.to_owned(), settings: Vec::new(), work: Arc::new(WorkDir::new()) }
     }
 
-    /// The same with short timings.
+    /// A cluster with short timings.
     pub(crate) async fn quick(url: &str) -> Self {
         QUICK.into_iter().fold(Self::new(url).await, |cluster, (name, value)| cluster.with(name, value))
     }
 
-    /// The same cluster with another variable; the last value of a name counts.
+    /// Adds a variable to the cluster; the last value of a name counts.
     #[must_use]
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.settings.retain(|(known, _)| known != name);
@@ -73,14 +73,14 @@ impl Cluster {
         self
     }
 
-    /// The same cluster, whose further processes reach the database in another way.
+    /// Changes the URL of the database for processes that are started later.
     #[must_use]
     pub(crate) fn through(mut self, url: &str) -> Self {
         url.clone_into(&mut self.url);
         self
     }
 
-    /// Starts an API that is ready.
+    /// Starts an API and waits until it is ready.
     pub(crate) async fn api(&self) -> Api {
         let binary = self.binary("jobqueue-api").env("API_ADDR", "127.0.0.1:0").env("API_SECRET_KEY", KEY);
         let node = Node::start(&binary).await;
@@ -90,7 +90,7 @@ impl Cluster {
         api
     }
 
-    /// Starts a worker of this many slots that is ready.
+    /// Starts a worker with this many slots and waits until it is ready.
     pub(crate) async fn worker(&self, name: &str, slots: usize) -> Node {
         let binary = self
             .binary("jobqueue-worker")
@@ -100,13 +100,17 @@ impl Cluster {
         Node::start(&binary).await.ready().await
     }
 
-    /// Starts a reaper that is ready.
+    /// Starts a reaper and waits until it is ready.
     pub(crate) async fn reaper(&self) -> Node {
         Node::start(&self.binary("jobqueue-reaper")).await.ready().await
     }
 
     fn binary(&self, name: &str) -> Binary {
-        let binary = Binary::named(name).env("DATABASE_URL", &self.url).env("ADMIN_ADDR", "127.0.0.1:0");
+        let mut binary = Binary::named(name).env("ADMIN_ADDR", "127.0.0.1:0");
+        // the URL is empty if the settings name a file with it
+        if !self.url.is_empty() {
+            binary = binary.env("DATABASE_URL", &self.url);
+        }
         self.settings.iter().fold(binary, |binary, (name, value)| binary.env(name, value))
     }
 }
@@ -123,7 +127,7 @@ impl Node {
         self
     }
 
-    /// Waits until it says that it is ready.
+    /// Waits until `/ready` returns 200.
     pub(crate) async fn is_ready(&self) {
         eventually(LIMIT, "ready", async || match self.admin.get("/ready").await {
             answer if answer.status == 200 => Ok(()),
@@ -132,7 +136,7 @@ impl Node {
         .await;
     }
 
-    /// The value of a metric without labels on its admin port.
+    /// The value of a metric without labels, from its admin port.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
         let page = self.admin.get("/metrics").await.text;
         let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -148,20 +152,20 @@ impl Node {
         .await;
     }
 
-    /// Asks it to end, and waits until it has: with exit code 0.
+    /// Sends SIGTERM and waits for the end with exit code 0.
     pub(crate) async fn ends_well(&mut self) {
         self.process.signal(Signal::TERM);
         self.has_ended_well().await;
     }
 
-    /// Waits for the end that it was asked for.
+    /// Waits for the end with exit code 0.
     pub(crate) async fn has_ended_well(&mut self) {
         let status = self.process.wait_exit(LIMIT).await;
         assert!(status.success(), "{status}: {}", self.process.lines().join("\n"));
     }
 }
 
-/// Waits until no job is left that waits or runs.
+/// Waits until no job waits or runs.
 pub(crate) async fn all_final(pool: &PgPool) {
     eventually(Duration::from_mins(2), "every job is final", async || {
         let live = "SELECT count(*) FROM jobs WHERE status IN ('blocked', 'scheduled', 'queued', 'running')";

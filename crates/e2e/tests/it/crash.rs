@@ -1,5 +1,5 @@
-//! A worker dies without a word: its job runs again, elsewhere, and soon. With the product's own timings, because they are
-//! the promise; the same with short ones, because the path must not depend on them.
+//! A worker is killed: its job runs again on another worker within the guaranteed time. Tested with the default
+//! timings, which the guarantee refers to, and with short ones.
 
 use jobqueue_testkit::TestDb;
 use serde_json::json;
@@ -7,17 +7,17 @@ use serde_json::json;
 use crate::cluster::Cluster;
 use crate::ledger::{GATE, job};
 
-/// From the death of a worker to the next start of its job, by default.
-const PROMISE_SECONDS: f64 = 35.0;
+/// Maximum time from the end of a worker to the next start of its job, by default.
+const GUARANTEED_SECONDS: f64 = 35.0;
 
 #[tokio::test]
 async fn a_killed_workers_job_runs_again_within_35_seconds() {
     let db = TestDb::new().await;
     let cluster = Cluster::new(db.url()).await;
     let silence = kill_and_recover(&cluster, &db).await;
-    // both stamps are the database's: how busy this machine is does not count, apart from the reaper's own step
-    assert!(silence <= PROMISE_SECONDS, "leased again {silence} s after the last sign of life");
-    assert!(silence >= 30.0, "{silence} s: a worker is not dead as long as its heartbeat may just be late");
+    // both timestamps are the database's, so the load of this machine matters only for the reaper's scan
+    assert!(silence <= GUARANTEED_SECONDS, "leased again {silence} s after the last sign of life");
+    assert!(silence >= 30.0, "{silence} s: the worker was declared dead too early");
 }
 
 #[tokio::test]
@@ -28,7 +28,7 @@ async fn a_killed_workers_job_runs_again_as_soon_as_the_settings_say() {
     assert!(silence >= 3.0, "{silence} s");
 }
 
-/// Returns the seconds from the dead worker's last heartbeat to the next lease of its job.
+/// Kills a worker and returns the seconds from its last heartbeat to the next lease of its job.
 async fn kill_and_recover(cluster: &Cluster, db: &TestDb) -> f64 {
     let (api, _reaper, mut victim) =
         tokio::join!(cluster.api(), cluster.reaper(), cluster.worker("victim", 2));
@@ -47,7 +47,7 @@ async fn kill_and_recover(cluster: &Cluster, db: &TestDb) -> f64 {
     assert_eq!((&lost["ended"], &completed["ended"]), (&json!("lost"), &json!("completed")));
     assert_ne!(lost["worker_id"], completed["worker_id"]);
     assert_eq!(lost["error"]["type"], "lease_lost");
-    // the script of the first attempt outlived its worker; it belongs to nobody any more
+    // the script of the first attempt still runs, without its worker
     cluster.work.open("orphan", 1);
     sqlx::query_scalar(
         "SELECT extract(epoch FROM $1::text::timestamptz - w.beat_at)::float8 FROM jobqueue.worker w WHERE w.name = 'victim'",

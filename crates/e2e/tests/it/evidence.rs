@@ -1,47 +1,47 @@
-//! Everything that a verdict needs, side by side: what clients were told, what handlers did, and what the database says
-//! at the end. It reads; it judges nothing.
+//! The evidence that the checker needs: the history of the clients, the ledger of the handlers, and the jobs in the
+//! database at the end. Only collects it.
 
 use sqlx::{FromRow, PgPool};
 use uuid::Uuid;
 
-use crate::history::{History, Said};
+use crate::history::{Event, History};
 use crate::ledger::{Execution, WorkDir};
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Evidence {
-    pub(crate) said: Vec<Said>,
+    pub(crate) events: Vec<Event>,
     pub(crate) executions: Vec<Execution>,
     pub(crate) stored: Vec<Stored>,
     pub(crate) totals: Totals,
 }
 
-/// One job as the database has it.
+/// One job in the database.
 #[derive(Clone, Debug, Default, FromRow)]
 pub(crate) struct Stored {
     pub(crate) id: Uuid,
-    /// The payload, if it is a word.
+    /// The payload, if it is a string.
     pub(crate) word: Option<String>,
-    /// Every status in which the job stands; one, if all is well.
+    /// Every status in which the database has the job; exactly one in a correct database.
     pub(crate) statuses: Vec<String>,
     pub(crate) attempt: i16,
     pub(crate) max_attempts: i16,
-    /// How the attempts ended that did not complete the job.
+    /// The outcomes of the attempts that did not complete the job.
     pub(crate) endings: Vec<String>,
-    /// An attempt began before `run_at`, by the database's clock.
+    /// Whether an attempt began before `run_at`, by the database's clock.
     pub(crate) early: bool,
 }
 
-/// The numbers of the whole database in one snapshot.
+/// The totals of the whole database in one snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, FromRow)]
 pub(crate) struct Totals {
-    /// Counted where it happened.
+    /// The counters that are kept for the metrics.
     pub(crate) created: i64,
     pub(crate) completed: i64,
     pub(crate) failed: i64,
     pub(crate) cancelled: i64,
     pub(crate) pruned: i64,
-    /// Counted where jobs stand.
+    /// The jobs that are stored now.
     pub(crate) live: i64,
     pub(crate) completed_jobs: i64,
     pub(crate) failed_jobs: i64,
@@ -58,7 +58,7 @@ const STORED: &str = "
                    WHERE s.started_at < b.run_at) AS early
     FROM jobqueue.body b ORDER BY b.id";
 
-/// One statement, hence one snapshot.
+/// One statement, and therefore one snapshot.
 const TOTALS: &str = "
     SELECT coalesce(sum(t.created), 0)::bigint AS created, coalesce(sum(t.completed), 0)::bigint AS completed,
            coalesce(sum(t.failed), 0)::bigint AS failed, coalesce(sum(t.cancelled), 0)::bigint AS cancelled,
@@ -73,7 +73,7 @@ const TOTALS: &str = "
 impl Evidence {
     pub(crate) async fn collect(history: &History, work: &WorkDir, pool: &PgPool) -> Self {
         Self {
-            said: history.read(),
+            events: history.read(),
             executions: work.executions(),
             stored: sqlx::query_as(STORED).fetch_all(pool).await.unwrap(),
             totals: Totals::read(pool).await,

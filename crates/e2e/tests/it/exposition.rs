@@ -1,5 +1,5 @@
-//! What operators look at after a day's work: every `/metrics` page is one that Prometheus accepts, the fixed names are
-//! there and agree with the database, and the SQL that people type works.
+//! Metrics and SQL for operators: Prometheus accepts every `/metrics` page, the documented metrics exist and agree with
+//! the database, and the documented SQL works.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -15,7 +15,7 @@ const DONE: usize = 40;
 const WAITING: usize = 7;
 
 #[tokio::test]
-async fn metrics_and_sql_tell_the_same() {
+async fn metrics_and_sql_agree() {
     let db = TestDb::new().await;
     let cluster = Cluster::quick(db.url()).await;
     let (api, other, reaper, worker) =
@@ -27,7 +27,7 @@ async fn metrics_and_sql_tell_the_same() {
     api.client.submit_all(&jobs).await;
     all_final(db.pool()).await;
     let waiting: Vec<_> = (0..WAITING)
-        .map(|n| json!({ "kind": QUICK, "payload": format!("w-{n}"), "queue": "nobody" }))
+        .map(|n| json!({ "kind": QUICK, "payload": format!("w-{n}"), "queue": "unserved" }))
         .collect();
     api.client.submit_all(&waiting).await;
 
@@ -37,19 +37,19 @@ async fn metrics_and_sql_tell_the_same() {
         .unwrap();
     assert_eq!(queued, i64::try_from(WAITING).unwrap());
 
-    let told = [
+    let failure = [
         r#"job_created_total{queue="default"} 40"#,
         r#"job_completed_total{queue="default"} 39"#,
         r#"job_failed_total{queue="default"} 1"#,
         r#"worker_lease_acquired_total{queue="default"} 40"#,
-        r#"job_queue_depth{queue="nobody"} 7"#,
+        r#"job_queue_depth{queue="unserved"} 7"#,
         r#"job_queue_depth{queue="default"} 0"#,
     ];
     for replica in [&api.client, &other.client] {
-        // depths are counted by the reaper, every half second here
-        eventually(LIMIT, "the cluster's truth, the same from every replica", async || {
+        // the reaper counts the depths, in this test every half second
+        eventually(LIMIT, "the metrics of the cluster, the same from every replica", async || {
             let page = replica.get("/metrics").await.text;
-            let missing: Vec<_> = told.iter().filter(|line| !page.lines().any(|l| l == **line)).collect();
+            let missing: Vec<_> = failure.iter().filter(|line| !page.lines().any(|l| l == **line)).collect();
             if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?} in\n{page}")) }
         })
         .await;
@@ -70,7 +70,10 @@ async fn metrics_and_sql_tell_the_same() {
 }
 
 fn accepted_by_promtool(name: &str, page: &str) {
-    assert!(page.lines().filter(|line| !line.starts_with('#')).count() >= 5, "{name} shows nothing:\n{page}");
+    assert!(
+        page.lines().filter(|line| !line.starts_with('#')).count() >= 5,
+        "{name} has no metrics:\n{page}"
+    );
     let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
@@ -80,7 +83,7 @@ fn accepted_by_promtool(name: &str, page: &str) {
         .unwrap();
     promtool.stdin.take().unwrap().write_all(page.as_bytes()).unwrap();
     let verdict = promtool.wait_with_output().unwrap();
-    let said =
+    let output =
         String::from_utf8_lossy(&verdict.stdout).into_owned() + &String::from_utf8_lossy(&verdict.stderr);
-    assert!(verdict.status.success() && said.trim().is_empty(), "promtool on {name}: {said}\n{page}");
+    assert!(verdict.status.success() && output.trim().is_empty(), "promtool on {name}: {output}\n{page}");
 }

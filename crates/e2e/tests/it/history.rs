@@ -1,4 +1,4 @@
-//! What clients did and were told, line by line in a file outside of the database. It records; it judges nothing.
+//! The requests and responses of the clients, as lines of a file outside of the database. Only records them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
@@ -9,20 +9,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::client::{Answer, id_of};
 use crate::ledger::WorkDir;
 
-/// One line: something that happened to the submission of a word. The word is the payload and the idempotency key.
+/// One line: an event of the submission of a word. The word is the payload and the idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Said {
-    /// A request with this word left (again).
+pub(crate) enum Event {
+    /// A request with this word was sent, possibly again.
     Sent(String),
-    /// It was answered with 2xx and this id.
+    /// The response was 2xx with this id.
     Acknowledged(String, String),
-    /// It was answered with 4xx.
+    /// The response was 4xx.
     Refused(String, u16),
-    /// It was answered with 5xx, 429, or not at all.
+    /// The response was 5xx or 429, or there was none.
     Unknown(String),
 }
 
-/// The file and a few numbers about it.
+/// The file, and counts of its events.
 #[derive(Debug)]
 pub(crate) struct History {
     path: PathBuf,
@@ -41,25 +41,25 @@ impl History {
     }
 
     pub(crate) fn sent(&self, word: &str) {
-        self.write(&Said::Sent(word.to_owned()));
+        self.write(&Event::Sent(word.to_owned()));
     }
 
     pub(crate) fn unknown(&self, word: &str) {
-        self.write(&Said::Unknown(word.to_owned()));
+        self.write(&Event::Unknown(word.to_owned()));
     }
 
-    /// Notes an answer. True if it settles the matter: another request with this word would be pointless.
+    /// Records a response. Returns true if it is final, so that the request need not be repeated.
     pub(crate) fn answered(&self, word: &str, answer: &Answer) -> bool {
         let word = word.to_owned();
         match answer.status {
             200..=299 => {
-                self.write(&Said::Acknowledged(word, id_of(&answer.json())));
+                self.write(&Event::Acknowledged(word, id_of(&answer.json())));
                 self.acknowledged.fetch_add(1, Ordering::SeqCst);
                 return true;
             }
-            // busy is a refusal for now: nothing was stored, and the same request may come again
+            // 429 is temporary: nothing was stored, and the request may be repeated
             400..=499 if answer.status != 429 => {
-                self.write(&Said::Refused(word, answer.status));
+                self.write(&Event::Refused(word, answer.status));
                 return true;
             }
             503 => {
@@ -69,32 +69,32 @@ impl History {
             }
             _ => {}
         }
-        self.write(&Said::Unknown(word));
+        self.write(&Event::Unknown(word));
         false
     }
 
-    /// Answers with 2xx so far.
+    /// The number of 2xx responses so far.
     pub(crate) fn acknowledged(&self) -> usize {
         self.acknowledged.load(Ordering::SeqCst)
     }
 
-    /// Answers with 503 so far, and how many of them lacked `Retry-After`.
+    /// The number of 503 responses so far, and how many of them had no `Retry-After`.
     pub(crate) fn unavailable(&self) -> (usize, usize) {
         (self.unavailable.load(Ordering::SeqCst), self.unavailable_without_hint.load(Ordering::SeqCst))
     }
 
-    /// Every line.
-    pub(crate) fn read(&self) -> Vec<Said> {
-        fs::read_to_string(&self.path).unwrap().lines().map(Said::parse).collect()
+    /// Every event.
+    pub(crate) fn read(&self) -> Vec<Event> {
+        fs::read_to_string(&self.path).unwrap().lines().map(Event::parse).collect()
     }
 
-    fn write(&self, said: &Said) {
-        let line = format!("{}\n", said.line());
+    fn write(&self, event: &Event) {
+        let line = format!("{}\n", event.line());
         self.file.lock().unwrap().write_all(line.as_bytes()).unwrap();
     }
 }
 
-impl Said {
+impl Event {
     fn line(&self) -> String {
         match self {
             Self::Sent(word) => format!("sent {word}"),
@@ -119,12 +119,12 @@ impl Said {
 fn lines_are_read_back_as_written() {
     let word = || "w-1".to_owned();
     let all = [
-        Said::Sent(word()),
-        Said::Acknowledged(word(), "id".into()),
-        Said::Refused(word(), 422),
-        Said::Unknown(word()),
+        Event::Sent(word()),
+        Event::Acknowledged(word(), "id".into()),
+        Event::Refused(word(), 422),
+        Event::Unknown(word()),
     ];
-    for said in all {
-        assert_eq!(Said::parse(&said.line()), said);
+    for event in all {
+        assert_eq!(Event::parse(&event.line()), event);
     }
 }

@@ -1,5 +1,5 @@
-//! What handlers do and what they write down: a shell script that appends a line to a file, outside of any database, when
-//! it starts and when it ends. The file is the truth about executions; the order of its lines is the order of events.
+//! The handlers of the tests and their ledger: a shell script that appends a line to a file when it starts and when it
+//! ends. The file records all executions, in the order of their events, independently of the database.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,22 +9,22 @@ use std::time::Duration;
 use jobqueue_testkit::eventually;
 use serde_json::{Value, json};
 
-/// Gives its input back.
+/// Returns its input.
 pub(crate) const ECHO: &str = "echo";
-/// Starts and ends.
+/// Ends at once.
 pub(crate) const QUICK: &str = "ledger.quick";
 /// Takes 200 ms.
 pub(crate) const NAP: &str = "ledger.nap";
-/// Waits until its word is let go; every attempt by itself.
+/// Waits until the test opens the gate of its word and attempt.
 pub(crate) const GATE: &str = "ledger.gate";
 /// Fails twice, then succeeds.
 pub(crate) const FLAKY: &str = "ledger.flaky";
 
 const MODES: [&str; 4] = [QUICK, NAP, GATE, FLAKY];
-/// How long an expected line may take; for broken code.
+/// Time limit for an expected line; reached only if the test fails.
 const LINE_LIMIT: Duration = Duration::from_secs(90);
 
-/// One write for a whole line and `>>`, which appends: lines of many processes never mix.
+/// Each line is appended (`>>`) with a single write, so lines of several processes never mix.
 const SCRIPT: &str = r#"#!/bin/sh
 # ledger.sh DIRECTORY MODE; the payload, a word in quotes, on standard input.
 dir=$1 mode=$2
@@ -35,11 +35,11 @@ note start
 case $mode in
 ledger.nap) sleep 0.2 ;;
 ledger.gate)
-    # not for ever: a script may outlive its worker, and its test too
-    looks=0
+    # at most some minutes, because a script may run longer than its worker and its test
+    checks=0
     while [ ! -e "$dir/open-$word-$JOBQUEUE_ATTEMPT" ]; do
-        looks=$((looks + 1))
-        [ -e "$dir/ledger" ] && [ "$looks" -lt 10000 ] || exit 1
+        checks=$((checks + 1))
+        [ -e "$dir/ledger" ] && [ "$checks" -lt 10000 ] || exit 1
         sleep 0.02
     done ;;
 ledger.flaky) if [ "$JOBQUEUE_ATTEMPT" -lt 3 ]; then note fail; exit 1; fi ;;
@@ -48,14 +48,14 @@ note end
 echo "\"$word by attempt $JOBQUEUE_ATTEMPT\""
 "#;
 
-/// Tells the directories of one process apart.
+/// Makes the directories of one process unique.
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// A directory of one test with the handlers, their ledger and the workers' configuration. Dropping it removes it.
 #[derive(Debug)]
 pub(crate) struct WorkDir(PathBuf);
 
-/// One run of a handler, as it told itself.
+/// One execution of a handler, from its lines in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Execution {
     /// The job's payload.
@@ -63,7 +63,7 @@ pub(crate) struct Execution {
     pub(crate) job_id: String,
     pub(crate) attempt: u32,
     pub(crate) pid: u32,
-    /// It came to its end (with success).
+    /// Whether it ended with success.
     pub(crate) ended: bool,
 }
 
@@ -103,7 +103,7 @@ impl WorkDir {
     pub(crate) fn executions(&self) -> Vec<Execution> {
         let text = fs::read_to_string(self.0.join("ledger")).unwrap();
         let mut executions: Vec<Execution> = Vec::new();
-        // a line without its end is not yet written
+        // an incomplete last line is still being written
         for line in text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
             let (what, execution) = parse(line);
             match what {
@@ -133,7 +133,7 @@ impl WorkDir {
         .await
     }
 
-    /// Lets one attempt of a [`GATE`] job go.
+    /// Opens the gate for one attempt of a [`GATE`] job.
     pub(crate) fn open(&self, word: &str, attempt: u32) {
         fs::write(self.0.join(format!("open-{word}-{attempt}")), "").unwrap();
     }
@@ -141,12 +141,12 @@ impl WorkDir {
 
 impl Drop for WorkDir {
     fn drop(&mut self) {
-        // It lies in the system's temporary directory.
+        // a failure does not matter: it is in the system's temporary directory
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// A job whose handler writes down `word`.
+/// A job whose handler records `word`.
 pub(crate) fn job(kind: &str, word: &str) -> Value {
     json!({ "kind": kind, "payload": word })
 }

@@ -1,5 +1,5 @@
-//! The everyday walks of a job through API, worker and reaper: from POST to its exact result, delayed, retried, ordered,
-//! cancelled, enqueued in SQL. Written once, for every way to reach the database.
+//! The common lifecycles of a job through API, worker and reaper: from POST to its exact result, delayed, retried,
+//! ordered, cancelled, and enqueued in SQL. They run for every way to reach the database.
 
 use std::path::Path;
 
@@ -12,14 +12,14 @@ use crate::cluster::{Cluster, LIMIT};
 use crate::ledger::{ECHO, FLAKY, GATE, QUICK, WorkDir, job};
 
 #[tokio::test]
-async fn jobs_walk_from_post_to_done() {
+async fn jobs_run_from_post_to_completed() {
     let db = TestDb::new().await;
     let cluster = Cluster::quick(db.url()).await;
-    every_walk(&cluster, db.pool()).await;
+    every_lifecycle(&cluster, db.pool()).await;
 }
 
-/// All walks at once, through a cluster of one process each.
-pub(crate) async fn every_walk(cluster: &Cluster, pool: &PgPool) {
+/// All lifecycles concurrently, on a cluster with one process of each kind.
+pub(crate) async fn every_lifecycle(cluster: &Cluster, pool: &PgPool) {
     let (api, _reaper, _worker) =
         tokio::join!(cluster.api(), cluster.reaper(), cluster.worker("everyday", 10));
     let (client, work) = (&api.client, &cluster.work);
@@ -28,14 +28,14 @@ pub(crate) async fn every_walk(cluster: &Cluster, pool: &PgPool) {
         a_long_poll_ends_with_the_job(client, work),
         sql_enqueues_with_its_transaction(client, pool),
         a_delayed_job_waits(client),
-        a_failing_job_is_tried_again_after_its_delay(client),
+        a_failing_job_is_retried_after_its_delay(client),
         a_cancelled_command_is_killed(client, work),
         higher_priorities_run_first(client, cluster),
     );
 }
 
 async fn the_result_is_exact(client: &Client) {
-    // spaces, a number that no float can hold, escapes, characters beyond the basic plane
+    // spaces, a number that no float can represent, escapes, characters outside of the basic plane
     let payload = r#"{"b" : 1.50, "a":[18446744073709551616, 1e2], "é":"\u00e9 🦀 \"q\"", "n":null}"#;
     let body =
         format!(r#"{{"kind":"{ECHO}","payload":{payload},"tags":["exact"],"metadata":{{"of":"e2e"}}}}"#);
@@ -88,13 +88,13 @@ async fn a_delayed_job_waits(client: &Client) {
     let id = client.submit(&later).await;
     assert_eq!(client.job(&id).await["status"], "scheduled");
     let done = client.completed(&id).await;
-    let moment = |name: &str| done[name].as_str().unwrap_or_else(|| panic!("{name}: {done}")).to_owned();
-    // RFC 3339 in UTC with the same number of digits, or fewer: the order of texts is that of moments
-    assert!(moment("run_at") > moment("created_at"), "{done}");
-    assert!(moment("started_at") >= moment("run_at"), "{done}");
+    let timestamp = |name: &str| done[name].as_str().unwrap_or_else(|| panic!("{name}: {done}")).to_owned();
+    // timestamps in UTC with at most the same number of digits: their text order is their time order
+    assert!(timestamp("run_at") > timestamp("created_at"), "{done}");
+    assert!(timestamp("started_at") >= timestamp("run_at"), "{done}");
 }
 
-async fn a_failing_job_is_tried_again_after_its_delay(client: &Client) {
+async fn a_failing_job_is_retried_after_its_delay(client: &Client) {
     let mut flaky = job(FLAKY, "flaky");
     flaky["retry"] = json!({ "strategy": "list", "delays_seconds": [0.2, 0.6] });
     let id = client.submit(&flaky).await;
@@ -106,9 +106,9 @@ async fn a_failing_job_is_tried_again_after_its_delay(client: &Client) {
     hopeless["max_attempts"] = json!(2);
     hopeless["retry"] = json!({ "strategy": "fixed", "delay_seconds": 0.1 });
     let id = client.submit(&hopeless).await;
-    let dead = client.finished(&id).await;
-    assert_eq!((&dead["status"], &dead["attempt"]), (&json!("failed"), &json!(2)));
-    assert!(dead["error"]["type"].is_string(), "{dead}");
+    let failed = client.finished(&id).await;
+    assert_eq!((&failed["status"], &failed["attempt"]), (&json!("failed"), &json!(2)));
+    assert!(failed["error"]["type"].is_string(), "{failed}");
 }
 
 async fn a_cancelled_command_is_killed(client: &Client, work: &WorkDir) {
@@ -125,8 +125,7 @@ async fn a_cancelled_command_is_killed(client: &Client, work: &WorkDir) {
     work.open("unwanted", 1);
     assert!(work.executions_of("unwanted").iter().all(|run| !run.ended), "it was stopped, not finished");
 
-    let queued =
-        client.submit(&json!({ "kind": QUICK, "payload": "never", "queue": "nobody-works-here" })).await;
+    let queued = client.submit(&json!({ "kind": QUICK, "payload": "never", "queue": "unserved" })).await;
     let answer = client.post(&format!("/v1/jobs/{queued}/cancel"), &json!({})).await;
     assert!((200..300).contains(&answer.status), "{answer:?}");
     assert_eq!(client.job(&queued).await["status"], "cancelled");

@@ -1,5 +1,5 @@
-//! Steady load: clients that submit one job after the other and insist until they are answered. It judges nothing; what it
-//! saw is in the history.
+//! Steady load: clients that submit one job after another, and repeat each request until it has a final response. The
+//! history records the requests and responses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use crate::cluster::LIMIT;
 use crate::history::History;
 use crate::ledger::{NAP, QUICK, job};
 
-/// Between two submissions of one client: the rate of the load.
+/// Pause between two submissions of one client.
 const PAUSE: Duration = Duration::from_millis(80);
-/// Before an unanswered request is repeated.
+/// Pause before a request without a final response is repeated.
 const REPEAT_AFTER: Duration = Duration::from_millis(100);
-/// Every so many jobs is one that takes a while.
+/// One in this many jobs takes 200 ms.
 const NAP_EVERY: usize = 4;
 
-/// Clients at work.
+/// The running clients.
 pub(crate) struct Load {
     stop: watch::Sender<bool>,
     clients: JoinSet<()>,
@@ -29,7 +29,7 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Starts so many clients, each with words of its own.
+    /// Starts this many clients, each with its own words.
     pub(crate) fn start(clients: usize, client: &Client, history: &Arc<History>) -> Self {
         let stop = watch::Sender::new(false);
         let mut load = Self { stop, clients: JoinSet::new(), history: history.clone() };
@@ -39,7 +39,7 @@ impl Load {
                 let mut number = 0;
                 while !*stop.borrow() {
                     number += 1;
-                    submit_surely(&client, &history, &format!("c{name}-{number}"), number).await;
+                    submit_until_final(&client, &history, &format!("c{name}-{number}"), number).await;
                     sleep(PAUSE).await;
                 }
             });
@@ -47,7 +47,7 @@ impl Load {
         load
     }
 
-    /// Waits until so many more submissions are acknowledged.
+    /// Waits until this many more submissions are acknowledged.
     pub(crate) async fn more(&self, count: usize) {
         let goal = self.history.acknowledged() + count;
         eventually(LIMIT, &format!("{count} more acknowledgements"), async || {
@@ -57,7 +57,7 @@ impl Load {
         .await;
     }
 
-    /// No further submission; every one that was begun is answered. Returns how many were acknowledged.
+    /// Stops submitting, and waits until every request has a final response. Returns how many were acknowledged.
     pub(crate) async fn finish(mut self) -> usize {
         self.stop.send_replace(true);
         while let Some(client) = self.clients.join_next().await {
@@ -67,20 +67,20 @@ impl Load {
     }
 }
 
-/// Submits a word under its own idempotency key, again and again until the answer is clear.
-async fn submit_surely(client: &Client, history: &History, word: &str, number: usize) {
+/// Submits a word with its own idempotency key, and repeats the request until the response is final.
+async fn submit_until_final(client: &Client, history: &History, word: &str, number: usize) {
     let kind = if number.is_multiple_of(NAP_EVERY) { NAP } else { QUICK };
     let body = job(kind, word).to_string();
     let deadline = Instant::now() + LIMIT;
     loop {
         history.sent(word);
-        let said = client.try_post("/v1/jobs", body.clone(), Some(word)).await;
-        match &said {
+        let answered = client.try_post("/v1/jobs", body.clone(), Some(word)).await;
+        match &answered {
             Ok(answer) if history.answered(word, answer) => return,
             Ok(_) => {}
             Err(_) => history.unknown(word),
         }
-        assert!(Instant::now() < deadline, "{word} has no clear answer within {LIMIT:?}: {said:?}");
+        assert!(Instant::now() < deadline, "{word} has no clear answer within {LIMIT:?}: {answered:?}");
         sleep(REPEAT_AFTER).await;
     }
 }

@@ -1,5 +1,6 @@
-//! The answer is lost after the work was done: between client and API, between API and Postgres, between worker and Postgres.
-//! Whoever asks again with the same key gets the same job; whoever settles again changes nothing.
+//! The response is lost after the request was carried out: between client and API, between API and Postgres, and
+//! between worker and Postgres. A repeated submission with the same key returns the same job, and a repeated settle
+//! changes nothing.
 
 use jobqueue_testkit::{Fault, FaultProxy, TestDb, eventually};
 use sqlx::PgPool;
@@ -8,15 +9,15 @@ use crate::client::{Client, id_of};
 use crate::cluster::{Cluster, LIMIT, Node};
 use crate::ledger::{GATE, QUICK, job};
 
-/// So often the line shall break between a commit and its answer.
+/// How often the connection must break between a commit and its response.
 const HITS: usize = 3;
-/// More bytes of answers than any of the calls here gets.
+/// More bytes than the responses of any call in these tests.
 const BEYOND: u64 = 8192;
-/// Something else on the line may spoil a search; so often it begins anew.
+/// How often a search is started again, because other traffic on the connection can disturb it.
 const SEARCHES: usize = 6;
 
-/// Finds the place where an answer must be cut to lose exactly that of a commit, by halving: cut before it, nothing is
-/// done; cut after it, the answer arrives.
+/// Finds by bisection the number of bytes after which the connection must break so that exactly the response of a
+/// commit is lost: with fewer bytes nothing is done, with more the response arrives.
 struct Search {
     low: u64,
     high: u64,
@@ -24,14 +25,14 @@ struct Search {
     begun: usize,
 }
 
-/// What a call with a broken line came to.
+/// The result of a call whose connection breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Came {
+enum CallResult {
     /// Nothing is done.
-    Undone,
-    /// It is done, and the one who asked does not know.
-    DoneInTheDark,
-    /// The answer arrived.
+    NotDone,
+    /// It is done, but the caller does not know.
+    ResponseLost,
+    /// The response arrived.
     Answered,
 }
 
@@ -40,16 +41,16 @@ impl Search {
         Self { low: 0, high: BEYOND, hits: 0, begun: 1 }
     }
 
-    /// Where to break the line next; `None` when it was broken in the right place often enough.
+    /// Where to break the connection next; `None` if it has been broken in the right place often enough.
     fn next(&self) -> Option<u64> {
         (self.hits < HITS).then_some(u64::midpoint(self.low, self.high))
     }
 
-    fn saw(&mut self, at: u64, came: Came) {
-        match came {
-            Came::Undone => self.low = at + 1,
-            Came::DoneInTheDark => self.hits += 1,
-            Came::Answered => self.high = at,
+    fn record(&mut self, at: u64, result: CallResult) {
+        match result {
+            CallResult::NotDone => self.low = at + 1,
+            CallResult::ResponseLost => self.hits += 1,
+            CallResult::Answered => self.high = at,
         }
         if self.low >= self.high {
             assert!(self.begun < SEARCHES, "no commit lost its answer in {SEARCHES} searches");
@@ -59,7 +60,7 @@ impl Search {
 }
 
 #[tokio::test]
-async fn a_client_that_asks_again_gets_the_same_job() {
+async fn a_client_that_repeats_a_submission_gets_the_same_job() {
     let db = TestDb::new().await;
     let cluster = Cluster::new(db.url()).await;
     let api = cluster.api().await;
@@ -72,7 +73,7 @@ async fn a_client_that_asks_again_gets_the_same_job() {
         let lost = detour.try_post("/v1/jobs", body.clone(), Some(&word)).await;
         assert!(lost.is_err(), "{lost:?}");
         proxy.set(Fault::Pass);
-        // the request was whole, so its job may be stored a moment later than its client left
+        // the request was complete, so its job may be stored shortly after its client disconnected
         let stored = eventually(LIMIT, "the job is stored", async || match ids_of(&word, db.pool()).await {
             ids if ids.len() == 1 => Ok(ids[0].clone()),
             ids => Err(ids),
@@ -91,10 +92,10 @@ async fn a_client_that_asks_again_gets_the_same_job() {
 }
 
 #[tokio::test]
-async fn an_api_that_loses_the_answer_of_its_commit_finds_the_job_again() {
+async fn an_api_that_loses_the_response_of_its_commit_finds_the_job() {
     let db = TestDb::new().await;
     let proxy = FaultProxy::before(db.url()).await;
-    // one connection, so that the same call takes the same bytes every time
+    // one connection, so that the same call always needs the same number of bytes
     let cluster = Cluster::new(db.url())
         .await
         .with("DATABASE_CONNECT_TIMEOUT_SECONDS", "1")
@@ -104,33 +105,34 @@ async fn an_api_that_loses_the_answer_of_its_commit_finds_the_job_again() {
     let mut number = 0;
     while let Some(at) = search.next() {
         number += 1;
-        // a connection that has seen this call before
+        // a connection on which this call has been made before
         let ready = format!("ready-{number}");
-        insist(&api.client, &ready).await;
-        // until the last word of every call has passed: a connection is asked whether it lives when it is given back
-        is_zero(&api.node, "api_database_connections{state=\"busy\"}").await;
+        submit_until_stored(&api.client, &ready).await;
+        // waits until the last bytes of every call have passed, because a connection is tested when it returns to the
+        // pool
+        becomes_zero(&api.node, "api_database_connections{state=\"busy\"}").await;
         let word = format!("lost-{number}-at-{at}");
         proxy.set(Fault::LoseAnswersAfter(at));
         let body = job(QUICK, &word).to_string();
         let first = api.client.try_post("/v1/jobs", body, Some(&word)).await.unwrap();
         proxy.set(Fault::Pass);
         let before = ids_of(&word, db.pool()).await;
-        let came = match (first.status, before.len()) {
-            (201, 1) => Came::Answered,
-            (503, 1) => Came::DoneInTheDark,
-            (503, 0) => Came::Undone,
+        let result = match (first.status, before.len()) {
+            (201, 1) => CallResult::Answered,
+            (503, 1) => CallResult::ResponseLost,
+            (503, 0) => CallResult::NotDone,
             _ => panic!("{first:?}, {before:?}"),
         };
-        let again = insist(&api.client, &word).await;
+        let again = submit_until_stored(&api.client, &word).await;
         let ids = ids_of(&word, db.pool()).await;
         assert_eq!(ids, [again], "lost at {at}: {first:?}");
         assert!(before.is_empty() || before == ids, "{before:?} became {ids:?}");
-        search.saw(at, came);
+        search.record(at, result);
     }
 }
 
 /// Waits until a metric of the node has fallen to zero.
-async fn is_zero(node: &Node, metric: &str) {
+async fn becomes_zero(node: &Node, metric: &str) {
     eventually(LIMIT, metric, async || match node.metric(metric).await {
         0.0 => Ok(()),
         some => Err(some),
@@ -138,8 +140,8 @@ async fn is_zero(node: &Node, metric: &str) {
     .await;
 }
 
-/// Submits a word under its own key until the database is there again, and returns the job's id.
-async fn insist(client: &Client, word: &str) -> String {
+/// Submits a word with its own key until the database is reachable again, and returns the job's id.
+async fn submit_until_stored(client: &Client, word: &str) -> String {
     let answer = eventually(LIMIT, "an answer", async || {
         let answer = client.try_post("/v1/jobs", job(QUICK, word).to_string(), Some(word)).await.unwrap();
         if answer.status == 503 { Err(answer) } else { Ok(answer) }
@@ -150,10 +152,10 @@ async fn insist(client: &Client, word: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_worker_that_loses_the_answer_of_its_settle_completes_the_job_once() {
+async fn a_worker_that_loses_the_response_of_its_settle_completes_the_job_once() {
     let db = TestDb::new().await;
     let proxy = FaultProxy::before(db.url()).await;
-    // nothing else shall be on the line: one connection, and no look for work by the clock
+    // no other traffic: one connection, and no periodic polls
     let cluster = Cluster::quick(db.url())
         .await
         .with("DATABASE_CONNECT_TIMEOUT_SECONDS", "1")
@@ -166,36 +168,36 @@ async fn a_worker_that_loses_the_answer_of_its_settle_completes_the_job_once() {
     let mut number = 0;
     while let Some(at) = search.next() {
         number += 1;
-        // a connection that has seen these calls before
+        // a connection on which these calls have been made before
         let ready = format!("ready-{number}");
         ledger.open(&ready, 1);
         api.client.completed(&api.client.submit(&job(GATE, &ready)).await).await;
         let word = format!("lost-{number}-at-{at}");
         let id = api.client.submit(&job(GATE, &word)).await;
         ledger.started(&word, 1).await;
-        is_zero(&worker, "worker_unsettled_results").await;
-        let before = Told::by(&worker).await;
-        // in this order, so that it is the settle that meets the fault rather than anything before it
+        becomes_zero(&worker, "worker_unsettled_results").await;
+        let before = CallCounts::read(&worker).await;
+        // in this order, so that the fault hits the settle and no earlier call
         ledger.open(&word, 1);
         proxy.set(Fault::LoseAnswersAfter(at));
-        let failed = eventually(LIMIT, "the worker knows how its settle went", async || {
-            let now = Told::by(&worker).await;
+        let failed = eventually(LIMIT, "the worker has the result of its settle", async || {
+            let now = CallCounts::read(&worker).await;
             if now == before { Err(()) } else { Ok(now.failures > before.failures) }
         })
         .await;
         let status = api.client.job(&id).await["status"].clone();
         proxy.set(Fault::Pass);
-        let came = match (failed, status == "completed") {
-            (false, true) => Came::Answered,
-            (true, true) => Came::DoneInTheDark,
-            (true, false) => Came::Undone,
-            (false, false) => panic!("the worker believes that {id} is settled, but it is {status}"),
+        let result = match (failed, status == "completed") {
+            (false, true) => CallResult::Answered,
+            (true, true) => CallResult::ResponseLost,
+            (true, false) => CallResult::NotDone,
+            (false, false) => panic!("the worker has settled {id}, but it is {status}"),
         };
         assert_eq!(api.client.completed(&id).await["result"], format!("{word} by attempt 1"));
-        is_zero(&worker, "worker_unsettled_results").await;
+        becomes_zero(&worker, "worker_unsettled_results").await;
         assert_eq!(api.client.endings(&id).await, ["completed"]);
         assert_eq!(ledger.executions_of(&word).len(), 1);
-        search.saw(at, came);
+        search.record(at, result);
     }
     let counted: i64 = sqlx::query_scalar(
         "SELECT sum(completed)::bigint FROM (SELECT completed FROM jobqueue.tally UNION ALL SELECT completed FROM jobqueue.counter) t",
@@ -206,15 +208,15 @@ async fn a_worker_that_loses_the_answer_of_its_settle_completes_the_job_once() {
     assert_eq!(counted, 2 * number, "each was counted once");
 }
 
-/// What a worker was told about its calls so far.
+/// The worker's counts of its calls so far.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Told {
+struct CallCounts {
     failures: f64,
     completed: f64,
 }
 
-impl Told {
-    async fn by(worker: &Node) -> Self {
+impl CallCounts {
+    async fn read(worker: &Node) -> Self {
         let completed = "worker_attempts_total{kind=\"ledger.gate\",queue=\"default\",status=\"completed\"}";
         Self {
             failures: worker.metric("worker_store_failures_total").await,

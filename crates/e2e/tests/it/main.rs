@@ -1,29 +1,42 @@
-//! The whole platform as it is deployed: real binaries, a real Postgres, real signals, HTTP from outside. Each module is
-//! a scenario; what they share are the processes ([`cluster`]), the client, what handlers write down ([`ledger`]), the
-//! load, and the checker of what clients and handlers saw ([`history`], [`checker`]).
+//! Tests of the whole platform as it is deployed: real binaries, a real Postgres, real signals, and HTTP. Each module
+//! is a scenario. They share the processes ([`cluster`]), the client, the handlers and their [`ledger`], the load, the
+//! [`history`] of the requests, and the [`checker`].
 //!
-//! No test here may look into a process: what cannot be seen over HTTP, in a log line, by a signal or in the database
-//! cannot be seen by an operator either.
+//! Tests observe processes only as an operator can: over HTTP, in log lines, by exit codes and in the database.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod abort;
 mod checker;
 mod client;
 mod cluster;
+mod control;
 mod crash;
+mod deleted;
 mod drain;
 mod evidence;
+mod explain;
 mod exposition;
+mod frozen;
 mod history;
 mod ledger;
 mod lifecycle;
 mod load;
 mod lost_answer;
+mod one_machine;
 mod operations;
 mod outage;
+mod pages;
 mod pgbouncer;
 mod reapers;
 mod restore;
+mod roles;
+mod rotate;
+mod schedules;
+mod sql_arrivals;
 mod terminated;
 mod tls;
+mod unstable;
+mod upgrade;
+mod urls;
+mod vanished;
 mod zombie;

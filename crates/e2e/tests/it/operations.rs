@@ -1,7 +1,9 @@
-//! docs/operations.md keeps its word: each command of its shell blocks is marked as needing what is not here, or is run by a script
-//! that it names, or runs here as it stands, in the order of the page, on a Postgres and processes of its own. The commands in its text
-//! are looked at as far as they can be: paths, tests and routes exist, SQL runs.
+//! Tests of docs/operations.md. Each command of its shell blocks is marked as needing a cluster or a container engine,
+//! or is run by a script that the page names, or runs here unchanged, in the order of the page, on a private Postgres
+//! and private processes. Commands in the text are checked: paths, tests and routes exist, and SQL runs. Other pages
+//! are tested in the same way.
 
+mod cli;
 mod page;
 
 use std::fs;
@@ -12,19 +14,19 @@ use jobqueue_testkit::TestDb;
 use serde_json::Value;
 use tokio::task::spawn_blocking;
 
-use self::page::{Command, MARKS, Span, Way, commands, spans};
+use self::page::{Check, Command, MARKS, Span, commands, spans};
 use crate::client::KEY;
 use crate::cluster::Cluster;
 use crate::restore::tools;
 
 const PAGE: &str = "docs/operations.md";
-/// Where the page's commands find the API.
+/// The address of the API in the commands of the page.
 const API: &str = "127.0.0.1:8000";
-/// How they make a database, whose name is taken on the server of the tests.
-const MAKES: &str = "CREATE DATABASE jobqueue ";
-/// For all commands together, in seconds; for broken ones.
+/// The statement of the page that creates a database, whose name already exists on the server of the tests.
+const CREATE_DATABASE: &str = "CREATE DATABASE jobqueue ";
+/// Time limit for all commands together, in seconds; reached only if a command hangs.
 const LIMIT: &str = "180";
-/// Variables that the page's commands read and their reader has set.
+/// Variables that the commands of the page use and that the reader has set.
 type Variables = Vec<(&'static str, String)>;
 
 fn root() -> PathBuf {
@@ -35,15 +37,16 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// A directory with the manifests and the scripts, where commands may write. Gone with the test, unless that failed.
-struct Place(PathBuf);
+/// A directory with the manifests and the scripts in which commands may write. It is removed at the end of the test,
+/// unless the test failed.
+struct PageDir(PathBuf);
 
-impl Place {
+impl PageDir {
     fn new(name: &str) -> Self {
-        let place = std::env::temp_dir().join(format!("jobqueue-page-{}-{name}", std::process::id()));
-        let _absent = fs::remove_dir_all(&place);
-        fs::create_dir_all(place.join("printed")).unwrap();
-        Self(place)
+        let dir = std::env::temp_dir().join(format!("jobqueue-page-{}-{name}", std::process::id()));
+        let _absent = fs::remove_dir_all(&dir);
+        fs::create_dir_all(dir.join("printed")).unwrap();
+        Self(dir)
     }
 
     fn with_manifests(self) -> Self {
@@ -51,12 +54,13 @@ impl Place {
             let from = root().join(directory);
             assert!(Process::new("cp").arg("-r").arg(from).arg(&self.0).status().unwrap().success());
         }
-        // a developer's own
+        // a file of the developer
         let _absent = fs::remove_file(self.0.join("k8s/secret-values.yaml"));
         self
     }
 
-    /// Runs commands in one shell, as one who types them does, and says which one failed or did not print what it should.
+    /// Runs the commands in one shell, as a reader would type them. Returns which one failed or did not print the
+    /// expected text.
     fn run(&self, commands: &[Command], path: &str, variables: &Variables) -> Result<(), String> {
         let steps = commands.iter().enumerate().map(|(number, command)| {
             let text = &command.text;
@@ -71,7 +75,7 @@ impl Place {
             let text = fs::read(self.0.join(format!("printed/{number}"))).unwrap_or_default();
             String::from_utf8_lossy(&text).into_owned()
         };
-        let told = |number: usize, what: &str| {
+        let failure = |number: usize, what: &str| {
             let Command { line, text, .. } = &commands[number];
             format!("{PAGE}:{line}: {what}: {text}\n{}", printed(number))
         };
@@ -80,20 +84,20 @@ impl Place {
             let Ok(number) = at.trim().parse() else {
                 return Err(String::from_utf8_lossy(&output.stderr).into_owned());
             };
-            return Err(told(number, "it fails"));
+            return Err(failure(number, "it fails"));
         }
         for (number, command) in commands.iter().enumerate() {
-            if let Way::Here(Some(words)) = &command.way
+            if let Check::Runs(Some(words)) = &command.check
                 && !printed(number).contains(words)
             {
-                return Err(told(number, "it does not print what it should"));
+                return Err(failure(number, "it does not print what it should"));
             }
         }
         Ok(())
     }
 }
 
-impl Drop for Place {
+impl Drop for PageDir {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             let _absent = fs::remove_dir_all(&self.0);
@@ -101,7 +105,7 @@ impl Drop for Place {
     }
 }
 
-/// What the page's commands need besides our binaries and is not here.
+/// The programs that the commands need and that are not installed.
 fn missing() -> Vec<&'static str> {
     let answers = |program: &str, arguments: &[&str], word: &str| {
         let output = Process::new(program).args(arguments).output();
@@ -111,7 +115,7 @@ fn missing() -> Vec<&'static str> {
     if !answers("curl", &["--help", "all"], "--fail-with-body") {
         missing.push("curl 7.76");
     }
-    // 1.27 comes with kustomize 5
+    // 1.27 contains kustomize 5
     if !answers("kubectl", &["version", "--client", "-o", "json"], "\"kustomizeVersion\": \"v5") {
         missing.push("kubectl 1.27");
     }
@@ -122,27 +126,28 @@ fn missing() -> Vec<&'static str> {
     missing
 }
 
-/// Finds our binaries, then the clients of the server's version.
+/// The search path: the directory of our binaries, then that of the clients of the server's version.
 fn path() -> String {
     let binaries = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_path_buf();
     let before = std::env::var("PATH").unwrap_or_default();
     format!("{}:{}:{before}", binaries.display(), tools().unwrap().display())
 }
 
-/// A command that runs here, with the names and addresses of this test.
-fn here(command: &Command, address: &str) -> Option<Command> {
-    let Way::Here(_) = command.way else { return None };
-    let text = command.text.replace(API, address).replace(MAKES, "CREATE DATABASE jobqueue_managed ");
+/// The command with the names and addresses of this test, if it runs here.
+fn prepared(command: &Command, address: &str) -> Option<Command> {
+    let Check::Runs(_) = command.check else { return None };
+    let text =
+        command.text.replace(API, address).replace(CREATE_DATABASE, "CREATE DATABASE jobqueue_managed ");
     Some(Command { text, ..command.clone() })
 }
 
-/// The statements in the text, for `psql`.
+/// The SQL statements in the text, as commands for `psql`.
 fn statements(page: &str) -> Vec<Command> {
     let is_statement = |span: &Span<'_>| span.text.starts_with("SELECT ");
     let statement = |span: Span<'_>| Command {
         line: span.line,
         text: format!("psql \"$DATABASE_URL\" -c \"{}\"", span.text),
-        way: Way::Here(None),
+        check: Check::Runs(None),
     };
     spans(page).into_iter().filter(is_statement).map(statement).collect()
 }
@@ -164,30 +169,108 @@ async fn every_command_of_the_page_runs_or_is_marked() {
 
     let page = read(PAGE);
     let address = api.address.to_string();
-    let mut wanted: Vec<_> = commands(&page).iter().filter_map(|command| here(command, &address)).collect();
+    let mut wanted: Vec<_> =
+        commands(&page).iter().filter_map(|command| prepared(command, &address)).collect();
     assert!(wanted.len() >= 12, "{wanted:?}");
     wanted.extend(statements(&page));
     let (server, _) = db.url().rsplit_once('/').unwrap();
-    let (_, place) = server.rsplit_once('@').unwrap();
+    let (_, host) = server.rsplit_once('@').unwrap();
     let variables = vec![
         ("API_SECRET_KEY", KEY.to_owned()),
         ("DATABASE_URL", db.url().to_owned()),
         ("ADMIN_URL", format!("{server}/postgres")),
-        ("MANAGED_URL", format!("postgres://jobqueue@{place}/jobqueue_managed")),
+        ("MANAGED_URL", format!("postgres://jobqueue@{host}/jobqueue_managed")),
         ("RESTORED_URL", format!("{server}/jobqueue_restored")),
     ];
     let all = move || {
-        let place = Place::new("all").with_manifests();
-        place.run(&wanted, &path(), &variables).unwrap_or_else(|failure| panic!("{failure}"));
+        let dir = PageDir::new("all").with_manifests();
+        dir.run(&wanted, &path(), &variables).unwrap_or_else(|failure| panic!("{failure}"));
     };
     spawn_blocking(all).await.unwrap();
 }
 
+/// The programs of a page: Python blocks whose first line is a comment with the file name.
+fn programs(page: &str) -> Vec<(String, String)> {
+    let blocks = page.split("```python\n").skip(1).filter_map(|block| Some(block.split_once("```")?.0));
+    blocks
+        .filter_map(|text| Some((text.strip_prefix("# ")?.lines().next()?.to_owned(), text.to_owned())))
+        .collect()
+}
+
+/// Runs the commands and the programs of a page that needs only curl and Python, against an API on an empty database.
+async fn run_page(name: &'static str, programs_of_page: usize) -> Option<TestDb> {
+    let has = |program: &str| {
+        Process::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
+    };
+    if !has("curl") || !has("python3") {
+        println!("SKIPPED: no curl or no python3");
+        return None;
+    }
+    let db = TestDb::new().await;
+    let api = Cluster::new(db.url()).await.api().await;
+    let page = read(&format!("docs/{name}.md"));
+    let address = api.address.to_string();
+    let wanted: Vec<_> = commands(&page).iter().filter_map(|command| prepared(command, &address)).collect();
+    assert!(wanted.len() >= 10, "{wanted:?}");
+    let all = move || {
+        let dir = PageDir::new(name);
+        let programs = programs(&page);
+        assert_eq!(programs.len(), programs_of_page);
+        for (name, text) in programs {
+            fs::write(dir.0.join(name), text).unwrap();
+        }
+        let variables = vec![("API_SECRET_KEY", KEY.to_owned())];
+        let path = std::env::var("PATH").unwrap();
+        dir.run(&wanted, &path, &variables).unwrap_or_else(|failure| panic!("{failure}"));
+    };
+    spawn_blocking(all).await.unwrap();
+    Some(db)
+}
+
+#[tokio::test]
+async fn the_commands_and_the_program_of_the_page_of_remote_workers_run() {
+    if let Some(db) = run_page("remote-workers", 1).await {
+        let completed = "SELECT count(*) FROM jobs WHERE status = 'completed'";
+        assert_eq!(db.number(completed).await, 2);
+    }
+}
+
+#[tokio::test]
+async fn the_commands_of_the_page_of_the_api_run() {
+    if let Some(db) = run_page("api", 0).await {
+        assert_eq!(db.number("SELECT count(*) FROM jobs").await, 7, "one was purged with its queue");
+    }
+}
+
+#[tokio::test]
+async fn the_commands_of_the_page_of_schedules_run() {
+    if let Some(db) = run_page("schedules", 0).await {
+        assert_eq!(db.number("SELECT count(*) FROM jobqueue.schedule").await, 3);
+        assert_eq!(db.number("SELECT count(*) FROM jobs").await, 1, "that of `run`");
+    }
+}
+
+#[tokio::test]
+async fn the_commands_of_the_page_for_celery_users_run() {
+    if let Some(db) = run_page("celery", 0).await {
+        assert_eq!(db.number("SELECT count(*) FROM jobqueue.schedule").await, 3);
+    }
+}
+
 #[test]
-fn a_command_that_fails_or_prints_something_else_is_told() {
-    let place = Place::new("failing");
+fn the_pages_name_existing_routes() {
+    for name in ["docs/api.md", "docs/celery.md", "docs/schedules.md"] {
+        let page = read(name);
+        let wrong: Vec<_> = spans(&page).iter().filter_map(finding).collect();
+        assert!(wrong.is_empty(), "{name}\n{}", wrong.join("\n"));
+    }
+}
+
+#[test]
+fn a_command_that_fails_or_prints_something_else_is_reported() {
+    let dir = PageDir::new("failing");
     let path = std::env::var("PATH").unwrap();
-    let run = |page: &str| place.run(&commands(page), &path, &vec![("WORD", "blue".to_owned())]);
+    let run = |page: &str| dir.run(&commands(page), &path, &vec![("WORD", "blue".to_owned())]);
     assert_eq!(run("```sh\necho $WORD    # → blue\nid=7\necho $id   # → 7\n```\n"), Ok(()));
     for (page, expected) in [
         ("```sh\ntrue\nno-such-program\n```\n", ":3: it fails: no-such-program"),
@@ -200,7 +283,7 @@ fn a_command_that_fails_or_prints_something_else_is_told() {
     }
 }
 
-/// What is wrong with a code span, as far as can be said without a cluster.
+/// The mistake in a code span, as far as it can be detected without a cluster.
 fn finding(span: &Span<'_>) -> Option<String> {
     let words: Vec<_> = span.text.split(' ').collect();
     let marked = |mark: char| span.around.contains(mark);
@@ -210,7 +293,9 @@ fn finding(span: &Span<'_>) -> Option<String> {
         ["cargo", "test", "-p", package, rest @ ..] => {
             (!has_test(package, rest.last())).then_some("there is no such test")
         }
-        ["GET" | "POST" | "PATCH", route] => (!is_route(words[0], route)).then_some("there is no such route"),
+        ["GET" | "POST" | "PUT" | "PATCH" | "DELETE", route] => {
+            (!is_route(words[0], route)).then_some("there is no such route")
+        }
         [path, rest @ ..] if is_path(path) => {
             let in_a_cluster = Path::new(path).extension().is_some_and(|ending| ending == "sh");
             let needs_mark = in_a_cluster && !rest.is_empty() && !marked(MARKS[0]);
@@ -227,7 +312,7 @@ fn finding(span: &Span<'_>) -> Option<String> {
     wrong.map(|wrong| format!("{PAGE}:{}: {wrong}: {}", span.line, span.text))
 }
 
-/// An option of a script of ours that the script does not know.
+/// An option in a command that the script of the command does not have.
 fn unknown_option(command: &str) -> Option<&str> {
     let before_comment = command.split(" # ").next().unwrap_or_default();
     let words = || before_comment.split_whitespace();
@@ -241,7 +326,8 @@ fn is_path(word: &str) -> bool {
     ours.iter().any(|start| word.starts_with(start)) && !word.contains(['*', '{'])
 }
 
-/// Whether a package has a test, or a file of tests, with this in its name; without one, whether there is such a package.
+/// Whether a package has a test, or a file of tests, whose name contains the filter; without a filter, whether the
+/// package exists.
 fn has_test(package: &str, filter: Option<&&str>) -> bool {
     let directory = root().join("crates").join(package.trim_start_matches("jobqueue-"));
     let mut directories = vec![directory.clone()];
@@ -262,23 +348,23 @@ fn has_test(package: &str, filter: Option<&&str>) -> bool {
     directory.is_dir() && filter.is_none_or(|filter| names.iter().any(|name| name.contains(*filter)))
 }
 
-/// Whether docs/openapi.json has it; capitals stand for any value.
+/// Whether docs/openapi.json has the route; words in capitals stand for any value.
 fn is_route(method: &str, route: &str) -> bool {
     let openapi: Value = serde_json::from_str(&read("docs/openapi.json")).unwrap();
-    let asked: Vec<_> = route.split('?').next().unwrap().split('/').collect();
-    let same = |known: &str, asked: &str| {
-        known == asked || known.starts_with('{') && asked.chars().all(|c| c.is_ascii_uppercase())
+    let wanted: Vec<_> = route.split('?').next().unwrap().split('/').collect();
+    let same = |known: &str, wanted: &str| {
+        known == wanted || known.starts_with('{') && wanted.chars().all(|c| c.is_ascii_uppercase())
     };
     let fits = |known: &str| {
         let known: Vec<_> = known.split('/').collect();
-        known.len() == asked.len() && known.iter().zip(&asked).all(|(known, asked)| same(known, asked))
+        known.len() == wanted.len() && known.iter().zip(&wanted).all(|(known, wanted)| same(known, wanted))
     };
     let paths = openapi["paths"].as_object().unwrap();
     paths.iter().any(|(path, methods)| fits(path) && methods[method.to_ascii_lowercase()].is_object())
 }
 
 #[test]
-fn what_the_text_names_exists_and_what_it_cannot_run_is_marked() {
+fn names_in_the_text_exist_and_commands_that_cannot_run_are_marked() {
     let page = read(PAGE);
     let findings: Vec<_> = spans(&page).iter().filter_map(finding).collect();
     assert!(findings.is_empty(), "{}", findings.join("\n"));
@@ -288,7 +374,7 @@ fn what_the_text_names_exists_and_what_it_cannot_run_is_marked() {
     for command in commands(&page) {
         let option = unknown_option(&command.text);
         assert_eq!(option, None, "{PAGE}:{}: {}", command.line, command.text);
-        if let Way::By(script) = &command.way {
+        if let Check::RunBy(script) = &command.check {
             let program = command.text.split_whitespace().find(|word| is_path(word)).unwrap();
             assert!(
                 read(script).contains(program),

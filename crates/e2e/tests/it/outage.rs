@@ -1,11 +1,11 @@
-//! Postgres crashes under load and comes back: nothing acknowledged is lost, no process of ours is started again, the API
-//! says 503 meanwhile, and what was running does not all run twice.
+//! Postgres crashes under load and is started again: no acknowledged job is lost, no process needs a restart, the API
+//! answers 503 during the outage, and most running jobs do not run twice.
 
 use std::sync::Arc;
 
 use jobqueue_testkit::{TestServer, eventually};
 
-use crate::checker::{Weather, assert_sound};
+use crate::checker::{Faults, assert_no_violation};
 use crate::client::Client;
 use crate::cluster::{Cluster, LIMIT, all_final};
 use crate::evidence::Evidence;
@@ -20,7 +20,7 @@ const CLIENTS: usize = 6;
 async fn a_crash_of_postgres_loses_nothing_and_repeats_little() {
     let server = TestServer::durable().await;
     let pool = server.pool();
-    // quick, but longer than the outage: a worker goes on through one, and the reaper must not declare it dead either
+    // short, but longer than the outage: the worker continues, and the reaper must not declare it dead
     let cluster = Cluster::quick(server.url())
         .await
         .with("WORKER_STALE_AFTER_SECONDS", "12")
@@ -37,7 +37,7 @@ async fn a_crash_of_postgres_loses_nothing_and_repeats_little() {
     let load = Load::start(CLIENTS, &api.client, &history);
     load.more(150).await;
     server.stop_immediate().await;
-    the_api_says_what_is_wrong(&api.client).await;
+    the_api_reports_the_outage(&api.client).await;
     server.start().await;
     load.more(150).await;
     let acknowledged = load.finish().await;
@@ -53,15 +53,15 @@ async fn a_crash_of_postgres_loses_nothing_and_repeats_little() {
     assert!(unavailable > 0, "the outage fell into the load");
     assert_eq!(without_hint, 0, "503 without Retry-After");
     let evidence = Evidence::collect(&history, &cluster.work, &pool).await;
-    assert_sound(&evidence, Weather::Stormy);
+    assert_no_violation(&evidence, Faults::Stormy);
     let (jobs, executions) = (evidence.stored.len(), evidence.executions.len());
-    assert_eq!(jobs, acknowledged, "every key was asked for until it was acknowledged");
+    assert_eq!(jobs, acknowledged, "every submission was repeated until it was acknowledged");
     let in_flight = SLOTS * 2;
     assert!(executions <= jobs + in_flight, "{executions} executions of {jobs} jobs, {in_flight} slots");
 }
 
-/// Alive, not ready, and 503 with the time to come back.
-async fn the_api_says_what_is_wrong(client: &Client) {
+/// The API is alive, not ready, and answers 503 with `Retry-After`.
+async fn the_api_reports_the_outage(client: &Client) {
     eventually(LIMIT, "submissions get 503", async || {
         match client.try_post("/v1/jobs", job(QUICK, "in-the-outage").to_string(), None).await {
             Ok(answer) if answer.status == 503 => Ok(answer),

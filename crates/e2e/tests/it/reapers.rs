@@ -1,4 +1,5 @@
-//! Two reapers at once over the same orphans and the same due jobs: the duties share the work and do it once.
+//! Two reapers run at the same time with the same orphaned and due jobs: they share the work, and each job is handled
+//! once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use jobqueue_testkit::{TestDb, eventually};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::checker::{Weather, assert_sound};
+use crate::checker::{Faults, assert_no_violation};
 use crate::client::Client;
 use crate::cluster::{Cluster, LIMIT, Node, all_final};
 use crate::evidence::Evidence;
@@ -20,21 +21,21 @@ const ORPHANS: usize = 200;
 const DUE: usize = 200;
 
 #[tokio::test]
-async fn two_reapers_do_everything_once() {
+async fn two_reapers_handle_each_job_once() {
     let db = TestDb::new().await;
     let cluster = Cluster::quick(db.url()).await;
     let api = cluster.api().await;
     let history = Arc::new(History::new(&cluster.work));
     submit(&api.client, &history, "orphan", ORPHANS, None).await;
     let store = Store::connect_lazy(&StoreOptions {
-        url: db.url().to_owned(),
+        url: db.url().into(),
         application_name: "doomed".to_owned(),
         max_connections: 2,
         connect_timeout: LIMIT,
         pooler: Pooler::None,
     })
     .unwrap();
-    assert_eq!(lease_and_die(&store).await, ORPHANS);
+    assert_eq!(lease_without_heartbeats(&store).await, ORPHANS);
     submit(&api.client, &history, "due", DUE, Some(1.0)).await;
 
     let (one, two) = tokio::join!(cluster.reaper(), cluster.reaper());
@@ -54,13 +55,13 @@ async fn two_reapers_do_everything_once() {
             .await
             .unwrap();
     assert_eq!(lost, vec![1; ORPHANS], "each attempt was ended once");
-    both_did_it_together(&one, &two).await;
+    both_reapers_add_up(&one, &two).await;
 
     let _worker = cluster.worker("heir", 10).await;
     all_final(db.pool()).await;
     let evidence = Evidence::collect(&history, &cluster.work, db.pool()).await;
-    // the doomed worker ran nothing, so every job ran exactly once
-    assert_sound(&evidence, Weather::Calm);
+    // the worker that died ran no handler, so every job ran exactly once
+    assert_no_violation(&evidence, Faults::Calm);
     for stored in &evidence.stored {
         let orphan = stored.word.as_ref().unwrap().starts_with("orphan");
         assert_eq!(
@@ -71,8 +72,8 @@ async fn two_reapers_do_everything_once() {
     }
 }
 
-/// What the two report adds up to the work that there was.
-async fn both_did_it_together(one: &Node, two: &Node) {
+/// The metrics of both reapers add up to the number of jobs.
+async fn both_reapers_add_up(one: &Node, two: &Node) {
     for (duty, jobs) in [("reclaim", ORPHANS), ("promote", DUE)] {
         let name = format!("reaper_jobs_total{{duty=\"{duty}\"}}");
         eventually(LIMIT, &format!("{name} adds up"), async || {
@@ -103,15 +104,18 @@ async fn submit(client: &Client, history: &History, name: &str, number: usize, d
     assert_eq!(ids.len(), number);
 }
 
-/// A worker that leases everything and is never heard of again.
-async fn lease_and_die(store: &Store) -> usize {
+/// Leases all jobs as a worker that then sends no heartbeat.
+async fn lease_without_heartbeats(store: &Store) -> usize {
     let id = WorkerId::from_uuid(Uuid::new_v4());
     let worker = WorkerEntry {
         id,
         name: "doomed".into(),
         queues: vec![],
+        kinds: vec![],
         slots: 1,
         version: "e2e".into(),
+        host: "host".to_owned(),
+        paused: false,
         stale_after: Duration::from_secs(3),
     };
     store.register_worker(&worker).await.unwrap();

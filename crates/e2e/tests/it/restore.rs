@@ -1,5 +1,5 @@
-//! Backup and restore as docs/operations.md tells it: a dump while work is going on, everything lost, the dump restored into a new
-//! database, and the jobs continue where the dump saw them.
+//! Backup and restore as in docs/operations.md: a dump while jobs run, the loss of the database, a restore into a new
+//! database, and the jobs continue from their state in the dump.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -12,7 +12,7 @@ use crate::client::Client;
 use crate::cluster::{Cluster, LIMIT, all_final};
 use crate::ledger::{GATE, QUICK, job};
 
-const KEY: &str = "said-before-the-dump";
+const KEY: &str = "sent-before-the-dump";
 
 #[tokio::test]
 async fn jobs_continue_from_a_restored_dump() {
@@ -42,11 +42,11 @@ async fn jobs_continue_from_a_restored_dump() {
     let after = TestDb::empty().await;
     run(tools.join("pg_restore"), after.url(), &["--no-owner", "--exit-on-error", dump.to_str().unwrap()])
         .await;
-    for (words, said) in [("wait", "the database is ready"), ("migrate", "0 applied now")] {
+    for (words, output) in [("wait", "the database is ready"), ("migrate", "0 applied now")] {
         let binary = Binary::named("jobqueue-api").env("DATABASE_URL", after.url()).arg(words);
         let mut process = binary.spawn();
         assert_eq!(process.wait_exit(LIMIT).await.code(), Some(0), "{words}: {:?}", process.lines());
-        process.wait_for_line(said, |line| line.contains(said), LIMIT).await;
+        process.wait_for_line(output, |line| line.contains(output), LIMIT).await;
     }
     let cluster = cluster.through(after.url());
     let (api, _reaper, _worker) =
@@ -59,7 +59,7 @@ async fn jobs_continue_from_a_restored_dump() {
         "what came after the dump is not"
     );
 
-    // What ran is taken for lost with its worker, and runs again.
+    // jobs that ran during the dump count as lost with their worker, and run again
     cluster.work.started("running", 2).await;
     cluster.work.open("running", 2);
     client.completed(&running).await;
@@ -69,7 +69,7 @@ async fn jobs_continue_from_a_restored_dump() {
     assert_eq!(client.post(&format!("/v1/jobs/{delayed}/promote"), &json!({})).await.status, 200);
     client.completed(&delayed).await;
     assert_eq!(self::keyed(client).await, keyed, "an idempotency key is remembered");
-    // New ones too: every sequence and default came along.
+    // new jobs run as well, so every sequence and default was restored
     client.completed(&client.submit(&job(QUICK, "new")).await).await;
     all_final(after.pool()).await;
 }
@@ -80,7 +80,7 @@ fn delayed(word: &str) -> Value {
     job
 }
 
-/// Submits under one and the same idempotency key, and returns the job's id.
+/// Submits always with the same idempotency key, and returns the job's id.
 async fn keyed(client: &Client) -> String {
     let answer = client.try_post("/v1/jobs", job(QUICK, "keyed").to_string(), Some(KEY)).await.unwrap();
     assert!((200..300).contains(&answer.status), "{answer:?}");
@@ -92,11 +92,11 @@ async fn run(program: PathBuf, url: &str, arguments: &[&str]) {
     let mut command = Command::new(&program);
     command.arg(format!("--dbname={url}")).args(arguments);
     let outcome = spawn_blocking(move || command.output().unwrap()).await.unwrap();
-    let said = String::from_utf8_lossy(&outcome.stderr);
-    assert!(outcome.status.success(), "{}: {said}", program.display());
+    let output = String::from_utf8_lossy(&outcome.stderr);
+    assert!(outcome.status.success(), "{}: {output}", program.display());
 }
 
-/// Where `pg_dump` and `pg_restore` are: beside the server of the version matrix, or of the newest version here.
+/// The directory of `pg_dump` and `pg_restore`: that of the server under test, or of the newest installed version.
 pub(crate) fn tools() -> Option<PathBuf> {
     let named = std::env::var_os("JOBQUEUE_TEST_PG_BIN").filter(|dir| !dir.is_empty()).map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();

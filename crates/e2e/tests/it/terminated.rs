@@ -1,5 +1,6 @@
-//! Every connection to the database is cut, each second, for ten seconds under load: a failover, a pooler that is restarted,
-//! an operator with `pg_terminate_backend`. Nothing acknowledged is lost and every execution is accounted for.
+//! Under load, every connection to the database is terminated each second for ten seconds, as in a failover, at a
+//! restart of a pooler, or by `pg_terminate_backend`. No acknowledged job is lost, and every execution is accounted
+//! for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,17 +8,17 @@ use std::time::Duration;
 use jobqueue_testkit::TestDb;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::checker::{Weather, assert_sound};
+use crate::checker::{Faults, assert_no_violation};
 use crate::cluster::{Cluster, all_final};
 use crate::evidence::Evidence;
 use crate::history::History;
 use crate::load::Load;
 
 const CLIENTS: usize = 6;
-const CUTS: usize = 10;
+const TERMINATIONS: usize = 10;
 
 #[tokio::test]
-async fn cut_connections_lose_nothing() {
+async fn terminated_connections_lose_no_job() {
     let db = TestDb::new().await;
     let cluster = Cluster::quick(db.url()).await;
     let (mut api, mut reaper, mut first, mut second) = tokio::join!(
@@ -29,13 +30,13 @@ async fn cut_connections_lose_nothing() {
     let history = Arc::new(History::new(&cluster.work));
     let load = Load::start(CLIENTS, &api.client, &history);
     load.more(30).await;
-    // the rhythm of the fault
+    // the interval of the fault
     let mut second_hand = interval(Duration::from_secs(1));
     second_hand.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let cut = "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity
                WHERE datname = current_database() AND application_name LIKE 'jobqueue-%'";
     let mut ended = 0;
-    for _ in 0..CUTS {
+    for _ in 0..TERMINATIONS {
         second_hand.tick().await;
         ended += sqlx::query_scalar::<_, i64>(cut).fetch_one(db.pool()).await.unwrap();
     }
@@ -48,7 +49,7 @@ async fn cut_connections_lose_nothing() {
         node.is_ready().await;
     }
     let evidence = Evidence::collect(&history, &cluster.work, db.pool()).await;
-    assert_sound(&evidence, Weather::Stormy);
+    assert_no_violation(&evidence, Faults::Stormy);
     assert_eq!(evidence.stored.len(), acknowledged);
     assert_eq!(history.unavailable().1, 0, "503 without Retry-After");
 }

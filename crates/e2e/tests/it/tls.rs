@@ -1,5 +1,5 @@
-//! A Postgres outside of the cluster, as the component `managed-postgres` reaches it: over TLS with an authority from a file. What the
-//! init containers run waits for it, and takes no other authority and no other host for it.
+//! A Postgres outside of the cluster, as in the component `managed-postgres`: over TLS with a certificate authority
+//! from a file. The command of the init containers waits for it, and accepts no other authority and no other host name.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 
 use crate::cluster::{Cluster, LIMIT};
 
-/// Makes two authorities, and a certificate by the first one for `localhost`.
+/// Creates two certificate authorities, and a certificate of the first one for `localhost`.
 const CERTIFICATES: &str = "set -e
 key='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'
 for name in right wrong; do
@@ -22,9 +22,9 @@ openssl x509 -req -in server.csr -CA right.crt -CAkey right.key -CAcreateserial 
 for file in server.key server.crt; do base64 -w 0 $file >$file.base64; done";
 
 #[tokio::test]
-async fn a_database_outside_is_taken_for_what_its_authority_says() {
+async fn only_a_server_with_the_right_authority_and_name_is_accepted() {
     let server = TestServer::durable().await;
-    // builds the binaries, and is where files may lie
+    // builds the binaries, and has a directory for the files
     let cluster = Cluster::new(server.url()).await;
     let place = cluster.work.path().to_path_buf();
     let made = place.clone();
@@ -33,12 +33,12 @@ async fn a_database_outside_is_taken_for_what_its_authority_says() {
     });
     let outcome = outcome.await.unwrap();
     if !outcome.status.success() {
-        let said = String::from_utf8_lossy(&outcome.stderr);
-        assert!(said.contains("openssl: command not found"), "{said}");
+        let output = String::from_utf8_lossy(&outcome.stderr);
+        assert!(output.contains("openssl: command not found"), "{output}");
         println!("SKIPPED: no openssl");
         return;
     }
-    if !encrypts(&server.pool(), &place).await {
+    if !enable_tls(&server.pool(), &place).await {
         println!("SKIPPED: this Postgres is built without TLS");
         return;
     }
@@ -46,23 +46,23 @@ async fn a_database_outside_is_taken_for_what_its_authority_says() {
     let right = |name: &str| place.join(format!("{name}.crt")).display().to_string();
     let verified = |url: &str, authority: &str| format!("{url}?sslmode=verify-full&sslrootcert={authority}");
     for words in [&["wait", "--database-only"][..], &["migrate"], &["wait"]] {
-        let (ended, said) = run(words, &verified(&outside, &right("right")), "30").await;
-        assert_eq!(ended, Some(0), "{words:?}: {said}");
+        let (ended, output) = run(words, &verified(&outside, &right("right")), "30").await;
+        assert_eq!(ended, Some(0), "{words:?}: {output}");
     }
-    let (ended, said) = run(&["wait"], &verified(&outside, &right("wrong")), "1").await;
-    assert!(ended == Some(1) && said.contains("ertificate"), "another authority: {said}");
-    let (ended, said) = run(&["wait"], &verified(server.url(), &right("right")), "1").await;
-    assert!(ended == Some(1) && said.contains("ertificate"), "another name of the same host: {said}");
-    // the component's file as long as nobody has put an authority into it
+    let (ended, output) = run(&["wait"], &verified(&outside, &right("wrong")), "1").await;
+    assert!(ended == Some(1) && output.contains("ertificate"), "another authority: {output}");
+    let (ended, output) = run(&["wait"], &verified(server.url(), &right("right")), "1").await;
+    assert!(ended == Some(1) && output.contains("ertificate"), "another name of the same host: {output}");
+    // the file of the component before an authority was put into it
     std::fs::write(place.join("empty.crt"), "").unwrap();
-    for name in ["absent", "empty"] {
-        let (ended, said) = run(&["wait"], &verified(&outside, &right(name)), "1").await;
-        assert_eq!(ended, Some(1), "no authority at all: {said}");
+    for (name, code) in [("absent", 64), ("empty", 1)] {
+        let (ended, output) = run(&["wait"], &verified(&outside, &right(name)), "1").await;
+        assert_eq!(ended, Some(code), "no authority at all: {output}");
     }
 }
 
-/// Gives the server its certificate, which must be its own file; `false`: it cannot.
-async fn encrypts(pool: &PgPool, place: &Path) -> bool {
+/// Configures the certificate of the server, which must own the file. Returns false if that is impossible.
+async fn enable_tls(pool: &PgPool, place: &Path) -> bool {
     for file in ["server.key", "server.crt"] {
         let text = std::fs::read_to_string(place.join(format!("{file}.base64"))).unwrap();
         let write = format!("COPY (SELECT '{text}') TO PROGRAM 'umask 077; base64 -d >{file}'");
@@ -76,7 +76,7 @@ async fn encrypts(pool: &PgPool, place: &Path) -> bool {
     true
 }
 
-/// The exit code of `jobqueue-api`, and all that it said.
+/// The exit code and the output of `jobqueue-api`.
 async fn run(words: &[&str], url: &str, seconds: &str) -> (Option<i32>, String) {
     let binary = Binary::named("jobqueue-api").env("DATABASE_URL", url).env("WAIT_TIMEOUT_SECONDS", seconds);
     let mut process = words.iter().fold(binary, Binary::arg).spawn();

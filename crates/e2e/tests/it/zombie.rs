@@ -1,5 +1,5 @@
-//! A worker that was only asleep: stopped for longer than its lease, it wakes up with a result that nobody wants any more.
-//! The winner's result stands.
+//! A worker that is frozen for longer than its lease, while another worker runs its job. When it continues, its result
+//! is rejected, and the result of the other worker stays.
 
 use jobqueue_testkit::{Signal, TestDb, eventually};
 use serde_json::json;
@@ -8,27 +8,31 @@ use crate::cluster::{Cluster, LIMIT};
 use crate::ledger::{GATE, job};
 
 #[tokio::test]
-async fn a_woken_workers_result_is_refused() {
+async fn the_late_result_of_a_frozen_worker_is_rejected() {
     let db = TestDb::new().await;
     let cluster = Cluster::quick(db.url()).await;
-    let (api, _reaper, sleeper) = tokio::join!(cluster.api(), cluster.reaper(), cluster.worker("sleeper", 1));
+    let (api, _reaper, frozen) = tokio::join!(cluster.api(), cluster.reaper(), cluster.worker("frozen", 1));
     let (client, work) = (&api.client, &cluster.work);
     let id = client.submit(&job(GATE, "contested")).await;
     work.started("contested", 1).await;
-    sleeper.process.signal(Signal::STOP);
+    frozen.process.signal(Signal::STOP);
 
     let mut winner = cluster.worker("winner", 1).await;
     work.started("contested", 2).await;
-    // the sleeper's own handler goes on, for it is another process; its result waits in a pipe
+    // the handler of the frozen worker continues, because it is another process; its result waits in a pipe
     work.open("contested", 1);
-    eventually(LIMIT, "the sleeper's handler has ended", async || {
+    eventually(LIMIT, "the handler of the frozen worker has ended", async || {
         let runs = work.executions_of("contested");
         if runs[0].ended { Ok(()) } else { Err(runs) }
     })
     .await;
-    sleeper.process.signal(Signal::CONT);
-    sleeper.metric_reaches("worker_settle_stale_total", 1.0).await;
-    assert_eq!(client.job(&id).await["status"], "running", "the winner runs it, whatever the zombie said");
+    frozen.process.signal(Signal::CONT);
+    frozen.metric_reaches("worker_settle_stale_total", 1.0).await;
+    assert_eq!(
+        client.job(&id).await["status"],
+        "running",
+        "the other worker runs it, regardless of the late result"
+    );
     assert_eq!(client.endings(&id).await, ["lost", "running"]);
 
     work.open("contested", 2);
@@ -40,12 +44,12 @@ async fn a_woken_workers_result_is_refused() {
     assert_eq!(attempts[1]["worker_id"], done["worker_id"]);
     assert_eq!(work.executions_of("contested").len(), 2);
 
-    // the zombie lives and works on, under its own name
+    // the worker that was frozen continues to lease jobs, with its name
     winner.ends_well().await;
     let next = client.submit(&job(GATE, "next")).await;
     work.open("next", 1);
     assert_eq!(client.completed(&next).await["result"], "next by attempt 1");
-    let told =
-        sleeper.process.lines().iter().any(|line| line.contains(&id) && line.contains("lease was lost"));
-    assert!(told, "the log says which job: {:?}", sleeper.process.lines());
+    let logged =
+        frozen.process.lines().iter().any(|line| line.contains(&id) && line.contains("lease was lost"));
+    assert!(logged, "the log names the job: {:?}", frozen.process.lines());
 }

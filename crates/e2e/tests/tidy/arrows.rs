@@ -1,4 +1,4 @@
-//! Rules about dependencies: which crate may know which, by `cargo metadata`.
+//! Rules about dependencies: which crate may depend on which, from `cargo metadata`.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,8 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 
 use crate::tree::root;
 
-/// Who may know whom among ours, without the `jobqueue-`. Tests of a crate may know [`TESTKIT`] besides.
+/// The allowed dependencies between our crates, without the prefix `jobqueue-`. Tests of a crate may also
+/// depend on [`TESTKIT`].
 const ARROWS: [(&str, &[&str]); 12] = [
     ("core", &[]),
     ("store", &["core"]),
@@ -22,14 +23,15 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("e2e", &["core", "store", "runtime", "api", "worker", "reaper", "cli"]),
 ];
 const TESTKIT: &str = "testkit";
-/// Tests are where nothing else may lead to.
+/// Crates that only tests may depend on.
 const TESTS_ONLY: [&str; 2] = [TESTKIT, "e2e"];
-/// One crate knows SQL; the crates of the tests look behind it, and the benchmark measures raw SQL beside us.
+/// Only `store` uses SQL. The crates of the tests check the database directly, and the benchmark measures
+/// plain SQL.
 const MAY_KNOW_SQLX: [&str; 4] = ["store", TESTKIT, "e2e", "bench"];
-/// What would bring IO, a runtime or a clock into the core.
+/// Dependencies with IO, a runtime or a clock.
 const NOT_IN_CORE: [&str; 6] = ["axum", "hyper", "reqwest", "rustix", "sqlx", "tokio"];
 
-/// One line of a `[dependencies]` table; ours without the `jobqueue-`.
+/// One line of a `[dependencies]` table; our crates without the prefix `jobqueue-`.
 pub(crate) struct Arrow {
     from: String,
     to: String,

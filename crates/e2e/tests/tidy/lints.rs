@@ -1,4 +1,4 @@
-//! The rule that no crate opts out of the workspace's lints.
+//! The rule that every crate uses the lints of the workspace.
 
 use toml::{Table, Value};
 

@@ -1,17 +1,18 @@
-//! Rules about names: files and modules that say nothing, and words that must stay inside the store.
+//! Rules about names: file and module names without meaning, and storage terms that only the store may use.
 
 use syn::visit::{self, Visit};
 
 use crate::tree::SourceFile;
 
-/// A name that fits everything tells nothing.
+/// Names that are too general.
 const EMPTY_NAMES: [&str; 2] = ["data", "info"];
-/// These tell nothing even as a part of a name.
+/// Words that are too general even as a part of a name.
 const EMPTY_WORDS: [&str; 7] = ["common", "helper", "helpers", "manager", "misc", "util", "utils"];
 const STORAGE_WORDS: [&str; 6] = ["partition", "partitions", "ring", "rings", "segment", "segments"];
-/// Where the storage words live; this test has to name them.
+/// Where storage terms are allowed. This test must contain them.
 const STORAGE_PLACES: [&str; 4] = ["crates/store/", "migrations/", "docs/adr/", "crates/e2e/tests/tidy/"];
-/// The same letters with another meaning: a crypto provider, an iterator's method, a broken network, a part of a URL.
+/// The same words with another meaning: a crypto provider, a method of iterators, a network fault, a part of
+/// a URL.
 const OTHER_MEANINGS: [&str; 5] =
     ["crypto::ring", ".partition(", "network partition", "path segment", "URL segment"];
 
@@ -68,7 +69,7 @@ fn storage_words(file: &SourceFile) -> Vec<String> {
     if !speaks || STORAGE_PLACES.iter().any(|place| file.path.starts_with(place)) {
         return Vec::new();
     }
-    // Where the crypto provider is chosen, its name is free to be spoken of.
+    // where the crypto provider is chosen, its name is allowed
     let of_crypto = file.text.contains("crypto::ring");
     let is_storage = |word: &String| STORAGE_WORDS.contains(&word.as_str()) && !(of_crypto && word == "ring");
     let finding = |(number, line): (usize, &str)| {
@@ -82,8 +83,8 @@ fn storage_words(file: &SourceFile) -> Vec<String> {
     file.text.lines().enumerate().filter_map(finding).collect()
 }
 
-/// The words of a line in lower case; `snake_case` and `CamelCase` are taken apart.
-fn words(line: &str) -> Vec<String> {
+/// The words of a line in lower case; `snake_case` and `CamelCase` are split.
+pub(crate) fn words(line: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut after_lower = false;
     for c in line.chars() {
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_say_nothing_are_refused() {
+    fn names_without_meaning_are_refused() {
         for path in ["crates/a/src/util.rs", "crates/a/src/data/row.rs", "crates/a/src/job_util.rs"] {
             let refused = findings(path, "");
             assert!(refused.len() == 1 && refused[0].contains("says nothing"), "{path}: {refused:?}");
@@ -127,7 +128,7 @@ mod tests {
         for text in ["/// A Ring.", "let ring_size = 1;", "struct RingSegment;", "\"the partitions\""] {
             let refused = findings("crates/api/src/wire.rs", text);
             assert!(refused[0].starts_with("crates/api/src/wire.rs:1: `"), "{text}: {refused:?}");
-            assert_eq!(findings("crates/store/src/lease.rs", text), [""; 0]);
+            assert_eq!(findings("crates/store/src/verbs/lease.rs", text), [""; 0]);
             assert_eq!(findings("docs/adr/0001-storage.md", text), [""; 0]);
         }
         for text in

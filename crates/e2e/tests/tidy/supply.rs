@@ -1,5 +1,5 @@
-//! The rules of `deny.toml` that need no download: licences, sources and banned crates of everything we link.
-//! `cargo deny` checks the same file, and the advisories besides.
+//! The rules of `deny.toml` that need no download: licences, sources and banned crates of all dependencies.
+//! `cargo deny` also checks this file, and the advisories.
 
 use std::fs;
 
@@ -8,15 +8,15 @@ use toml::{Table, Value};
 
 use crate::tree::root;
 
-/// What cargo calls the one registry; the address in `deny.toml` is the same one.
+/// Cargo's name of the registry, which `deny.toml` also has.
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
-/// A crate that comes in.
+/// A dependency.
 pub(crate) struct Supply {
     name: String,
-    /// An SPDX expression; empty when it tells none.
+    /// An SPDX expression; empty if there is none.
     licence: String,
-    /// `None`: a path in this workspace.
+    /// `None` for a path in this workspace.
     source: Option<String>,
 }
 
@@ -26,7 +26,7 @@ pub(crate) struct Policy {
     banned: Vec<String>,
 }
 
-/// Everything in the lock file, for every platform.
+/// Every dependency in the lock file, for every platform.
 pub(crate) fn of_this_workspace() -> cargo_metadata::Result<Vec<Supply>> {
     let locked = vec!["--locked".to_owned()];
     let metadata = MetadataCommand::new().current_dir(root()).other_options(locked).exec()?;
@@ -72,7 +72,7 @@ impl Policy {
             .then(|| format!("Cargo.lock: {name} is under {licence:?}: replace it, or allow it in deny.toml"))
     }
 
-    /// Whether an SPDX expression leaves us a way: `AND` binds closer than `OR`; an old `/` means `OR`.
+    /// Whether an SPDX expression is permitted. `AND` binds closer than `OR`; an old `/` means `OR`.
     fn permits(&self, expression: &str) -> bool {
         let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
         let words: Vec<_> = spaced.split_whitespace().collect();
@@ -106,7 +106,7 @@ impl Policy {
                 *rest = rest.strip_prefix(&[")"]).unwrap_or(&["unclosed"]);
                 fine
             }
-            // An exception only gives more rights; we judge it as a licence of its own all the same.
+            // an exception only gives more rights, but it is checked like a separate licence
             [licence, "WITH", exception, after @ ..] => {
                 *rest = after;
                 self.allowed.contains(&format!("{licence} WITH {exception}"))

@@ -1,15 +1,19 @@
-//! The files that the rules look at: text that we wrote, by its path from the root. It judges nothing.
+//! The files that the rules check: text files of the repository, by their path from the root.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Directories with nothing of ours in them.
+/// Directories without files of this repository.
 const SKIPPED: [&str; 7] = [".git", ".jobqueue", ".sqlx", ".venv", "__pycache__", "node_modules", "target"];
 const TEXT: [&str; 6] = ["rs", "toml", "md", "sql", "yaml", "yml"];
 
+/// The crates that users get.
+pub(crate) const SHIPPED: [&str; 8] =
+    ["api", "cli", "core", "embedded", "reaper", "runtime", "store", "worker"];
+
 /// A text file of the repository.
 pub(crate) struct SourceFile {
-    /// From the root, with `/`.
+    /// The path from the root, with `/`.
     pub(crate) path: String,
     pub(crate) text: String,
 }
@@ -28,7 +32,7 @@ impl SourceFile {
         Path::new(&self.path).extension().is_some_and(|found| found == ending)
     }
 
-    /// The name without its ending.
+    /// The file name without its extension.
     pub(crate) fn stem(&self) -> &str {
         let name = self.path.rsplit('/').next().unwrap_or_default();
         name.split('.').next().unwrap_or_default()
@@ -44,7 +48,7 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("/")).to_path_buf()
 }
 
-/// Every text file of ours.
+/// Every text file of the repository.
 pub(crate) fn files() -> Vec<SourceFile> {
     let root = root();
     let mut found = Vec::new();
@@ -65,6 +69,12 @@ pub(crate) fn files() -> Vec<SourceFile> {
     }
     found.sort_by(|a, b| a.path.cmp(&b.path));
     found
+}
+
+/// Whether an item is compiled only for tests.
+pub(crate) fn is_test(attributes: &[syn::Attribute]) -> bool {
+    let is_cfg_test = |attribute: &syn::Attribute| matches!(&attribute.meta, syn::Meta::List(list) if list.path.is_ident("cfg") && list.tokens.to_string() == "test");
+    attributes.iter().any(is_cfg_test)
 }
 
 /// Fails with every finding at once.

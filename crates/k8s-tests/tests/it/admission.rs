@@ -1,4 +1,5 @@
-//! The admission policy of the component `pod-deletion-cost`: its expressions, evaluated over pods before and after.
+//! The admission policy of the component `pod-deletion-cost`: its expressions are evaluated on pods before and after a
+//! change.
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ struct Change {
 }
 
 impl Change {
-    /// As the API server gives it: what is empty is left out.
+    /// As the API server passes it: empty values are omitted.
     fn user_info(&self) -> Value {
         let mut info = json!({ "username": self.user });
         if self.extra != json!({}) {
@@ -39,7 +40,7 @@ fn evaluate(expression: &str, variables: &[(String, Cel)]) -> Cel {
     program.execute(&context).unwrap_or_else(|error| panic!("{expression}: {error}"))
 }
 
-/// Whether the policy takes notice of the change, and if so whether it lets it pass.
+/// Whether the policy admits the change; `None` if it does not apply to it.
 fn admits(spec: &Value, change: &Change) -> Option<bool> {
     let request = json!({
         "name": change.before["metadata"]["name"],
@@ -107,11 +108,11 @@ fn a_worker_may_change_the_cost_of_its_own_pod_and_nothing_else() {
     assert_eq!(
         passes(&change(high.clone(), pod(json!({ COST: "2" })))),
         Some(false),
-        "takes an annotation away"
+        "removes an annotation"
     );
     for extra in [json!({ POD: ["worker-8"] }), json!({})] {
         let other = Change { extra, ..change(bare.clone(), low.clone()) };
-        assert_eq!(passes(&other), Some(false), "not its own: {}", other.extra);
+        assert_eq!(passes(&other), Some(false), "another pod: {}", other.extra);
     }
     let kubelet =
         Change { user: "system:node:n1", ..change(bare.clone(), with("/spec/containers", json!([]))) };
@@ -135,9 +136,9 @@ fn the_token_may_patch_pods_and_the_policy_is_bound() {
     assert_eq!((&subject["name"], &subject["namespace"]), (&json!("jobqueue-worker"), &json!("jobqueue")));
 }
 
-/// Also those of the pools, if that component comes first.
+/// Also the workers of the pools, if that component comes first.
 #[test]
-fn every_worker_knows_its_pod_and_has_the_token_and_nobody_else_does() {
+fn every_worker_has_its_pod_name_and_the_token_and_no_other_pod_does() {
     for (name, pools) in [("pod-deletion-cost", 1), ("many together", 8), ("many with cnpg", 8)] {
         let Some(variant) = variant(name) else { return };
         let mut workers = 0;
@@ -151,7 +152,7 @@ fn every_worker_knows_its_pod_and_has_the_token_and_nobody_else_does() {
                 let worker = &spec["containers"][0];
                 let named = list(&worker["env"]).iter().find(|env| env["name"] == "WORKER_POD_NAME").unwrap();
                 assert_eq!(named["valueFrom"]["fieldRef"]["fieldPath"], "metadata.name");
-                assert_eq!(spec["serviceAccountName"], "jobqueue-worker", "whom the policy knows");
+                assert_eq!(spec["serviceAccountName"], "jobqueue-worker", "the subject of the policy");
                 let mounts = |container: &Value| {
                     list(&container["volumeMounts"]).iter().any(|mount| mount["name"] == "service-account")
                 };

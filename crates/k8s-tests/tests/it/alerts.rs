@@ -1,4 +1,5 @@
-//! The alerts hold in Prometheus' own eyes: `promtool` checks them and runs their tests; each has a test both ways and a runbook.
+//! The alerts: `promtool` checks them and runs their tests. Each alert has a test in which it fires, one in which it
+//! does not, and a runbook.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ fn alerts(rule: &Value) -> Vec<&Value> {
 }
 
 #[test]
-fn every_alert_has_a_test_both_ways_a_severity_and_a_runbook() {
+fn every_alert_has_a_test_that_fires_one_that_does_not_a_severity_and_a_runbook() {
     let operations = read("docs/operations.md");
     for component in WITH_ALERTS {
         has_tests_and_runbooks(&rule_of(component), &parse(&tests_of(component))[0], &operations);
@@ -52,19 +53,19 @@ fn has_tests_and_runbooks(rule: &Value, tests: &Value, operations: &str) {
     }
 }
 
-/// Nothing, with a line that says so, where there is no promtool.
+/// Runs promtool. Returns `None` and prints a message if it is not installed.
 pub(crate) fn promtool(arguments: &[&str], directory: &Path) -> Option<()> {
     let Ok(output) = Command::new("promtool").args(arguments).current_dir(directory).output() else {
         assert!(!must_not_skip(), "CI is set, and there is no promtool");
         println!("SKIPPED: no promtool (apt install prometheus)");
         return None;
     };
-    let told = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "promtool {arguments:?}: {told}");
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "promtool {arguments:?}: {text}");
     Some(())
 }
 
-pub(crate) fn workplace(name: &str) -> PathBuf {
+pub(crate) fn work_dir(name: &str) -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("rules").join(name);
     fs::create_dir_all(&directory).unwrap();
     directory
@@ -79,9 +80,9 @@ fn promtool_accepts_the_alerts_and_their_tests_pass() {
 
 fn accepted_and_tested(component: &str) {
     let mut rule = rule_of(component);
-    let directory = workplace(component);
+    let directory = work_dir(component);
     let write = |rule: &Value| {
-        // JSON is YAML
+        // JSON is valid YAML
         let groups = json!({ "groups": rule["spec"]["groups"] }).to_string();
         fs::write(directory.join("rules.yaml"), groups).unwrap();
     };
@@ -89,7 +90,7 @@ fn accepted_and_tested(component: &str) {
     if promtool(&["check", "rules", "rules.yaml"], &directory).is_none() {
         return;
     }
-    // promtool compares annotations word by word; the tests are about when an alert fires
+    // promtool compares annotations exactly, but the tests only check when an alert fires
     for group in rule["spec"]["groups"].as_array_mut().unwrap() {
         for alert in group["rules"].as_array_mut().unwrap() {
             alert.as_object_mut().unwrap().remove("annotations");

@@ -1,4 +1,5 @@
-//! A change of the configuration rolls the pods: the annotation of a pod template is the checksum of what the pod reads.
+//! A change of the configuration restarts the pods: an annotation of each pod template is the checksum of the
+//! configuration that the pod reads.
 
 use std::fmt::Write as _;
 

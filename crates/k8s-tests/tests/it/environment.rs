@@ -1,5 +1,5 @@
-//! The environment of a pod is one that its binary understands: every key is read, every value is accepted by the command line
-//! itself, and nothing that is required is missing.
+//! The environment of a pod fits its binary: every key is read, the command line accepts every value, and no required
+//! variable is missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,14 +12,14 @@ use crate::manifests::{Pod, Variant, list, text, texts, variants};
 
 pub(crate) fn command(binary: &str) -> Command {
     match binary {
-        "jobqueue-api" => jobqueue_api::args::Cli::command(),
-        "jobqueue-worker" => jobqueue_worker::Args::command(),
-        "jobqueue-reaper" => jobqueue_reaper::Args::command(),
+        "jobqueue-api" => jobqueue_api::args::ApiCli::command(),
+        "jobqueue-worker" => jobqueue_worker::WorkerCli::command(),
+        "jobqueue-reaper" => jobqueue_reaper::ReaperCli::command(),
         other => panic!("no binary {other}"),
     }
 }
 
-/// Variable → flag, of everything that the binary reads.
+/// Variable → flag, for every variable that the binary reads.
 pub(crate) fn variables(command: &Command) -> BTreeMap<String, String> {
     let options = command.get_arguments();
     let named =
@@ -27,9 +27,9 @@ pub(crate) fn variables(command: &Command) -> BTreeMap<String, String> {
     named.collect()
 }
 
-/// Own variables of a container, then those of its ConfigMaps.
+/// The variables of a container, and those of its ConfigMaps.
 fn environment(variant: &Variant, container: &Value) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
-    // what the downward API gives is not known here: its path stands for it
+    // values from the downward API are unknown here, so their path is used as the value
     let value = |e: &Value| {
         e["value"].as_str().unwrap_or_else(|| text(&e["valueFrom"]["fieldRef"]["fieldPath"])).to_owned()
     };
@@ -39,7 +39,7 @@ fn environment(variant: &Variant, container: &Value) -> (BTreeMap<String, String
     (own.collect(), shared)
 }
 
-/// Every container that runs a binary of ours.
+/// Every container that runs one of our binaries.
 fn programs(variant: &Variant) -> Vec<(Pod<'_>, &Value, &str)> {
     let mut programs = Vec::new();
     for pod in variant.pods() {
@@ -48,7 +48,7 @@ fn programs(variant: &Variant) -> Vec<(Pod<'_>, &Value, &str)> {
     programs
 }
 
-/// The words that choose what the binary does, and that command.
+/// The arguments that select the subcommand, and its command line definition.
 fn subcommand(binary: &str, container: &Value) -> (Vec<String>, Command) {
     let words: Vec<_> = list(&container["args"]).iter().map(|word| text(word).to_owned()).collect();
     let mut command = command(binary);
@@ -58,7 +58,7 @@ fn subcommand(binary: &str, container: &Value) -> (Vec<String>, Command) {
 }
 
 #[test]
-fn every_key_is_read_by_somebody() {
+fn every_key_is_read_by_a_binary() {
     for variant in variants() {
         let mut shared_keys = BTreeSet::new();
         let mut read = BTreeSet::new();
@@ -66,17 +66,17 @@ fn every_key_is_read_by_somebody() {
             let known = variables(&subcommand(binary, container).1);
             let (own, shared) = environment(variant, container);
             for key in own.keys() {
-                assert!(known.contains_key(key), "{}: {}: nobody reads {key}", variant.name, pod.name());
+                assert!(known.contains_key(key), "{}: {}: no binary reads {key}", variant.name, pod.name());
             }
             shared_keys.extend(shared.into_keys());
             read.extend(known.into_keys());
         }
         let unread: Vec<_> = shared_keys.difference(&read).collect();
-        assert!(unread.is_empty(), "{}: nobody reads {unread:?} of the ConfigMap", variant.name);
+        assert!(unread.is_empty(), "{}: no binary reads {unread:?} of the ConfigMap", variant.name);
     }
 }
 
-/// What the pod mounts, as files here, so that the binary can read them.
+/// Creates the files that the pod mounts, so that the binary can read them.
 fn mounted(variant: &Variant, pod: &Pod<'_>, container: &Value, path: &str) -> PathBuf {
     let mounts = list(&container["volumeMounts"]);
     let mount = mounts.iter().find(|mount| path.starts_with(&format!("{}/", text(&mount["mountPath"]))));
@@ -96,7 +96,7 @@ fn mounted(variant: &Variant, pod: &Pod<'_>, container: &Value, path: &str) -> P
     here
 }
 
-/// A made-up value of the secret's key that a volume shows as this file.
+/// A fake value of the secret's key that a volume mounts as this file.
 fn secret_content(pod: &Pod<'_>, volume: &Value, file: &str) -> String {
     let projected = list(&volume["projected"]["sources"]).iter().map(|source| &source["secret"]["items"]);
     let items = projected.chain([&volume["secret"]["items"]]).flat_map(list);
@@ -110,7 +110,7 @@ fn secret_content(pod: &Pod<'_>, volume: &Value, file: &str) -> String {
     }
 }
 
-/// The command line that means the same as the environment.
+/// The command line that is equivalent to the environment.
 fn command_line(variant: &Variant, pod: &Pod<'_>, container: &Value, binary: &str) -> Vec<String> {
     let (words, command) = subcommand(binary, container);
     let known = variables(&command);
@@ -140,18 +140,18 @@ async fn the_binaries_accept_their_environment() {
             seen.insert(binary);
             match binary {
                 "jobqueue-worker" => {
-                    let args = jobqueue_worker::Args::try_parse_from(&line);
+                    let args = jobqueue_worker::WorkerCli::try_parse_from(&line);
                     let args = args.unwrap_or_else(|error| panic!("{place}: {error}"));
                     let worker =
                         args.worker.builder(&args.database).and_then(jobqueue_worker::WorkerBuilder::build);
                     worker.unwrap_or_else(|error| panic!("{place}: {error}"));
                 }
                 "jobqueue-reaper" => {
-                    let args = jobqueue_reaper::Args::try_parse_from(&line);
+                    let args = jobqueue_reaper::ReaperCli::try_parse_from(&line);
                     assert!(args.is_ok(), "{place}: {args:?}");
                 }
                 _ => {
-                    let cli = jobqueue_api::args::Cli::try_parse_from(&line);
+                    let cli = jobqueue_api::args::ApiCli::try_parse_from(&line);
                     let cli = cli.unwrap_or_else(|error| panic!("{place}: {error}"));
                     let expected = match text(&container["name"]) {
                         "api" => "None",
@@ -171,7 +171,7 @@ async fn the_binaries_accept_their_environment() {
     assert_eq!(seen.len(), 3);
 }
 
-/// Nothing of ours starts before the database answers and has the schema; the migration needs the answer alone.
+/// No process starts before the database answers and has the schema. The migration only waits for an answer.
 #[test]
 fn every_pod_of_ours_waits_for_the_database_first() {
     for variant in variants() {
@@ -185,7 +185,7 @@ fn every_pod_of_ours_waits_for_the_database_first() {
             let words: Vec<_> = list(&init["args"]).iter().map(text).collect();
             assert_eq!(words, wanted, "{place}");
             assert!(text(&init["image"]).contains("jobqueue-api:"), "{place}: the image that can");
-            // The same database by the same way as the process itself.
+            // the same database over the same connection as the process itself
             let own = |container: &Value| {
                 let mut own = environment(variant, container).0;
                 own.retain(|key, _| key.starts_with("DATABASE_"));

@@ -1,4 +1,4 @@
-//! Which metrics the code exports. Owns the reading of the registrations in the sources; never a list of its own.
+//! The metrics that the code exports, parsed from their registrations in the source code.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,7 +8,8 @@ use crate::manifests::root;
 
 /// Where metrics are registered.
 const CRATES: [&str; 4] = ["api", "reaper", "runtime", "worker"];
-/// What makes a metric, with the text after it: the name, its help, and for those with labels a slice of label names.
+/// The functions that create a metric, and whether it has labels. They are followed by the name, the help text and,
+/// with labels, a slice of label names.
 const MAKERS: [(&str, bool); 4] = [
     ("HistogramOpts::new(", true),
     ("Opts::new(", false),
@@ -30,11 +31,11 @@ const PROCESS: [&str; 7] = [
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Metric {
     pub(crate) histogram: bool,
-    /// Labels of our own; a scrape adds more.
+    /// Its labels; a scrape adds more.
     pub(crate) labels: BTreeSet<String>,
-    /// The bounds of a histogram, as `le` has them.
+    /// The bounds of a histogram, as values of `le`.
     pub(crate) bounds: BTreeSet<String>,
-    /// Words that the file gives to labels as they stand: the values of labels that have few.
+    /// The label values that are literals in the source file.
     pub(crate) words: BTreeSet<String>,
 }
 
@@ -76,7 +77,7 @@ fn registrations(source: &str, metrics: &mut BTreeMap<String, Metric>) {
     }
 }
 
-/// The columns of the census, `("job_created_total", "help", |q| …)`: each by queue.
+/// The columns of the census, `("job_created_total", "help", |q| …)`; each has the label `queue`.
 fn totals(source: &str, metrics: &mut BTreeMap<String, Metric>) {
     let Some((_, table)) = source.split_once("const TOTALS:") else { return };
     let table = table.split("];").next().unwrap();
@@ -86,7 +87,7 @@ fn totals(source: &str, metrics: &mut BTreeMap<String, Metric>) {
     }
 }
 
-/// The literals of `with_label_values(&[…])`, and of `for … in ["…"]`, which goes through them.
+/// The literals in `with_label_values(&[…])`, and in `for … in ["…"]`.
 fn words(source: &str) -> BTreeSet<String> {
     let slices = source.split("with_label_values(&[").skip(1);
     let loops = source.split(" in [\"").skip(1);
@@ -100,7 +101,7 @@ fn words(source: &str) -> BTreeSet<String> {
     slices.chain(loops).flat_map(literals).collect()
 }
 
-/// What `.buckets(…)` of a histogram is given: a vector, a constant slice, or powers.
+/// The argument of `.buckets(…)` of a histogram: a vector, a constant slice, or powers.
 fn bounds(source: &str, here: &str) -> BTreeSet<String> {
     let given = here.split_once(".buckets(").unwrap().1;
     let numbers = |text: &str| -> Vec<f64> {
@@ -109,7 +110,7 @@ fn bounds(source: &str, here: &str) -> BTreeSet<String> {
     };
     let bounds = if let Some(powers) = given.strip_prefix("exponential_buckets(") {
         let [start, factor, count] = numbers(powers)[..] else { panic!("{powers}") };
-        // as the library makes them, one from the other
+        // as the library computes them, each from the one before
         let all = std::iter::successors(Some((start, 1.0)), |(bound, n)| Some((bound * factor, n + 1.0)));
         all.take_while(|(_, n)| *n <= count).map(|(bound, _)| bound).collect()
     } else if let Some(list) = given.strip_prefix("vec![") {
@@ -126,8 +127,8 @@ fn leading_literal(text: &str) -> Option<&str> {
     text.trim_start().strip_prefix('"')?.split('"').next()
 }
 
-/// The label names of a metric: a slice `&["queue", "status"]` or constant labels before the next metric; or, where one slice
-/// `let labels = ["queue", "kind"]` serves several, that one.
+/// The label names of a metric: a slice `&["queue", "status"]` or constant labels before the next metric, or a slice
+/// `let labels = ["queue", "kind"]` that several metrics use.
 fn labels(source: &str, after: &str, maker: &str) -> BTreeSet<String> {
     let here = until_the_next(after);
     let constant = here.match_indices(".const_label(\"").map(|(at, found)| &here[at + found.len()..]);
@@ -143,13 +144,13 @@ fn labels(source: &str, after: &str, maker: &str) -> BTreeSet<String> {
     found
 }
 
-/// What is written of one metric.
+/// The source code of one metric.
 fn until_the_next(after: &str) -> &str {
     let next_metric = MAKERS.iter().filter_map(|(maker, _)| after.find(maker)).min();
     &after[..next_metric.unwrap_or(after.len())]
 }
 
-/// The metrics whose names and label `queue` the users of the product rely on.
+/// The metrics that users rely on, by these names and with the label `queue`.
 pub(crate) const CONTRACT: [&str; 5] = [
     "job_created_total",
     "job_completed_total",
@@ -159,7 +160,7 @@ pub(crate) const CONTRACT: [&str; 5] = [
 ];
 
 #[test]
-fn the_reading_of_the_sources_finds_what_is_there() {
+fn the_registered_metrics_are_found() {
     let metrics = metrics();
     for name in CONTRACT {
         assert!(metrics[name].labels.contains("queue"), "{name} is in the contract");

@@ -1,4 +1,4 @@
-//! Both ways to apply the base succeed on a bare cluster, and give the same.
+//! Both ways to apply the base succeed on a cluster without extensions, and create the same objects.
 
 use std::collections::BTreeSet;
 
@@ -8,26 +8,36 @@ use crate::manifests::{
     COMPONENTS, base, flat_files, kubectl_renders, list, parse, read, render, root, text, texts, variants,
 };
 
-/// Group and version of everything in the base: what a bare cluster knows.
+/// The groups and versions in the base, which every cluster has.
 const BUILT_IN: [&str; 6] =
     ["v1", "apps/v1", "batch/v1", "autoscaling/v2", "policy/v1", "networking.k8s.io/v1"];
 
+/// The files that the deployment guide names. The rest of the base has one file per part.
+const GUIDE: [&str; 5] =
+    ["namespace.yaml", "configmap.yaml", "migration-job.yaml", "worker.yaml", "ci-cd-example.yaml"];
+const PARTS: [&str; 4] = ["api.yaml", "reaper.yaml", "postgres.yaml", "network-policies.yaml"];
+
 #[test]
-fn apply_f_meets_the_namespace_first_and_nothing_that_a_bare_cluster_does_not_know() {
+fn the_files_have_the_names_of_the_guide_and_a_bare_cluster_knows_what_is_in_them() {
     let files = flat_files();
-    assert_eq!(files[0], "00-namespace.yaml", "kubectl goes by name");
+    for name in GUIDE.iter().chain(&PARTS) {
+        assert!(files.iter().any(|file| file == name), "no k8s/{name}");
+    }
     assert!(
         !files.iter().any(|name| name.to_lowercase().starts_with("kustomization")),
         "`kubectl apply -f` trips on it: call it `Kustomization`, without an ending"
     );
     for file in &files {
-        let objects = parse(&read(&format!("k8s/{file}")));
-        assert_eq!(objects.len(), 1, "{file}: one object a file");
-        let object = &objects[0];
-        assert!(BUILT_IN.contains(&text(&object["apiVersion"])), "{file}: {}", object["apiVersion"]);
-        assert_ne!(object["kind"], "Secret", "{file} would overwrite the real one");
-        if object["kind"] != "Namespace" {
-            assert_eq!(object["metadata"]["namespace"], "jobqueue", "{file}");
+        for object in parse(&read(&format!("k8s/{file}"))) {
+            assert!(BUILT_IN.contains(&text(&object["apiVersion"])), "{file}: {}", object["apiVersion"]);
+            assert_ne!(object["kind"], "Secret", "{file} would overwrite the real one");
+            let is_namespace = object["kind"] == "Namespace";
+            assert_eq!(
+                is_namespace,
+                file == "namespace.yaml",
+                "{file}: the guide applies it alone, and first"
+            );
+            assert!(is_namespace || object["metadata"]["namespace"] == "jobqueue", "{file}");
         }
     }
 }
@@ -58,7 +68,7 @@ fn apply_k_and_apply_f_are_the_same() {
 }
 
 #[test]
-fn every_component_is_looked_at_here() {
+fn every_component_is_tested() {
     let found: BTreeSet<_> = std::fs::read_dir(root().join("k8s/components"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

@@ -1,5 +1,5 @@
-//! The Dockerfiles and `compose.yaml` agree with each other and with the manifests. Building and running them is
-//! `scripts/container-test`'s.
+//! The Dockerfiles and `compose.yaml` agree with each other and with the manifests. `scripts/container-test` builds and
+//! runs them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::manifests::{base, list, parse, read, text, texts};
 
 const NAMES: [&str; 3] = ["api", "worker", "reaper"];
 
-/// The instructions of a Dockerfile: comments left out, continued lines joined.
+/// The instructions of a Dockerfile, without comments and with continuation lines joined.
 fn instructions(name: &str) -> Vec<String> {
     let file = read(&format!("Dockerfile.{name}"));
     let lines = file.lines().filter(|line| !line.starts_with('#'));
@@ -19,7 +19,7 @@ fn instructions(name: &str) -> Vec<String> {
     joined.lines().map(words).filter(|line| !line.is_empty()).collect()
 }
 
-/// What is built, and what is run: the instructions before and after the second `FROM`.
+/// The build stage and the run stage: the instructions before and after the second `FROM`.
 fn stages(name: &str) -> (Vec<String>, Vec<String>) {
     let mut build = instructions(name);
     let second = build.iter().rposition(|line| line.starts_with("FROM ")).unwrap();
@@ -39,7 +39,7 @@ fn one_stage_builds_for_all_images_so_that_they_share_its_layers() {
 }
 
 #[test]
-fn an_image_holds_one_program_and_runs_it_as_the_user_of_the_manifests() {
+fn an_image_contains_one_program_and_runs_it_as_the_user_of_the_manifests() {
     for name in NAMES {
         let (_, run) = stages(name);
         let binary = format!("/usr/local/bin/jobqueue-{name}");
@@ -57,7 +57,7 @@ fn an_image_holds_one_program_and_runs_it_as_the_user_of_the_manifests() {
         let pod = &base().get("Deployment", &format!("jobqueue-{name}"))["spec"]["template"]["spec"];
         let context = &pod["securityContext"];
         assert!(run.contains(&format!("USER {}:{}", context["runAsUser"], context["runAsGroup"])), "{name}");
-        assert!(pod["containers"][0]["command"].is_null(), "{name}: the image knows its program");
+        assert!(pod["containers"][0]["command"].is_null(), "{name}: the image sets its program");
         let exposed: BTreeSet<_> = run
             .iter()
             .filter_map(|line| line.strip_prefix("EXPOSE "))
@@ -69,9 +69,10 @@ fn an_image_holds_one_program_and_runs_it_as_the_user_of_the_manifests() {
     }
 }
 
-/// All of them by arguments that follow from the commit, so that the same sources give the same image.
+/// All labels come from build arguments that are derived from the commit, so that the same source code gives the same
+/// image.
 #[test]
-fn an_image_tells_where_it_is_from_and_every_build_that_we_show_tells_it() {
+fn every_image_has_labels_of_its_source_and_every_documented_build_sets_them() {
     let arguments = ["VERSION", "REVISION", "CREATED", "SOURCE"];
     for name in NAMES {
         let (build, run) = stages(name);
@@ -91,7 +92,7 @@ fn an_image_tells_where_it_is_from_and_every_build_that_we_show_tells_it() {
 }
 
 #[test]
-fn nothing_gets_into_a_build_but_what_it_needs() {
+fn a_build_gets_only_the_files_that_it_needs() {
     let ignored = read(".dockerignore");
     let lines: Vec<_> = ignored.lines().filter(|line| !line.starts_with('#')).collect();
     assert_eq!(lines[0], "*", "everything is left out but what is named");
@@ -100,7 +101,7 @@ fn nothing_gets_into_a_build_but_what_it_needs() {
 }
 
 fn compose() -> Value {
-    // YAML's merge keys are the business of Compose; here a service is what it says itself and what it merges.
+    // Compose resolves YAML's merge keys; this test reads the keys of a service and those that it merges.
     parse(&read("compose.yaml")).swap_remove(0)
 }
 

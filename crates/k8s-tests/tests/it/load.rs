@@ -1,4 +1,5 @@
-//! The load test's manifests and users: admitted where ours are, let in where clients are, and asking for what is there.
+//! The manifests and users of the load test: its pods are admitted, its namespace may call the API, and its users
+//! request routes that exist.
 
 use std::collections::BTreeSet;
 
@@ -39,18 +40,18 @@ fn its_pods_are_restricted_and_its_namespace_may_call_the_api() {
 }
 
 #[test]
-fn its_users_are_of_six_kinds_and_ask_for_routes_that_exist() {
+fn there_are_six_kinds_of_users_and_they_request_routes_that_exist() {
     let users = read("k8s/locust/locustfile.py");
     let kinds =
         users.lines().filter(|line| line.starts_with("class ") && line.ends_with("(ApiUser):")).count();
     assert_eq!(kinds, 6);
     let routes: BTreeSet<_> =
         jobqueue_api::table().iter().map(|route| route.path.replace("{id}", "")).collect();
-    let mut asked = BTreeSet::new();
+    let mut requested = BTreeSet::new();
     for literal in users.split('"').skip(1).step_by(2).filter(|literal| literal.starts_with("/v1/")) {
         let path = literal.split('?').next().unwrap().replace("{job['id']}", "").replace("{verb}", "cancel");
         assert!(routes.contains(&path), "{literal}: no route {path} in {routes:?}");
-        asked.insert(path);
+        requested.insert(path);
     }
-    assert!(asked.len() >= 6, "{asked:?}");
+    assert!(requested.len() >= 6, "{requested:?}");
 }

@@ -1,4 +1,4 @@
-//! The manifests as objects. Owns rendering (`kubectl kustomize`) and reading; never judges.
+//! The manifests as objects. Renders them (`kubectl kustomize`) and reads them; checks nothing.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,7 +26,7 @@ pub(crate) const COMPONENTS: [&str; 14] = [
     "webhook-egress",
 ];
 const OVERLAYS: [&str; 3] = ["dev", "staging", "prod"];
-/// Components that people will combine; the order is the one that their comments ask for.
+/// Components that are often combined, in the order that their comments require.
 const TOGETHER: [(&str, &[&str]); 3] = [
     (
         "many together",
@@ -60,7 +60,7 @@ pub(crate) struct Variant {
     pub(crate) objects: Vec<Value>,
 }
 
-/// A pod template and what makes pods of it.
+/// A pod template and the object that contains it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pod<'a> {
     pub(crate) owner: &'a Value,
@@ -71,7 +71,7 @@ static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
     let base = Variant { name: "base".to_owned(), components: Vec::new(), objects: flat_objects() };
     let mut variants = vec![Ok(base)];
     if !kubectl_renders() {
-        println!("SKIPPED in part: no kubectl that renders components; only the base is looked at");
+        println!("SKIPPED in part: no kubectl that renders components; only the base is tested");
         return variants.into_iter().flatten().collect();
     }
     variants.extend(OVERLAYS.iter().map(|name| overlay(name)));
@@ -86,7 +86,7 @@ pub(crate) fn variants() -> &'static [Variant] {
     &VARIANTS
 }
 
-/// The variant of this name, unless there is no kubectl to render it.
+/// The variant with this name; `None` without a kubectl that can render it.
 pub(crate) fn variant(name: &str) -> Option<&'static Variant> {
     let found = variants().iter().find(|variant| variant.name == name);
     assert!(found.is_some() || variants().len() == 1, "no variant {name}");
@@ -140,12 +140,12 @@ impl<'a> Pod<'a> {
         list(&self.spec()["containers"]).iter().chain(list(&self.spec()["initContainers"]))
     }
 
-    /// The binary of ours that it is for, by the image of its first container.
+    /// Our binary in the first container, by its image.
     pub(crate) fn binary(&self) -> Option<&'a str> {
         binary(&self.spec()["containers"][0])
     }
 
-    /// Every container that runs a binary of ours, with that binary; the one that the pod is for comes first.
+    /// Every container that runs one of our binaries, with that binary; the main container comes first.
     pub(crate) fn programs(&self) -> impl Iterator<Item = (&'a Value, &'a str)> + use<'a> {
         self.containers().filter_map(|container| Some((container, binary(container)?)))
     }
@@ -157,17 +157,17 @@ fn binary(container: &Value) -> Option<&str> {
     name.split([':', '@']).next().filter(|name| name.starts_with("jobqueue-"))
 }
 
-/// A list, or nothing where the field is absent.
+/// A list; empty if the field is missing.
 pub(crate) fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-/// A string, or nothing where the field is absent.
+/// A string; empty if the field is missing.
 pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// A map of strings, or nothing where the field is absent.
+/// A map of strings; empty if the field is missing.
 pub(crate) fn texts(value: &Value) -> BTreeMap<String, String> {
     let entries = value.as_object().into_iter().flatten();
     entries.map(|(key, value)| (key.clone(), text(value).to_owned())).collect()
@@ -182,7 +182,7 @@ pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// What `kubectl apply -f k8s/` reads, in its order.
+/// The files that `kubectl apply -f k8s/` reads, in its order.
 pub(crate) fn flat_files() -> Vec<String> {
     let is_read = |name: &String| [".yaml", ".yml", ".json"].iter().any(|ending| name.ends_with(ending));
     let entries = fs::read_dir(root().join("k8s")).unwrap().flatten();
@@ -198,7 +198,7 @@ pub(crate) fn parse(yaml: &str) -> Vec<Value> {
     objects.into_iter().filter(|object| !object.is_null()).collect()
 }
 
-/// The base is what its files say: the Kustomization transforms nothing, which `flat` holds it to.
+/// The objects in the files of the base. The Kustomization does not change them, which `flat` checks.
 fn flat_objects() -> Vec<Value> {
     let objects = flat_files().into_iter().flat_map(|name| parse(&read(&format!("k8s/{name}"))));
     let only_local =
@@ -206,7 +206,7 @@ fn flat_objects() -> Vec<Value> {
     objects.filter(|object| !only_local(object)).collect()
 }
 
-/// Components came with kubectl 1.21; Debian's is older.
+/// Components need kubectl 1.21; Debian's version is older.
 pub(crate) fn kubectl_renders() -> bool {
     let version = Command::new("kubectl").args(["version", "--client", "-o", "json"]).output();
     let answer: Value =
@@ -216,7 +216,7 @@ pub(crate) fn kubectl_renders() -> bool {
     renders
 }
 
-/// Where CI is set a tool that is missing is a failure: fewer checks must not look like the same.
+/// If CI is set, a missing tool is a failure, so that checks are not skipped unnoticed.
 pub(crate) fn must_not_skip() -> bool {
     std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
 }
@@ -226,7 +226,7 @@ pub(crate) fn render(name: &str, directory: &Path) -> Variant {
     try_render(name, directory).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The same, or what kustomize has against it.
+/// The same, or the error of kustomize.
 fn try_render(name: &str, directory: &Path) -> Result<Variant, String> {
     let output = Command::new("kubectl").arg("kustomize").arg(directory).output().unwrap();
     if !output.status.success() {
@@ -244,7 +244,7 @@ fn overlay(name: &str) -> Result<Variant, String> {
     Ok(Variant { components, ..rendered })
 }
 
-/// What a component builds upon and cannot do without.
+/// The components that a component needs.
 fn needs(component: &str) -> &'static [&'static str] {
     match component {
         "keda-routed-workers" => &["routed-workers", "keda"],
@@ -253,12 +253,12 @@ fn needs(component: &str) -> &'static [&'static str] {
     }
 }
 
-/// The base with components, in this order, or what kustomize has against it.
+/// The base with components in this order, or the error of kustomize.
 pub(crate) fn with_components(name: &str, components: &[&str]) -> Result<Variant, String> {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kustomize").join(name.replace(' ', "-"));
     fs::create_dir_all(&directory).unwrap();
     let directory = directory.canonicalize().unwrap();
-    // kustomize wants relative paths
+    // kustomize needs relative paths
     let up = "../".repeat(directory.components().count() - 1);
     let base = format!("{up}{}/k8s", root().display().to_string().trim_start_matches('/'));
     let lines: Vec<_> = components.iter().map(|name| format!("  - {base}/components/{name}\n")).collect();

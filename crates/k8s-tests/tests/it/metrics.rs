@@ -1,4 +1,5 @@
-//! Every metric that a rule, a dashboard, an adapter or an autoscaler names is exported, with the labels that it is asked by.
+//! Every metric in a rule, a dashboard, an adapter or an autoscaler is exported, with the labels that the expression
+//! uses.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,10 +12,10 @@ use crate::promql::{self, Matcher, Use};
 
 /// Added by the scrape.
 const SCRAPED: [&str; 5] = ["namespace", "pod", "job", "instance", "container"];
-/// Labels whose values are somebody's own words.
+/// Labels with arbitrary values.
 const OPEN: [&str; 4] = ["queue", "kind", "version", "revision"];
-/// Not ours: who exports them, the metric, and the labels that we ask by.
-const FOREIGN: [(&str, &str, &[&str]); 14] = [
+/// Metrics of other exporters: the exporter, the metric, and the labels that our expressions use.
+const OTHER_EXPORTERS: [(&str, &str, &[&str]); 14] = [
     ("Prometheus", "up", &[]),
     ("kube-state-metrics", "kube_horizontalpodautoscaler_spec_max_replicas", &["horizontalpodautoscaler"]),
     (
@@ -35,7 +36,7 @@ const FOREIGN: [(&str, &str, &[&str]); 14] = [
     ("barman-cloud", "barman_cloud_cloudnative_pg_io_last_available_backup_timestamp", &[]),
 ];
 
-/// What is wrong with an expression.
+/// The mistakes in an expression.
 fn findings(expression: &str) -> Vec<String> {
     let exported = metrics();
     let used = promql::metrics(expression);
@@ -44,32 +45,32 @@ fn findings(expression: &str) -> Vec<String> {
 
 fn findings_of(used: &Use, exported: &BTreeMap<String, Metric>) -> Vec<String> {
     let name = used.name.as_str();
-    let asked = used.matchers.iter().filter(|asked| !SCRAPED.contains(&asked.label.as_str()));
-    if let Some((whose, _, labels)) = FOREIGN.iter().find(|(_, foreign, _)| *foreign == name) {
-        let unknown = asked.filter(|asked| !labels.contains(&asked.label.as_str()));
-        return unknown.map(|asked| format!("{name} of {whose} has no label {}", asked.label)).collect();
+    let wanted = used.matchers.iter().filter(|wanted| !SCRAPED.contains(&wanted.label.as_str()));
+    if let Some((whose, _, labels)) = OTHER_EXPORTERS.iter().find(|(_, foreign, _)| *foreign == name) {
+        let unknown = wanted.filter(|wanted| !labels.contains(&wanted.label.as_str()));
+        return unknown.map(|wanted| format!("{name} of {whose} has no label {}", wanted.label)).collect();
     }
     let base = ["_bucket", "_sum", "_count"].iter().find_map(|ending| name.strip_suffix(ending));
     let histogram = base.and_then(|base| exported.get(base)).filter(|metric| metric.histogram);
     let Some(metric) = histogram.or_else(|| exported.get(name).filter(|metric| !metric.histogram)) else {
-        return vec![format!("nobody exports {name}")];
+        return vec![format!("no exporter has {name}")];
     };
-    asked.filter_map(|asked| finding(name, metric, asked)).collect()
+    wanted.filter_map(|wanted| finding(name, metric, wanted)).collect()
 }
 
-fn finding(name: &str, metric: &Metric, asked: &Matcher) -> Option<String> {
-    let Matcher { label, value, .. } = asked;
+fn finding(name: &str, metric: &Metric, wanted: &Matcher) -> Option<String> {
+    let Matcher { label, value, .. } = wanted;
     let known = match label.as_str() {
         "le" if name.ends_with("_bucket") => metric.bounds.clone(),
         _ if !metric.labels.contains(label) => return Some(format!("{name} has no label {label}")),
         open if OPEN.contains(&open) || value.starts_with('$') => return None,
         closed => values(name, metric, closed),
     };
-    let is_known = known.iter().any(|known| asked.names(known));
+    let is_known = known.iter().any(|known| wanted.names(known));
     (!is_known).then(|| format!("{name} has no {label} {value}, but {known:?}"))
 }
 
-/// Every value of a label that has few.
+/// Every value of a label with a fixed set of values.
 fn values(name: &str, metric: &Metric, label: &str) -> BTreeSet<String> {
     let routes = jobqueue_api::table();
     match (name, label) {
@@ -81,7 +82,7 @@ fn values(name: &str, metric: &Metric, label: &str) -> BTreeSet<String> {
     }
 }
 
-/// Every `expr` and `query` of a tree that is an expression.
+/// Collects every `expr` and `query` of a tree.
 fn expressions(value: &Value, found: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
@@ -114,7 +115,8 @@ fn typos_are_found() {
         assert_eq!(findings(right), [""; 0]);
         assert_eq!(findings(wrong).len(), 1, "{wrong}");
     }
-    for wrong in [r#"{route="/v1/job"}"#, r#"{method="PUT"}"#, r#"{status=~"5xx"}"#, r#"{route=~"/v2/.*"}"#] {
+    for wrong in [r#"{route="/v1/job"}"#, r#"{method="TRACE"}"#, r#"{status=~"5xx"}"#, r#"{route=~"/v2/.*"}"#]
+    {
         assert_eq!(findings(&format!("http_request_duration_seconds_count{wrong}")).len(), 1, "{wrong}");
     }
     assert_eq!(findings(r#"max by (queue) (job_queue_depth{queue="a",namespace="b"})"#), [""; 0]);
@@ -133,8 +135,8 @@ fn rules_name_what_is_exported() {
     }
     let used: BTreeSet<_> =
         found.iter().flat_map(|expression| promql::metrics(expression)).map(|used| used.name).collect();
-    for (whose, name, _) in FOREIGN {
-        assert!(used.contains(name), "no rule asks {whose} for {name}");
+    for (whose, name, _) in OTHER_EXPORTERS {
+        assert!(used.contains(name), "no rule uses {name} of {whose}");
     }
 }
 
@@ -160,18 +162,18 @@ fn the_dashboard_shows_what_is_exported_and_every_metric_of_the_contract() {
     assert_eq!(ids.len(), panels.len(), "ids are unique");
 }
 
-/// The numbers of the queues are the same from every replica: adding them up would multiply them.
+/// Every replica reports the same numbers of the queues, so a sum would multiply them.
 #[test]
-fn truth_of_the_cluster_is_never_summed_over_replicas() {
+fn metrics_of_the_whole_cluster_are_never_summed_over_replicas() {
     let mut found = Vec::new();
     expressions(&serde_json::from_str(&read("k8s/dashboards/jobqueue.json")).unwrap(), &mut found);
     if let Some(variant) = variant("servicemonitor") {
         expressions(&variant.get("PrometheusRule", "jobqueue")["spec"], &mut found);
     }
-    let truth: Vec<_> = metrics().into_keys().filter(|name| is_truth(name)).collect();
-    assert!(truth.len() >= 13, "{truth:?}");
+    let cluster_metrics: Vec<_> = metrics().into_keys().filter(|name| is_cluster_metric(name)).collect();
+    assert!(cluster_metrics.len() >= 13, "{cluster_metrics:?}");
     for expression in found {
-        for name in &truth {
+        for name in &cluster_metrics {
             for (at, _) in expression.match_indices(name.as_str()) {
                 let before = &expression[..at];
                 let aggregations = ["sum", "avg", "max", "absent", "deriv"];
@@ -183,13 +185,13 @@ fn truth_of_the_cluster_is_never_summed_over_replicas() {
     }
 }
 
-fn is_truth(name: &str) -> bool {
+fn is_cluster_metric(name: &str) -> bool {
     let of_a_process = ["job_wait_seconds", "job_duration_seconds"].contains(&name);
     name.starts_with("job_") && !of_a_process || name == "worker_lease_acquired_total"
 }
 
 #[test]
-fn autoscalers_ask_for_what_is_exported() {
+fn autoscalers_query_exported_metrics() {
     for name in ["keda", "keda-routed-workers"] {
         let Some(variant) = variant(name) else { return };
         for scaled in variant.of_kind("ScaledObject") {
@@ -217,9 +219,9 @@ fn autoscalers_ask_for_what_is_exported() {
         given.insert(text(&rule["name"]["as"]));
     }
     let metrics = variant.of_kind("HorizontalPodAutoscaler").flat_map(|hpa| list(&hpa["spec"]["metrics"]));
-    let asked: BTreeSet<_> =
+    let wanted: BTreeSet<_> =
         metrics.filter_map(|metric| metric["external"]["metric"]["name"].as_str()).collect();
-    assert_eq!(asked, given, "the autoscalers ask for what the adapter gives");
+    assert_eq!(wanted, given, "the autoscalers query the metrics of the adapter");
 }
 
 fn once_for_all_replicas(query: &str) -> bool {

@@ -1,4 +1,5 @@
-//! NetworkPolicies as a cluster applies them. Owns the rules of `networking.k8s.io/v1`; never knows what ought to be reachable.
+//! Evaluates NetworkPolicies as a cluster does, by the rules of `networking.k8s.io/v1`. Does not decide what should be
+//! reachable.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -14,14 +15,14 @@ pub(crate) type Port<'a> = (&'a str, u64);
 #[derive(Clone, Debug)]
 pub(crate) struct End {
     pub(crate) name: String,
-    /// Absent: an address outside of the cluster.
+    /// Missing for an address outside of the cluster.
     pub(crate) namespace: Option<BTreeMap<String, String>>,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) address: Ipv4Addr,
 }
 
 impl End {
-    /// A pod of somebody else: its namespace with labels, and its own.
+    /// A pod that is not ours, with the labels of its namespace and its own.
     pub(crate) fn pod(name: &str, namespace: &[(&str, &str)], labels: &[(&str, &str)]) -> Self {
         Self {
             name: name.to_owned(),
@@ -31,7 +32,7 @@ impl End {
         }
     }
 
-    /// An address outside.
+    /// An address outside of the cluster.
     pub(crate) fn outside(name: &str, address: [u8; 4]) -> Self {
         Self { name: name.to_owned(), namespace: None, labels: BTreeMap::new(), address: address.into() }
     }
@@ -46,14 +47,14 @@ fn owned(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
-/// The pods of a variant as ends.
+/// The pods of a variant as ends of connections.
 pub(crate) fn ends(variant: &Variant) -> Vec<End> {
     let namespace = [("kubernetes.io/metadata.name", "jobqueue")];
     let end = |pod: crate::manifests::Pod<'_>| End {
         labels: pod.labels(),
         ..End::pod(pod.name(), &namespace, &[])
     };
-    // CloudNativePG's instances: two stand for three
+    // the instances of CloudNativePG; two represent the three
     let clusters = variant.of_kind("Cluster").map(|cluster| text(&cluster["metadata"]["name"]));
     let instances = clusters.flat_map(|cluster| {
         let labels = [("cnpg.io/cluster", cluster), ("cnpg.io/podRole", "instance")];
@@ -62,7 +63,7 @@ pub(crate) fn ends(variant: &Variant) -> Vec<End> {
     variant.pods().map(end).chain(instances).collect()
 }
 
-/// Whether a connection comes about: the policies of both ends must let it.
+/// Whether a connection is possible: the policies of both ends must allow it.
 pub(crate) fn reaches(variant: &Variant, from: &End, to: &End, port: Port<'_>) -> bool {
     allowed(variant, from, to, "Egress", port) && allowed(variant, to, from, "Ingress", port)
 }
@@ -140,7 +141,7 @@ fn the_rules_are_those_of_kubernetes() {
     let b = End::pod("b", &[("kubernetes.io/metadata.name", "other")], &[("app", "b")]);
     let none =
         policy(serde_json::json!({"podSelector": {"matchLabels": {"app": "z"}}, "policyTypes": ["Egress"]}));
-    assert!(reaches(&none, &a, &b, ("TCP", 80)), "nobody selects it: everything is open");
+    assert!(reaches(&none, &a, &b, ("TCP", 80)), "no policy selects the pod: everything is open");
     let deny = policy(serde_json::json!({"podSelector": {}, "policyTypes": ["Egress"]}));
     assert!(!reaches(&deny, &a, &b, ("TCP", 80)));
     assert!(reaches(&deny, &b, &a, ("TCP", 80)), "only egress is denied");
@@ -148,7 +149,7 @@ fn the_rules_are_those_of_kubernetes() {
         "egress": [{"to": [{"podSelector": {"matchLabels": {"app": "b"}}}]}]});
     assert!(
         !reaches(&policy(same_namespace), &a, &b, ("TCP", 80)),
-        "a podSelector alone means the own namespace"
+        "a podSelector alone selects pods of the same namespace"
     );
     let by_port = serde_json::json!({"podSelector": {}, "policyTypes": ["Egress"],
         "egress": [{"ports": [{"protocol": "TCP", "port": 80}]}]});

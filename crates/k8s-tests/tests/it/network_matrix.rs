@@ -1,4 +1,5 @@
-//! Who reaches whom: every pair of pods, friends, strangers and addresses, on every port, against the list of what is needed.
+//! Reachability: every pair of our pods, other pods and addresses, on every port, compared with the list of needed
+//! connections.
 
 use std::collections::BTreeSet;
 
@@ -45,7 +46,7 @@ fn others() -> Vec<End> {
     ]
 }
 
-/// `from → to port` of everything that comes about and has one of our pods at an end.
+/// `from → to port` of every possible connection of one of our pods.
 fn matrix(variant: &Variant) -> BTreeSet<String> {
     let ours = ends(variant);
     let all: Vec<_> = ours.iter().cloned().chain(others()).collect();
@@ -65,7 +66,7 @@ fn matrix(variant: &Variant) -> BTreeSet<String> {
     found
 }
 
-/// What the components of a variant need, and nothing else.
+/// The connections that the components of a variant need.
 fn expected(variant: &Variant) -> BTreeSet<String> {
     let mut wanted = BTreeSet::new();
     let mut want = |from: &str, to: &str, ports: &[&str]| {
@@ -87,7 +88,7 @@ fn expected(variant: &Variant) -> BTreeSet<String> {
         if variant.has("pgbouncer") && serves {
             want(name, "pgbouncer", &["TCP/6432"]);
         }
-        // beside a pooler too: pods of before it, and of after it, work on while the others roll
+        // also with a pooler: during a rollout, old pods connect directly
         for database in databases {
             want(name, database, &["TCP/5432"]);
         }
@@ -101,7 +102,6 @@ fn expected(variant: &Variant) -> BTreeSet<String> {
             want(name, "api-server", &["TCP/443", "TCP/6443"]);
         }
     }
-    want("prometheus", "jobqueue-api", &["TCP/8000"]);
     want("client", "jobqueue-api", &["TCP/8000"]);
     if variant.has("pgbouncer") {
         want("pgbouncer", "postgres", &["TCP/5432"]);
@@ -121,8 +121,8 @@ fn expected(variant: &Variant) -> BTreeSet<String> {
     wanted
 }
 
-/// The instances among each other, their operator, Prometheus; out to the object store and the API of Kubernetes, wherever those are,
-/// but not to the metadata of the node.
+/// The connections of CloudNativePG: between its instances, from its operator and from Prometheus, and to the object
+/// store and the API of Kubernetes at any address except the node's metadata service.
 fn expected_of_cnpg() -> BTreeSet<String> {
     let mut wanted = BTreeSet::new();
     for (instance, peer) in [("jobqueue-db-1", "jobqueue-db-2"), ("jobqueue-db-2", "jobqueue-db-1")] {
@@ -139,7 +139,7 @@ fn expected_of_cnpg() -> BTreeSet<String> {
     wanted
 }
 
-/// Whoever reaches whom in this variant is who should.
+/// Checks that the possible connections of the variant are exactly the needed ones.
 pub(crate) fn expected_is_found(variant: &Variant) {
     let (found, wanted) = (matrix(variant), expected(variant));
     let more: Vec<_> = found.difference(&wanted).collect();
@@ -149,11 +149,11 @@ pub(crate) fn expected_is_found(variant: &Variant) {
 
 #[test]
 fn every_variant_opens_exactly_what_is_needed() {
-    assert_eq!(expected(base()).len(), 5 * 2 + 4 + 3 + 2);
+    assert_eq!(expected(base()).len(), 5 * 2 + 4 + 3 + 1);
     variants().iter().for_each(expected_is_found);
 }
 
-/// cert-manager makes the solver's pod in our namespace, where everything is denied at first.
+/// cert-manager creates the solver's pod in our namespace, where all traffic is denied by default.
 #[test]
 fn the_solver_of_a_challenge_is_reached_through_the_ingress_alone() {
     let Some(variant) = variant("ingress") else { return };

@@ -1,11 +1,11 @@
-//! The numbers of the contract, and those that must fit together: graces, connections, ratios.
+//! The numbers of the contract, and numbers that depend on each other: grace periods, connections, ratios.
 
 use serde_json::{Value, json};
 
 use crate::manifests::{Pod, Variant, base, list, read, text, texts, variant, variants};
 
 #[test]
-fn the_contract_is_kept() {
+fn the_manifests_have_the_numbers_of_the_contract() {
     let base = base();
     let resources = |name: &str| {
         base.get("Deployment", name)["spec"]["template"]["spec"]["containers"][0]["resources"].clone()
@@ -27,7 +27,7 @@ fn the_contract_is_kept() {
         [("livenessProbe", "/health", 10, 30), ("readinessProbe", "/ready", 5, 10)]
     {
         let probe = &container[probe];
-        assert_eq!(probe["httpGet"], json!({"path": path, "port": "http"}));
+        assert_eq!(probe["httpGet"], json!({"path": path, "port": "admin"}));
         assert_eq!((&probe["initialDelaySeconds"], &probe["periodSeconds"]), (&json!(delay), &json!(period)));
         assert_eq!(probe["timeoutSeconds"], 5);
     }
@@ -89,17 +89,19 @@ fn the_grace_of_a_pod_is_longer_than_its_drain() {
                 value.and_then(|entry| text(&entry["value"]).parse::<u64>().ok())
             };
             let place = format!("{}: {}", variant.name, pod.name());
-            let pre_stop = &pod.spec()["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"];
+            let pre_stop = &pod.spec()["containers"][0]["lifecycle"]["preStop"];
+            assert!(pre_stop.is_null(), "{place}: the process would not know yet that it ends");
             match binary {
                 "jobqueue-api" => {
                     let drain = env("API_SHUTDOWN_GRACE_SECONDS").unwrap();
-                    assert!(pre_stop.as_u64().is_some_and(|sleep| sleep >= 5), "{place}");
-                    assert!(pre_stop.as_u64().unwrap() + drain + 5 <= grace, "{place}");
+                    let delay = env("API_PRE_STOP_DELAY_SECONDS").unwrap();
+                    assert!(delay >= 10, "{place}: clients and load balancers need time to leave");
+                    assert!(delay + 25 <= drain, "{place}: time for requests that arrived last");
+                    assert!(drain + 5 <= grace, "{place}");
                     let strategy = &pod.owner["spec"]["strategy"]["rollingUpdate"];
                     assert_eq!(strategy["maxUnavailable"], 0, "{place}");
                 }
                 "jobqueue-worker" => {
-                    assert!(pre_stop.is_null(), "{place}: the sleep would come off the drain");
                     assert_eq!(env("WORKER_POD_GRACE_SECONDS"), Some(grace), "{place}");
                     assert!(env("WORKER_SHUTDOWN_GRACE_SECONDS").unwrap() + 9 <= grace, "{place}");
                 }
@@ -110,29 +112,29 @@ fn the_grace_of_a_pod_is_longer_than_its_drain() {
 }
 
 #[test]
-fn every_process_at_its_most_fits_into_postgres() {
+fn the_connections_of_all_processes_fit_into_postgres() {
     variants().iter().for_each(connections_fit);
 }
 
-/// The sum of all pools at their most, below what Postgres takes; behind a pooler the pooler's.
+/// The sum of all connection pools at their largest is below the limit of Postgres or, behind a pooler, of the pooler.
 pub(crate) fn connections_fit(variant: &Variant) {
     let config = texts(&variant.get("ConfigMap", "jobqueue-config")["data"]);
     let pool: u64 = config["DATABASE_MAX_CONNECTIONS"].parse().unwrap();
-    // the pool, and the connection that listens for wake-ups
+    // the pool, and the connection that listens for notifications
     let direct = |pod: &Pod<'_>| !variant.has("pgbouncer") || pod.owner["kind"] == "Job";
     let pods = variant.pods().filter(direct);
     let ours: u64 = pods.map(|pod| most_pods(variant, &pod) * (pool + 1)).sum();
-    let reserved = 3 + 10; // superuser_reserved_connections, and people with psql
+    let reserved = 3 + 10; // superuser_reserved_connections, and connections of people
     let wanted = ours + reserved + pooled(variant);
     if variant.has("managed-postgres") {
-        return told_to_the_operator(variant, wanted);
+        return documented_for_the_operator(variant, wanted);
     }
     let most = max_connections(variant);
     assert!(wanted <= most, "{}: {wanted} > {most}", variant.name);
 }
 
-/// A database that is not ours has the limit that its owner sets: the page tells which one suffices.
-fn told_to_the_operator(variant: &Variant, wanted: u64) {
+/// The owner of an external database sets its limit: the operations page says which limit is enough.
+fn documented_for_the_operator(variant: &Variant, wanted: u64) {
     let pools = if variant.has("routed-workers") { "with" } else { "without" };
     let line = format!("| {pools} `routed-workers` | {wanted} |");
     assert!(read("docs/operations.md").contains(&line), "{}: no line `{line}`", variant.name);
@@ -140,7 +142,7 @@ fn told_to_the_operator(variant: &Variant, wanted: u64) {
 
 fn max_connections(variant: &Variant) -> u64 {
     if let Some(cluster) = variant.find("Cluster", "jobqueue-db") {
-        // a string, as the operator wants it
+        // a string, as the operator requires
         return text(&cluster["spec"]["postgresql"]["parameters"]["max_connections"]).parse().unwrap();
     }
     let postgres = variant.get("StatefulSet", "postgres");
@@ -148,7 +150,7 @@ fn max_connections(variant: &Variant) -> u64 {
     args.find_map(|arg| arg.strip_prefix("max_connections=")?.parse().ok()).unwrap()
 }
 
-/// What the poolers open, one more of them during a rollout.
+/// The connections that the poolers open, with one more pooler during a rollout.
 fn pooled(variant: &Variant) -> u64 {
     let Some(pooler) = variant.find("Deployment", "pgbouncer") else { return 0 };
     let settings = text(&variant.get("ConfigMap", "pgbouncer-config")["data"]["pgbouncer.ini"]);
@@ -157,9 +159,9 @@ fn pooled(variant: &Variant) -> u64 {
     (pooler["spec"]["replicas"].as_u64().unwrap() + surge.as_u64().unwrap()) * size.parse::<u64>().unwrap()
 }
 
-/// Kubernetes adds 300 s of its own where a pod says nothing.
+/// Without a toleration in the pod, Kubernetes waits for 300 s.
 #[test]
-fn what_ran_on_a_lost_node_starts_elsewhere_soon() {
+fn pods_of_a_lost_node_are_replaced_within_seconds() {
     for variant in variants() {
         for pod in variant.pods().filter(|pod| pod.owner["kind"] == "Deployment") {
             for condition in ["not-ready", "unreachable"] {
@@ -172,7 +174,7 @@ fn what_ran_on_a_lost_node_starts_elsewhere_soon() {
     }
 }
 
-/// How many pods of ours a rollout at the largest scale can have.
+/// The largest number of pods of a workload during a rollout at the largest scale.
 fn most_pods(variant: &Variant, pod: &Pod<'_>) -> u64 {
     if pod.binary().is_none() {
         return 0;

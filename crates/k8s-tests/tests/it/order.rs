@@ -1,4 +1,4 @@
-//! Components together: a pair means the same in either order, or the wrong order does not render.
+//! Pairs of components: both orders give the same objects, or the wrong order does not render.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::network_matrix::expected_is_found;
 use crate::numbers::connections_fit;
 use crate::wiring::secret_keys;
 
-/// Every component that stands on its own, in an order that works.
+/// Every component that needs no other one, in an order that works.
 const ORDER: [&str; 12] = [
     "routed-workers",
     "servicemonitor",
@@ -24,13 +24,13 @@ const ORDER: [&str; 12] = [
     "pod-deletion-cost",
     "limitrange-2to1",
 ];
-/// Each of these patches all workers, so the pools must be there.
+/// Each of these patches all workers, so it must come after the pools.
 const AFTER_THE_POOLS: [&str; 6] =
     ["cnpg", "pgbouncer", "managed-postgres", "otel", "pod-deletion-cost", "limitrange-2to1"];
 
 #[derive(Debug, PartialEq, Eq)]
 enum Pair {
-    /// Either order gives the same.
+    /// Both orders give the same objects.
     Any,
     /// Only this order renders.
     ThisOrder,
@@ -41,7 +41,7 @@ enum Pair {
 fn pair(first: &str, second: &str) -> Pair {
     match (first, second) {
         ("cnpg", "pgbouncer") | ("cnpg" | "pgbouncer", "managed-postgres") => Pair::Never,
-        // KEDA takes the autoscaler over, with what the adapter gave it
+        // KEDA takes over the autoscaler with the metrics of the adapter
         ("prometheus-adapter", "keda") => Pair::ThisOrder,
         ("routed-workers", second) if AFTER_THE_POOLS.contains(&second) => Pair::ThisOrder,
         _ => Pair::Any,
@@ -56,12 +56,12 @@ fn a_wrong_order_of_components_does_not_render() {
     }
     std::thread::scope(|scope| {
         for (at, first) in ORDER.iter().enumerate() {
-            scope.spawn(move || ORDER[at + 1..].iter().for_each(|second| look_at(first, second)));
+            scope.spawn(move || ORDER[at + 1..].iter().for_each(|second| check_pair(first, second)));
         }
     });
 }
 
-fn look_at(first: &str, second: &str) {
+fn check_pair(first: &str, second: &str) {
     let right = with_components(&format!("{first} then {second}"), &[first, second]);
     let wrong = with_components(&format!("{second} then {first}"), &[second, first]);
     let kind = pair(first, second);
@@ -69,7 +69,7 @@ fn look_at(first: &str, second: &str) {
     assert_eq!(wrong.is_ok(), kind == Pair::Any, "{second}, {first}: {:?}", wrong.err());
     let Ok(right) = right else { return };
     if let Ok(wrong) = wrong {
-        assert!(normal(&right) == normal(&wrong), "{first} and {second} depend on their order");
+        assert!(normalised(&right) == normalised(&wrong), "{first} and {second} depend on their order");
     }
     one_database(&right);
     connections_fit(&right);
@@ -77,8 +77,8 @@ fn look_at(first: &str, second: &str) {
     assert!(right.pods().all(|pod| pod.binary().is_none() || traces(&right, &pod) == right.has("otel")));
 }
 
-/// The objects without the order of what has none.
-fn normal(variant: &Variant) -> BTreeSet<String> {
+/// The objects, with unordered lists sorted.
+fn normalised(variant: &Variant) -> BTreeSet<String> {
     fn sort(value: &mut Value) {
         match value {
             Value::Object(fields) => fields.values_mut().for_each(sort),
@@ -98,7 +98,7 @@ fn normal(variant: &Variant) -> BTreeSet<String> {
     sorted.collect()
 }
 
-/// Every process of ours gets its URL from the same place: the operator's secret, the pooled key, or the plain one.
+/// All our processes get their URL from the same place: the operator's secret, the pooled key, or the plain key.
 fn one_database(variant: &Variant) {
     for pod in variant.pods().filter(|pod| pod.binary().is_some()) {
         let wanted = if variant.has("cnpg") {
@@ -114,9 +114,9 @@ fn one_database(variant: &Variant) {
     }
 }
 
-/// Whether the process sends its traces; the migration has none.
+/// Whether the process exports traces; the migration has none.
 fn traces(variant: &Variant, pod: &crate::manifests::Pod<'_>) -> bool {
     let env = list(&pod.spec()["containers"][0]["env"]);
-    let told = env.iter().any(|entry| entry["name"] == "OTEL_EXPORTER_OTLP_ENDPOINT");
-    told || pod.owner["kind"] == "Job" && variant.has("otel")
+    let is_set = env.iter().any(|entry| entry["name"] == "OTEL_EXPORTER_OTLP_ENDPOINT");
+    is_set || pod.owner["kind"] == "Job" && variant.has("otel")
 }

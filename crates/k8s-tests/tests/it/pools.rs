@@ -1,4 +1,4 @@
-//! The routed pools are the worker of the base in everything but what makes them pools.
+//! The routed pools differ from the worker of the base only in the fields that define a pool.
 
 use serde_json::Value;
 
@@ -21,7 +21,7 @@ fn a_pool_is_the_worker_of_the_base_with_its_own_queues_slots_and_priority() {
         queues.extend(served.split(',').map(|q| q.split('=').next().unwrap().to_owned()));
         assert!(value("WORKER_SLOTS").unwrap().parse::<u32>().unwrap() > 0);
         assert!(deployment["spec"]["template"]["spec"]["priorityClassName"].is_string());
-        assert_eq!(as_the_base(deployment, pool), *worker, "{name} differs from worker-deployment.yaml");
+        assert_eq!(as_the_base(deployment, pool), *worker, "{name} differs from worker.yaml");
         let scaler = variant.get("HorizontalPodAutoscaler", &format!("{name}-hpa"));
         assert_eq!(scaler["spec"]["scaleTargetRef"]["name"], name.as_str());
         variant.get("PodDisruptionBudget", &name);

@@ -1,17 +1,17 @@
-//! What a PromQL expression asks for. Owns just enough of the grammar to find metric names and the labels matched on them.
+//! The metrics of a PromQL expression. Parses the part of the grammar that contains metric names and label matchers.
 
-/// Words that are no metric; functions and aggregations are known by what follows them.
+/// Words that are not metrics. Functions and aggregations are recognised by the characters after them.
 const WORDS: [&str; 11] =
     ["and", "or", "unless", "by", "without", "on", "ignoring", "group_left", "group_right", "bool", "offset"];
 
-/// A metric in an expression, with what its braces ask for.
+/// A metric in an expression, with its label matchers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Use {
     pub(crate) name: String,
     pub(crate) matchers: Vec<Matcher>,
 }
 
-/// `label="value"` and its kin.
+/// A label matcher such as `label="value"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Matcher {
     pub(crate) label: String,
@@ -21,7 +21,7 @@ pub(crate) struct Matcher {
 }
 
 impl Matcher {
-    /// Whether a value is one that the matcher names, be it to have it or not to have it. Of patterns it reads `|`, `.` and `.*`.
+    /// Whether the matcher names a value, to include or to exclude it. In patterns it supports `|`, `.` and `.*`.
     pub(crate) fn names(&self, value: &str) -> bool {
         if !self.operator.contains('~') {
             return self.value == value;
@@ -83,7 +83,7 @@ fn is_name(token: &str) -> bool {
     token.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
 }
 
-/// Names, single signs, and strings behind their first quote; numbers with their units are dropped.
+/// Names, single characters, and strings after their opening quote; numbers with their units are skipped.
 fn tokens(expression: &str) -> Vec<String> {
     let mut tokens = Vec::new();
     let mut chars = expression.chars().peekable();
@@ -113,9 +113,9 @@ fn expressions_are_read() {
         operator: (*operator).to_owned(),
         value: (*value).to_owned(),
     };
-    let name = |name: &str, asked: &[(&str, &str, &str)]| Use {
+    let name = |name: &str, wanted: &[(&str, &str, &str)]| Use {
         name: name.to_owned(),
-        matchers: asked.iter().map(matcher).collect(),
+        matchers: wanted.iter().map(matcher).collect(),
     };
     for (expression, wanted) in [
         ("up == 0", vec![name("up", &[])]),

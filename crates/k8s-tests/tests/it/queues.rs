@@ -1,10 +1,11 @@
-//! Autoscalers ask for the queues that their pods serve, and understand the answers: a paused queue, one that is not there, no answer.
+//! Autoscalers query the queues that their pods serve, and handle every result: a paused queue, a queue that does not
+//! exist, and no result.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::alerts::{promtool, workplace};
+use crate::alerts::{promtool, work_dir};
 use crate::manifests::{Variant, list, parse, text, texts, variant, variants};
 
 /// The queues that the pods of a Deployment serve.
@@ -23,7 +24,7 @@ fn selected(selector: &Value) -> BTreeSet<String> {
     texts(&selector["matchLabels"]).remove("queue").into_iter().chain(listed).collect()
 }
 
-/// The queues of a query, if each of its selectors that has some has the same.
+/// The queues of a query; all its selectors with queues must have the same ones.
 fn queried(query: &str) -> BTreeSet<String> {
     let matchers = query.split("queue=").skip(1).map(|rest| rest.trim_start_matches('~').trim_matches('"'));
     let lists: BTreeSet<_> = matchers.map(|rest| rest.split('"').next().unwrap()).collect();
@@ -32,7 +33,7 @@ fn queried(query: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn autoscalers_ask_for_the_queues_that_their_pods_serve() {
+fn autoscalers_query_the_queues_that_their_pods_serve() {
     let mut looked_at = 0;
     for variant in variants() {
         for scaler in variant.of_kind("HorizontalPodAutoscaler").chain(variant.of_kind("ScaledObject")) {
@@ -62,7 +63,7 @@ fn expressions() -> Option<Vec<String>> {
 }
 
 #[test]
-fn autoscalers_understand_a_pause_a_queue_that_is_not_there_and_silence() {
+fn autoscalers_handle_a_paused_queue_a_missing_queue_and_no_result() {
     let Some(expressions) = expressions() else { return };
     assert_eq!(expressions.len(), 6);
     let both = |metric: &str, queue: &str, value: u32| {
@@ -77,24 +78,24 @@ fn autoscalers_understand_a_pause_a_queue_that_is_not_there_and_silence() {
             for metric in ["job_queue_depth", "job_queue_oldest_age_seconds"] {
                 series.extend(both(metric, queue, 7));
             }
-            // the API itself leaves what is paused out of this one
+            // the API itself excludes paused queues from this metric
             series.extend(both("job_queue_recommended_workers", queue, 7 - 7 * paused));
             series.extend(both("job_queue_paused", queue, paused));
             series.extend(both("job_queue_workers", "", 3));
         }
         let samples: Vec<_> = wanted.iter().map(|value| json!({"labels": "{}", "value": value})).collect();
-        let look =
+        let test =
             |expression: &String| json!({"expr": expression, "eval_time": "3m", "exp_samples": samples});
-        json!({"interval": "1m", "input_series": series, "promql_expr_test": expressions.iter().map(look).collect::<Vec<_>>()})
+        json!({"interval": "1m", "input_series": series, "promql_expr_test": expressions.iter().map(test).collect::<Vec<_>>()})
     };
     let tests = [
         case("default", 0, Some(7)),
         case("default", 1, Some(0)),
         case("other", 0, Some(0)),
-        // no API tells anything: no answer, and the autoscaler stays where it is
+        // no API reports metrics: there is no result, and the autoscaler changes nothing
         case("", 0, None),
     ];
-    let directory = workplace("autoscalers");
+    let directory = work_dir("autoscalers");
     let file = json!({"rule_files": [], "evaluation_interval": "1m", "tests": tests}).to_string();
     std::fs::write(directory.join("test.yaml"), file).unwrap();
     promtool(&["test", "rules", "test.yaml"], &directory);

@@ -1,10 +1,10 @@
-//! Every pod is admitted where Pod Security `restricted` is enforced, and asks for less than it could.
+//! Every pod is admitted where Pod Security `restricted` is enforced, and has further restrictions.
 
 use serde_json::Value;
 
 use crate::manifests::{Pod, base, list, text, variants};
 
-/// What `restricted` lets a pod mount.
+/// The volume types that `restricted` allows.
 const VOLUMES: [&str; 7] =
     ["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected"];
 const FORBIDDEN: [&str; 4] = ["hostNetwork", "hostPID", "hostIPC", "hostUsers"];
@@ -31,7 +31,7 @@ fn every_pod_is_restricted() {
 }
 
 #[test]
-fn the_check_finds_what_is_wrong() {
+fn violations_are_detected() {
     let pod = base().pods().next().unwrap();
     let spoil = |path: &str, value: Value| {
         let mut template = pod.template.clone();

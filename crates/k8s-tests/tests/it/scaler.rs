@@ -1,5 +1,5 @@
-//! The published algorithm of the HorizontalPodAutoscaler (autoscaling/v2), as kube-controller-manager runs it every 15 s with its
-//! stock settings. Owns the arithmetic; reads its numbers from a manifest and never knows what the numbers measure.
+//! The published algorithm of the HorizontalPodAutoscaler (autoscaling/v2), as kube-controller-manager runs it every 15
+//! s with its stock settings. Reads its settings from a manifest.
 
 use std::collections::VecDeque;
 
@@ -7,15 +7,15 @@ use serde_json::Value;
 
 use crate::manifests::{list, text};
 
-/// How often the controller looks (`--horizontal-pod-autoscaler-sync-period`).
+/// The interval of the controller (`--horizontal-pod-autoscaler-sync-period`).
 pub(crate) const SYNC_SECONDS: u32 = 15;
 /// A ratio this close to 1 changes nothing (`--horizontal-pod-autoscaler-tolerance`).
 const TOLERANCE: f64 = 0.1;
 
-/// What the metrics of the manifest read at a moment.
+/// The values of the manifest's metrics at one time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Reading {
-    /// CPU of all pods over what they requested, in percent.
+    /// CPU of all pods divided by their requests, in percent.
     pub(crate) cpu_percent: f64,
     /// `job_queue_oldest_age_seconds`.
     pub(crate) oldest_age_seconds: f64,
@@ -39,7 +39,7 @@ enum Target {
     AverageValue(String, f64),
 }
 
-/// An autoscaler and what it remembers.
+/// An autoscaler and its history.
 #[derive(Clone, Debug)]
 pub(crate) struct Scaler {
     pub(crate) min: u32,
@@ -49,14 +49,14 @@ pub(crate) struct Scaler {
     down: Vec<Policy>,
     up_window_seconds: u32,
     down_window_seconds: u32,
-    /// Moment and wish, the newest last.
-    wishes: VecDeque<(u32, u32)>,
-    /// Moment and how many pods came (or, negative, went).
+    /// Time and recommended number of pods, the newest last.
+    recommendations: VecDeque<(u32, u32)>,
+    /// Time and change of the number of pods.
     changes: Vec<(u32, i64)>,
 }
 
 impl Scaler {
-    /// From the `spec` of the object.
+    /// Reads the `spec` of the object.
     pub(crate) fn read(spec: &Value) -> Self {
         let number = |value: &Value| u32::try_from(value.as_u64().unwrap()).unwrap();
         let behavior = &spec["behavior"];
@@ -77,18 +77,19 @@ impl Scaler {
             down: policies("scaleDown"),
             up_window_seconds: number(&behavior["scaleUp"]["stabilizationWindowSeconds"]),
             down_window_seconds: number(&behavior["scaleDown"]["stabilizationWindowSeconds"]),
-            wishes: VecDeque::new(),
+            recommendations: VecDeque::new(),
             changes: Vec::new(),
         }
     }
 
-    /// One look at `now`: how many pods there shall be.
-    pub(crate) fn look(&mut self, now: u32, pods: u32, reading: Reading) -> u32 {
-        let wish = self.targets.iter().map(|target| target.wish(pods, reading)).max().unwrap_or(pods);
-        if self.wishes.is_empty() {
-            self.wishes.push_back((now, pods));
+    /// Evaluates the metrics at `now`; returns the new number of pods.
+    pub(crate) fn evaluate(&mut self, now: u32, pods: u32, reading: Reading) -> u32 {
+        let recommendation =
+            self.targets.iter().map(|target| target.recommendation(pods, reading)).max().unwrap_or(pods);
+        if self.recommendations.is_empty() {
+            self.recommendations.push_back((now, pods));
         }
-        self.wishes.push_back((now, wish.clamp(self.min, self.max)));
+        self.recommendations.push_back((now, recommendation.clamp(self.min, self.max)));
         let stable = self.stabilized(now, pods);
         let next = match stable.cmp(&pods) {
             std::cmp::Ordering::Greater => stable.min(self.up_limit(now, pods)).min(self.max),
@@ -101,12 +102,12 @@ impl Scaler {
         next
     }
 
-    /// The smallest wish of the window before going up, the largest before going down.
+    /// The smallest recommendation of the window when scaling up, the largest when scaling down.
     fn stabilized(&self, now: u32, pods: u32) -> u32 {
         let within = |window: u32| {
-            let newest = self.wishes.back().copied();
-            let recent = self.wishes.iter().copied().filter(move |(at, _)| at + window > now);
-            recent.chain(newest).map(|(_, wish)| wish)
+            let newest = self.recommendations.back().copied();
+            let recent = self.recommendations.iter().copied().filter(move |(at, _)| at + window > now);
+            recent.chain(newest).map(|(_, recommendation)| recommendation)
         };
         let up = within(self.up_window_seconds).min().unwrap_or(pods);
         let down = within(self.down_window_seconds).max().unwrap_or(pods);
@@ -156,14 +157,14 @@ impl Target {
         }
     }
 
-    fn wish(&self, pods: u32, reading: Reading) -> u32 {
+    fn recommendation(&self, pods: u32, reading: Reading) -> u32 {
         let named = |name: &str| match name {
             "job_queue_oldest_age_seconds" => reading.oldest_age_seconds,
             "job_queue_depth" => reading.depth,
             "job_queue_recommended_workers" => reading.recommended,
             other => panic!("the simulation has no {other}"),
         };
-        let (ratio, wish) = match self {
+        let (ratio, recommendation) = match self {
             Self::CpuPercent(target) => by_ratio(reading.cpu_percent / target, pods),
             Self::Value(name, target) => by_ratio(named(name) / target, pods),
             Self::AverageValue(name, target) => {
@@ -171,7 +172,7 @@ impl Target {
                 (each / target, whole((named(name) / target).ceil()))
             }
         };
-        if (ratio - 1.0).abs() <= TOLERANCE { pods } else { wish }
+        if (ratio - 1.0).abs() <= TOLERANCE { pods } else { recommendation }
     }
 }
 
@@ -197,10 +198,10 @@ fn whole(count: f64) -> u32 {
 fn the_arithmetic_is_the_published_one() {
     let cpu = Target::CpuPercent(70.0);
     let at = |cpu_percent: f64| Reading { cpu_percent, ..Reading::default() };
-    assert_eq!(cpu.wish(2, at(140.0)), 4);
-    assert_eq!(cpu.wish(10, at(76.0)), 10, "within the tolerance");
-    assert_eq!(cpu.wish(10, at(78.0)), 12);
-    assert_eq!(cpu.wish(10, at(7.0)), 1);
+    assert_eq!(cpu.recommendation(2, at(140.0)), 4);
+    assert_eq!(cpu.recommendation(10, at(76.0)), 10, "within the tolerance");
+    assert_eq!(cpu.recommendation(10, at(78.0)), 12);
+    assert_eq!(cpu.recommendation(10, at(7.0)), 1);
     let depth = Target::AverageValue("job_queue_depth".to_owned(), 200.0);
-    assert_eq!(depth.wish(2, Reading { depth: 900.0, ..Reading::default() }), 5);
+    assert_eq!(depth.recommendation(2, Reading { depth: 900.0, ..Reading::default() }), 5);
 }

@@ -1,4 +1,4 @@
-//! What refers to something refers to something that is there: selectors, ports, probes, configuration, secrets, targets.
+//! Every reference in the manifests has a target: selectors, ports, probes, configuration, secrets, scrape targets.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use crate::manifests::{Pod, Variant, list, parse, read, text, texts, variants};
 
-/// Keys of `jobqueue-secret` that a component asks for besides, with the component.
+/// Further keys of `jobqueue-secret` that components need.
 const MORE_KEYS: [&str; 2] = ["DATABASE_URL_POOLED", "PGBOUNCER_USERLIST"];
-/// Made by CloudNativePG.
+/// Secrets that CloudNativePG creates.
 const FOREIGN_SECRETS: [(&str, &str); 1] = [("jobqueue-db-app", "uri")];
 
 fn selects(selector: &Value, labels: &BTreeMap<String, String>) -> bool {
@@ -105,7 +105,7 @@ fn port_of(pod: &Pod<'_>, name: &Value) -> Option<u64> {
 }
 
 #[test]
-fn probes_ask_routes_that_exist_on_ports_that_are_open() {
+fn probes_use_routes_that_exist_on_open_ports() {
     let api: BTreeSet<_> =
         jobqueue_api::table().iter().filter(|r| r.method == "GET").map(|r| r.path).collect();
     for variant in variants() {
@@ -123,7 +123,7 @@ fn probes_ask_routes_that_exist_on_ports_that_are_open() {
                     let routes = match port_of(&pod, &http["port"]) {
                         Some(8000) if pod.binary() == Some("jobqueue-api") => api.clone(),
                         Some(9090) => jobqueue_runtime::admin::paths().into(),
-                        port => panic!("{place}: nobody listens on {port:?}"),
+                        port => panic!("{place}: no container listens on {port:?}"),
                     };
                     assert!(routes.contains(text(&http["path"])), "{place}: no route {}", http["path"]);
                 }
@@ -135,7 +135,7 @@ fn probes_ask_routes_that_exist_on_ports_that_are_open() {
 }
 
 #[test]
-fn what_pods_mount_and_read_is_there() {
+fn everything_that_pods_mount_and_read_exists() {
     let example = &parse(&read("k8s/secret-values.yaml.example"))[0];
     let keys: BTreeSet<_> = texts(&example["stringData"]).into_keys().collect();
     for variant in variants() {
@@ -195,7 +195,7 @@ pub(crate) fn config_maps<'a>(pod: &Pod<'a>) -> BTreeSet<&'a str> {
 }
 
 #[test]
-fn a_database_outside_leaves_nothing_of_the_one_inside_and_brings_its_authority() {
+fn an_external_database_replaces_the_one_of_the_base_and_has_its_authority() {
     let Some(variant) = crate::manifests::variant("managed-postgres") else { return };
     for (kind, name) in [
         ("StatefulSet", "postgres"),
@@ -206,8 +206,8 @@ fn a_database_outside_leaves_nothing_of_the_one_inside_and_brings_its_authority(
     ] {
         assert!(variant.find(kind, name).is_none(), "{kind} {name}");
     }
-    let told = "sslrootcert=/run/secrets/jobqueue/ca.crt";
-    assert!(read("docs/operations.md").contains(told), "the path below");
+    let documented = "sslrootcert=/run/secrets/jobqueue/ca.crt";
+    assert!(read("docs/operations.md").contains(documented), "the path below");
     let mut processes = 0;
     for pod in variant.pods() {
         assert!(pod.binary().is_some(), "{}: only ours are left", pod.name());
@@ -221,7 +221,7 @@ fn a_database_outside_leaves_nothing_of_the_one_inside_and_brings_its_authority(
     assert_eq!(processes, 8, "four pods, each with one that waits");
 }
 
-/// `name/file` of what the volume `secret` shows of ConfigMaps.
+/// `name/file` of the ConfigMap files in the volume `secret`.
 fn config_maps_beside_secrets(pod: &Pod<'_>) -> BTreeSet<String> {
     let volumes = list(&pod.spec()["volumes"]).iter().filter(|volume| volume["name"] == "secret");
     let maps = volumes.flat_map(|volume| list(&volume["projected"]["sources"])).map(|s| &s["configMap"]);
@@ -230,7 +230,7 @@ fn config_maps_beside_secrets(pod: &Pod<'_>) -> BTreeSet<String> {
 }
 
 #[test]
-fn monitors_find_what_they_scrape() {
+fn monitors_select_their_targets() {
     let all: [&Variant; 1] = match crate::manifests::variant("servicemonitor") {
         Some(variant) => [variant],
         None => return,
@@ -239,6 +239,10 @@ fn monitors_find_what_they_scrape() {
         let service = variant.get("ServiceMonitor", "jobqueue-api");
         let labels = texts(&variant.get("Service", "jobqueue-api")["metadata"]["labels"]);
         assert!(selects(&service["spec"]["selector"]["matchLabels"], &labels));
+        let api = variant.pods().find(|pod| pod.name() == "jobqueue-api").unwrap();
+        let endpoint = &service["spec"]["endpoints"][0];
+        assert_eq!(port_of(&api, &endpoint["targetPort"]), Some(9090), "clients can fill the public port");
+        assert_eq!(endpoint["path"], "/metrics/cluster");
         let pods = variant.get("PodMonitor", "jobqueue-processes");
         let names = list(&pods["spec"]["selector"]["matchExpressions"][0]["values"]);
         let port = &pods["spec"]["podMetricsEndpoints"][0]["port"];

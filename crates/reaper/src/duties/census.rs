@@ -1,4 +1,5 @@
-//! census: counts every queue, so that no scrape and no dashboard has to.
+//! census: counts the jobs of every queue, so that scrapes and dashboards need not, and chooses the queues
+//! that the metrics name.
 
 use std::time::Duration;
 
@@ -9,18 +10,19 @@ use crate::duty::{Done, Duty, Step};
 
 /// See the module.
 #[derive(Debug)]
-pub struct Census {
+pub struct CensusDuty {
     interval: Duration,
+    named_queues: u32,
 }
 
-impl Census {
-    /// With the rhythm of the process.
+impl CensusDuty {
+    /// A census with the interval of the process's arguments.
     pub fn new(args: &DutyArgs) -> Self {
-        Self { interval: args.census_interval }
+        Self { interval: args.census_interval, named_queues: args.named_queues }
     }
 }
 
-impl Duty for Census {
+impl Duty for CensusDuty {
     fn name(&self) -> &'static str {
         "census"
     }
@@ -35,7 +37,7 @@ impl Duty for Census {
 
     fn step<'a>(&'a self, store: &'a Store, _: &'a Notifier) -> Step<'a> {
         Box::pin(async move {
-            store.take_census().await?;
+            store.take_census(self.named_queues).await?;
             Ok(Done::default())
         })
     }

@@ -9,19 +9,19 @@ use crate::duty::{Done, Duty, Step};
 
 /// See the module.
 #[derive(Debug)]
-pub struct Expire {
+pub struct ExpireDuty {
     interval: Duration,
     batch_size: u32,
 }
 
-impl Expire {
-    /// With the rhythm and bounds of the process.
+impl ExpireDuty {
+    /// With the interval and batch size of the process's arguments.
     pub fn new(args: &DutyArgs) -> Self {
         Self { interval: args.expire_interval, batch_size: args.batch_size }
     }
 }
 
-impl Duty for Expire {
+impl Duty for ExpireDuty {
     fn name(&self) -> &'static str {
         "expire"
     }

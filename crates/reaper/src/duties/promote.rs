@@ -1,4 +1,4 @@
-//! promote: delayed jobs and retries whose time has come become runnable, and their workers are woken.
+//! promote: makes delayed jobs and retries runnable when they are due, and wakes their workers.
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use crate::duty::{Done, Duty, Step};
 
 /// See the module.
 #[derive(Debug)]
-pub struct Promote {
+pub struct PromoteDuty {
     interval: Duration,
     batch_size: u32,
 }
 
-impl Promote {
-    /// With the rhythm and bounds of the process.
+impl PromoteDuty {
+    /// With the interval and batch size of the process's arguments.
     pub fn new(args: &DutyArgs) -> Self {
         Self { interval: args.promote_interval, batch_size: args.batch_size }
     }
 }
 
-impl Duty for Promote {
+impl Duty for PromoteDuty {
     fn name(&self) -> &'static str {
         "promote"
     }

@@ -1,4 +1,4 @@
-//! prune: forgets what retention says, and makes room for the days to come.
+//! prune: deletes jobs whose retention has passed, and creates the storage for the coming days.
 
 use std::time::Duration;
 
@@ -9,20 +9,20 @@ use crate::duty::{Done, Duty, Step};
 
 /// See the module.
 #[derive(Debug)]
-pub struct Prune {
+pub struct PruneDuty {
     interval: Duration,
     retention: Retention,
 }
 
-impl Prune {
-    /// With the rhythm and retention of the process.
+impl PruneDuty {
+    /// With the interval and retention of the process's arguments.
     pub fn new(args: &DutyArgs) -> Self {
         let retention = Retention { completed: args.completed_retention, failed: args.failed_retention };
         Self { interval: args.interval, retention }
     }
 }
 
-impl Duty for Prune {
+impl Duty for PruneDuty {
     fn name(&self) -> &'static str {
         "prune"
     }
@@ -37,7 +37,7 @@ impl Duty for Prune {
 
     fn step<'a>(&'a self, store: &'a Store, _: &'a Notifier) -> Step<'a> {
         Box::pin(async move {
-            let pruned = store.prune(self.retention).await?;
+            let pruned = store.upkeep().prune(self.retention).await?;
             if pruned.days > 0 || pruned.days_waiting > 0 {
                 tracing::info!(
                     jobs = pruned.jobs,

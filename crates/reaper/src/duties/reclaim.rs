@@ -1,57 +1,50 @@
-//! reclaim: jobs of dead workers and expired leases run again. Careful after an outage of the database, when every worker
-//! looks dead.
+//! reclaim: jobs of dead workers and expired leases run again. Who is dead, also after an outage of the
+//! database, is decided by `core::outage` from what the database says; this process keeps no state about it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use jobqueue_store::{Notifier, Store, StoreError};
+use jobqueue_core::OutagePolicy;
+use jobqueue_store::{EndedSession, Notifier, Store};
 
 use crate::args::DutyArgs;
-use crate::duty::{Done, Duty, Outage, Step};
+use crate::duty::{Done, Duty, Step};
 
-/// Leases that one step takes; each may cover up to 64 jobs.
+/// The largest number of leases in one step; each may cover up to 64 jobs.
 const LEASES: u32 = 50;
+
+/// A session whose transaction has waited for its client for this long belongs to a frozen or vanished
+/// process. Longer than the 10 s after which Postgres itself ends sessions that are idle between two
+/// statements, and short enough to reclaim the jobs in time.
+const STUCK: Duration = Duration::from_secs(15);
 
 /// See the module.
 #[derive(Debug)]
-pub struct Reclaim {
+pub struct ReclaimDuty {
     interval: Duration,
     hold_off: Duration,
-    outage: Outage,
-    begun: AtomicBool,
+    /// The stuck sessions of the last step: one that does not end at once is logged once.
+    stuck: Mutex<Vec<EndedSession>>,
 }
 
-impl Reclaim {
-    /// With the rhythm and bounds of the process.
+impl ReclaimDuty {
+    /// With the intervals and the hold-off of the process's arguments.
     pub fn new(args: &DutyArgs) -> Self {
-        Self {
-            interval: args.reclaim_interval,
-            hold_off: args.hold_off,
-            outage: Outage::default(),
-            begun: AtomicBool::new(false),
-        }
+        let policy = OutagePolicy { hold_off: args.hold_off };
+        let interval = policy.observation_interval(args.reclaim_interval);
+        Self { interval, hold_off: args.hold_off, stuck: Mutex::default() }
     }
 
-    /// A reaper that has just started has seen no outage, and a promoted standby has been up for long. If every worker has been
-    /// silent, it is taken for one.
-    async fn begin(&self, store: &Store) -> Result<(), StoreError> {
-        if self.begun.load(Ordering::Relaxed) || self.hold_off.is_zero() {
-            return Ok(());
-        }
-        if let Some(silence) = store.silence().await?.filter(|silence| *silence > self.hold_off / 2) {
-            let silence_seconds = silence.as_secs_f64();
-            tracing::info!(
-                silence_seconds,
-                "every worker was silent, as after an outage: nothing is reclaimed for a while"
-            );
-            self.outage.seen();
-        }
-        self.begun.store(true, Ordering::Relaxed);
-        Ok(())
+    /// Those of the stuck sessions that were not among those of the step before.
+    fn newly_stuck(&self, stuck: Vec<EndedSession>) -> Vec<EndedSession> {
+        let mut known = self.stuck.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = stuck.iter().filter(|session| !known.contains(session)).cloned().collect();
+        *known = stuck;
+        new
     }
 }
 
-impl Duty for Reclaim {
+impl Duty for ReclaimDuty {
     fn name(&self) -> &'static str {
         "reclaim"
     }
@@ -62,24 +55,56 @@ impl Duty for Reclaim {
 
     fn step<'a>(&'a self, store: &'a Store, notifier: &'a Notifier) -> Step<'a> {
         Box::pin(async move {
-            self.begin(store).await?;
-            if self.outage.within(self.hold_off) {
-                store.ping().await?;
-                return Ok(Done::default());
+            // first, because locked leases are skipped
+            for session in self.newly_stuck(store.upkeep().end_stuck_sessions(STUCK).await?) {
+                tracing::warn!(
+                    session.pid,
+                    session.application_name,
+                    session.client,
+                    "ended a session that held locks and waited for a client that does not answer"
+                );
+            }
+            let overran = store.end_overruns(LEASES).await?;
+            for job_id in &overran.jobs {
+                tracing::warn!(%job_id, "a remote worker exceeded the job's timeout, attempt ended");
             }
             let reclaimed = store.reclaim(self.hold_off, LEASES).await?;
+            if let Some(outage) = reclaimed.outage {
+                let seconds = (outage.ended_at - outage.began_at).as_seconds_f64();
+                tracing::warn!(
+                    outage_began_at = %outage.began_at,
+                    outage_seconds = seconds,
+                    "the database was unreachable; heartbeats that workers missed in that time are ignored"
+                );
+            }
             for job_id in &reclaimed.jobs {
                 tracing::warn!(%job_id, "lease lost, attempt ended");
             }
-            for queue in &reclaimed.queues {
+            for queue in overran.queues.iter().chain(&reclaimed.queues) {
                 notifier.wake(queue);
             }
-            let jobs = u64::try_from(reclaimed.jobs.len()).unwrap_or(u64::MAX);
+            let jobs = u64::try_from(overran.jobs.len() + reclaimed.jobs.len()).unwrap_or(u64::MAX);
             Ok(Done { jobs, more: jobs > 0 })
         })
     }
+}
 
-    fn database_was_away(&self) {
-        self.outage.seen();
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::ReaperCli;
+
+    #[test]
+    fn a_stuck_session_is_logged_once() {
+        let args = ReaperCli::try_parse_from(["reaper", "--database-url", "postgresql://u@h/d"]).unwrap();
+        let reclaim = ReclaimDuty::new(&args.duties);
+        let session = |pid| EndedSession { pid, application_name: "jobqueue-worker".into(), client: None };
+        assert_eq!(reclaim.newly_stuck(vec![session(1)]), [session(1)]);
+        assert_eq!(reclaim.newly_stuck(vec![session(1)]), []);
+        assert_eq!(reclaim.newly_stuck(vec![session(1), session(2)]), [session(2)]);
+        assert_eq!(reclaim.newly_stuck(vec![]), []);
+        assert_eq!(reclaim.newly_stuck(vec![session(1)]), [session(1)], "a later one with the same number");
     }
 }

@@ -1,4 +1,4 @@
-//! The reaper against a real Postgres and as a real process.
+//! Tests of the reaper's duties on a real Postgres, and of its binary.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod duties;

@@ -1,4 +1,4 @@
-//! The binary: readiness, metrics, signals, refusals.
+//! Tests of the binary: readiness, metrics, signals, and startup errors.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ async fn get(address: std::net::SocketAddr, path: &str) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn runs_tells_how_it_is_and_stops_on_sigterm() {
+async fn runs_reports_its_state_and_stops_on_sigterm() {
     let db = TestDb::new().await;
     let mut process = reaper(db.url()).spawn();
     let admin = process.listening("admin port", SOON).await;
@@ -54,7 +54,7 @@ async fn refuses_a_database_without_the_schema() {
 }
 
 #[tokio::test]
-async fn starts_without_a_database_and_says_that_it_is_not_ready() {
+async fn starts_without_a_database_and_is_not_ready() {
     let process = reaper("postgresql://nobody@127.0.0.1:1/none").spawn();
     let admin = process.listening("admin port", SOON).await;
     let (status, body) = get(admin, "/ready").await;

@@ -1,4 +1,5 @@
-//! May this process get work? Owns the question, its time limit and the answer's shape; never the checks themselves.
+//! Whether this process may receive work. Owns the time limit and the format of the response; the checks are
+//! passed in.
 
 use crate::shutdown::Shutdown;
 use axum::http::header::CACHE_CONTROL;
@@ -14,13 +15,14 @@ use tokio::sync::Semaphore;
 
 /// Below the probe's own timeout of 5 s, so that it gets an answer with reasons instead of none.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
-/// Checks that run at once. A check that hangs is never cancelled, so without a bound each probe would add one.
+/// How many reports may run at the same time. A check that hangs is never cancelled, so without a bound each
+/// probe would add one.
 const MAX_AT_ONCE: usize = 8;
 
 /// One thing that must work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// What was looked at, for example `database`.
+    /// What is checked, for example `database`.
     pub name: String,
     /// Whether it works.
     pub ok: bool,
@@ -29,48 +31,52 @@ pub struct Check {
 }
 
 impl Check {
-    /// It works.
+    /// A check that passed.
     pub fn pass(name: impl Into<String>) -> Self {
         Self { name: name.into(), ok: true, reason: String::new() }
     }
 
-    /// It does not work, and why.
+    /// A check that failed, with the reason.
     pub fn fail(name: impl Into<String>, reason: impl Into<String>) -> Self {
         Self { name: name.into(), ok: false, reason: reason.into() }
     }
 }
 
-/// The verdict over all checks.
+/// The result of all checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// Send work.
+pub enum ReadinessStatus {
+    /// The process may receive work.
     Ready,
-    /// Send none.
+    /// The process must not receive work.
     NotReady,
 }
 
 /// The answer of `/ready`: 200 or 503 with this body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Report {
-    /// The verdict: every check is ok.
-    pub status: Status,
+pub struct ReadinessReport {
+    /// `Ok` if every check passed.
+    pub status: ReadinessStatus,
     /// Each check with its reason.
     pub checks: Vec<Check>,
 }
 
-impl From<Vec<Check>> for Report {
+impl From<Vec<Check>> for ReadinessReport {
     fn from(checks: Vec<Check>) -> Self {
-        let status = if checks.iter().all(|check| check.ok) { Status::Ready } else { Status::NotReady };
+        let status = if checks.iter().all(|check| check.ok) {
+            ReadinessStatus::Ready
+        } else {
+            ReadinessStatus::NotReady
+        };
         Self { status, checks }
     }
 }
 
-impl IntoResponse for Report {
+impl IntoResponse for ReadinessReport {
     fn into_response(self) -> Response {
         let code = match self.status {
-            Status::Ready => StatusCode::OK,
-            Status::NotReady => StatusCode::SERVICE_UNAVAILABLE,
+            ReadinessStatus::Ready => StatusCode::OK,
+            ReadinessStatus::NotReady => StatusCode::SERVICE_UNAVAILABLE,
         };
         (code, [(CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(self)).into_response()
     }
@@ -92,7 +98,8 @@ impl fmt::Debug for Readiness {
 }
 
 impl Readiness {
-    /// Readiness by `checks`, which run anew for each probe. They are never cancelled, so they may call the store.
+    /// Readiness determined by `checks`, which run again for each probe. They are never cancelled, so they
+    /// may call the store.
     pub fn new<F, Fut>(checks: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -107,7 +114,7 @@ impl Readiness {
     }
 
     /// Runs the checks. Not ready as soon as the soft shutdown began, nor if the checks take longer than 3 s.
-    pub async fn report(&self, shutdown: &Shutdown) -> Report {
+    pub async fn report(&self, shutdown: &Shutdown) -> ReadinessReport {
         if shutdown.soft().is_cancelled() {
             return vec![Check::fail("shutdown", "the process is shutting down")].into();
         }
@@ -119,15 +126,15 @@ impl Readiness {
             let _slot = slot;
             checks.await
         });
-        let mut report: Report = match tokio::time::timeout(ANSWER_WITHIN, running).await {
+        let mut report: ReadinessReport = match tokio::time::timeout(ANSWER_WITHIN, running).await {
             Ok(Ok(checks)) => checks.into(),
             Ok(Err(_)) => vec![Check::fail("readiness", "a check panicked, see the log")].into(),
             Err(_) => vec![Check::fail("readiness", "the checks did not answer within 3 s")].into(),
         };
-        // It may have begun while the checks ran.
+        // the shutdown may have begun while the checks ran
         if shutdown.soft().is_cancelled() {
             report.checks.push(Check::fail("shutdown", "the process is shutting down"));
-            report.status = Status::NotReady;
+            report.status = ReadinessStatus::NotReady;
         }
         report
     }
@@ -154,7 +161,7 @@ mod tests {
                 ],
             })
         );
-        assert_eq!(Readiness::always().report(&shutdown).await.status, Status::Ready);
+        assert_eq!(Readiness::always().report(&shutdown).await.status, ReadinessStatus::Ready);
     }
 
     #[tokio::test]
@@ -165,8 +172,8 @@ mod tests {
             begins.begin();
             std::future::ready(vec![Check::pass("database")])
         });
-        assert_eq!(during.report(&shutdown).await.status, Status::NotReady);
-        assert_eq!(Readiness::always().report(&shutdown).await.status, Status::NotReady);
+        assert_eq!(during.report(&shutdown).await.status, ReadinessStatus::NotReady);
+        assert_eq!(Readiness::always().report(&shutdown).await.status, ReadinessStatus::NotReady);
     }
 
     #[tokio::test(start_paused = true)]
@@ -181,7 +188,7 @@ mod tests {
         assert_eq!(report.checks, [Check::fail("readiness", "earlier checks still hang")]);
 
         let panicking = Readiness::new(|| async { panic!("expected by this test") });
-        assert_eq!(panicking.report(&shutdown).await.status, Status::NotReady);
+        assert_eq!(panicking.report(&shutdown).await.status, ReadinessStatus::NotReady);
         assert_eq!(shutdown.failure(), None, "a panicking check is no failure of the process");
     }
 }

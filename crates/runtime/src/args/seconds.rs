@@ -1,24 +1,24 @@
-//! A span of time as people write it in a variable: a positive number of seconds, fractions allowed.
+//! A duration as users write it in a variable: a positive number of seconds, with an optional fraction.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A positive span that an option gives in seconds, for example `1.0`, `0.25` or `300`.
+/// A positive duration that an option sets in seconds, for example `1.0`, `0.25` or `300`.
 ///
-/// clap parses a field of this type by itself. For a field of type `Duration` use
-/// `value_parser = Seconds::parse_duration`. Zero, negative numbers, NaN, less than a millisecond and more than 366 days
-/// are refused: each of them is a typo, and most would turn a loop into a hot one or a dead one.
+/// clap parses a field of this type by itself. For a field of type `Duration` use `value_parser =
+/// Seconds::parse_duration`. Zero, negative numbers, NaN, less than a millisecond and more than 366 days are
+/// rejected: each of them is a mistake, and most would make a loop spin or never run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seconds(Duration);
 
 /// Why a text is not a [`Seconds`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecondsError {
-    /// Not a decimal number at all.
+    /// The text is not a decimal number.
     #[error("not a number of seconds (write for example 1.0 or 300, without a unit)")]
     NotANumber,
-    /// A number outside 0.001 ..= 31,622,400.
+    /// The number is outside 0.001 ..= 31,622,400.
     #[error("out of range: use 0.001 to 31622400 seconds (366 days)")]
     OutOfRange,
 }
@@ -42,7 +42,7 @@ impl Seconds {
         Self::parse(text).map(Self::get)
     }
 
-    /// The span.
+    /// The duration.
     pub const fn get(self) -> Duration {
         self.0
     }
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn invalid_durations_are_rejected() {
         for text in ["", "1s", "one", "NaN", "nan", "1,5", "0x10"] {
             assert_eq!(Seconds::parse(text), Err(SecondsError::NotANumber), "{text}");
         }

@@ -1,12 +1,13 @@
-//! One connection from accept to close. Owns the race between the protocol, its deadline and the shutdown; never more
-//! than one task.
+//! One connection from accept to close. Runs the protocol until it ends, its deadline passes or the shutdown
+//! ends it, all in one task.
 
-use super::HttpLimits;
-use super::deadline::{AnswerBody, Metered, Pulse};
+use super::deadline::{Activity, ObservedStream, ResponseBody};
+use super::limits::HttpLimits;
+use super::remainder::RequestBody;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::header::CONNECTION;
+use axum::http::header::{CONNECTION, EXPECT};
 use axum::http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -16,23 +17,27 @@ use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-/// The most that hyper keeps of one connection in memory before it pushes back.
+/// Maximum number of bytes that hyper buffers for one connection before it stops reading.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// How a connection is told to go.
-pub(super) struct Ending {
-    /// Answers carry `Connection: close` from now on.
+/// The signals that end a connection.
+pub(super) struct EndSignals {
+    /// Responses have `Connection: close` from now on.
     pub(super) closing: CancellationToken,
-    /// Finish the request in flight, then close.
+    /// The connection closes after the request in flight.
     pub(super) stop: CancellationToken,
-    /// Close.
-    pub(super) cut: CancellationToken,
+    /// The connection closes at once.
+    pub(super) abort: CancellationToken,
+    /// The connection closes unless a request is being served, because another client needs the slot.
+    pub(super) close_if_idle: CancellationToken,
 }
 
 /// An accepted connection.
@@ -41,30 +46,44 @@ pub(super) struct Connection {
     pub(super) peer: SocketAddr,
     pub(super) router: Router,
     pub(super) limits: HttpLimits,
-    pub(super) ending: Ending,
+    pub(super) signals: EndSignals,
+    /// What this connection is doing.
+    pub(super) activity: Activity,
+    /// Runs tasks that may continue after a request, such as discarding the rest of its body.
+    pub(super) tasks: TaskTracker,
 }
 
 impl Connection {
     /// Serves requests until the client, a deadline or the shutdown ends it.
     pub(super) async fn run(self) {
-        let Self { stream, peer, router, limits, ending } = self;
-        // Without it an answer of two writes waits 40 ms for the client's delayed ACK. A dead socket refuses: the read
-        // below says so.
+        let Self { stream, peer, router, limits, signals, activity, tasks } = self;
+        // without it a response of two writes waits 40 ms for the client's delayed ACK; a closed socket fails
+        // here, and then also in the read below
         let _dead = stream.set_nodelay(true);
-        let pulse = Pulse::new();
         let service = service_fn(|request: Request<Incoming>| {
-            pulse.busy();
-            Box::pin(answer(request, peer, router.clone(), pulse.clone(), ending.closing.clone()))
+            activity.request_received();
+            let waits = request.headers().contains_key(EXPECT);
+            let request = request.map(|body| RequestBody::new(body, waits, tasks.clone()));
+            Box::pin(answer(
+                request,
+                peer,
+                router.clone(),
+                activity.clone(),
+                [signals.closing.clone(), signals.close_if_idle.clone()],
+            ))
         });
-        let socket = Metered::new(stream, pulse.clone(), &limits);
+        let socket = ObservedStream::new(stream, activity.clone(), &limits);
         let mut protocol = http1::Builder::new()
             .timer(TokioTimer::new())
-            // hyper's own deadline would end idle connections as early as slow headers; `Pulse` tells them apart.
+            // hyper's own deadline would close idle connections as early as slow headers; `Activity`
+            // distinguishes them
             .header_read_timeout(None)
             .max_header_size(limits.max_header_bytes)
             .max_buf_size(BUFFER_BYTES.max(limits.max_header_bytes))
             .serve_connection(TokioIo::new(socket), service);
-        if drive(Pin::new(&mut protocol), &pulse, &limits, &ending).await == End::Late && pulse.in_header() {
+        if drive(Pin::new(&mut protocol), &activity, &limits, &signals).await == End::TimedOut
+            && activity.in_header()
+        {
             protocol.into_parts().io.inner().refuse_slow_header();
         }
     }
@@ -73,37 +92,40 @@ impl Connection {
 /// Why a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// Its client or the protocol was done, or the process goes down.
-    Over,
+    /// The client or the protocol ended it, or the process stops.
+    Done,
     /// The client was too slow.
-    Late,
+    TimedOut,
 }
 
-type Protocol<S> = http1::Connection<TokioIo<Metered>, S>;
+type Protocol<S> = http1::Connection<TokioIo<ObservedStream>, S>;
 
-/// Everything that changes the pulse happens inside the protocol's poll, so a deadline read after it is exact.
+/// The activity changes only inside the protocol's poll, so the deadline that is read after the poll is
+/// exact.
 async fn drive<S>(
     mut protocol: Pin<&mut Protocol<S>>,
-    pulse: &Pulse,
+    activity: &Activity,
     limits: &HttpLimits,
-    ending: &Ending,
+    signals: &EndSignals,
 ) -> End
 where
-    S: hyper::service::HttpService<Incoming, ResBody = AnswerBody>,
+    S: hyper::service::HttpService<Incoming, ResBody = ResponseBody>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let mut alarm = pin!(sleep_until(Instant::now()));
-    let mut stop = pin!(ending.stop.cancelled());
-    let mut cut = pin!(ending.cut.cancelled());
+    let mut timer = pin!(sleep_until(Instant::now()));
+    let mut stop = pin!(signals.stop.cancelled());
+    let mut abort = pin!(signals.abort.cancelled());
+    let mut close_if_idle = pin!(signals.close_if_idle.cancelled());
     let mut stopping = false;
     poll_fn(|context| {
-        if cut.as_mut().poll(context).is_ready() {
-            return Poll::Ready(End::Over);
+        if abort.as_mut().poll(context).is_ready() {
+            return Poll::Ready(End::Done);
         }
         loop {
-            // An error here is the client's (reset, bad syntax, which hyper has answered): nothing to log per client.
+            // an error here is caused by the client (a reset, or bad syntax, which hyper has answered), so it
+            // is not logged
             if protocol.as_mut().poll(context).is_ready() {
-                return Poll::Ready(End::Over);
+                return Poll::Ready(End::Done);
             }
             if stopping || stop.as_mut().poll(context).is_pending() {
                 break;
@@ -111,29 +133,35 @@ where
             stopping = true;
             protocol.as_mut().graceful_shutdown();
         }
-        let Some(deadline) = pulse.deadline(limits) else {
+        // while a request is being served, the connection closes only after the response
+        if activity.idle_since().is_some() && close_if_idle.as_mut().poll(context).is_ready() {
+            return Poll::Ready(End::Done);
+        }
+        let Some(deadline) = activity.deadline(limits) else {
             return Poll::Pending;
         };
-        if alarm.deadline() != deadline {
-            alarm.as_mut().reset(deadline);
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
         }
-        alarm.as_mut().poll(context).map(|()| End::Late)
+        timer.as_mut().poll(context).map(|()| End::TimedOut)
     })
     .await
 }
 
 async fn answer(
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
     peer: SocketAddr,
     router: Router,
-    pulse: Pulse,
-    closing: CancellationToken,
-) -> Result<Response<AnswerBody>, Infallible> {
+    activity: Activity,
+    closing: [CancellationToken; 2],
+) -> Result<Response<ResponseBody>, Infallible> {
+    let waits = request.body().waits();
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(ConnectInfo(peer));
     let mut response = router.oneshot(request).await?;
-    if closing.is_cancelled() {
+    // a client that still waits for `100 Continue` must not send the rejected body as its next request
+    if closing.iter().any(CancellationToken::is_cancelled) || waits.load(Ordering::Relaxed) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(response.map(|body| AnswerBody { body, pulse }))
+    Ok(response.map(|body| ResponseBody { body, activity }))
 }

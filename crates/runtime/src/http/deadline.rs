@@ -1,7 +1,8 @@
-//! What a connection is doing and how long it may. Owns the phases and the byte counting around the socket; never
-//! closes anything itself.
+//! What a connection is doing, and how long it may take. Owns the phases and observes the socket; does not
+//! close connections.
 
-use super::{HttpLimits, refusal};
+use super::limits::HttpLimits;
+use super::refusal;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{Response, StatusCode};
 use hyper::body::{Buf as _, Frame, SizeHint};
@@ -16,29 +17,29 @@ use tokio::time::Instant;
 /// What the connection waits for.
 #[derive(Clone, Copy, Debug)]
 enum Phase {
-    /// A header is being read, or a first one is expected: who connects must say something.
+    /// A header is being read, or the first one is expected; since when.
     Header(Instant),
-    /// A request is in a handler, or its answer is being written.
-    Busy,
-    /// Kept alive between two requests.
+    /// A request is in a handler, or its response is being written.
+    Serving,
+    /// The connection is idle between two requests; since when.
     Idle(Instant),
 }
 
 #[derive(Debug)]
 struct State {
     phase: Phase,
-    /// Some bytes of the header that is being read have come.
+    /// Whether some bytes of the current header have arrived.
     begun: bool,
-    /// Since when the client takes none of the bytes that it was sent.
+    /// Since when the client has accepted no bytes of the response.
     stalled: Option<Instant>,
 }
 
-/// The state of one connection, seen by its socket, its service and its answer bodies. All of them run in the one task
-/// of the connection, so the lock is never contended.
+/// The activity of one connection, reported by its socket, its service and its response bodies. All of them
+/// run in the task of the connection, so the lock is never contended.
 #[derive(Clone, Debug)]
-pub(super) struct Pulse(Arc<Mutex<State>>);
+pub(super) struct Activity(Arc<Mutex<State>>);
 
-impl Pulse {
+impl Activity {
     pub(super) fn new() -> Self {
         Self(Arc::new(Mutex::new(State {
             phase: Phase::Header(Instant::now()),
@@ -47,14 +48,22 @@ impl Pulse {
         })))
     }
 
-    /// A request has arrived in full (its header) and goes to its handler.
-    pub(super) fn busy(&self) {
-        self.state().phase = Phase::Busy;
+    /// The header of a request has arrived and its handler begins.
+    pub(super) fn request_received(&self) {
+        self.state().phase = Phase::Serving;
     }
 
-    /// Whether a request is in a handler, or its answer is being made.
-    fn is_busy(&self) -> bool {
-        matches!(self.state().phase, Phase::Busy)
+    /// Whether a request is in a handler, or its response is being written.
+    fn is_serving(&self) -> bool {
+        matches!(self.state().phase, Phase::Serving)
+    }
+
+    /// Since when the connection waits for a request header; `None` while a request is served.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        match self.state().phase {
+            Phase::Header(since) | Phase::Idle(since) => Some(since),
+            Phase::Serving => None,
+        }
     }
 
     /// Whether a header has begun and not ended.
@@ -63,13 +72,13 @@ impl Pulse {
         state.begun && matches!(state.phase, Phase::Header(_))
     }
 
-    /// When the connection has waited too long, if nothing changes before.
+    /// When the connection must be closed if nothing changes before.
     pub(super) fn deadline(&self, limits: &HttpLimits) -> Option<Instant> {
         let state = self.state();
         let waits_until = match state.phase {
             Phase::Header(since) => since.checked_add(limits.header_read),
             Phase::Idle(since) => since.checked_add(limits.idle),
-            Phase::Busy => None,
+            Phase::Serving => None,
         };
         let writes_until = state.stalled.and_then(|since| since.checked_add(limits.write_stall));
         match (waits_until, writes_until) {
@@ -95,38 +104,39 @@ impl Pulse {
         }
     }
 
-    fn answered(&self) {
+    fn response_sent(&self) {
         let mut state = self.state();
         (state.phase, state.begun) = (Phase::Idle(Instant::now()), false);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing can panic while it is held; if it did, the state is still two plain values.
+        // nothing can panic while the lock is held
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The socket, telling the pulse when bytes move, and saying our refusal where hyper would say an empty one.
-pub(super) struct Metered {
+/// The socket. Records in the activity when bytes are read or written, and replaces hyper's empty error
+/// responses with ours.
+pub(super) struct ObservedStream {
     stream: TcpStream,
-    pulse: Pulse,
+    activity: Activity,
     refuse: fn(StatusCode) -> Response<String>,
-    /// What is still to be written in place of hyper's refusal.
+    /// The rest of our response that is written instead of hyper's.
     refusal: Option<Bytes>,
 }
 
-impl Metered {
-    pub(super) fn new(stream: TcpStream, pulse: Pulse, limits: &HttpLimits) -> Self {
-        Self { stream, pulse, refuse: limits.refuse, refusal: None }
+impl ObservedStream {
+    pub(super) fn new(stream: TcpStream, activity: Activity, limits: &HttpLimits) -> Self {
+        Self { stream, activity, refuse: limits.refuse, refusal: None }
     }
 
-    /// The last word to a client whose header took too long. A client that does not take it has had its chance.
+    /// Sends a 408 to a client whose header took too long. If it cannot be written at once, it is dropped.
     pub(super) fn refuse_slow_header(&self) {
         let _gone = self.stream.try_write(&refusal::encode(&(self.refuse)(StatusCode::REQUEST_TIMEOUT)));
     }
 
     fn poll_refusal(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Option<Poll<io::Result<usize>>> {
-        if self.refusal.is_none() && !self.pulse.is_busy() {
+        if self.refusal.is_none() && !self.activity.is_serving() {
             let status = refusal::status_of_hyper(bytes)?;
             self.refusal = Some(refusal::encode(&(self.refuse)(status)).into());
         }
@@ -141,7 +151,7 @@ impl Metered {
     }
 }
 
-impl AsyncRead for Metered {
+impl AsyncRead for ObservedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -150,23 +160,23 @@ impl AsyncRead for Metered {
         let before = buffer.filled().len();
         let outcome = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
         if buffer.filled().len() > before {
-            self.pulse.bytes_read();
+            self.activity.bytes_read();
         }
         Poll::Ready(outcome)
     }
 }
 
-impl AsyncWrite for Metered {
+impl AsyncWrite for ObservedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let outcome = match self.poll_refusal(context, bytes) {
-            Some(refused) => refused,
+            Some(written) => written,
             None => Pin::new(&mut self.stream).poll_write(context, bytes),
         };
-        self.pulse.written(outcome.is_ready());
+        self.activity.written(outcome.is_ready());
         outcome
     }
 
@@ -175,12 +185,12 @@ impl AsyncWrite for Metered {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        // hyper's own refusal is one slice
+        // hyper writes its own error response as one slice
         if let [bytes] = slices {
             return self.poll_write(context, bytes);
         }
         let outcome = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.pulse.written(outcome.is_ready());
+        self.activity.written(outcome.is_ready());
         outcome
     }
 
@@ -197,19 +207,19 @@ impl AsyncWrite for Metered {
     }
 }
 
-/// An answer's body; when it is gone, the connection is idle.
-pub(super) struct AnswerBody {
+/// The body of a response. When it is dropped, the connection is idle.
+pub(super) struct ResponseBody {
     pub(super) body: Body,
-    pub(super) pulse: Pulse,
+    pub(super) activity: Activity,
 }
 
-impl Drop for AnswerBody {
+impl Drop for ResponseBody {
     fn drop(&mut self) {
-        self.pulse.answered();
+        self.activity.response_sent();
     }
 }
 
-impl HttpBody for AnswerBody {
+impl HttpBody for ResponseBody {
     type Data = Bytes;
     type Error = axum::Error;
 

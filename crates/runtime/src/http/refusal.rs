@@ -1,11 +1,11 @@
-//! Answers to what never became a request: bad syntax, a header that is too large or too slow. Owns their bytes; what they
-//! say comes from [`HttpLimits::refuse`](super::HttpLimits::refuse).
+//! Responses to bytes that are not a valid request: bad syntax, or a header that is too large or too slow.
+//! Owns their encoding; their content comes from [`HttpLimits::refuse`](super::HttpLimits::refuse).
 
 use axum::http::{Response, StatusCode};
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-/// A sentence as plain text: what a listener without a format of its own says.
+/// The response of a listener that sets no format: a sentence as plain text.
 pub(super) fn plain(status: StatusCode) -> Response<String> {
     let mut response = Response::new(format!("{}\n", status.canonical_reason().unwrap_or("refused")));
     *response.status_mut() = status;
@@ -14,15 +14,15 @@ pub(super) fn plain(status: StatusCode) -> Response<String> {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the header `date` tells this machine's time, which decides nothing"
+    reason = "the header `date` has this machine's time, and nothing depends on it"
 )]
-/// The whole answer as it goes over the wire; the connection ends with it.
+/// The bytes of the whole response; the connection closes after it.
 pub(super) fn encode(response: &Response<String>) -> Vec<u8> {
     let (status, body) = (response.status(), response.body());
     let mut head =
         format!("HTTP/1.1 {} {}\r\n", status.as_u16(), status.canonical_reason().unwrap_or_default());
     for (name, value) in response.headers() {
-        // Ours are ASCII; one that is not would be left out rather than sent broken.
+        // our header values are ASCII; any other value is left out
         if let Ok(value) = value.to_str() {
             let _infallible = write!(head, "{name}: {value}\r\n");
         }
@@ -33,8 +33,8 @@ pub(super) fn encode(response: &Response<String>) -> Vec<u8> {
     head.into_bytes()
 }
 
-/// The status, if these bytes are hyper's own answer to what it could not read: a head that says nothing more.
-/// Every answer of a route has another header or a body.
+/// The status, if these bytes are hyper's own response to an invalid request: a head with nothing but a
+/// status, a length and a date. Every response of a route has another header or a body.
 pub(super) fn status_of_hyper(bytes: &[u8]) -> Option<StatusCode> {
     let text = std::str::from_utf8(bytes).ok()?.strip_suffix("\r\n\r\n")?;
     let mut lines = text.split("\r\n");

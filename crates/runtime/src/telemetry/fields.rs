@@ -1,10 +1,12 @@
-//! The fields of one span or event as JSON values. Owns the order and the size bound; never a name of its own.
+//! The fields of one span or event as JSON values. Owns their order and the limit of their size; adds no
+//! field.
 
 use serde_json::Value;
 use std::fmt;
 use tracing::field::{Field, Visit};
 
-/// A longer text is cut: container runtimes split lines at 16 KiB, and a split line is no JSON any more.
+/// Longer text is truncated, because container runtimes split lines at 16 KiB and a split line is not valid
+/// JSON.
 const VALUE_MAX_BYTES: usize = 8 * 1024;
 
 /// Fields in the order in which they were recorded; a name that is recorded again keeps its place.
@@ -12,7 +14,7 @@ const VALUE_MAX_BYTES: usize = 8 * 1024;
 pub(super) struct Fields(Vec<(&'static str, Value)>);
 
 impl Fields {
-    /// Takes a field out, if it is there.
+    /// Removes and returns a field, if it exists.
     pub(super) fn remove(&mut self, name: &str) -> Option<Value> {
         let at = self.0.iter().position(|(known, _)| *known == name)?;
         Some(self.0.remove(at).1)

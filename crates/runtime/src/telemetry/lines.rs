@@ -1,5 +1,5 @@
-//! One event, one line. Owns the two formats and their escaping (nothing that a user sends can forge a second line or
-//! steer a terminal); never decides what is logged.
+//! Writes one line for each event. Owns the two formats and their escaping, so that user input cannot forge a
+//! second line or send control sequences to a terminal; does not decide what is logged.
 
 use super::fields::Fields;
 use serde::Serialize;
@@ -15,17 +15,17 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Names that belong to the line itself; an event's field of that name is written as `fields.<name>`.
+/// Names that the line itself uses; an event's field with such a name is written as `fields.<name>`.
 const RESERVED: [&str; 4] = ["timestamp", "level", "message", "target"];
 
-/// How a line looks.
+/// The format of a line.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Format {
     Json,
     Console { colour: bool },
 }
 
-/// The layer that writes a line for each event, with the fields of the spans around it.
+/// The layer that writes a line for each event, with the fields of the spans that contain it.
 pub(super) struct Lines<W> {
     format: Format,
     writer: W,
@@ -69,12 +69,13 @@ where
             }
         }
         let text = line.finish(event.metadata().target());
-        // A closed stdout must not stop the work: the line is lost, which whoever closed it knows.
+        // if stdout is closed, the line is lost and the work continues
         let _lost = self.writer.make_writer_for(event.metadata()).write_all(text.as_bytes());
     }
 }
 
-/// A line that grows: head, fields of the event, fields of its spans from the inside out, target.
+/// A line that is being built: head, fields of the event, fields of its spans from the innermost outward,
+/// target.
 struct Line {
     format: Format,
     text: String,
@@ -84,7 +85,7 @@ struct Line {
 impl Line {
     fn start(format: Format, event: &Event<'_>, fields: &mut Fields) -> Self {
         let mut timestamp = String::new();
-        // Writing to a String cannot fail; a clock before 1970 gives an empty timestamp rather than no line.
+        // writing to a String cannot fail; with a clock before 1970 the timestamp is empty
         let _no_clock = SystemTime.format_time(&mut Writer::new(&mut timestamp));
         let message =
             fields.remove("message").unwrap_or_else(|| Value::String(event.metadata().name().to_owned()));
@@ -104,7 +105,7 @@ impl Line {
 
     fn add(&mut self, fields: &Fields, of_event: bool) {
         for (name, value) in fields.iter() {
-            // The innermost value of a name wins; JSON must not have a name twice.
+            // the innermost value of a name wins, because JSON must not have duplicate names
             if self.seen.contains(&name) {
                 continue;
             }
@@ -173,29 +174,30 @@ fn paint(level: Level) -> &'static str {
 }
 
 fn quoted<V: Serialize + ?Sized>(value: &V) -> String {
-    // Text, numbers and booleans always serialise.
+    // text, numbers and booleans can always be serialised
     serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
 }
 
 fn is_plain_word(text: &str) -> bool {
     !text.is_empty()
-        && !text.contains(|c: char| is_steering(c) || c.is_whitespace() || matches!(c, '"' | '=' | '\\'))
+        && !text.contains(|c: char| is_control(c) || c.is_whitespace() || matches!(c, '"' | '=' | '\\'))
 }
 
-/// Characters that move a terminal's cursor, start a line or reorder text: C0, DEL, C1 (U+009B starts a sequence as ESC
-/// does), the Unicode line separators and the bidirectional controls.
-fn is_steering(c: char) -> bool {
+/// Characters that move a terminal's cursor, start a line or reorder text: C0, DEL, C1 (like ESC, U+009B
+/// starts a sequence), the Unicode line separators and the bidirectional controls.
+fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// JSON leaves DEL, C1 and the separators as they are. They occur inside strings only, where an escape means the same.
+/// JSON does not escape DEL, C1 and the separators. They occur only inside strings, where an escape is
+/// equivalent.
 fn escape_beyond_json(text: String) -> String {
-    if !text.contains(is_steering) {
+    if !text.contains(is_control) {
         return text;
     }
     let mut safe = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        if is_steering(c) {
+        if is_control(c) {
             safe.extend(format!("\\u{:04x}", u32::from(c)).chars());
         } else {
             safe.push(c);
@@ -207,7 +209,7 @@ fn escape_beyond_json(text: String) -> String {
 fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
-        if is_steering(c) { safe.extend(c.escape_default()) } else { safe.push(c) }
+        if is_control(c) { safe.extend(c.escape_default()) } else { safe.push(c) }
     }
     safe
 }

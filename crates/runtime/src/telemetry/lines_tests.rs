@@ -1,4 +1,4 @@
-//! What the lines look like, and that no text can break out of one.
+//! The format of the lines, and that no text can forge a second line.
 
 use super::*;
 use std::io;
@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use tracing_subscriber::layer::SubscriberExt;
 
 #[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<u8>>>);
+struct Written(Arc<Mutex<Vec<u8>>>);
 
-impl io::Write for Kept {
+impl io::Write for Written {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -20,7 +20,7 @@ impl io::Write for Kept {
 }
 
 fn logged(format: Format, work: impl FnOnce()) -> String {
-    let kept = Kept::default();
+    let kept = Written::default();
     let writer = kept.clone();
     let layer = Lines::new(format, move || writer.clone());
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
@@ -34,7 +34,7 @@ fn one_json_line(work: impl FnOnce()) -> serde_json::Map<String, Value> {
 }
 
 #[test]
-fn a_json_line_has_the_contract_first_then_flat_fields() {
+fn a_json_line_has_the_fixed_fields_first_then_flat_fields() {
     let text = logged(Format::Json, || {
         let outer = tracing::info_span!(
             "request",
@@ -67,13 +67,13 @@ fn a_json_line_has_the_contract_first_then_flat_fields() {
     assert!(line["target"].as_str().unwrap().starts_with("jobqueue_runtime"));
 }
 
-/// The first seven names of a line whose strings hold no comma.
+/// The first seven names of a line whose strings contain no comma.
 fn first_names(line: &str) -> Vec<&str> {
     line.split(',').take(7).map(|member| member.split('"').nth(1).unwrap()).collect()
 }
 
 #[test]
-fn nothing_a_user_sends_can_forge_a_line_or_steer_a_terminal() {
+fn user_input_cannot_forge_a_line_or_control_a_terminal() {
     let hostile = "a\r\n{\"level\":\"ERROR\"}\u{1b}[31m\u{9b}2J\u{7f}\u{2028}\u{202e}\0\"";
     let line = one_json_line(|| tracing::info!(job.kind = hostile, debugged = ?hostile, "{hostile}"));
     assert_eq!(line["message"], hostile, "escaped, not lost");
@@ -81,7 +81,7 @@ fn nothing_a_user_sends_can_forge_a_line_or_steer_a_terminal() {
     for format in [Format::Json, Format::Console { colour: false }] {
         let text = logged(format, || tracing::info!(job.kind = hostile, debugged = ?hostile, "{hostile}"));
         assert_eq!(text.matches('\n').count(), 1, "{text:?}");
-        assert!(!text.trim_end_matches('\n').contains(is_steering), "{text:?}");
+        assert!(!text.trim_end_matches('\n').contains(is_control), "{text:?}");
     }
 }
 
@@ -104,11 +104,11 @@ fn reserved_names_and_odd_values_stay_valid() {
 #[test]
 fn an_error_shows_its_causes() {
     let cause = io::Error::other("connection refused");
-    let error = anyhow::Error::from(cause).context("database is away");
+    let error = anyhow::Error::from(cause).context("database is unreachable");
     let error: &(dyn std::error::Error + 'static) = error.as_ref();
     assert_eq!(
         one_json_line(|| tracing::error!(error, "x"))["error"],
-        "database is away: connection refused"
+        "database is unreachable: connection refused"
     );
 }
 

@@ -1,8 +1,9 @@
-//! Export of traces over OTLP/HTTP. Owns the exporter and its limits; spans wait in a bounded queue that drops when it
-//! is full, and a thread of its own sends them, so a blocked collector never blocks a job.
+//! Export of traces over OTLP/HTTP. Owns the exporter and its limits. Spans wait in a bounded queue, which
+//! drops them when it is full. A separate thread sends them, so a collector that does not respond never
+//! blocks a job.
 
-use crate::boot::ConfigError;
 use crate::build_info;
+use crate::config_error::ConfigError;
 use opentelemetry::KeyValue;
 use opentelemetry_otlp::{Protocol, SpanExporter as OtlpExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
@@ -11,12 +12,12 @@ use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// The longest that one batch may take before it is given up.
+/// Time limit for the export of one batch.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A provider that exports to `endpoint` (the collector's base URL). Further OTEL_* variables (headers, sampler, queue
-/// size, resource attributes) are read by the SDK as its specification says.
+/// A provider that exports to `endpoint` (the collector's base URL). Further OTEL_* variables (headers,
+/// sampler, queue size, resource attributes) are read by the SDK according to its specification.
 pub(super) fn provider(service: &str, endpoint: &str) -> Result<SdkTracerProvider, ConfigError> {
     let refused = |reason: &dyn std::fmt::Display| {
         ConfigError(format!(
@@ -26,7 +27,7 @@ pub(super) fn provider(service: &str, endpoint: &str) -> Result<SdkTracerProvide
     if !endpoint.starts_with("http://") && !endpoint.starts_with("https://") {
         return Err(refused(&"it does not start with http:// or https://"));
     }
-    // Blocking on purpose: the batch thread is no part of our runtime. It must be built outside of one.
+    // the client blocks because the batch thread is not part of a runtime; it must be built outside of one
     let client = reqwest::blocking::Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(EXPORT_TIMEOUT)
@@ -45,18 +46,18 @@ pub(super) fn provider(service: &str, endpoint: &str) -> Result<SdkTracerProvide
         .with_service_name(service.to_owned())
         .with_attribute(KeyValue::new("service.version", build_info::VERSION))
         .build();
-    let exporter = Announced { exporter, failing: AtomicBool::new(false) };
+    let exporter = LoggingExporter { exporter, failing: AtomicBool::new(false) };
     Ok(SdkTracerProvider::builder().with_resource(resource).with_batch_exporter(exporter).build())
 }
 
-/// Says once when the collector goes away and once when it is back; the SDK itself is silent.
+/// Logs once when exports begin to fail and once when they work again; the SDK logs nothing.
 #[derive(Debug)]
-struct Announced {
+struct LoggingExporter {
     exporter: OtlpExporter,
     failing: AtomicBool,
 }
 
-impl SpanExporter for Announced {
+impl SpanExporter for LoggingExporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let outcome = self.exporter.export(batch).await;
         let failed_before = self.failing.swap(outcome.is_err(), Ordering::Relaxed);

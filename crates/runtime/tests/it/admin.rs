@@ -1,4 +1,4 @@
-//! The admin port through its socket.
+//! Tests of the admin port over HTTP.
 
 use crate::client::Client;
 use jobqueue_runtime::Shutdown;
@@ -10,10 +10,11 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+#[expect(clippy::unused_async, reason = "it needs the runtime of its caller")]
 async fn start(registry: Registry, readiness: Readiness) -> (SocketAddr, Shutdown) {
     let shutdown = Shutdown::new();
-    let any_port = "127.0.0.1:0".parse().unwrap();
-    let addr = admin::serve(any_port, Admin { registry, readiness }, &shutdown).await.unwrap();
+    let any_port: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let addr = admin::serve(any_port, Admin { registry, readiness }, &shutdown).unwrap();
     (addr, shutdown)
 }
 
@@ -73,10 +74,10 @@ async fn readiness_follows_the_checks_and_liveness_does_not() {
     let (addr, shutdown) = start(Registry::new(), readiness).await;
     let mut client = Client::connect(addr).await;
 
-    let away = client.get("/ready").await;
-    assert_eq!(away.status, 503);
+    let not_ready = client.get("/ready").await;
+    assert_eq!(not_ready.status, 503);
     assert_eq!(
-        away.body,
+        not_ready.body,
         r#"{"status":"not_ready","checks":[{"name":"database","ok":false,"reason":"connection refused"}]}"#
     );
     assert_eq!(client.get("/health").await.status, 200);
@@ -87,7 +88,7 @@ async fn readiness_follows_the_checks_and_liveness_does_not() {
     assert!(back.body.starts_with(r#"{"status":"ready""#), "{}", back.body);
 
     shutdown.begin();
-    // The drain goes on: the same connection and new ones are still answered.
+    // during the drain, the open connection and new ones are still served
     for mut client in [client, Client::connect(addr).await] {
         assert_eq!(client.get("/ready").await.status, 503);
         assert_eq!(client.get("/health").await.status, 200);
@@ -99,7 +100,7 @@ async fn readiness_follows_the_checks_and_liveness_does_not() {
 async fn an_address_that_is_taken_is_an_error_and_other_paths_are_not_found() {
     let (addr, shutdown) = start(Registry::new(), Readiness::always()).await;
     let admin = Admin { registry: Registry::new(), readiness: Readiness::always() };
-    let taken = admin::serve(addr, admin, &shutdown).await.unwrap_err();
+    let taken = admin::serve(addr, admin, &shutdown).unwrap_err();
     assert_eq!(taken.kind(), std::io::ErrorKind::AddrInUse);
     assert_eq!(Client::connect(addr).await.get("/debug").await.status, 404);
 }

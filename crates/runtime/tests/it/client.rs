@@ -1,4 +1,4 @@
-//! A plain HTTP/1.1 client over one socket, so that the tests see every byte and every close.
+//! An HTTP/1.1 client on one socket, with which the tests see every byte and every close.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Waits for an event; that it never comes is a failure, not a hang of the whole suite.
+/// Waits for an event. Fails after a time limit, so that a missing event does not block the test suite.
 pub(crate) async fn within<T>(event: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(30), event).await.unwrap_or_else(|_| panic!("it never happened"))
 }
@@ -64,16 +64,16 @@ impl Client {
         Answer { status, headers, body: String::from_utf8(body).unwrap() }
     }
 
-    /// Waits until the server closes and returns what it still sent.
+    /// Waits until the server closes the connection, and returns the bytes that it sent before.
     pub(crate) async fn closed(mut self) -> String {
         let mut rest = Vec::new();
-        // A reset is a close as well.
+        // a reset also counts as a close
         let _reset = within(self.0.read_to_end(&mut rest)).await;
         String::from_utf8(rest).unwrap()
     }
 }
 
-/// Waits until nobody accepts connections at the address any more.
+/// Waits until connections to the address are refused.
 pub(crate) async fn refused(addr: SocketAddr) {
     while TcpStream::connect(addr).await.is_ok() {
         tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! The accept loop: limits, backpressure and the order of the end.
+//! Tests of the accept loop: limits, backpressure and the order of the shutdown.
 
 use crate::client::{Client, refused, within};
 use axum::Router;
@@ -13,12 +13,12 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
-/// Short for a test, yet long enough for a request on a busy machine.
+/// Short for a test, but long enough for a request on a busy machine.
 const SHORT: Duration = Duration::from_millis(400);
 const LONG: Duration = Duration::from_hours(1);
 
-/// Every deadline far away: a test shortens the one that it is about.
-fn patient() -> HttpLimits {
+/// Limits with long deadlines: each test shortens the one that it checks.
+fn long_limits() -> HttpLimits {
     HttpLimits { header_read: LONG, idle: LONG, write_stall: LONG, ..HttpLimits::default() }
 }
 
@@ -34,7 +34,7 @@ fn hello() -> Router {
     Router::new().route("/", get(async || "hello"))
 }
 
-/// A route that says when it was entered and answers when it is let go.
+/// A route that sends a message when it is called, and responds when the gate is opened.
 fn gated() -> (Router, mpsc::UnboundedReceiver<()>, Arc<Notify>) {
     let (entered, entries) = mpsc::unbounded_channel();
     let gate = Arc::new(Notify::new());
@@ -48,10 +48,10 @@ fn gated() -> (Router, mpsc::UnboundedReceiver<()>, Arc<Notify>) {
 }
 
 #[tokio::test]
-async fn keeps_the_connection_alive_and_tells_the_peer() {
+async fn keeps_the_connection_alive_and_passes_the_peer_address() {
     let router = Router::new()
         .route("/", get(async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.ip().to_string()));
-    let (addr, ..) = start(router, patient()).await;
+    let (addr, ..) = start(router, long_limits()).await;
     let mut client = Client::connect(addr).await;
     for _ in 0..3 {
         let answer = client.get("/").await;
@@ -62,7 +62,7 @@ async fn keeps_the_connection_alive_and_tells_the_peer() {
 
 #[tokio::test]
 async fn a_slow_header_and_a_silent_connection_are_closed() {
-    let (addr, ..) = start(hello(), HttpLimits { header_read: SHORT, ..patient() }).await;
+    let (addr, ..) = start(hello(), HttpLimits { header_read: SHORT, ..long_limits() }).await;
     let silent = Client::connect(addr).await;
     let mut slow = Client::connect(addr).await;
     slow.send(b"GET / HTTP/1.1\r\nHost: te").await;
@@ -82,14 +82,14 @@ async fn a_slow_header_and_a_silent_connection_are_closed() {
 
 #[tokio::test]
 async fn an_idle_connection_outlives_the_header_deadline_but_not_the_idle_limit() {
-    let (addr, ..) = start(hello(), HttpLimits { header_read: SHORT, ..patient() }).await;
+    let (addr, ..) = start(hello(), HttpLimits { header_read: SHORT, ..long_limits() }).await;
     let mut client = Client::connect(addr).await;
     assert_eq!(client.get("/").await.status, 200);
-    // Time must pass here: the point is that it changes nothing.
+    // the test checks that this time changes nothing
     tokio::time::sleep(SHORT * 2).await;
     assert_eq!(client.get("/").await.status, 200);
 
-    let (addr, ..) = start(hello(), HttpLimits { idle: SHORT, ..patient() }).await;
+    let (addr, ..) = start(hello(), HttpLimits { idle: SHORT, ..long_limits() }).await;
     let mut client = Client::connect(addr).await;
     assert_eq!(client.get("/").await.status, 200);
     assert_eq!(client.closed().await, "");
@@ -98,12 +98,12 @@ async fn an_idle_connection_outlives_the_header_deadline_but_not_the_idle_limit(
 #[tokio::test]
 async fn a_slow_handler_is_not_an_idle_connection() {
     let (router, mut entries, gate) = gated();
-    let limits = HttpLimits { header_read: SHORT, idle: SHORT, write_stall: SHORT, ..patient() };
+    let limits = HttpLimits { header_read: SHORT, idle: SHORT, write_stall: SHORT, ..long_limits() };
     let (addr, ..) = start(router, limits).await;
     let mut client = Client::connect(addr).await;
     client.ask("/slow").await;
     entries.recv().await.unwrap();
-    // Longer than every limit: a long poll lives through it.
+    // longer than every limit, as a long poll may take
     tokio::time::sleep(SHORT * 2).await;
     gate.notify_one();
     assert_eq!(client.answer().await.body, "done");
@@ -111,7 +111,7 @@ async fn a_slow_handler_is_not_an_idle_connection() {
 
 #[tokio::test]
 async fn malformed_http_is_answered_before_any_route() {
-    let (addr, ..) = start(hello(), HttpLimits { max_header_bytes: 1_024, ..patient() }).await;
+    let (addr, ..) = start(hello(), HttpLimits { max_header_bytes: 1_024, ..long_limits() }).await;
     let long = "x".repeat(2_000);
     let many = "a: b\r\n".repeat(150);
     for (request, status) in [
@@ -144,9 +144,9 @@ async fn malformed_http_is_answered_before_any_route() {
 }
 
 #[tokio::test]
-async fn the_soft_shutdown_finishes_what_is_in_flight_and_takes_nothing_new() {
+async fn the_soft_shutdown_finishes_requests_in_flight_and_accepts_no_new_ones() {
     let (router, mut entries, gate) = gated();
-    let (addr, shutdown, served) = start(router, patient()).await;
+    let (addr, shutdown, served) = start(router, long_limits()).await;
     let silent = Client::connect(addr).await;
     let mut idle = Client::connect(addr).await;
     assert_eq!(idle.get("/").await.status, 200);
@@ -170,9 +170,9 @@ async fn the_soft_shutdown_finishes_what_is_in_flight_and_takes_nothing_new() {
 }
 
 #[tokio::test]
-async fn the_hard_shutdown_cuts_what_is_in_flight() {
+async fn the_hard_shutdown_aborts_requests_in_flight() {
     let (router, mut entries, _gate) = gated();
-    let (addr, shutdown, served) = start(router, HttpLimits { pre_stop_delay: LONG, ..patient() }).await;
+    let (addr, shutdown, served) = start(router, HttpLimits { pre_stop_delay: LONG, ..long_limits() }).await;
     let mut busy = Client::connect(addr).await;
     busy.ask("/slow").await;
     entries.recv().await.unwrap();
@@ -182,8 +182,8 @@ async fn the_hard_shutdown_cuts_what_is_in_flight() {
 }
 
 #[tokio::test]
-async fn the_pre_stop_delay_goes_on_serving_and_sends_clients_away() {
-    let (addr, shutdown, served) = start(hello(), HttpLimits { pre_stop_delay: LONG, ..patient() }).await;
+async fn during_the_pre_stop_delay_requests_are_served_with_connection_close() {
+    let (addr, shutdown, served) = start(hello(), HttpLimits { pre_stop_delay: LONG, ..long_limits() }).await;
     let mut before = Client::connect(addr).await;
     assert_eq!(before.get("/").await.headers.get("connection"), None);
     shutdown.begin();
@@ -198,13 +198,13 @@ async fn the_pre_stop_delay_goes_on_serving_and_sends_clients_away() {
 }
 
 #[tokio::test]
-async fn over_the_cap_connections_wait_and_nobody_is_refused() {
+async fn above_the_limit_connections_wait_and_none_is_refused() {
     let (seen, mut paths) = mpsc::unbounded_channel();
     let router = Router::new().fallback(async move |uri: axum::http::Uri| {
         seen.send(uri.path().to_owned()).unwrap();
         "ok"
     });
-    let (addr, ..) = start(router, HttpLimits { max_connections: 1, ..patient() }).await;
+    let (addr, ..) = start(router, HttpLimits { max_connections: 1, ..long_limits() }).await;
     let mut first = Client::connect(addr).await;
     assert_eq!(first.get("/first").await.status, 200);
     let mut second = Client::connect(addr).await;
@@ -217,21 +217,22 @@ async fn over_the_cap_connections_wait_and_nobody_is_refused() {
 }
 
 #[tokio::test]
-async fn a_client_that_takes_no_bytes_is_closed() {
+async fn a_client_that_reads_no_bytes_is_disconnected() {
     let router = Router::new().route("/", get(async || Body::from(vec![0_u8; 64 << 20])));
-    let (addr, shutdown, served) = start(router, HttpLimits { write_stall: SHORT, ..patient() }).await;
+    let (addr, shutdown, served) = start(router, HttpLimits { write_stall: SHORT, ..long_limits() }).await;
     let mut stalled = Client::connect(addr).await;
     stalled.ask("/").await;
     shutdown.begin();
-    // Soft alone would wait for this answer for ever; that `serve` returns is the proof.
+    // a soft shutdown alone would wait for this response forever; `serve` returns only because the connection
+    // was closed
     within(served).await.unwrap();
     drop(stalled);
 }
 
 #[tokio::test]
-async fn a_panicking_handler_costs_its_own_connection_only() {
+async fn a_panicking_handler_closes_only_its_own_connection() {
     let panics = get(async || -> &'static str { panic!("expected by this test") });
-    let (addr, shutdown, _) = start(hello().route("/panic", panics), patient()).await;
+    let (addr, shutdown, _) = start(hello().route("/panic", panics), long_limits()).await;
     let mut victim = Client::connect(addr).await;
     victim.ask("/panic").await;
     assert_eq!(victim.closed().await, "");

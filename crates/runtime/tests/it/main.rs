@@ -5,3 +5,4 @@
 mod admin;
 mod client;
 mod http;
+mod open_connections;

@@ -1,5 +1,5 @@
-//! The bench of the store's tests: one fresh database, a store on it, a hand on its clock, and short words for long calls.
-//! It asserts nothing but that calls succeed.
+//! The set-up of the store's tests: a new database, a store on it, its clock, and short functions for common calls.
+//! Asserts only that calls succeed.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use jobqueue_core::{
     Failure, JobDraft, JobId, JobRecord, Json, Lease, Limits, NewJob, Outcome, Status, WorkerId, settle,
 };
 use jobqueue_store::{
-    Accepted, Answer, AttemptEnd, LeaseRequest, Leased, Pooler, Settled, Store, StoreOptions, Submission,
-    WorkerEntry,
+    Accepted, Answer, AttemptEnd, Beat, HeldLeases, LeaseRequest, Leased, Pooler, Settled, Store,
+    StoreOptions, Submission, WorkerEntry, WorkerState,
 };
 use jobqueue_testkit::{Clock, TestDb};
 use sqlx::PgPool;
@@ -22,7 +22,7 @@ pub(crate) struct Bench {
     pub(crate) db: TestDb,
     pub(crate) clock: Clock,
     pub(crate) store: Store,
-    /// In the time of the clock, like the store's.
+    /// A pool whose sessions use the clock, like the store's.
     pub(crate) pool: PgPool,
     pub(crate) worker: WorkerId,
 }
@@ -38,7 +38,7 @@ impl Bench {
         bench
     }
 
-    /// Lets time pass; whoever keeps time starts anew.
+    /// Moves the clock forward, and replaces the store, because a store caches the time of its sessions.
     pub(crate) fn pass(&mut self, time: Duration) {
         self.clock.advance(time);
         self.store = Store::from_pool(self.pool.clone());
@@ -62,7 +62,7 @@ impl Bench {
         served(answers.pop().unwrap())
     }
 
-    /// Up to `limit` jobs of the queue `default`, for the bench's worker.
+    /// Leases up to `limit` jobs of the queue `default` for the bench's worker.
     pub(crate) async fn lease(&self, limit: usize) -> Vec<Leased> {
         self.store.lease(&self.request(limit)).await.unwrap()
     }
@@ -80,6 +80,24 @@ impl Bench {
         self.store.settle(vec![end(leased, outcome)]).await.unwrap()[0]
     }
 
+    /// A heartbeat of the bench's worker, which holds all its leases.
+    pub(crate) async fn beat(&self) -> Beat {
+        self.beat_holding(self.held().await).await
+    }
+
+    /// A heartbeat that renews leases of five minutes.
+    pub(crate) async fn beat_holding(&self, held: HeldLeases) -> Beat {
+        self.store.heartbeat(self.worker, 5 * MINUTE, &WorkerState::default(), &held).await.unwrap()
+    }
+
+    /// All leases of the bench's worker, as known up to no epoch.
+    pub(crate) async fn held(&self) -> HeldLeases {
+        let mine = "SELECT epoch FROM jobqueue.lease WHERE worker_id = $1 ORDER BY epoch";
+        let epochs =
+            sqlx::query_scalar(mine).bind(self.worker.as_uuid()).fetch_all(&self.pool).await.unwrap();
+        HeldLeases { epochs, known_up_to: 0 }
+    }
+
     /// Enqueues, leases and completes one job.
     pub(crate) async fn done(&self, draft: JobDraft) -> JobId {
         let id = self.add(draft).await;
@@ -89,7 +107,7 @@ impl Bench {
         id
     }
 
-    /// The same, but it fails for good.
+    /// Enqueues and leases one job and fails it without a retry.
     pub(crate) async fn dead(&self, draft: JobDraft) -> JobId {
         let id = self.add(draft).await;
         let leased = self.lease_one().await;
@@ -114,8 +132,17 @@ impl Bench {
         sqlx::raw_sql(sql).execute(&self.pool).await.unwrap();
     }
 
-    /// The same as `count` of what Postgres counts. Each session keeps its counts until it is told to tell; all that there can be, for
-    /// some may just be on their way back to the pool.
+    /// Ends the sessions of other stores and waits until they have ended, because a session publishes its counts at the latest when it ends.
+    pub(crate) async fn end_sessions(&self) {
+        // false for a session that has ended meanwhile
+        let end = "SELECT count(pg_terminate_backend(pid, 60000)) FROM pg_stat_activity
+                    WHERE datname = current_database() AND application_name = 'jobqueue-test'";
+        self.count(end).await;
+    }
+
+    /// Like `count`, for the statistics of Postgres. A session publishes its statistics only some time later, so this
+    /// flushes all sessions of the pool first. It acquires as many as the pool may have, because some may be returning
+    /// to the pool.
     pub(crate) async fn counted(&self, sql: &str) -> i64 {
         let mut sessions = Vec::new();
         for _ in 0..self.pool.options().get_max_connections() {
@@ -129,10 +156,14 @@ impl Bench {
     }
 }
 
-/// A store of its own, as production opens it.
+/// A separate store, with the options of production.
 pub(crate) fn production(db: &TestDb, pooler: Pooler, max_connections: u32) -> Store {
+    production_at(db.url(), pooler, max_connections)
+}
+
+pub(crate) fn production_at(url: &str, pooler: Pooler, max_connections: u32) -> Store {
     Store::connect_lazy(&StoreOptions {
-        url: db.url().to_owned(),
+        url: url.into(),
         application_name: "jobqueue-test".to_owned(),
         max_connections,
         connect_timeout: Duration::from_secs(20),
@@ -146,8 +177,11 @@ pub(crate) fn entry(id: WorkerId) -> WorkerEntry {
         id,
         name: "bench".into(),
         queues: vec!["default".into()],
+        kinds: vec![],
         slots: 4,
         version: "0".into(),
+        host: "host".to_owned(),
+        paused: false,
         stale_after: Duration::from_secs(30),
     }
 }
@@ -189,10 +223,10 @@ pub(crate) fn request(worker_id: Option<WorkerId>, queues: &[&str], limit: usize
 
 pub(crate) fn end(leased: Leased, outcome: Outcome) -> AttemptEnd {
     let settlement = settle(&leased.job, outcome, 0.5);
-    AttemptEnd { lease: leased.lease, settlement, ran: None, holds_key: leased.job.unique_key.is_some() }
+    AttemptEnd { lease: leased.lease, settlement, ran: None }
 }
 
-/// A second copy of a lease, as a zombie holds it.
+/// A copy of a lease, as a frozen worker has it.
 pub(crate) fn copy(lease: &Lease) -> Lease {
     lease.to_string().parse().unwrap()
 }
@@ -213,7 +247,7 @@ pub(crate) fn json(text: &str) -> Json {
     Json::parse(text.to_owned()).unwrap()
 }
 
-/// Runs it on another thread, to make things happen at once; the test awaits it.
+/// Spawns a call, so that several run concurrently; the test awaits it.
 #[expect(clippy::disallowed_methods, reason = "a test awaits what it starts")]
 pub(crate) fn start<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,

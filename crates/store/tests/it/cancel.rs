@@ -1,4 +1,5 @@
-//! cancel, retry, promote, expire: what operators and time do to a job, with one winner whoever else is at it.
+//! cancel, retry, promote and expire: the effect of each on a job, and that exactly one of several concurrent calls
+//! takes effect.
 
 use jobqueue_core::{JobDraft, JobId, Outcome, Status};
 use jobqueue_store::{Cancelled, Retried, Settled};
@@ -10,7 +11,7 @@ fn unknown() -> JobId {
 }
 
 #[tokio::test]
-async fn cancel_answers_by_where_the_job_stands() {
+async fn the_result_of_cancel_depends_on_the_status() {
     let bench = Bench::new().await;
     let done = bench.done(draft()).await;
     let dead = bench.dead(draft()).await;
@@ -18,7 +19,7 @@ async fn cancel_answers_by_where_the_job_stands() {
     let leased = bench.lease_one().await;
     let (queued, scheduled) = (bench.add(draft()).await, bench.add(delayed(60.0)).await);
     let all = [scheduled, unknown(), done, queued, running, dead, queued];
-    let answers = bench.store.cancel(&all, &boom()).await.unwrap();
+    let answers = bench.store.jobs().cancel(&all, &boom()).await.unwrap();
     let expected = [
         Cancelled::Now,
         Cancelled::Unknown,
@@ -32,12 +33,12 @@ async fn cancel_answers_by_where_the_job_stands() {
     let record = bench.record(queued).await;
     assert_eq!((record.status, record.error, record.started_at), (Status::Cancelled, Some(boom()), None));
     assert_eq!(
-        bench.store.cancel(&[queued, running], &boom()).await.unwrap(),
+        bench.store.jobs().cancel(&[queued, running], &boom()).await.unwrap(),
         [Cancelled::Already(Status::Cancelled), Cancelled::Asked]
     );
     assert_eq!(bench.lease(10).await.len(), 0, "it never starts");
     assert_eq!(bench.end(leased, Outcome::Completed(None)).await, Settled::Applied(Status::Completed));
-    assert_eq!(bench.store.cancel(&[], &boom()).await.unwrap(), []);
+    assert_eq!(bench.store.jobs().cancel(&[], &boom()).await.unwrap(), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,7 +63,7 @@ async fn cancel_against_lease_has_one_winner_and_all_reads_agree() {
         .rev()
         .map(|chunk| {
             let (store, chunk) = (bench.store.clone(), chunk.to_vec());
-            start(async move { store.cancel(&chunk, &boom()).await.unwrap() })
+            start(async move { store.jobs().cancel(&chunk, &boom()).await.unwrap() })
         })
         .collect();
     let mut answers = Vec::new();
@@ -71,7 +72,7 @@ async fn cancel_against_lease_has_one_winner_and_all_reads_agree() {
     }
     let mut leased = lessee.await.unwrap();
     leased.extend(bench.lease(1000).await);
-    let (mut now, mut asked) = (0, 0);
+    let (mut now, mut running) = (0, 0);
     for (id, answer) in ids.iter().zip(&answers) {
         let record = bench.record(*id).await;
         let runs = leased.iter().any(|leased| leased.job.id == *id);
@@ -81,13 +82,13 @@ async fn cancel_against_lease_has_one_winner_and_all_reads_agree() {
                 assert_eq!((record.status, runs), (Status::Cancelled, false));
             }
             Cancelled::Asked => {
-                asked += 1;
+                running += 1;
                 assert_eq!((record.status, record.cancel_requested, runs), (Status::Running, true, true));
             }
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!((now + asked, leased.len()), (200, asked));
+    assert_eq!((now + running, leased.len()), (200, running));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,7 +103,7 @@ async fn cancel_against_settle_has_one_winner_and_all_reads_agree() {
     }
     let cancel = {
         let (store, ids) = (bench.store.clone(), ids.clone());
-        start(async move { store.cancel(&ids, &boom()).await.unwrap() })
+        start(async move { store.jobs().cancel(&ids, &boom()).await.unwrap() })
     };
     let answers = cancel.await.unwrap();
     for ((id, answer), settle) in ids.iter().zip(answers).zip(settles) {
@@ -111,7 +112,7 @@ async fn cancel_against_settle_has_one_winner_and_all_reads_agree() {
         match answer {
             Cancelled::Now => assert_eq!((status, reads), (Status::Scheduled, Status::Cancelled)),
             Cancelled::Asked => assert!(reads == status && status.is_final(), "{status} {reads}"),
-            Cancelled::Already(told) => assert!(told == status && reads == status),
+            Cancelled::Already(previous) => assert!(previous == status && reads == status),
             Cancelled::Unknown => panic!("unknown"),
         }
     }
@@ -123,9 +124,9 @@ async fn retry_runs_dead_letters_again_with_all_attempts_and_their_history() {
     let dead = bench.dead(JobDraft { max_attempts: Some(1), ..draft() }).await;
     let done = bench.done(draft()).await;
     let stopped = bench.add(draft()).await;
-    bench.store.cancel(&[stopped], &boom()).await.unwrap();
+    bench.store.jobs().cancel(&[stopped], &boom()).await.unwrap();
     let waiting = bench.add(delayed(60.0)).await;
-    let answers = bench.store.retry(&[unknown(), done, waiting, dead, stopped, dead]).await.unwrap();
+    let answers = bench.store.jobs().retry(&[unknown(), done, waiting, dead, stopped, dead]).await.unwrap();
     let expected = [
         Retried::Unknown,
         Retried::Refused(Some(Status::Completed)),
@@ -140,21 +141,21 @@ async fn retry_runs_dead_letters_again_with_all_attempts_and_their_history() {
         (record.status, record.job.attempt, record.error, record.finished_at),
         (Status::Queued, 0, None, None)
     );
-    assert_eq!(bench.store.retry(&[dead]).await.unwrap(), [Retried::Refused(None)]);
+    assert_eq!(bench.store.jobs().retry(&[dead]).await.unwrap(), [Retried::Refused(None)]);
     let leased = bench.lease_one().await;
     assert_eq!((leased.job.id, leased.job.attempt), (dead, 1));
     bench.end(leased, Outcome::Completed(None)).await;
     let ended: Vec<_> = bench.store.attempts(dead).await.unwrap().iter().map(|a| a.ended.as_str()).collect();
     assert_eq!(ended, ["failed", "completed"]);
-    assert_eq!(bench.store.retry(&[]).await.unwrap(), []);
+    assert_eq!(bench.store.jobs().retry(&[]).await.unwrap(), []);
 }
 
 #[tokio::test]
-async fn a_retry_before_its_time_waits_for_it() {
+async fn a_retry_before_run_at_waits_for_it() {
     let bench = Bench::new().await;
     let id = bench.add(delayed(600.0)).await;
-    bench.store.cancel(&[id], &boom()).await.unwrap();
-    assert_eq!(bench.store.retry(&[id]).await.unwrap(), [Retried::Now]);
+    bench.store.jobs().cancel(&[id], &boom()).await.unwrap();
+    assert_eq!(bench.store.jobs().retry(&[id]).await.unwrap(), [Retried::Now]);
     assert_eq!(bench.store.job(id).await.unwrap().unwrap().status, Status::Scheduled);
 }
 
@@ -163,18 +164,18 @@ async fn an_expired_job_is_not_retried() {
     let mut bench = Bench::new().await;
     let id = bench.dead(JobDraft { expires_at: Some("2100-01-01T00:00:00Z".into()), ..draft() }).await;
     bench.pass(DAY * 365 * 90);
-    assert_eq!(bench.store.retry(&[id]).await.unwrap(), [Retried::Expired]);
+    assert_eq!(bench.store.jobs().retry(&[id]).await.unwrap(), [Retried::Expired]);
     assert_eq!(bench.status(id).await, Status::Failed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn retries_at_once_run_the_job_once() {
+async fn concurrent_retries_run_the_job_once() {
     let bench = Bench::new().await;
     let id = bench.dead(draft()).await;
     let calls: Vec<_> = (0..8)
         .map(|_| {
             let store = bench.store.clone();
-            start(async move { store.retry(&[id]).await.unwrap()[0] })
+            start(async move { store.jobs().retry(&[id]).await.unwrap()[0] })
         })
         .collect();
     let mut now = 0;
@@ -188,13 +189,13 @@ async fn retries_at_once_run_the_job_once() {
 }
 
 #[tokio::test]
-async fn promote_moves_what_is_due_or_named() {
+async fn promote_moves_due_jobs_and_the_named_job() {
     let mut bench = Bench::new().await;
     let (soon, later, named) =
         (bench.add(delayed(60.0)).await, bench.add(delayed(600.0)).await, bench.add(delayed(6000.0)).await);
     assert_eq!(bench.store.promote_due(10).await.unwrap().jobs, 0);
-    assert_eq!(bench.store.promote(&[named, unknown(), named]).await.unwrap(), [named]);
-    assert_eq!(bench.store.promote(&[named]).await.unwrap(), []);
+    assert_eq!(bench.store.jobs().promote(&[named, unknown(), named]).await.unwrap(), [named]);
+    assert_eq!(bench.store.jobs().promote(&[named]).await.unwrap(), []);
     bench.pass(2 * MINUTE);
     let promotion = bench.store.promote_due(10).await.unwrap();
     assert_eq!((promotion.jobs, promotion.queues), (1, vec!["default".parse().unwrap()]));
@@ -204,7 +205,7 @@ async fn promote_moves_what_is_due_or_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn promotions_at_once_move_each_job_once() {
+async fn concurrent_promotions_move_each_job_once() {
     let mut bench = Bench::new().await;
     bench.submit(vec![delayed(60.0); 500]).await;
     bench.pass(2 * MINUTE);
@@ -232,7 +233,7 @@ async fn promotions_at_once_move_each_job_once() {
 }
 
 #[tokio::test]
-async fn expire_cancels_what_waits_too_long_and_leaves_what_runs() {
+async fn expire_cancels_waiting_jobs_and_not_running_ones() {
     let mut bench = Bench::new().await;
     let expires = |draft: JobDraft| JobDraft { expires_at: Some("2100-01-01T00:00:00Z".into()), ..draft };
     let running = bench.add(expires(draft())).await;
@@ -249,7 +250,7 @@ async fn expire_cancels_what_waits_too_long_and_leaves_what_runs() {
         assert_eq!((record.status, record.error.unwrap().kind.as_str()), (Status::Cancelled, "expired"));
     }
     assert_eq!((bench.status(running).await, bench.status(other).await), (Status::Running, Status::Queued));
-    // its next attempt would start too late
+    // its next attempt would start after `expires_at`
     bench.end(leased, Outcome::Released).await;
     assert_eq!(bench.lease(10).await.len(), 1);
     assert_eq!(bench.status(running).await, Status::Cancelled);

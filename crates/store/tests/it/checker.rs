@@ -1,5 +1,5 @@
-//! The checker: what must hold in every snapshot of the database, and in the history that the actors tell.
-//! `property` shows that the store passes it, `mutants` that a broken store does not.
+//! The checker: invariants of every snapshot of the database, and of the history that the actors record. `property`
+//! shows that the store passes it, `mutants` that a broken store does not.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -9,7 +9,7 @@ use jobqueue_core::JobId;
 use jobqueue_store::Leased;
 use sqlx::PgPool;
 
-/// Invariants of one moment, by their number in `reliability.md`; each statement gives the jobs that break it.
+/// Invariants of one snapshot, by their numbers; each statement returns the jobs that violate it.
 const SNAPSHOT: [(&str, &str); 9] = [
     ("I13 a job is in exactly one place", "SELECT b.id FROM jobqueue.body b LEFT JOIN place p ON p.id = b.id GROUP BY b.id HAVING count(p.id) <> 1"),
     ("I2 a place without a job", "SELECT p.id FROM place p WHERE NOT EXISTS (SELECT FROM jobqueue.body b WHERE b.id = p.id)"),
@@ -52,48 +52,48 @@ const PLACES: &str = "WITH place AS MATERIALIZED (
       CROSS JOIN LATERAL unnest(h.job_ids, h.attempts) WITH ORDINALITY AS j (id, attempt, nth) WHERE (l.open >> (j.nth - 1)::int) & 1 = 1
     UNION ALL SELECT job_id, 'final', attempt FROM jobqueue.outcome)";
 
-/// Looks at one moment; answers what is broken in it.
-pub(crate) async fn look(pool: &PgPool) -> Vec<String> {
-    let mut moment = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await.unwrap();
+/// Checks one snapshot; returns the violations.
+pub(crate) async fn check_snapshot(pool: &PgPool) -> Vec<String> {
+    let mut snapshot = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await.unwrap();
     let mut broken = Vec::new();
     for (law, sql) in SNAPSHOT {
-        let culprits: Vec<uuid::Uuid> =
-            sqlx::query_scalar(&format!("{PLACES} {sql}")).fetch_all(&mut *moment).await.unwrap();
-        if let Some(one) = culprits.first() {
-            broken.push(format!("{law}: {} jobs, for instance {one}", culprits.len()));
+        let violators: Vec<uuid::Uuid> =
+            sqlx::query_scalar(&format!("{PLACES} {sql}")).fetch_all(&mut *snapshot).await.unwrap();
+        if let Some(one) = violators.first() {
+            broken.push(format!("{law}: {} jobs, for instance {one}", violators.len()));
         }
     }
     broken
 }
 
-/// A grant, between two readings of the history's own clock.
+/// A grant, with the readings of the history's clock before and after the call.
 struct Grant {
     job: JobId,
     epoch: i64,
-    asked: u64,
-    told: u64,
+    before: u64,
+    after: u64,
 }
 
-/// How a lease ended, as its holder was told.
+/// How a lease ended, according to the response to its holder.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// For good.
+    /// The job is final.
     Final,
-    /// It will run again and the attempt counts.
+    /// The job runs again, and the attempt counts.
     Again,
-    /// It will run again and the attempt does not count.
-    GivenBack,
+    /// The job runs again, and the attempt does not count.
+    Released,
 }
 
-/// What the actors did and were told.
+/// The calls of the actors and their results.
 #[derive(Default)]
 pub(crate) struct History {
     clock: AtomicU64,
-    told: Mutex<Told>,
+    records: Mutex<Records>,
 }
 
 #[derive(Default)]
-struct Told {
+struct Records {
     submitted: Vec<(JobId, u16)>,
     grants: Vec<Grant>,
     ends: HashMap<(JobId, i64), Vec<Ended>>,
@@ -108,66 +108,67 @@ impl History {
     }
 
     pub(crate) fn submitted(&self, id: JobId, max_attempts: u16) {
-        self.told.lock().unwrap().submitted.push((id, max_attempts));
+        self.records.lock().unwrap().submitted.push((id, max_attempts));
     }
 
-    /// Any job that was submitted.
+    /// A random submitted job.
     pub(crate) fn any(&self, dice: usize) -> Option<JobId> {
-        let told = self.told.lock().unwrap();
-        (!told.submitted.is_empty()).then(|| told.submitted[dice % told.submitted.len()].0)
+        let records = self.records.lock().unwrap();
+        (!records.submitted.is_empty()).then(|| records.submitted[dice % records.submitted.len()].0)
     }
 
-    pub(crate) fn granted(&self, leased: &[Leased], asked: u64) {
+    pub(crate) fn granted(&self, leased: &[Leased], before: u64) {
         let now = self.tick();
         let grants =
-            leased.iter().map(|one| Grant { job: one.job.id, epoch: one.lease.epoch(), asked, told: now });
-        self.told.lock().unwrap().grants.extend(grants);
+            leased.iter().map(|one| Grant { job: one.job.id, epoch: one.lease.epoch(), before, after: now });
+        self.records.lock().unwrap().grants.extend(grants);
     }
 
     pub(crate) fn ended(&self, job: JobId, epoch: i64, ended: Ended) {
-        self.told.lock().unwrap().ends.entry((job, epoch)).or_default().push(ended);
+        self.records.lock().unwrap().ends.entry((job, epoch)).or_default().push(ended);
     }
 
     pub(crate) fn cancelled(&self, job: JobId) {
-        *self.told.lock().unwrap().cancelled.entry(job).or_default() += 1;
+        *self.records.lock().unwrap().cancelled.entry(job).or_default() += 1;
     }
 
     pub(crate) fn retried(&self, job: JobId) {
-        *self.told.lock().unwrap().retried.entry(job).or_default() += 1;
+        *self.records.lock().unwrap().retried.entry(job).or_default() += 1;
     }
 
     pub(crate) fn broken(&self, what: Vec<String>) {
-        self.told.lock().unwrap().broken.extend(what);
+        self.records.lock().unwrap().broken.extend(what);
     }
 
-    /// Everything that is wrong with what was told, and what was seen broken on the way.
+    /// All violations in the history and in the snapshots.
     pub(crate) async fn verdict(&self, pool: &PgPool) -> Vec<String> {
         let stored: Vec<uuid::Uuid> =
             sqlx::query_scalar("SELECT id FROM jobqueue.body").fetch_all(pool).await.unwrap();
-        let told = self.told.lock().unwrap();
-        let mut broken = told.broken.clone();
-        let submitted: HashMap<JobId, u16> = told.submitted.iter().copied().collect();
+        let records = self.records.lock().unwrap();
+        let mut broken = records.broken.clone();
+        let submitted: HashMap<JobId, u16> = records.submitted.iter().copied().collect();
         let stored: std::collections::HashSet<JobId> = stored.into_iter().map(JobId::from_uuid).collect();
         broken.extend(submitted.keys().filter(|id| !stored.contains(id)).map(|id| format!("I1 lost: {id}")));
         broken.extend(
             stored
                 .iter()
                 .filter(|id| !submitted.contains_key(id))
-                .map(|id| format!("I2 nobody submitted {id}")),
+                .map(|id| format!("I2 {id} was not submitted")),
         );
         broken.extend(
-            told.ends
+            records
+                .ends
                 .iter()
                 .filter(|(_, ends)| ends.len() > 1)
                 .map(|(one, _)| format!("I4 ended twice: {one:?}")),
         );
-        broken.extend(told.epochs());
-        broken.extend(told.lives(&submitted));
+        broken.extend(records.epochs());
+        broken.extend(records.lives(&submitted));
         broken
     }
 }
 
-impl Told {
+impl Records {
     fn epochs(&self) -> Vec<String> {
         let mut by_job: HashMap<JobId, Vec<&Grant>> = HashMap::new();
         for grant in &self.grants {
@@ -179,7 +180,7 @@ impl Told {
             for pair in grants.windows(2) {
                 if pair[0].epoch == pair[1].epoch {
                     broken.push(format!("I3 granted twice: {job} epoch {}", pair[0].epoch));
-                } else if pair[1].told < pair[0].asked {
+                } else if pair[1].after < pair[0].before {
                     broken.push(format!("I3 epochs of {job} went back to {}", pair[0].epoch));
                 }
             }
@@ -203,7 +204,7 @@ impl Told {
                 broken.push(format!("I5 {job} became final {finals} times in {lives} lives"));
             }
             let starts = self.grants.iter().filter(|grant| grant.job == *job).count();
-            let free = ends.iter().filter(|end| **end == Ended::GivenBack).count();
+            let free = ends.iter().filter(|end| **end == Ended::Released).count();
             let paid = u64::try_from(starts.saturating_sub(free)).unwrap();
             if paid > lives * u64::from(*max_attempts) {
                 broken.push(format!("I6 {job} had {paid} attempts of {max_attempts} in {lives} lives"));

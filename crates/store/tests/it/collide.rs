@@ -1,4 +1,4 @@
-//! A verb that meets somebody else's transaction in the wrong order gives way, and does its work all the same.
+//! A verb that deadlocks with another transaction is retried and succeeds.
 
 use std::future::Future;
 
@@ -9,9 +9,9 @@ use sqlx::PgConnection;
 
 use crate::bench::{Bench, MINUTE, delayed, draft, start};
 
-/// Somebody locks the second row, waits for the verb to lock the first and to wait for the second, and asks for the first. The
-/// verb has waited longer, and is the one that the database stops.
-async fn cross<T: Send + 'static>(
+/// A transaction locks the second row, waits until the verb has locked the first row and waits for the second, and then
+/// locks the first. The database cancels the verb, because it has waited longer.
+async fn deadlock_with<T: Send + 'static>(
     bench: &Bench,
     table: &str,
     ids: [JobId; 2],
@@ -42,21 +42,24 @@ async fn lock(connection: &mut PgConnection, table: &str, id: JobId) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn promote_gives_way_and_goes_on() {
+async fn promote_is_retried_after_a_deadlock() {
     let bench = Bench::new().await;
     let ids = [bench.add(delayed(60.0)).await, bench.add(delayed(60.0)).await];
     let store = bench.store.clone();
-    let promoted = cross(&bench, "scheduled", ids, async move { store.promote(&ids).await.unwrap() }).await;
+    let promoted =
+        deadlock_with(&bench, "scheduled", ids, async move { store.jobs().promote(&ids).await.unwrap() })
+            .await;
     assert_eq!(promoted.len(), 2);
     assert_eq!([bench.status(ids[0]).await, bench.status(ids[1]).await], [Status::Queued; 2]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn retry_gives_way_and_goes_on() {
+async fn retry_is_retried_after_a_deadlock() {
     let bench = Bench::new().await;
     let ids = [bench.dead(draft()).await, bench.dead(draft()).await];
     let store = bench.store.clone();
-    let retried = cross(&bench, "outcome", ids, async move { store.retry(&ids).await.unwrap() }).await;
+    let retried =
+        deadlock_with(&bench, "outcome", ids, async move { store.jobs().retry(&ids).await.unwrap() }).await;
     assert_eq!(retried, [Retried::Now; 2]);
     assert_eq!([bench.status(ids[0]).await, bench.status(ids[1]).await], [Status::Queued; 2]);
 }

@@ -1,10 +1,12 @@
-//! enqueue: what is stored is what was sent, once, and all or nothing.
+//! enqueue: jobs are stored unchanged, once, and atomically.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use jobqueue_core::{JobDraft, Limits, RetryPolicy, Status};
-use jobqueue_store::{Accepted, Pooler, Store};
+use jobqueue_core::job::UniqueDraft;
+use jobqueue_core::{JobDraft, Json, Limits, OnConflict, RetryPolicy, Status};
+use jobqueue_store::{Accepted, Answer, Pooler, Store, StoreError, Submission};
 use jobqueue_testkit::TestDb;
 
 use crate::bench::{Bench, DAY, created, delayed, draft, json, parse, production, served, submission};
@@ -32,23 +34,20 @@ async fn every_field_comes_back_exactly() {
         traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()),
         ..JobDraft::default()
     };
-    let asked = parse(full.clone());
+    let sent = parse(full.clone());
     let id = bench.add(full).await;
     let record = bench.record(id).await;
     let job = &record.job;
     assert_eq!(record.status, Status::Scheduled);
     assert_eq!(record.run_at, Some("2027-01-31T07:00:00.123456Z".parse::<DateTime<Utc>>().unwrap()));
     assert_eq!(Some(record.created_at), id.created_at());
-    assert_eq!((&job.queue, &job.kind, job.payload.as_str()), (&asked.queue, &asked.kind, payload));
+    assert_eq!((&job.queue, &job.kind, job.payload.as_str()), (&sent.queue, &sent.kind, payload));
     assert_eq!((job.priority, job.attempt, job.max_attempts), (-100, 0, 1000));
-    assert_eq!(
-        (&job.retry, job.timeout, job.soft_timeout),
-        (&asked.retry, asked.timeout, asked.soft_timeout)
-    );
-    assert_eq!((job.expires_at, &job.tags, &job.metadata), (asked.expires_at, &asked.tags, &asked.metadata));
-    assert_eq!(job.traceparent, asked.traceparent);
-    // what a worker gets is the same
-    bench.store.promote(&[id]).await.unwrap();
+    assert_eq!((&job.retry, job.timeout, job.soft_timeout), (&sent.retry, sent.timeout, sent.soft_timeout));
+    assert_eq!((job.expires_at, &job.tags, &job.metadata), (sent.expires_at, &sent.tags, &sent.metadata));
+    assert_eq!(job.traceparent, sent.traceparent);
+    // a worker gets the same values
+    bench.store.jobs().promote(&[id]).await.unwrap();
     let request = crate::bench::request(Some(bench.worker), &["q.1:x_y-z"], 1);
     let leased = bench.store.lease(&request).await.unwrap().pop().unwrap();
     let mut expected = record.job;
@@ -57,7 +56,7 @@ async fn every_field_comes_back_exactly() {
 }
 
 #[tokio::test]
-async fn a_plain_job_has_no_more_than_it_was_given() {
+async fn a_plain_job_has_only_the_fields_that_were_sent() {
     let bench = Bench::new().await;
     let record = {
         let id = bench.add(draft()).await;
@@ -121,7 +120,7 @@ async fn a_past_start_is_now_and_a_delay_counts_by_the_databases_clock() {
 }
 
 #[tokio::test]
-async fn many_jobs_at_once_are_stored_like_each_alone() {
+async fn jobs_of_a_batch_are_stored_like_single_jobs() {
     let bench = Bench::new().await;
     let usual = |i: i64| JobDraft {
         kind: format!("k{}", i % 3),
@@ -135,7 +134,7 @@ async fn many_jobs_at_once_are_stored_like_each_alone() {
         traceparent: (i % 2 == 0).then(|| "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()),
         ..draft()
     };
-    // what only the statement for all jobs can store, between them
+    // between them, fields that only the general statement can store
     let of_all_kinds = |i: i64| match i % 10 {
         6 => JobDraft { delay_seconds: Some(60.0), ..usual(i) },
         7 => JobDraft { expires_at: Some("9999-12-31T23:59:59Z".into()), ..usual(i) },
@@ -156,10 +155,10 @@ async fn many_jobs_at_once_are_stored_like_each_alone() {
 }
 
 #[tokio::test]
-async fn of_many_jobs_at_once_all_are_stored_or_none() {
+async fn a_batch_is_stored_completely_or_not_at_all() {
     let bench = Bench::new().await;
     for pooler in [Pooler::None, Pooler::Transaction] {
-        // one connection, so that what a failure leaves on it meets the next call
+        // one connection, so that the next call runs in the state that a failure leaves
         let store = production(&bench.db, pooler, 1);
         for (table, wrong) in
             [("body", "max_attempts = 77"), ("ready", "lane > 1"), ("tally", "created = 300")]
@@ -183,7 +182,7 @@ async fn of_many_jobs_at_once_all_are_stored_or_none() {
 }
 
 #[tokio::test]
-async fn a_backend_that_ends_in_the_middle_of_a_copy_leaves_nothing() {
+async fn a_backend_that_ends_during_a_copy_stores_nothing() {
     let bench = Bench::new().await;
     let store = production(&bench.db, Pooler::None, 1);
     store.enqueue(&[submission(vec![draft()])]).await.unwrap();
@@ -211,7 +210,7 @@ async fn a_backend_that_ends_in_the_middle_of_a_copy_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_thousand_jobs_of_many_names_are_one_call() {
+async fn a_thousand_jobs_with_many_names_are_stored_in_one_call() {
     let bench = Bench::new().await;
     let drafts = (0..1000).map(|i| JobDraft {
         queue: Some(format!("q{}", i % 7)),
@@ -228,9 +227,9 @@ async fn a_thousand_jobs_of_many_names_are_one_call() {
 }
 
 #[tokio::test]
-async fn many_writers_that_meet_new_names_do_not_starve_each_other() {
+async fn many_writers_with_new_names_do_not_block_each_other() {
     let db = TestDb::new().await;
-    // fewer connections than writers: whoever held one while waiting for a second would wait for all
+    // fewer connections than writers: a call that held one connection while it waited for a second would deadlock
     let store = production(&db, Pooler::None, 2);
     let writers = (0..32).map(|i| {
         let store: Store = store.clone();
@@ -239,7 +238,7 @@ async fn many_writers_that_meet_new_names_do_not_starve_each_other() {
     });
     let answers = futures_util::future::join_all(writers).await;
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
-    assert_eq!(store.queues(None).await.unwrap().iter().map(|q| q.queued).sum::<u64>(), 32);
+    assert_eq!(store.queues().list(None, 20_000).await.unwrap().iter().map(|q| q.queued).sum::<u64>(), 32);
 }
 
 #[tokio::test]
@@ -252,11 +251,37 @@ async fn payloads_of_the_largest_size_fit() {
 }
 
 #[tokio::test]
-async fn a_note_of_expiry_is_kept_for_jobs_that_expire_alone() {
+async fn only_jobs_that_expire_have_an_expiry_row() {
     let bench = Bench::new().await;
     let expires_at = Some("2100-01-01T00:00:00Z".into());
     bench.add(JobDraft { expires_at, ..draft() }).await;
     bench.add(draft()).await;
     assert_eq!(bench.count("SELECT count(*) FROM jobqueue.expiry").await, 1);
     assert_eq!(bench.store.expire_due(10).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_rejected_request_fails_alone_and_no_other_is_stored_twice() {
+    let bench = Bench::new().await;
+    bench.execute("ALTER TABLE jobqueue.body ADD CHECK (payload::text <> '\"bad\"')").await;
+    let job = |payload: &str| JobDraft { payload: Some(Json::parse(payload.into()).unwrap()), ..draft() };
+    let keyed = |draft: JobDraft| {
+        let unique =
+            UniqueDraft { key: "k".into(), on_conflict: OnConflict::Replace, ..UniqueDraft::default() };
+        JobDraft { unique: Some(unique), ..draft }
+    };
+    let plain: Vec<Submission> =
+        (0..9).map(|n| submission(vec![job(if n == 4 { "\"bad\"" } else { "1" })])).collect();
+    let answers: Vec<Result<Answer, Arc<StoreError>>> = bench.store.enqueue_each(&plain).await;
+    let failed: Vec<usize> = (0..answers.len()).filter(|at| answers[*at].is_err()).collect();
+    assert_eq!(failed, [4]);
+    assert!(matches!(**answers[4].as_ref().unwrap_err(), StoreError::Refused(_)), "{answers:?}");
+    assert_eq!(bench.count("SELECT count(*) FROM jobs").await, 8);
+
+    // they share a key, so that each goes into a transaction of its own, and the second one is rejected
+    let shared = ["2", "\"bad\"", "3"].map(|payload| submission(vec![keyed(job(payload)), job("4")]));
+    let answers: Vec<Result<Answer, Arc<StoreError>>> = bench.store.enqueue_each(&shared).await;
+    assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
+    assert_eq!(bench.count("SELECT count(*) FROM jobs").await, 8 + 2 + 2);
+    assert_eq!(bench.count("SELECT count(*) FROM jobs WHERE status = 'cancelled'").await, 1, "replaced");
 }

@@ -1,4 +1,5 @@
-//! Idempotency keys: the same request is answered again, another one is refused, and what had no effect leaves no key.
+//! Idempotency keys: the same request gets the same answer, another request with the key is rejected, and a request
+//! without effect stores no key.
 
 use std::time::Duration;
 
@@ -49,7 +50,7 @@ async fn one_key_twice_in_a_call_is_one_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_at_once_make_one_job() {
+async fn many_concurrent_requests_create_one_job() {
     let bench = Bench::new().await;
     let calls: Vec<_> = (0..32)
         .map(|i| {
@@ -72,7 +73,7 @@ async fn many_at_once_make_one_job() {
 }
 
 #[tokio::test]
-async fn a_request_without_effect_gives_its_key_free() {
+async fn a_request_without_effect_stores_no_key() {
     let bench = Bench::new().await;
     let unique = UniqueDraft { key: "k".into(), on_conflict: OnConflict::Reject, ..UniqueDraft::default() };
     let reject = JobDraft { unique: Some(unique), ..draft() };
@@ -83,7 +84,7 @@ async fn a_request_without_effect_gives_its_key_free() {
 }
 
 #[tokio::test]
-async fn an_answer_of_existing_jobs_is_kept_too() {
+async fn an_answer_with_an_existing_job_is_stored_too() {
     let bench = Bench::new().await;
     let unique = UniqueDraft { key: "k".into(), ..UniqueDraft::default() };
     let keyed = JobDraft { unique: Some(unique), ..draft() };
@@ -124,7 +125,7 @@ async fn a_claimed_key_is_answered_freed_or_void() {
 }
 
 #[tokio::test]
-async fn an_answer_can_be_good_for_a_while_only() {
+async fn an_answer_can_have_a_limited_life() {
     let mut bench = Bench::new().await;
     let store = bench.store.clone();
     let claim = async || store.claim_key(Idempotency::new("test", "a", "body")).await.unwrap();

@@ -1,4 +1,4 @@
-//! lease: the right jobs in the right order, each to one worker.
+//! lease: returns the right jobs in the right order, each to only one worker.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -17,7 +17,7 @@ fn ids(leased: &[Leased]) -> Vec<JobId> {
 }
 
 #[tokio::test]
-async fn queues_in_the_order_asked_then_priority_then_age() {
+async fn jobs_are_ordered_by_queue_then_priority_then_age() {
     let bench = Bench::new().await;
     let mut expected = Vec::new();
     for (queue, priority) in [("b", 0), ("a", -5), ("b", 9), ("a", 100), ("a", -5), ("b", 9), ("c", 100)] {
@@ -26,15 +26,15 @@ async fn queues_in_the_order_asked_then_priority_then_age() {
     expected.retain(|(queue, ..)| *queue != "c");
     expected
         .sort_by_key(|(queue, priority, id)| (std::cmp::Reverse(*queue), std::cmp::Reverse(*priority), *id));
-    let asked = request(Some(bench.worker), &["b", "none", "a", "b"], 100);
-    let leased = bench.store.lease(&asked).await.unwrap();
+    let wanted = request(Some(bench.worker), &["b", "none", "a", "b"], 100);
+    let leased = bench.store.lease(&wanted).await.unwrap();
     assert_eq!(ids(&leased), expected.iter().map(|(.., id)| *id).collect::<Vec<_>>());
     let in_both: BTreeSet<i64> = leased.iter().map(|leased| leased.lease.epoch()).collect();
     assert_eq!(in_both.len(), 4, "a grant holds jobs of one queue and priority");
 }
 
 #[tokio::test]
-async fn jobs_of_long_ago_come_with_their_bodies_among_those_of_today() {
+async fn old_jobs_are_leased_with_their_bodies() {
     let mut bench = Bench::new().await;
     let payload = |text: &str| JobDraft { payload: Some(json(text)), ..draft() };
     for text in ["[0]", "[1]", "[2]", "[3]"] {
@@ -55,9 +55,14 @@ async fn jobs_of_long_ago_come_with_their_bodies_among_those_of_today() {
         let leased = match way {
             0 => bench.lease(1).await,
             1 => bench.store.settle_and_lease(vec![], &bench.request(1)).await.unwrap().1,
-            _ => {
-                bench.store.lease_shares(&bench.request(1), 2).await.unwrap().into_iter().flatten().collect()
-            }
+            _ => bench
+                .store
+                .lease_shares(&bench.request(1), &[Some(bench.worker); 2])
+                .await
+                .unwrap()
+                .into_iter()
+                .flatten()
+                .collect(),
         };
         payloads.extend(leased.into_iter().map(|leased| leased.job.payload.as_str().to_owned()));
     }
@@ -65,7 +70,7 @@ async fn jobs_of_long_ago_come_with_their_bodies_among_those_of_today() {
 }
 
 #[tokio::test]
-async fn a_job_that_cannot_be_read_goes_back_and_costs_the_others_nothing() {
+async fn a_job_that_cannot_be_read_is_released_and_does_not_affect_the_others() {
     let mut bench = Bench::new().await;
     let old = bench.add(draft()).await;
     let day = format!("SELECT tableoid::regclass::text FROM jobqueue.body WHERE id = '{old}'");
@@ -75,8 +80,8 @@ async fn a_job_that_cannot_be_read_goes_back_and_costs_the_others_nothing() {
     let first = bench.lease_one().await;
     assert_eq!(first.job.id, young[0], "now the process knows what is today");
     let holder = bench.db.hold(&format!("LOCK TABLE {day}")).await;
-    let asked = bench.request(2);
-    let leasing = bench.store.lease(&asked);
+    let wanted = bench.request(2);
+    let leasing = bench.store.lease(&wanted);
     let waits = "wait_event_type = 'Lock' AND query LIKE '-- store.bodies%'";
     let (leased, ()) = tokio::join!(leasing, async {
         eventually(MINUTE, "the second statement waits", async || match bench.db.sessions(waits).await {
@@ -96,7 +101,7 @@ async fn a_job_that_cannot_be_read_goes_back_and_costs_the_others_nothing() {
 }
 
 #[tokio::test]
-async fn more_than_a_grant_holds_become_several_in_order() {
+async fn more_jobs_than_fit_into_a_grant_become_several_grants_in_order() {
     let bench = Bench::new().await;
     let added = bench.add_many(150).await;
     let leased = bench.lease(140).await;
@@ -107,7 +112,7 @@ async fn more_than_a_grant_holds_become_several_in_order() {
     }
     assert_eq!(bench.count("SELECT count(*) FROM jobs WHERE status = 'running'").await, 140);
     assert_eq!(bench.count("SELECT sum(leased) FROM jobqueue.tally").await, 140);
-    // every place of a grant can be settled
+    // every bit of a grant can be settled
     let ends = leased.into_iter().map(|leased| crate::bench::end(leased, Outcome::Completed(None))).collect();
     let settled = bench.store.settle(ends).await.unwrap();
     assert!(settled.iter().all(|s| *s == Settled::Applied(Status::Completed)));
@@ -131,9 +136,9 @@ async fn every_size_of_a_grant_can_be_leased_and_settled() {
     }
 }
 
-/// Workers who ask for the same share a call and never a lease.
+/// Workers with equal requests can share a call, but not a lease.
 #[tokio::test]
-async fn shares_are_filled_in_order_and_hold_leases_of_their_own() {
+async fn shares_are_filled_in_order_and_have_separate_leases() {
     let bench = Bench::new().await;
     for (limit, shares, jobs, sizes) in [
         (2, 4, 5, vec![2, 2, 1]),
@@ -149,8 +154,8 @@ async fn shares_are_filled_in_order_and_hold_leases_of_their_own() {
                 added.extend(bench.submit(drafts).await.into_iter().map(crate::bench::created));
             }
         }
-        let asked = request(None, &["a", "b"], limit);
-        let leased = bench.store.lease_shares(&asked, shares).await.unwrap();
+        let wanted = request(None, &["a", "b"], limit);
+        let leased = bench.store.lease_shares(&wanted, &vec![None; shares]).await.unwrap();
         assert_eq!(leased.iter().map(Vec::len).collect::<Vec<_>>(), sizes);
         let all: Vec<JobId> = leased.iter().flat_map(|share| ids(share)).collect();
         assert_eq!(all, added[..all.len()]);
@@ -161,9 +166,9 @@ async fn shares_are_filled_in_order_and_hold_leases_of_their_own() {
         assert_eq!(
             leased.iter().flat_map(rights).collect::<HashSet<_>>().len(),
             each,
-            "nobody shares a token"
+            "the tokens are different"
         );
-        // and the end of one share leaves the others as they are
+        // settling the jobs of one share does not change the others
         for share in leased {
             let ends =
                 share.into_iter().map(|one| crate::bench::end(one, Outcome::Completed(None))).collect();
@@ -176,31 +181,31 @@ async fn shares_are_filled_in_order_and_hold_leases_of_their_own() {
 }
 
 #[tokio::test]
-async fn only_the_kinds_asked_for() {
+async fn only_the_requested_kinds_are_leased() {
     let bench = Bench::new().await;
     let kind = |kind: &str| JobDraft { kind: kind.into(), ..draft() };
     let (a, _, c) = (bench.add(kind("a")).await, bench.add(kind("b")).await, bench.add(kind("c")).await);
-    let asked = |kinds: &[&str]| LeaseRequest {
+    let request_of = |kinds: &[&str]| LeaseRequest {
         kinds: kinds.iter().map(|k| k.parse().unwrap()).collect(),
         ..bench.request(10)
     };
-    assert_eq!(bench.store.lease(&asked(&["unknown"])).await.unwrap().len(), 0);
-    assert_eq!(ids(&bench.store.lease(&asked(&["c", "a", "unknown"])).await.unwrap()), [a, c]);
+    assert_eq!(bench.store.lease(&request_of(&["unknown"])).await.unwrap().len(), 0);
+    assert_eq!(ids(&bench.store.lease(&request_of(&["c", "a", "unknown"])).await.unwrap()), [a, c]);
 }
 
 #[tokio::test]
-async fn a_paused_queue_gives_nothing_until_it_flows() {
+async fn a_paused_queue_returns_no_jobs_until_it_is_resumed() {
     let bench = Bench::new().await;
     let id = bench.add(draft()).await;
-    bench.store.pause_queue(&QueueName::default(), true).await.unwrap();
+    bench.store.queues().pause(&QueueName::default()).await.unwrap();
     assert_eq!(bench.lease(10).await.len(), 0);
     assert_eq!(bench.status(id).await, Status::Queued);
-    bench.store.pause_queue(&QueueName::default(), false).await.unwrap();
+    bench.store.queues().resume(&QueueName::default()).await.unwrap();
     assert_eq!(ids(&bench.lease(10).await), [id]);
 }
 
 #[tokio::test]
-async fn nothing_is_written_for_an_empty_hand() {
+async fn a_lease_call_without_jobs_writes_nothing() {
     let bench = Bench::new().await;
     bench.add(delayed(60.0)).await;
     let before = bench.count("SELECT coalesce(last_value, 0) FROM jobqueue.lease_epoch").await;
@@ -213,7 +218,7 @@ async fn nothing_is_written_for_an_empty_hand() {
 }
 
 #[tokio::test]
-async fn an_expired_job_is_cancelled_on_the_way_and_leaves_no_attempt() {
+async fn an_expired_job_is_cancelled_by_the_lease_call_without_an_attempt() {
     let mut bench = Bench::new().await;
     let expiring = JobDraft { expires_at: Some("2100-01-01T00:00:00Z".into()), ..draft() };
     let late = bench.add(expiring.clone()).await;
@@ -243,7 +248,7 @@ async fn the_wait_of_a_first_attempt_counts_from_its_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn workers_at_once_never_share_a_job() {
+async fn concurrent_workers_never_share_a_job() {
     let bench = Bench::new().await;
     let added: HashSet<JobId> = bench.add_many(1000).await.into_iter().collect();
     let workers: Vec<_> = (0..6)
@@ -273,7 +278,7 @@ async fn workers_at_once_never_share_a_job() {
 }
 
 #[tokio::test]
-async fn a_row_that_makes_no_sense_becomes_a_dead_letter_and_stops_nobody() {
+async fn a_corrupt_row_becomes_a_dead_letter_and_does_not_block_others() {
     let bench = Bench::new().await;
     let (bad, gone, odd) = (bench.add(draft()).await, bench.add(draft()).await, bench.add(draft()).await);
     bench.execute(&format!("UPDATE jobqueue.body SET max_attempts = -1 WHERE id = '{bad}'")).await;

@@ -1,5 +1,5 @@
-//! The low-water mark on a real Postgres: dead entries that a held snapshot keeps cost a busy worker next to nothing, and
-//! what was put back behind the mark is found.
+//! The low-water mark on a real Postgres: dead index entries that a snapshot keeps cost a busy worker almost nothing,
+//! and jobs that return behind the mark are found.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use jobqueue_testkit::eventually;
 
 use crate::bench::{Bench, boom, end};
 
-/// Enough for a process to count as busy.
+/// Enough jobs for a process to count as busy.
 const MANY: usize = 15_000;
-/// Most jobs of one call.
+/// Maximum number of jobs per call.
 const BATCH: usize = 1000;
 
-/// Looks that are counted.
-const LOOKS: usize = 30;
+/// Number of lease calls that are measured.
+const LEASE_CALLS: usize = 30;
 
-/// Enqueues and completes so many jobs.
+/// Enqueues and completes this many jobs.
 async fn churn(bench: &Bench, jobs: usize) {
     for _ in 0..jobs / BATCH {
         bench.add_many(BATCH).await;
@@ -32,32 +32,32 @@ async fn complete(bench: &Bench, leased: Vec<Leased>) {
     assert!(settled.iter().all(|settled| *settled == Settled::Applied(Status::Completed)));
 }
 
-/// Entries that looks for work have met so far, dead or alive, as Postgres counts them.
-async fn entries_met(bench: &Bench) -> i64 {
+/// The number of index entries that scans of `ready` have read so far, dead or alive, as Postgres counts them.
+async fn entries_read(bench: &Bench) -> i64 {
     bench.counted("SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'ready_pkey'").await
 }
 
 #[tokio::test]
-async fn dead_entries_are_not_walked_while_a_snapshot_is_held() {
+async fn dead_entries_are_not_scanned_while_a_snapshot_is_held() {
     let bench = Bench::new().await;
     let mut pin = bench.db.pool().begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ").await.unwrap();
     sqlx::query("SELECT count(*) FROM jobs").execute(&mut *pin).await.unwrap();
-    // Looks from the front are bounded in time: on a machine that stood still there are more of them, so it may try again.
+    // the number of scans from the front depends on time, so the measurement is repeated if the machine was slow
     let mut met = Vec::new();
     for round in 1..=10 {
         churn(&bench, MANY).await;
-        met.push(met_by_looks(&bench).await);
-        // without the mark every look meets every job that ever was
-        let half = i64::try_from(round * MANY * LOOKS / 2).unwrap();
+        met.push(entries_read_by_leases(&bench).await);
+        // without the mark, every scan reads the entries of all jobs so far
+        let half = i64::try_from(round * MANY * LEASE_CALLS / 2).unwrap();
         if met.last().is_some_and(|met| (1..half).contains(met)) {
             return pin.rollback().await.unwrap();
         }
     }
-    panic!("{LOOKS} looks after each {MANY} jobs met {met:?} entries");
+    panic!("{LEASE_CALLS} lease calls after each {MANY} jobs read {met:?} entries");
 }
 
-/// What so many looks of one job each meet, once the mark has left the dead behind.
-async fn met_by_looks(bench: &Bench) -> i64 {
+/// The number of entries that the measured lease calls read, after the mark has passed the dead entries.
+async fn entries_read_by_leases(bench: &Bench) -> i64 {
     let mark = bench.add(crate::bench::draft()).await.created_at().unwrap();
     eventually(Duration::from_secs(20), "the jobs to come are clearly younger", async || {
         let made = bench.add(crate::bench::draft()).await.created_at().unwrap();
@@ -66,16 +66,16 @@ async fn met_by_looks(bench: &Bench) -> i64 {
     .await;
     complete(bench, bench.lease(BATCH).await).await;
 
-    bench.add_many(LOOKS).await;
-    let before = entries_met(bench).await;
-    for _ in 0..LOOKS {
+    bench.add_many(LEASE_CALLS).await;
+    let before = entries_read(bench).await;
+    for _ in 0..LEASE_CALLS {
         complete(bench, bench.lease(1).await).await;
     }
-    entries_met(bench).await - before
+    entries_read(bench).await - before
 }
 
 #[tokio::test]
-async fn a_census_that_met_many_dead_at_the_front_counts_its_way_past_them() {
+async fn a_census_with_many_dead_entries_at_the_front_skips_them() {
     let mut bench = Bench::new().await;
     let mut pin = bench.db.pool().begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ").await.unwrap();
     sqlx::query("SELECT count(*) FROM jobs").execute(&mut *pin).await.unwrap();
@@ -83,34 +83,34 @@ async fn a_census_that_met_many_dead_at_the_front_counts_its_way_past_them() {
     let held = bench.lease_one().await;
     churn(&bench, MANY).await;
     bench.pass(Duration::from_mins(1));
-    // to a planner that saw nothing here the whole index looks like one page
+    // without statistics, the planner assumes that the index has one page
     sqlx::raw_sql("ANALYZE jobqueue.ready").execute(bench.db.pool()).await.unwrap();
     let waiting = bench.add_many(3).await[0];
     let other = bench.add(JobDraft { queue: Some("other".into()), ..crate::bench::draft() }).await;
 
-    let before = entries_met(&bench).await;
-    // a look from the front, which takes long because this one waits
+    let before = entries_read(&bench).await;
+    // a scan from the front, which takes long because this lock makes it wait
     let holder = bench.db.hold("LOCK TABLE jobqueue.attempt").await;
-    let (counted, ()) = tokio::join!(bench.store.take_census(), async {
+    let (counted, ()) = tokio::join!(bench.store.take_census(200), async {
         is_late(&bench, "store.census.front").await;
         holder.rollback().await.unwrap();
     });
     assert!(counted.unwrap());
-    let walked = entries_met(&bench).await;
+    let walked = entries_read(&bench).await;
     assert!(walked - before > 10_000, "it looked from the front");
     assert_eq!(oldest(&bench).await, [waiting.created_at(), other.created_at()]);
-    assert!(bench.store.take_census().await.unwrap());
-    let met = entries_met(&bench).await - walked;
+    assert!(bench.store.take_census(200).await.unwrap());
+    let met = entries_read(&bench).await - walked;
     assert!(met < 100, "{met}");
     assert_eq!(oldest(&bench).await, [waiting.created_at(), other.created_at()]);
 
     assert_eq!(bench.end(held, Outcome::Released).await, Settled::Applied(Status::Queued));
-    assert!(bench.store.take_census().await.unwrap());
+    assert!(bench.store.take_census(200).await.unwrap());
     let all = [old.created_at(), other.created_at()];
     assert_eq!(oldest(&bench).await, all, "it was put back behind all others");
 
     let holder = bench.db.hold("LOCK TABLE jobqueue.attempt").await;
-    let (counted, leased) = tokio::join!(bench.store.take_census(), async {
+    let (counted, leased) = tokio::join!(bench.store.take_census(200), async {
         is_late(&bench, "store.census.front").await;
         let leased = bench.lease_one().await;
         holder.rollback().await.unwrap();
@@ -123,18 +123,18 @@ async fn a_census_that_met_many_dead_at_the_front_counts_its_way_past_them() {
     assert_eq!(bench.end(leased, failed).await, Settled::Applied(Status::Scheduled));
     bench.pass(Duration::from_mins(1));
     bench.store.promote_due(10).await.unwrap();
-    assert!(bench.store.take_census().await.unwrap());
+    assert!(bench.store.take_census(200).await.unwrap());
     let without = [waiting.created_at(), other.created_at()];
-    assert_eq!(oldest(&bench).await, without, "one that has just been put back hides nobody");
+    assert_eq!(oldest(&bench).await, without, "a job that has just returned does not hide the others");
     pin.rollback().await.unwrap();
 }
 
-/// Since when the oldest job of each queue waits.
+/// The time since which the oldest job of each queue has waited.
 async fn oldest(bench: &Bench) -> Vec<Option<DateTime<Utc>>> {
     bench.store.census().await.unwrap().queues.iter().map(|queue| queue.oldest_at).collect()
 }
 
-/// Waits until a statement has waited for a lock for long. It is the length of the look that counts.
+/// Waits until a statement has waited for a lock for long, because the duration of the scan is what matters.
 async fn is_late(bench: &Bench, statement: &str) {
     let waiting = format!(
         "wait_event_type = 'Lock' AND query LIKE '-- {statement}%' AND clock_timestamp() - query_start > interval '300 ms'"
@@ -149,7 +149,7 @@ async fn is_late(bench: &Bench, statement: &str) {
 }
 
 #[tokio::test]
-async fn a_job_that_was_put_back_behind_the_mark_is_found_while_the_queue_is_full() {
+async fn a_job_that_returned_behind_the_mark_is_found_while_the_queue_is_full() {
     let bench = Bench::new().await;
     let old = bench.add(crate::bench::draft()).await;
     let held = bench.lease_one().await;
@@ -158,11 +158,11 @@ async fn a_job_that_was_put_back_behind_the_mark_is_found_while_the_queue_is_ful
 }
 
 #[tokio::test]
-async fn a_job_that_was_put_back_is_found_step_by_step_where_a_look_from_the_front_takes_long() {
+async fn a_job_that_returned_is_found_in_steps_if_a_scan_from_the_front_takes_long() {
     let bench = Bench::new().await;
     bench.add_many(2).await;
     let held = bench.lease_one().await;
-    // this one waits, so all later ones go in steps
+    // this scan waits, so all later ones go in steps
     let holder = bench.db.hold("LOCK TABLE jobqueue.ready").await;
     let (slow, ()) = tokio::join!(bench.lease_one(), async {
         is_late(&bench, "store.lease").await;
@@ -170,7 +170,7 @@ async fn a_job_that_was_put_back_is_found_step_by_step_where_a_look_from_the_fro
     });
     complete(&bench, vec![slow]).await;
     is_found(&bench, held).await;
-    // and in an empty queue, by one call or a few
+    // also in an empty queue, by one or a few calls
     let held = bench.lease(BATCH).await.pop().unwrap();
     let old = held.job.id;
     while !bench.lease(BATCH).await.is_empty() {}
@@ -184,7 +184,7 @@ async fn a_job_that_was_put_back_is_found_step_by_step_where_a_look_from_the_fro
     assert_eq!(found, old);
 }
 
-/// Fails unless a job that is given back is found among thousands that come meanwhile.
+/// Fails unless a released job is found among thousands of new ones.
 async fn is_found(bench: &Bench, held: Leased) {
     let old = held.job.id;
     churn(bench, MANY).await;

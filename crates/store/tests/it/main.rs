@@ -1,5 +1,5 @@
-//! The store on a real Postgres, a module a verb. What a verb must do is said by `jobqueue_core`; that Postgres does it is
-//! shown here.
+//! Tests of the store on a real Postgres, one module per verb. `jobqueue_core` defines what a verb must do; these tests
+//! show that the store does it.
 
 #![expect(
     clippy::unwrap_used,
@@ -8,24 +8,47 @@
     reason = "what surprises a test ends it, with the place where it happened"
 )]
 
+mod beat_cost;
 mod bench;
 mod cancel;
 mod checker;
 mod collide;
+mod commands;
+mod deleted;
 mod enqueue;
+mod explain;
+mod forget;
 mod heartbeat;
 mod idempotency;
 mod lease;
 mod low_water;
 mod migrate;
 mod mutants;
+mod names;
+mod outage;
 mod pair;
 mod plans;
 mod property;
 mod prune;
 mod read;
 mod reclaim;
+mod roles;
+mod scale;
+mod schedules;
 mod settle;
+mod shared_database;
 mod smoke;
+mod snooze;
 mod sql;
+mod sql_page;
+mod sql_verbs;
+mod squash;
+mod stuck;
+mod takeover;
 mod unique;
+mod unreachable;
+mod vanished;
+mod vectors;
+mod waiting;
+mod walk;
+mod workers;

@@ -1,9 +1,10 @@
-//! The schema: applied once by whoever comes, refused when it is not ours.
+//! Migrations: concurrent runs apply each one once, and a schema of another version is rejected.
 
 use jobqueue_store::{Pooler, SCHEMA_VERSION, Store, StoreError};
-use jobqueue_testkit::TestDb;
+use jobqueue_testkit::{TestDb, next_release};
 
 use crate::bench::{Bench, draft, production, submission};
+use crate::smoke::every_verb;
 
 #[tokio::test]
 async fn it_is_applied_once_and_works() {
@@ -23,16 +24,21 @@ async fn it_is_applied_once_and_works() {
 }
 
 #[tokio::test]
-async fn several_places_at_once_are_one_after_the_other() {
-    let db = TestDb::empty().await;
-    let runs = futures_util::future::join_all((0..4).map(|_| Store::migrate(db.url()))).await;
-    let applied: Vec<usize> =
-        runs.into_iter().map(|run| run.unwrap().now.len()).filter(|now| *now > 0).collect();
-    assert_eq!(applied.len(), 1, "one of them did it all");
+async fn several_concurrent_runs_share_the_work_and_all_succeed() {
+    for _ in 0..3 {
+        let db = TestDb::empty().await;
+        let runs = futures_util::future::join_all((0..4).map(|_| Store::migrate(db.url()))).await;
+        let mut applied: Vec<String> = runs.into_iter().flat_map(|run| run.unwrap().now).collect();
+        let total = applied.len();
+        applied.sort();
+        applied.dedup();
+        assert_eq!(applied.len(), total, "each migration is applied by one of them");
+        assert_eq!(Store::migrate(db.url()).await.unwrap().total, total);
+    }
 }
 
 #[tokio::test]
-async fn a_schema_of_another_time_is_refused_both_ways() {
+async fn an_older_or_newer_schema_is_rejected() {
     let bench = Bench::new().await;
     bench.store.check_schema().await.unwrap();
     for (version, oldest, accepted, advice) in [
@@ -55,18 +61,33 @@ async fn a_schema_of_another_time_is_refused_both_ways() {
     }
 }
 
+/// The next release migrates first. Until its binaries are rolled out, and after a roll back, those of this release do the work.
 #[tokio::test]
-async fn a_database_that_is_away_is_told_apart() {
-    let away = jobqueue_store::StoreOptions {
+async fn a_schema_that_is_one_migration_ahead_is_used_and_left_alone() {
+    let db = TestDb::new().await;
+    let before = Store::migrate(db.url()).await.unwrap().total;
+    let store = production(&db, Pooler::None, 2);
+    every_verb(&store).await;
+    let version = next_release(db.pool()).await;
+    every_verb(&store).await;
+    every_verb(&production(&db, Pooler::Transaction, 2)).await;
+    let migrated = Store::migrate(db.url()).await.unwrap();
+    assert_eq!((migrated.now.len(), migrated.total), (0, before + 1));
+    assert_eq!(db.number("SELECT version::bigint FROM jobqueue.schema_version").await, version);
+}
+
+#[tokio::test]
+async fn an_unreachable_database_is_a_distinct_error() {
+    let unreachable = jobqueue_store::StoreOptions {
         url: "postgres://nobody@127.0.0.1:1/none".into(),
         application_name: "t".into(),
         max_connections: 1,
         connect_timeout: std::time::Duration::from_millis(300),
         pooler: Pooler::None,
     };
-    let store = Store::connect_lazy(&away).unwrap();
+    let store = Store::connect_lazy(&unreachable).unwrap();
     for error in [store.ping().await.unwrap_err(), store.check_schema().await.unwrap_err()] {
-        assert!(error.is_transient() && error.class() == "connection", "{error}");
+        assert!(error.concerns_everyone() && matches!(error, StoreError::Unreachable { .. }), "{error}");
     }
-    assert!(Store::migrate(&away.url).await.unwrap_err().is_transient());
+    assert!(Store::migrate(unreachable.url.clone()).await.unwrap_err().is_transient());
 }

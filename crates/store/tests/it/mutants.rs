@@ -1,4 +1,5 @@
-//! The proof that the checker can fail: the same actors on a store that somebody broke, each time in another way.
+//! Proves that the checker detects errors: the actors of `property` run on a store that is sabotaged, in each test in
+//! another way.
 
 use std::time::Duration;
 
@@ -9,12 +10,12 @@ use sqlx::Row as _;
 use crate::bench::start;
 use crate::property::World;
 
-/// Runs the actors while `sabotage` is executed again and again; the verdict must name `law`. Chance and a busy machine can hide
-/// it for a while, so there are several rounds.
-async fn caught(sabotage: &'static str, law: &str) {
+/// Runs the actors while `sabotage` is executed repeatedly; the violations must contain `law`. Chance and a busy
+/// machine can hide the violation, so there are several rounds.
+async fn is_detected(sabotage: &'static str, law: &str) {
     let mut verdicts = Vec::new();
     for _ in 0..8 {
-        verdicts = verdict_on(sabotage).await;
+        verdicts = violations_with(sabotage).await;
         if verdicts.iter().any(|what| what.starts_with(law)) {
             return;
         }
@@ -22,14 +23,14 @@ async fn caught(sabotage: &'static str, law: &str) {
     panic!("{law} was not seen: {verdicts:#?}");
 }
 
-async fn verdict_on(sabotage: &'static str) -> Vec<String> {
+async fn violations_with(sabotage: &'static str) -> Vec<String> {
     let db = TestDb::new().await;
     let world = World::new(&db, Duration::from_secs(2));
     let (saboteur, pool) = (world.clone(), db.pool().clone());
     let broken = start(async move {
         let mut worked = 0;
-        while saboteur.goes_on() {
-            // it may collide with the honest ones
+        while saboteur.is_running() {
+            // it may conflict with the actors' transactions
             worked += u32::from(sqlx::raw_sql(sabotage).execute(&pool).await.is_ok());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -41,8 +42,8 @@ async fn verdict_on(sabotage: &'static str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_loses_a_job_is_caught() {
-    caught(
+async fn a_store_that_loses_a_job_is_detected() {
+    is_detected(
         "DELETE FROM jobqueue.scheduled WHERE job_id = (SELECT job_id FROM jobqueue.scheduled LIMIT 1)",
         "I13",
     )
@@ -50,8 +51,8 @@ async fn a_store_that_loses_a_job_is_caught() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_loses_an_accepted_job_whole_is_caught() {
-    caught(
+async fn a_store_that_loses_an_accepted_job_completely_is_detected() {
+    is_detected(
         "WITH gone AS (DELETE FROM jobqueue.outcome WHERE job_id = (SELECT job_id FROM jobqueue.outcome LIMIT 1) RETURNING job_id),
               body AS (DELETE FROM jobqueue.body WHERE id IN (SELECT job_id FROM gone))
          INSERT INTO jobqueue.tally (queue_id, pruned) SELECT 1, 1 FROM gone",
@@ -61,8 +62,8 @@ async fn a_store_that_loses_an_accepted_job_whole_is_caught() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_grants_a_job_twice_is_caught() {
-    caught(
+async fn a_store_that_grants_a_job_twice_is_detected() {
+    is_detected(
         "INSERT INTO jobqueue.ready SELECT j.id, b.lane, b.kind, 0 FROM jobqueue.lease_jobs h, unnest(h.job_ids) AS j (id)
          JOIN jobqueue.body b ON b.id = j.id LIMIT 5 ON CONFLICT DO NOTHING",
         "I13",
@@ -71,13 +72,13 @@ async fn a_store_that_grants_a_job_twice_is_caught() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_forgets_keys_is_caught() {
-    caught("DELETE FROM jobqueue.unique_claim", "I10").await;
+async fn a_store_that_loses_keys_is_detected() {
+    is_detected("DELETE FROM jobqueue.unique_claim", "I10").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_starts_too_early_is_caught() {
-    caught(
+async fn a_store_that_starts_jobs_too_early_is_detected() {
+    is_detected(
         "WITH early AS (DELETE FROM jobqueue.scheduled s USING jobqueue.body b WHERE b.id = s.job_id AND b.run_at > clock_timestamp()
                         RETURNING s.job_id, s.lane, s.kind, s.attempt),
               run AS (INSERT INTO jobqueue.lease SELECT nextval('jobqueue.lease_epoch'), gen_random_uuid(), NULL, 1, now(), now() + interval '1 h', 1
@@ -90,20 +91,20 @@ async fn a_store_that_starts_too_early_is_caught() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_does_not_count_attempts_is_caught() {
-    caught("UPDATE jobqueue.scheduled SET attempt = 0 WHERE attempt > 0; UPDATE jobqueue.ready SET attempt = 0 WHERE attempt > 0", "I6").await;
+async fn a_store_that_does_not_count_attempts_is_detected() {
+    is_detected("UPDATE jobqueue.scheduled SET attempt = 0 WHERE attempt > 0; UPDATE jobqueue.ready SET attempt = 0 WHERE attempt > 0", "I6").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_without_a_token_test_is_caught() {
+async fn a_store_without_a_token_check_is_detected() {
     let db = TestDb::new().await;
     let world = World { tokens_leak: true, ..World::new(&db, Duration::from_secs(3)) };
     let verdict = world.run(rand::random()).await;
     assert!(verdict.iter().any(|what| what.starts_with("I4") || what.starts_with("I5")), "{verdict:#?}");
 }
 
-/// The lease under which this job runs now, for whoever held an older one.
-pub(crate) async fn leaked(world: &World, lease: &Lease) -> Lease {
+/// The current lease of the job of an older lease.
+pub(crate) async fn current_lease(world: &World, lease: &Lease) -> Lease {
     let row = sqlx::query(
         "SELECT l.epoch, l.token, (array_position(h.job_ids, $1) - 1)::int AS ordinal FROM jobqueue.lease l
          JOIN jobqueue.lease_jobs h ON h.epoch = l.epoch WHERE $1 = ANY (h.job_ids) ORDER BY l.epoch DESC LIMIT 1",

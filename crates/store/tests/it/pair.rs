@@ -1,4 +1,5 @@
-//! The store against the table of `core::status`: every status, every verb, the same move or the same refusal.
+//! Compares the store with the table of `core::status`: for every status and every verb, the store makes the same
+//! transition or rejects it.
 
 use std::time::Duration;
 
@@ -8,14 +9,14 @@ use jobqueue_store::{Cancelled, Retention, Retried, Settled};
 
 use crate::bench::{Bench, DAY, MINUTE, boom, delayed, draft, failed, twin};
 
-/// A job in a status, with the lease that it has or had.
+/// A job in a status, with its current or last lease.
 struct Subject {
     bench: Bench,
     id: JobId,
     lease: Option<jobqueue_store::Leased>,
 }
 
-/// `expires_at` lies in a future that the expiry cases go to.
+/// `expires_at` is in the future; the cases of expiry advance the clock beyond it.
 async fn subject(status: Status) -> Subject {
     let bench = Bench::new().await;
     let draft = JobDraft { expires_at: Some("2100-01-01T00:00:00Z".into()), ..draft() };
@@ -28,7 +29,7 @@ async fn subject(status: Status) -> Subject {
         Status::Failed => bench.dead(draft).await,
         Status::Cancelled => {
             let id = bench.add(draft).await;
-            bench.store.cancel(&[id], &boom()).await.unwrap();
+            bench.store.jobs().cancel(&[id], &boom()).await.unwrap();
             id
         }
     };
@@ -40,18 +41,18 @@ async fn subject(status: Status) -> Subject {
 }
 
 impl Subject {
-    /// Does it; answers whether the store says that it moved something.
-    async fn act(&mut self, verb: Verb) -> Result<bool, String> {
+    /// Applies a verb; returns whether the store reports a transition.
+    async fn apply(&mut self, verb: Verb) -> Result<bool, String> {
         let store = &self.bench.store;
         let ids = [self.id];
         Ok(match verb {
-            Verb::Promote => store.promote(&ids).await.unwrap() == ids,
+            Verb::Promote => store.jobs().promote(&ids).await.unwrap() == ids,
             Verb::Lease => !self.bench.lease(10).await.is_empty(),
             Verb::Complete => self.end(Outcome::Completed(None)).await,
             Verb::Postpone => self.end(failed()).await,
             Verb::Fail => self.end(Outcome::Discarded(boom())).await,
             Verb::Requeue => self.end(Outcome::LeaseLost).await,
-            Verb::Cancel => match store.cancel(&ids, &boom()).await.unwrap()[0] {
+            Verb::Cancel => match store.jobs().cancel(&ids, &boom()).await.unwrap()[0] {
                 Cancelled::Now | Cancelled::Asked => true,
                 Cancelled::Already(_) => false,
                 Cancelled::Unknown => return Err("unknown".to_owned()),
@@ -62,7 +63,7 @@ impl Subject {
                 self.bench.store.expire_due(10).await.unwrap();
                 self.bench.status(self.id).await != before
             }
-            Verb::Retry => match store.retry(&ids).await.unwrap()[0] {
+            Verb::Retry => match store.jobs().retry(&ids).await.unwrap()[0] {
                 Retried::Now => true,
                 Retried::Refused(_) => false,
                 other => return Err(format!("{other:?}")),
@@ -70,7 +71,7 @@ impl Subject {
             Verb::Prune => {
                 self.bench.pass(40 * DAY);
                 let retention = Retention { completed: DAY, failed: DAY };
-                self.bench.store.prune(retention).await.unwrap().jobs > 0
+                self.bench.store.upkeep().prune(retention).await.unwrap().jobs > 0
             }
         })
     }
@@ -83,7 +84,7 @@ impl Subject {
         self.bench.end(leased, outcome).await != Settled::Stale
     }
 
-    /// Whoever does not run the job has at most a lease of the past.
+    /// A forged lease, for jobs that do not run.
     fn forged(&self) -> jobqueue_store::Leased {
         let lease = Lease::grant(1, uuid::Uuid::nil(), self.id, 0, 1).unwrap();
         let job = jobqueue_core::Job {
@@ -106,24 +107,24 @@ impl Subject {
         jobqueue_store::Leased { job, lease, waited: None }
     }
 
-    async fn stands(&self) -> Option<Status> {
+    async fn status(&self) -> Option<Status> {
         self.bench.store.job(self.id).await.unwrap().map(|record| record.status)
     }
 }
 
 #[tokio::test]
-async fn every_status_on_every_verb_is_as_the_table_says() {
+async fn every_verb_in_every_status_agrees_with_the_table() {
     for status in Status::ALL.into_iter().filter(|status| *status != Status::Blocked) {
         for verb in Verb::ALL {
             let mut subject = subject(status).await;
-            let said = subject.act(verb).await.unwrap_or_else(|odd| panic!("{status} {verb:?}: {odd}"));
+            let said = subject.apply(verb).await.unwrap_or_else(|odd| panic!("{status} {verb:?}: {odd}"));
             let expected = match status.on(verb) {
                 Move::To(next) => (true, Some(next)),
                 Move::Asked => (true, Some(status)),
                 Move::Gone => (true, None),
                 Move::Refused => (false, Some(status)),
             };
-            assert_eq!((said, subject.stands().await), expected, "{status} {verb:?}");
+            assert_eq!((said, subject.status().await), expected, "{status} {verb:?}");
             let conserved =
                 "SELECT (SELECT sum(created - pruned) FROM jobqueue.tally) - (SELECT count(*) FROM jobs)";
             assert_eq!(subject.bench.count(conserved).await, 0, "{status} {verb:?}");
@@ -132,10 +133,10 @@ async fn every_status_on_every_verb_is_as_the_table_says() {
 }
 
 #[tokio::test]
-async fn a_lost_lease_requeues_as_the_reaper_does_it() {
+async fn a_lost_lease_is_requeued_as_by_the_reaper() {
     let mut subject = subject(Status::Running).await;
     subject.bench.pass(MINUTE);
     let reclaimed = subject.bench.store.reclaim(Duration::ZERO, 10).await.unwrap();
     assert_eq!(reclaimed.jobs, [subject.id]);
-    assert_eq!(Move::To(subject.stands().await.unwrap()), Status::Running.on(Verb::Requeue));
+    assert_eq!(Move::To(subject.status().await.unwrap()), Status::Running.on(Verb::Requeue));
 }

@@ -1,28 +1,29 @@
-//! Plans: with a lot waiting and a lot done, and statistics that know it or know nothing, or plans made before, the hot statements
-//! look up and never walk a table. Postgres counts what each table gives out, whatever plan it took; that is what is read here.
+//! Query plans: with many waiting and many final jobs, the hot statements use indexes and never scan a table, whether
+//! the statistics are current, missing, or older plans are cached. The tests read how many rows Postgres returned from
+//! each table, which does not depend on the plan.
 
 use std::time::Duration;
 
-use jobqueue_core::{JobId, Lease, Outcome, Status};
+use jobqueue_core::{JobId, Lease, Outcome, Status, Ties};
 use jobqueue_store::{
-    AttemptEnd, AttemptReport, Cancelled, JobFilter, Pooler, Retried, Settled, Store, StoreOptions,
+    AttemptReport, Cancelled, JobFilter, Leased, Pooler, Retried, Settled, Store, StoreOptions,
 };
 use jobqueue_testkit::{TestServer, eventually};
 use sqlx::PgPool;
 
 use crate::bench::{Bench, MINUTE, boom, copy, end, failed, production, request};
 
-/// What the planner knows of the many rows.
+/// The planner's knowledge of the many rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Planner {
     Statistics,
     Sizes,
-    /// Its plans are from when there was next to nothing, as in an installation that has waited for its first busy day.
+    /// Its plans were made when the tables were almost empty, as in an installation before its first busy day.
     OldPlans,
 }
 
-/// As many ready jobs, scheduled ones (older, without their bodies) and final ones, of which some failed, as the verbs would have
-/// left them.
+/// SQL that creates this many ready jobs, scheduled jobs (older, without bodies) and final jobs, some of them failed,
+/// as the verbs would store them.
 fn fill(jobs: u32) -> String {
     format!(
         "SELECT jobqueue.lane_id('default', 0::smallint), jobqueue.kind_id('noop');
@@ -40,18 +41,18 @@ fn fill(jobs: u32) -> String {
 
 const MANY: u32 = 200_000;
 const FEW: u32 = 5;
-/// Cycles of a worker and its users: often enough that Postgres turns from custom to generic plans.
+/// Number of cycles, enough for Postgres to change from custom to generic plans.
 const CYCLES: usize = 12;
-/// Far more rows than the cycles handle, far fewer than one walk gives out.
+/// Far more rows than the cycles handle, far fewer than one table scan returns.
 const FEW_ROWS: i64 = 100_000;
 
-/// What the big tables gave out so far: by walking them, and by looking up.
-async fn given_out(pool: &PgPool) -> (i64, i64) {
-    given_out_by(pool, "^(body|outcome|ready|scheduled|attempt|unique_claim)").await
+/// The number of rows that the large tables returned so far, by sequential scans and by index scans.
+async fn rows_returned(pool: &PgPool) -> (i64, i64) {
+    rows_returned_by(pool, "^(body|outcome|ready|scheduled|attempt|unique_claim)").await
 }
 
-/// The same of some tables.
-async fn given_out_by(pool: &PgPool, tables: &str) -> (i64, i64) {
+/// The same for the given tables.
+async fn rows_returned_by(pool: &PgPool, tables: &str) -> (i64, i64) {
     sqlx::query_as(
         "SELECT sum(seq_tup_read)::bigint, coalesce(sum(idx_tup_fetch), 0)::bigint FROM pg_stat_user_tables WHERE relname ~ $1",
     )
@@ -61,7 +62,7 @@ async fn given_out_by(pool: &PgPool, tables: &str) -> (i64, i64) {
     .unwrap()
 }
 
-/// Waits until the counters hold what other sessions did.
+/// Waits until the counters contain the work of other sessions.
 async fn counted(pool: &PgPool, inserted: i64) {
     let sql = "SELECT sum(n_tup_ins)::bigint FROM pg_stat_user_tables WHERE relname ~ '^outcome'";
     eventually(Duration::from_secs(30), "the counters are up to date", async || match sqlx::query_scalar::<
@@ -78,7 +79,8 @@ async fn counted(pool: &PgPool, inserted: i64) {
     .await;
 }
 
-/// What workers, users and the reaper do, with up to 104 jobs, of which up to 100 complete and one is cancelled. Returns how many did.
+/// The calls of workers, users and the reaper, with up to 104 jobs, of which up to 100 complete and one is cancelled.
+/// Returns the number of completed jobs.
 async fn cycle(store: &Store) -> i64 {
     let leased = store.lease(&request(None, &["default"], 100)).await.unwrap();
     let completed: Vec<JobId> = leased.iter().map(|leased| leased.job.id).collect();
@@ -87,7 +89,10 @@ async fn cycle(store: &Store) -> i64 {
     } else {
         completed[..completed.len().min(20)].to_vec()
     };
-    let keyed = |one| AttemptEnd { holds_key: true, ..end(one, Outcome::Completed(None)) };
+    let keyed = |one: Leased| {
+        let lease = one.lease.with_ties(Ties::UNKNOWN);
+        end(Leased { lease, ..one }, Outcome::Completed(None))
+    };
     let mut ends: Vec<_> = leased.into_iter().map(keyed).collect();
     let more = store.lease(&request(None, &["default"], 3)).await.unwrap();
     ends.extend(more.into_iter().map(|one| end(one, failed())));
@@ -95,13 +100,13 @@ async fn cycle(store: &Store) -> i64 {
     store.jobs_by_id(&some).await.unwrap();
     store.job(some[0]).await.unwrap();
     assert_eq!(store.not_live(&some).await.unwrap().len(), some.len());
-    store.cancel(&some[..some.len().min(5)], &boom()).await.unwrap();
+    store.jobs().cancel(&some[..some.len().min(5)], &boom()).await.unwrap();
     let mut ended = completed.len();
     let queued = JobFilter { statuses: vec![Status::Queued], ..JobFilter::default() };
     if let Some(waiting) = store.list(&queued, None, 1).await.unwrap().jobs.first() {
         let id = [waiting.job.id];
-        assert_eq!(store.cancel(&id, &boom()).await.unwrap(), [Cancelled::Now]);
-        assert_eq!(store.retry(&id).await.unwrap(), [Retried::Now]);
+        assert_eq!(store.jobs().cancel(&id, &boom()).await.unwrap(), [Cancelled::Now]);
+        assert_eq!(store.jobs().retry(&id).await.unwrap(), [Retried::Now]);
         ended += 1;
     }
     store.promote_due(100).await.unwrap();
@@ -119,10 +124,10 @@ async fn cycles(store: &Store) {
     }
 }
 
-/// A store whose plans are all of one session.
+/// A store with one session, so that all plans are of that session.
 fn one_session(server: &TestServer) -> Store {
     let options = StoreOptions {
-        url: server.url().to_owned(),
+        url: server.url().into(),
         application_name: "plans".into(),
         max_connections: 1,
         connect_timeout: Duration::from_secs(20),
@@ -131,7 +136,7 @@ fn one_session(server: &TestServer) -> Store {
     Store::connect_lazy(&options).unwrap()
 }
 
-async fn hot_statements_look_up(planner: Planner) {
+async fn hot_statements_use_indexes(planner: Planner) {
     let server = TestServer::with_settings(&[("autovacuum", "off"), ("fsync", "off")]).await;
     let pool = server.pool();
     let store = one_session(&server);
@@ -152,17 +157,17 @@ async fn hot_statements_look_up(planner: Planner) {
     sqlx::raw_sql("SELECT pg_stat_force_next_flush()").execute(&mut *filling).await.unwrap();
     drop(filling);
     counted(&pool, ended).await;
-    let (walked_before, looked_up_before) = given_out(&pool).await;
+    let (walked_before, looked_up_before) = rows_returned(&pool).await;
 
     cycles(&store).await;
     store.close().await;
     counted(&pool, ended + 12 * 101).await;
-    let (walked, looked_up) = given_out(&pool).await;
+    let (walked, looked_up) = rows_returned(&pool).await;
     assert_eq!(walked - walked_before, 0, "rows given out by walking a table");
     let looked_up = looked_up - looked_up_before;
     assert!((1..FEW_ROWS).contains(&looked_up), "{looked_up} rows were looked up");
 
-    // the counters do see a walk
+    // checks that the counters count a table scan
     sqlx::raw_sql(
         "SELECT count(*) FROM jobqueue.outcome WHERE attempt = 9; SELECT pg_stat_force_next_flush()",
     )
@@ -170,59 +175,60 @@ async fn hot_statements_look_up(planner: Planner) {
     .await
     .unwrap();
     eventually(Duration::from_secs(30), "a walk is counted", async || {
-        let (walked_now, _) = given_out(&pool).await;
+        let (walked_now, _) = rows_returned(&pool).await;
         if walked_now > walked { Ok(()) } else { Err(walked_now) }
     })
     .await;
 }
 
 #[tokio::test]
-async fn hot_statements_look_up_with_statistics() {
-    hot_statements_look_up(Planner::Statistics).await;
+async fn hot_statements_use_indexes_with_statistics() {
+    hot_statements_use_indexes(Planner::Statistics).await;
 }
 
 #[tokio::test]
-async fn hot_statements_look_up_without_statistics() {
-    hot_statements_look_up(Planner::Sizes).await;
+async fn hot_statements_use_indexes_without_statistics() {
+    hot_statements_use_indexes(Planner::Sizes).await;
 }
 
 #[tokio::test]
-async fn hot_statements_look_up_with_plans_from_when_there_were_few_rows() {
-    hot_statements_look_up(Planner::OldPlans).await;
+async fn hot_statements_use_indexes_with_plans_made_for_few_rows() {
+    hot_statements_use_indexes(Planner::OldPlans).await;
 }
 
-/// It counts what waits, but of the bodies it needs the few at the front.
+/// The census counts all waiting jobs, but reads only the bodies of the oldest ones.
 #[tokio::test]
-async fn a_census_planned_when_there_was_nothing_walks_no_bodies() {
+async fn a_census_planned_for_an_empty_database_does_not_scan_bodies() {
     let server = TestServer::with_settings(&[("autovacuum", "off"), ("fsync", "off")]).await;
     let pool = server.pool();
     let store = one_session(&server);
     let mut filling = pool.acquire().await.unwrap();
-    // a session's first temporary table makes all sessions plan again: let it be now
+    // the first temporary table of a session makes all sessions plan again, so it is created now
     sqlx::raw_sql(&fill(0)).execute(&mut *filling).await.unwrap();
     sqlx::raw_sql("VACUUM ANALYZE").execute(&mut *filling).await.unwrap();
-    store.take_census().await.unwrap();
+    store.take_census(200).await.unwrap();
     sqlx::raw_sql(&fill(MANY)).execute(&mut *filling).await.unwrap();
     counted(&pool, i64::from(MANY)).await;
-    let (walked, looked_up) = given_out_by(&pool, "^body").await;
+    let (walked, looked_up) = rows_returned_by(&pool, "^body").await;
     for _ in 0..CYCLES {
-        store.take_census().await.unwrap();
+        store.take_census(200).await.unwrap();
     }
     assert_eq!(store.census().await.unwrap().queues[0].queued, u64::from(MANY));
     store.close().await;
     eventually(Duration::from_secs(30), "the counters are up to date", async || {
-        let (_, now) = given_out_by(&pool, "^body").await;
+        let (_, now) = rows_returned_by(&pool, "^body").await;
         if now > looked_up { Ok(()) } else { Err(now) }
     })
     .await;
-    let (walked_now, looked_up_now) = given_out_by(&pool, "^body").await;
+    let (walked_now, looked_up_now) = rows_returned_by(&pool, "^body").await;
     assert!(walked_now == walked && looked_up_now - looked_up < 1000, "{walked_now} and {looked_up_now}");
 }
 
-/// Leases that ended, of which a snapshot keeps the index entries.
+/// Number of ended leases whose index entries a snapshot keeps.
 const ENDED: i64 = 20_000;
 
-/// Entries that the indexes of leases and of their jobs gave out so far, dead or alive, and how often either table was walked.
+/// The number of index entries of leases and of their jobs that were read so far, dead or alive, and the number of
+/// scans of either table.
 async fn lease_entries(pool: &PgPool) -> (i64, i64, i64) {
     sqlx::query_as(
         "SELECT sum(idx_tup_read) FILTER (WHERE relname = 'lease')::bigint, sum(idx_tup_read) FILTER (WHERE relname = 'lease_jobs')::bigint,
@@ -234,7 +240,7 @@ async fn lease_entries(pool: &PgPool) -> (i64, i64, i64) {
     .unwrap()
 }
 
-/// The same, once the counters hold so many ends of leases.
+/// The same, after the counters contain this many ends of leases.
 async fn lease_entries_after(pool: &PgPool, ended: i64) -> (i64, i64, i64) {
     eventually(Duration::from_secs(30), "the counters are up to date", async || {
         let sql = "SELECT n_tup_del FROM pg_stat_user_tables WHERE relname = 'lease_jobs'";
@@ -245,10 +251,10 @@ async fn lease_entries_after(pool: &PgPool, ended: i64) -> (i64, i64, i64) {
     lease_entries(pool).await
 }
 
-/// What a worker, here or far away, does with ten jobs, each with a lease of its own.
+/// The calls of a local or remote worker for ten jobs, each with its own lease.
 async fn run_ten(bench: &Bench, store: &Store) {
     bench.add_many(10).await;
-    let shares = store.lease_shares(&bench.request(1), 10).await.unwrap();
+    let shares = store.lease_shares(&bench.request(1), &[Some(bench.worker); 10]).await.unwrap();
     let mut leased: Vec<_> = shares.into_iter().flatten().collect();
     let rights: Vec<Lease> = leased.iter().map(|one| copy(&one.lease)).collect();
     store.extend(&rights, MINUTE).await.unwrap();
@@ -266,10 +272,10 @@ async fn run_ten(bench: &Bench, store: &Store) {
     }
 }
 
-/// Few leases live at a time, so statistics say that a walk over all of them is as cheap as a look: it is not while somebody holds
-/// a snapshot.
+/// Only a few leases exist at a time, so according to the statistics a table scan is as cheap as an index lookup. That
+/// is wrong while a session holds a snapshot.
 #[tokio::test]
-async fn leases_are_looked_up_whatever_a_snapshot_keeps_of_old_ones() {
+async fn leases_are_found_by_index_while_a_snapshot_keeps_old_ones() {
     for live in [0, 1, 20] {
         let bench = Bench::new().await;
         let mut pin = bench.db.pool().begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ").await.unwrap();

@@ -1,5 +1,5 @@
-//! Random interleavings of all verbs by several actors at once against one database, and the checker over what comes of it.
-//! The seed is printed; it fixes what each actor does, not how they meet.
+//! Random interleavings of all verbs by several concurrent actors on one database, checked by the checker. The seed is
+//! printed. It determines what each actor does, but not the interleaving.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use jobqueue_core::job::UniqueDraft;
 use jobqueue_core::{JobDraft, OnConflict, Outcome, RetryPolicy, WorkerId, settle};
 use jobqueue_store::{
-    Accepted, AttemptEnd, Cancelled, LeaseRequest, Leased, Pooler, Retried, Settled, Store, StoreError,
+    Accepted, AttemptEnd, Cancelled, HeldLeases, LeaseRequest, Leased, Pooler, RemoteWorker, Retried,
+    Settled, Store, StoreError, WorkerState,
 };
 use jobqueue_testkit::TestDb;
 use rand::rngs::StdRng;
@@ -17,46 +18,46 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::bench::{boom, draft, entry, production, request, served, start, submission, twin};
-use crate::checker::{Ended, History, look};
+use crate::checker::{Ended, History, check_snapshot};
 
-/// How long the actors are at it.
-const AT_IT: Duration = Duration::from_secs(8);
+/// How long the actors run.
+const RUN_TIME: Duration = Duration::from_secs(8);
 
-/// What all actors share.
+/// The state that all actors share.
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) pool: PgPool,
     pub(crate) history: Arc<History>,
     pub(crate) until: Instant,
-    /// Every zombie settles under the token of the lease that is good now: what a store without a token test would allow.
+    /// Late settles use the token of the current lease, which simulates a store that does not check tokens.
     pub(crate) tokens_leak: bool,
 }
 
 impl World {
-    pub(crate) fn new(db: &TestDb, at_it: Duration) -> Self {
+    pub(crate) fn new(db: &TestDb, run_time: Duration) -> Self {
         Self {
             store: production(db, Pooler::None, 8),
             pool: db.pool().clone(),
             history: Arc::default(),
-            until: Instant::now() + at_it,
+            until: Instant::now() + run_time,
             tokens_leak: false,
         }
     }
 
-    pub(crate) fn goes_on(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         Instant::now() < self.until
     }
 
-    /// An error is a verdict too: nothing that the actors do may fail.
-    fn heard<T: Default>(&self, verb: &str, answer: Result<T, StoreError>) -> T {
+    /// An error is a violation, because no call of the actors may fail.
+    fn expect_ok<T: Default>(&self, verb: &str, answer: Result<T, StoreError>) -> T {
         answer.unwrap_or_else(|error| {
             self.history.broken(vec![format!("{verb} failed: {error}")]);
             T::default()
         })
     }
 
-    /// Everybody at once until the time is up; then the verdict.
+    /// Runs all actors concurrently for the given time; returns the violations.
     pub(crate) async fn run(self, seed: u64) -> Vec<String> {
         eprintln!("seed {seed}");
         let mut actors: Vec<JoinHandle<()>> = Vec::new();
@@ -69,11 +70,11 @@ impl World {
                 actors.push(start(reaper(self.clone())));
             }
         }
-        actors.push(start(witness(self.clone())));
+        actors.push(start(check_snapshots(self.clone())));
         for actor in actors {
             actor.await.unwrap();
         }
-        self.history.broken(look(&self.pool).await);
+        self.history.broken(check_snapshot(&self.pool).await);
         self.history.verdict(&self.pool).await
     }
 }
@@ -97,13 +98,13 @@ fn random_draft(dice: &mut StdRng) -> JobDraft {
 }
 
 async fn submitter(world: World, mut dice: StdRng) {
-    while world.goes_on() {
+    while world.is_running() {
         let mut requests = Vec::new();
         for _ in 0..dice.random_range(1..4) {
             let drafts = (0..dice.random_range(1..6)).map(|_| random_draft(&mut dice)).collect();
             requests.push(jobqueue_store::Submission { atomic: dice.random_bool(0.3), ..submission(drafts) });
         }
-        let answers = world.heard("enqueue", world.store.enqueue(&requests).await);
+        let answers = world.expect_ok("enqueue", world.store.enqueue(&requests).await);
         for (request, answer) in requests.iter().zip(answers) {
             for (job, accepted) in request.jobs.iter().zip(served(answer)) {
                 if let Accepted::Created { id, .. } = accepted {
@@ -118,30 +119,41 @@ async fn submitter(world: World, mut dice: StdRng) {
 async fn worker(world: World, mut dice: StdRng) {
     let me = WorkerId::from_uuid(Uuid::from_u128(dice.random()));
     world.store.register_worker(&entry(me)).await.unwrap();
-    let mut zombies: Vec<Leased> = Vec::new();
-    // leased together with the last settle, as workers do
+    let name = format!("remote-{me}").parse().unwrap();
+    let other = RemoteWorker { name, queues: vec![], kinds: vec![] };
+    world.store.register_remote_workers(std::slice::from_ref(&other)).await.unwrap();
+    let mut known_up_to = 0;
+    let mut late_leases: Vec<Leased> = Vec::new();
+    // leased in the same call as the last settle, as workers do
     let mut carried: (bool, Vec<Leased>) = (false, Vec::new());
-    while world.goes_on() {
+    while world.is_running() {
         let remote = dice.random_bool(0.3);
         let duration =
             if remote { Duration::from_millis(dice.random_range(1..60)) } else { Duration::from_mins(1) };
-        let wish = LeaseRequest {
+        let request = LeaseRequest {
             duration,
-            ..request((!remote).then_some(me), &["a", "b", "a"], dice.random_range(1..100))
+            ..request(Some(if remote { other.id() } else { me }), &["a", "b", "a"], dice.random_range(1..100))
         };
         let (was_remote, leased) = if carried.1.is_empty() {
-            let asked = world.history.tick();
-            let leased = world.heard("lease", world.store.lease(&wish).await);
-            world.history.granted(&leased, asked);
+            let before = world.history.tick();
+            let mut leased = world.expect_ok("lease", world.store.lease(&request).await);
+            world.history.granted(&leased, before);
+            if dice.random_bool(0.1) {
+                // the reply was lost
+                leased.clear();
+            }
             (remote, leased)
         } else {
             std::mem::take(&mut carried)
         };
-        world.heard("heartbeat", world.store.heartbeat(me, Duration::from_mins(1), false, None).await);
+        let local = leased.iter().filter(|_| !was_remote);
+        let held = HeldLeases { epochs: local.map(|one| one.lease.epoch()).collect(), known_up_to };
+        let beat = world.store.heartbeat(me, Duration::from_mins(1), &WorkerState::default(), &held).await;
+        known_up_to = world.expect_ok("heartbeat", beat).newest_epoch;
         let mut ends = Vec::new();
         for one in leased {
             if dice.random_bool(0.2) {
-                zombies.push(twin(&one));
+                late_leases.push(twin(&one));
             }
             if !was_remote || dice.random_bool(0.7) {
                 ends.push((one, random_outcome(&mut dice)));
@@ -151,10 +163,10 @@ async fn worker(world: World, mut dice: StdRng) {
             let rest = ends.split_off(ends.len() / 2);
             end_all(&world, rest, None).await;
         }
-        let and_lease = dice.random_bool(0.5).then_some(&wish);
+        let and_lease = dice.random_bool(0.5).then_some(&request);
         carried = (remote, end_all(&world, ends, and_lease).await);
         if dice.random_bool(0.5) {
-            let late = zombies.drain(..).map(|zombie| (zombie, random_outcome(&mut dice))).collect();
+            let late = late_leases.drain(..).map(|late| (late, random_outcome(&mut dice))).collect();
             end_all(&world, late, None).await;
         }
     }
@@ -177,46 +189,51 @@ async fn end_all(
     ends: Vec<(Leased, Outcome)>,
     and_lease: Option<&LeaseRequest>,
 ) -> Vec<Leased> {
-    let mut told = Vec::new();
+    let mut sent = Vec::new();
     let mut calls = Vec::new();
     for (leased, outcome) in ends {
         let (job, epoch) = (leased.job.id, leased.lease.epoch());
-        let given_back = matches!(outcome, Outcome::Snoozed(_) | Outcome::Released);
+        let released = matches!(outcome, Outcome::Snoozed(_) | Outcome::Released);
         let settlement = settle(&leased.job, outcome, 0.5);
-        let lease =
-            if world.tokens_leak { crate::mutants::leaked(world, &leased.lease).await } else { leased.lease };
-        told.push((job, epoch, given_back));
-        calls.push(AttemptEnd { lease, settlement, ran: None, holds_key: leased.job.unique_key.is_some() });
+        let lease = if world.tokens_leak {
+            crate::mutants::current_lease(world, &leased.lease).await
+        } else {
+            leased.lease
+        };
+        sent.push((job, epoch, released));
+        calls.push(AttemptEnd { lease, settlement, ran: None });
     }
-    let asked = world.history.tick();
+    let before = world.history.tick();
     let (settled, leased) = match and_lease {
-        Some(wish) => world.heard("settle_and_lease", world.store.settle_and_lease(calls, wish).await),
-        None => (world.heard("settle", world.store.settle(calls).await), Vec::new()),
+        Some(request) => {
+            world.expect_ok("settle_and_lease", world.store.settle_and_lease(calls, request).await)
+        }
+        None => (world.expect_ok("settle", world.store.settle(calls).await), Vec::new()),
     };
-    for ((job, epoch, given_back), settled) in told.into_iter().zip(settled) {
+    for ((job, epoch, released), settled) in sent.into_iter().zip(settled) {
         match settled {
             Settled::Applied(status) if status.is_final() => world.history.ended(job, epoch, Ended::Final),
-            Settled::Applied(_) if given_back => world.history.ended(job, epoch, Ended::GivenBack),
+            Settled::Applied(_) if released => world.history.ended(job, epoch, Ended::Released),
             Settled::Applied(_) => world.history.ended(job, epoch, Ended::Again),
             Settled::Stale => {}
         }
     }
-    world.history.granted(&leased, asked);
+    world.history.granted(&leased, before);
     leased
 }
 
 async fn operator(world: World, mut dice: StdRng) {
-    while world.goes_on() {
+    while world.is_running() {
         let count = dice.random_range(1..8);
         let some: Vec<_> =
             (0..count).filter_map(|_| world.history.any(dice.random_range(0..1_000_000))).collect();
         if dice.random_bool(0.5) {
-            let mut told = std::collections::HashSet::new();
+            let mut cancelled = std::collections::HashSet::new();
             for (id, answer) in
-                some.iter().zip(world.heard("cancel", world.store.cancel(&some, &boom()).await))
+                some.iter().zip(world.expect_ok("cancel", world.store.jobs().cancel(&some, &boom()).await))
             {
                 match answer {
-                    Cancelled::Now if told.insert(*id) => world.history.cancelled(*id),
+                    Cancelled::Now if cancelled.insert(*id) => world.history.cancelled(*id),
                     Cancelled::Unknown => world.history.broken(vec![format!("I1 cancel does not know {id}")]),
                     _ => {}
                 }
@@ -225,11 +242,11 @@ async fn operator(world: World, mut dice: StdRng) {
             let mut once = some.clone();
             once.sort_unstable();
             once.dedup();
-            // a life is counted before it can begin
+            // the retry is recorded before the job can be leased again
             for id in &once {
                 world.history.retried(*id);
             }
-            let answers = world.heard("retry", world.store.retry(&once).await);
+            let answers = world.expect_ok("retry", world.store.jobs().retry(&once).await);
             if answers.contains(&Retried::Unknown) {
                 world.history.broken(vec!["I1 retry does not know a job".to_owned()]);
             }
@@ -239,24 +256,24 @@ async fn operator(world: World, mut dice: StdRng) {
 }
 
 async fn reaper(world: World) {
-    while world.goes_on() {
-        world.heard("promote", world.store.promote_due(20).await);
-        world.heard("reclaim", world.store.reclaim(Duration::ZERO, 5).await);
-        world.heard("expire", world.store.expire_due(10).await);
-        world.heard("census", world.store.take_census().await);
+    while world.is_running() {
+        world.expect_ok("promote", world.store.promote_due(20).await);
+        world.expect_ok("reclaim", world.store.reclaim(Duration::ZERO, 5).await);
+        world.expect_ok("expire", world.store.expire_due(10).await);
+        world.expect_ok("census", world.store.take_census(200).await);
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
-/// Looks at moments while everything moves.
-async fn witness(world: World) {
-    while world.goes_on() {
-        world.history.broken(look(&world.pool).await);
+/// Checks snapshots while the actors run.
+async fn check_snapshots(world: World) {
+    while world.is_running() {
+        world.history.broken(check_snapshot(&world.pool).await);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
-/// Once nobody disturbs, everything comes to an end.
+/// After the actors have stopped, runs all jobs to their end.
 async fn drain(world: &World) {
     let deadline = Instant::now() + Duration::from_mins(1);
     let worker = WorkerId::from_uuid(Uuid::from_u128(7));
@@ -265,21 +282,21 @@ async fn drain(world: &World) {
     while sqlx::query_scalar::<_, i64>(live).fetch_one(&world.pool).await.unwrap() > 0 {
         assert!(Instant::now() < deadline, "I6 what is left comes to an end");
         world.store.promote_due(1000).await.unwrap();
-        // all workers of the past are dead by now
+        // all workers of the run count as dead by now
         sqlx::query("UPDATE jobqueue.worker SET stale_ms = 0").execute(&world.pool).await.unwrap();
         world.store.reclaim(Duration::ZERO, 1000).await.unwrap();
-        let asked = world.history.tick();
+        let before = world.history.tick();
         let leased = world.store.lease(&request(Some(worker), &["a", "b"], 1000)).await.unwrap();
-        world.history.granted(&leased, asked);
+        world.history.granted(&leased, before);
         end_all(world, leased.into_iter().map(|one| (one, Outcome::Completed(None))).collect(), None).await;
     }
-    world.history.broken(look(&world.pool).await);
+    world.history.broken(check_snapshot(&world.pool).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_interleaving_keeps_the_laws() {
+async fn every_interleaving_keeps_the_invariants() {
     let db = TestDb::new().await;
-    let world = World::new(&db, AT_IT);
+    let world = World::new(&db, RUN_TIME);
     let broken = world.clone().run(rand::random()).await;
     assert_eq!(broken, Vec::<String>::new());
     drain(&world).await;

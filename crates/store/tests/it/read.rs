@@ -1,4 +1,4 @@
-//! The readers: one job, its attempts and events, many jobs by filter, the census, queues.
+//! The readers: a job, its attempts and events, lists of jobs, the census, and queues.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -9,9 +9,9 @@ use uuid::Uuid;
 
 use crate::bench::{Bench, DAY, MINUTE, boom, copy, delayed, draft, end, failed, request};
 
-/// Two jobs in each status, of different queues, kinds and tags.
-async fn zoo(bench: &Bench) -> Vec<(JobId, Status, JobDraft)> {
-    let mut zoo = Vec::new();
+/// Creates two jobs in each status, with different queues, kinds and tags.
+async fn jobs_in_every_status(bench: &Bench) -> Vec<(JobId, Status, JobDraft)> {
+    let mut jobs_in_every_status = Vec::new();
     for (queue, kind, tags) in
         [("a", "x", vec!["red".to_owned()]), ("b", "y", vec!["red".to_owned(), "blue".to_owned()])]
     {
@@ -31,15 +31,15 @@ async fn zoo(bench: &Bench) -> Vec<(JobId, Status, JobDraft)> {
             let leased =
                 bench.store.lease(&request(Some(bench.worker), &[queue], 1)).await.unwrap().pop().unwrap();
             bench.end(leased, outcome).await;
-            zoo.push((id, status, draft(100)));
+            jobs_in_every_status.push((id, status, draft(100)));
         }
-        zoo.push((bench.add(draft(9)).await, Status::Running, draft(9)));
+        jobs_in_every_status.push((bench.add(draft(9)).await, Status::Running, draft(9)));
         assert_eq!(bench.store.lease(&request(Some(bench.worker), &[queue], 1)).await.unwrap().len(), 1);
-        zoo.push((bench.add(draft(0)).await, Status::Queued, draft(0)));
+        jobs_in_every_status.push((bench.add(draft(0)).await, Status::Queued, draft(0)));
         let later = JobDraft { delay_seconds: Some(60.0), ..draft(0) };
-        zoo.push((bench.add(later).await, Status::Scheduled, draft(0)));
+        jobs_in_every_status.push((bench.add(later).await, Status::Scheduled, draft(0)));
     }
-    zoo
+    jobs_in_every_status
 }
 
 async fn found(store: &Store, filter: &JobFilter) -> HashSet<JobId> {
@@ -47,12 +47,12 @@ async fn found(store: &Store, filter: &JobFilter) -> HashSet<JobId> {
 }
 
 #[tokio::test]
-async fn each_filter_finds_what_it_says() {
+async fn each_filter_finds_the_matching_jobs() {
     let bench = Bench::new().await;
-    let zoo = zoo(&bench).await;
+    let jobs_in_every_status = jobs_in_every_status(&bench).await;
     let all = JobFilter::default();
     let of = |keep: &dyn Fn(&(JobId, Status, JobDraft)) -> bool| {
-        zoo.iter().filter(|one| keep(one)).map(|one| one.0).collect::<HashSet<_>>()
+        jobs_in_every_status.iter().filter(|one| keep(one)).map(|one| one.0).collect::<HashSet<_>>()
     };
     assert_eq!(found(&bench.store, &all).await, of(&|_| true));
     for status in Status::ALL {
@@ -88,7 +88,7 @@ async fn each_filter_finds_what_it_says() {
 }
 
 #[tokio::test]
-async fn moments_narrow_by_submission() {
+async fn timestamps_filter_by_submission() {
     let mut bench = Bench::new().await;
     let mut ids = Vec::new();
     for _ in 0..3 {
@@ -103,10 +103,10 @@ async fn moments_narrow_by_submission() {
 }
 
 #[tokio::test]
-async fn paging_leaves_no_gap_and_repeats_nothing() {
+async fn paging_has_no_gaps_and_no_repetitions() {
     let bench = Bench::new().await;
     for _ in 0..3 {
-        zoo(&bench).await;
+        jobs_in_every_status(&bench).await;
         bench.lease(1000).await;
     }
     for statuses in [vec![], vec![Status::Queued, Status::Failed, Status::Running, Status::Scheduled]] {
@@ -129,19 +129,25 @@ async fn paging_leaves_no_gap_and_repeats_nothing() {
 }
 
 #[tokio::test]
-async fn many_are_read_in_the_order_asked_and_unknown_ones_left_out() {
+async fn many_jobs_are_read_in_the_given_order_without_unknown_ones() {
     let bench = Bench::new().await;
     let ids = bench.add_many(3).await;
-    let asked = [ids[2], JobId::from_ticks(1 << 50, 0), ids[0]];
-    let read: Vec<JobId> =
-        bench.store.jobs_by_id(&asked).await.unwrap().into_iter().map(|record| record.job.id).collect();
+    let ids_in_order = [ids[2], JobId::from_ticks(1 << 50, 0), ids[0]];
+    let read: Vec<JobId> = bench
+        .store
+        .jobs_by_id(&ids_in_order)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|record| record.job.id)
+        .collect();
     assert_eq!(read, [ids[2], ids[0]]);
     assert_eq!(bench.store.job(JobId::from_ticks(1 << 50, 0)).await.unwrap(), None);
     assert_eq!(bench.store.events(JobId::from_ticks(1 << 50, 0)).await.unwrap(), None);
 }
 
 #[tokio::test]
-async fn a_running_job_tells_who_runs_it() {
+async fn a_running_job_has_its_worker() {
     let bench = Bench::new().await;
     let ids = bench.add_many(2).await;
     let leased = bench.lease(2).await;
@@ -158,7 +164,7 @@ async fn a_running_job_tells_who_runs_it() {
 }
 
 #[tokio::test]
-async fn events_tell_the_whole_life() {
+async fn events_contain_every_transition() {
     let mut bench = Bench::new().await;
     let id = bench.add(delayed(60.0)).await;
     for (at, outcome) in [failed(), Outcome::Released, Outcome::Discarded(boom())].into_iter().enumerate() {
@@ -168,10 +174,10 @@ async fn events_tell_the_whole_life() {
         assert_eq!(leased.job.attempt, [1, 2, 2][at]);
         bench.end(leased, outcome).await;
     }
-    bench.store.retry(&[id]).await.unwrap();
-    bench.store.cancel(&[id], &boom()).await.unwrap();
+    bench.store.jobs().retry(&[id]).await.unwrap();
+    bench.store.jobs().cancel(&[id], &boom()).await.unwrap();
     let events = bench.store.events(id).await.unwrap().unwrap();
-    let told: Vec<(&str, Option<u16>)> =
+    let names: Vec<(&str, Option<u16>)> =
         events.iter().map(|event| (event.event.as_str(), event.attempt)).collect();
     let expected = [
         ("created", None),
@@ -183,17 +189,17 @@ async fn events_tell_the_whole_life() {
         ("failed", Some(2)),
         ("cancelled", None),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(names, expected);
     assert!(events.is_sorted_by_key(|event| event.at));
     assert_eq!(events[2].error, Some(boom()));
     let done = bench.done(draft()).await;
     let events = bench.store.events(done).await.unwrap().unwrap();
-    let told: Vec<&str> = events.iter().map(|event| event.event.as_str()).collect();
-    assert_eq!(told, ["created", "started", "completed"]);
+    let names: Vec<&str> = events.iter().map(|event| event.event.as_str()).collect();
+    assert_eq!(names, ["created", "started", "completed"]);
 }
 
 #[tokio::test]
-async fn only_what_is_final_or_unknown_is_not_live() {
+async fn only_final_or_unknown_jobs_are_not_live() {
     let bench = Bench::new().await;
     let (done, dead) = (bench.done(draft()).await, bench.dead(draft()).await);
     let running = bench.add(draft()).await;
@@ -209,15 +215,15 @@ async fn only_what_is_final_or_unknown_is_not_live() {
 }
 
 #[tokio::test]
-async fn the_census_counts_and_the_tallies_fold() {
+async fn the_census_counts_and_the_tallies_are_summed() {
     let bench = Bench::new().await;
-    let zoo = zoo(&bench).await;
-    bench.store.purge_queue(&"b".parse().unwrap(), 1).await.unwrap();
+    let jobs_in_every_status = jobs_in_every_status(&bench).await;
+    bench.store.queues().purge(&"b".parse().unwrap(), 1).await.unwrap();
     let before = bench.store.census().await.unwrap();
     assert_eq!((before.queues.len(), before.workers, before.queues[0].taken_at), (2, 1, None));
     for folded in [false, true] {
         if folded {
-            assert!(bench.store.take_census().await.unwrap());
+            assert!(bench.store.take_census(200).await.unwrap());
             assert_eq!(bench.count("SELECT count(*) FROM jobqueue.tally").await, 0);
         }
         let census = bench.store.census().await.unwrap();
@@ -239,20 +245,20 @@ async fn the_census_counts_and_the_tallies_fold() {
             }
         }
     }
-    let oldest = zoo.iter().find(|one| one.1 == Status::Queued).unwrap().0.created_at();
+    let oldest = jobs_in_every_status.iter().find(|one| one.1 == Status::Queued).unwrap().0.created_at();
     assert_eq!(bench.store.census().await.unwrap().queues[0].oldest_at, oldest);
     bench.add(JobDraft { queue: Some("a".into()), ..draft() }).await;
-    bench.store.take_census().await.unwrap();
+    bench.store.take_census(200).await.unwrap();
     assert_eq!(bench.store.census().await.unwrap().queues[0].created, 7);
 }
 
-/// What arrives and how long it runs, as a moving average: of one minute 1 − 1/e.
+/// The arrival rate and the run time are moving averages: one minute counts 1 − 1/e.
 #[tokio::test]
-async fn the_census_knows_what_is_usual_in_a_second() {
+async fn the_census_has_averages_per_second() {
     let bench = Bench::new().await;
     bench.add_many(1000).await;
     let since = Instant::now();
-    bench.store.take_census().await.unwrap();
+    bench.store.take_census(200).await.unwrap();
     let usual = async || bench.store.census().await.unwrap().queues[0].clone();
     let begin = usual().await;
     assert_eq!((begin.arrivals_per_second, begin.mean_run), (0.0, None), "since when is not known");
@@ -267,17 +273,18 @@ async fn the_census_knows_what_is_usual_in_a_second() {
     bench.clock.advance(Duration::from_secs(50));
     let started = bench.lease(3).await;
     bench.clock.advance(Duration::from_secs(6));
-    // whose run time nobody measured counts from the lease; what was lost or not begun counts for nothing
+    // without a measured run time, the time from the lease counts; lost attempts and those that were not started do not
+    // count
     let mut ends: Vec<AttemptEnd> =
         remote.into_iter().map(|one| end(one, Outcome::Completed(None))).collect();
     let [retried, lost, released] = <[Leased; 3]>::try_from(started).unwrap();
     ends.extend([end(retried, failed()), end(lost, Outcome::LeaseLost), end(released, Outcome::Released)]);
     bench.store.settle(ends).await.unwrap();
-    bench.store.take_census().await.unwrap();
+    bench.store.take_census(200).await.unwrap();
     let now = usual().await;
-    // the clock runs on by itself, too
+    // the real time also passes
     let passed = 66.0..=66.0 + since.elapsed().as_secs_f64();
-    // 120 that are new, and two that came back; the retried one waits for its time
+    // 120 new jobs, and two that were requeued; the retried job is scheduled
     let arrivals = |seconds: &f64| (1.0 - (-seconds / 60.0).exp()) * 122.0 / seconds;
     let within = |found: f64, bounds: [f64; 2]| {
         assert!(bounds[0] - 0.01 < found && found < bounds[1] + 0.01, "{found} within {bounds:?}");
@@ -291,7 +298,7 @@ async fn the_census_knows_what_is_usual_in_a_second() {
     close(mean, now.run.as_secs_f64() / 63.0);
     assert_eq!((now.slots, now.paused), (None, false), "the worker is silent");
 
-    // days later, and with numbers that Postgres would refuse to multiply
+    // days later, and with numbers whose product Postgres would reject
     for smallest in [false, true] {
         if smallest {
             bench
@@ -300,7 +307,7 @@ async fn the_census_knows_what_is_usual_in_a_second() {
         }
         for span in [10 * MINUTE, 2 * DAY, MINUTE] {
             bench.clock.advance(span);
-            bench.store.take_census().await.unwrap();
+            bench.store.take_census(200).await.unwrap();
         }
         close(usual().await.arrivals_per_second, 0.0);
         let still = usual().await.mean_run.unwrap().as_secs_f64();
@@ -309,36 +316,39 @@ async fn the_census_knows_what_is_usual_in_a_second() {
 }
 
 #[tokio::test]
-async fn one_of_two_censuses_counts() {
+async fn of_two_concurrent_censuses_one_counts() {
     let bench = Bench::new().await;
     let mut other = bench.pool.begin().await.unwrap();
     sqlx::raw_sql("SELECT pg_advisory_xact_lock(x'6a710002'::bigint)").execute(&mut *other).await.unwrap();
-    assert!(!bench.store.take_census().await.unwrap());
+    assert!(!bench.store.take_census(200).await.unwrap());
     other.rollback().await.unwrap();
-    assert!(bench.store.take_census().await.unwrap());
+    assert!(bench.store.take_census(200).await.unwrap());
 }
 
 #[tokio::test]
 async fn queues_are_paused_configured_and_purged() {
     let bench = Bench::new().await;
-    let zoo = zoo(&bench).await;
+    let jobs_in_every_status = jobs_in_every_status(&bench).await;
     let (a, new): (QueueName, QueueName) = ("a".parse().unwrap(), "new".parse().unwrap());
-    bench.store.pause_queue(&a, true).await.unwrap();
-    let since = bench.store.queues(Some(&a)).await.unwrap()[0].paused_at;
-    bench.store.pause_queue(&a, true).await.unwrap();
-    assert_eq!(bench.store.queues(Some(&a)).await.unwrap()[0].paused_at, since);
+    bench.store.queues().pause(&a).await.unwrap();
+    let since = bench.store.queues().get(&a).await.unwrap().unwrap().paused_at;
+    bench.store.queues().pause(&a).await.unwrap();
+    assert_eq!(bench.store.queues().get(&a).await.unwrap().unwrap().paused_at, since);
     let set = |completed, failed| QueueSettings { completed_retention: completed, failed_retention: failed };
-    bench.store.configure_queue(&new, set(Some(Some(DAY)), Some(Some(2 * DAY)))).await.unwrap();
-    bench.store.configure_queue(&new, set(None, Some(None))).await.unwrap();
-    let queues = bench.store.queues(None).await.unwrap();
+    assert!(!bench.store.queues().configure(&new, set(None, None)).await.unwrap());
+    assert!(!bench.store.queues().pause(&new).await.unwrap());
+    bench.store.queues().create(&new).await.unwrap();
+    bench.store.queues().configure(&new, set(Some(Some(DAY)), Some(Some(2 * DAY)))).await.unwrap();
+    bench.store.queues().configure(&new, set(None, Some(None))).await.unwrap();
+    let queues = bench.store.queues().list(None, 20_000).await.unwrap();
     assert_eq!(queues.iter().map(|queue| queue.name.as_str()).collect::<Vec<_>>(), ["a", "b", "new"]);
     assert_eq!((queues[0].scheduled, queues[0].queued, queues[0].running), (1, 1, 1));
     assert_eq!((queues[2].completed_retention, queues[2].failed_retention), (Some(DAY), None));
-    assert_eq!(bench.store.queues(Some(&"none".parse().unwrap())).await.unwrap(), []);
-    assert_eq!(bench.store.purge_queue(&a, 1).await.unwrap(), 1);
-    assert_eq!(bench.store.purge_queue(&a, 100).await.unwrap(), 1);
-    assert_eq!(bench.store.purge_queue(&a, 100).await.unwrap(), 0);
-    for (id, status, draft) in zoo {
+    assert_eq!(bench.store.queues().get(&"none".parse().unwrap()).await.unwrap(), None);
+    assert_eq!(bench.store.queues().purge(&a, 1).await.unwrap(), 1);
+    assert_eq!(bench.store.queues().purge(&a, 100).await.unwrap(), 1);
+    assert_eq!(bench.store.queues().purge(&a, 100).await.unwrap(), 0);
+    for (id, status, draft) in jobs_in_every_status {
         let waits = matches!(status, Status::Queued | Status::Scheduled);
         let gone = draft.queue.as_deref() == Some("a") && waits;
         assert_eq!(bench.store.job(id).await.unwrap().is_none(), gone, "{status}");

@@ -1,4 +1,4 @@
-//! reclaim: what a dead worker held runs again, what a living one holds never does.
+//! reclaim: jobs of a dead worker run again, and jobs of a live worker do not.
 
 use std::time::Duration;
 
@@ -37,25 +37,25 @@ async fn a_dead_workers_jobs_run_again_and_cost_the_attempt() {
 }
 
 #[tokio::test]
-async fn a_worker_that_beats_keeps_what_it_holds() {
+async fn a_worker_with_heartbeats_keeps_its_jobs() {
     let mut bench = Bench::new().await;
     bench.add(draft()).await;
     let leased = bench.lease_one().await;
     for _ in 0..40 {
         bench.pass(Duration::from_secs(20));
-        bench.store.heartbeat(bench.worker, MINUTE, false, None).await.unwrap();
+        bench.beat().await;
         assert_eq!(reclaim(&bench).await, []);
     }
     assert_eq!(bench.end(leased, Outcome::Completed(None)).await, Settled::Applied(Status::Completed));
 }
 
-/// In minutes: the test's own seconds count too.
+/// The times are minutes, because the real time of the test also counts.
 #[tokio::test]
-async fn each_worker_is_judged_by_its_own_word() {
+async fn each_worker_has_its_own_stale_time() {
     let mut bench = Bench::new().await;
-    let [patient, hasty] = [11, 12].map(|n| WorkerId::from_uuid(Uuid::from_u128(n)));
+    let [slow, quick] = [11, 12].map(|n| WorkerId::from_uuid(Uuid::from_u128(n)));
     let mut ids = Vec::new();
-    for (id, stale_after) in [(patient, 60 * MINUTE), (hasty, 15 * MINUTE)] {
+    for (id, stale_after) in [(slow, 60 * MINUTE), (quick, 15 * MINUTE)] {
         bench.store.register_worker(&WorkerEntry { stale_after, ..entry(id) }).await.unwrap();
         ids.push(bench.add(draft()).await);
         let long = LeaseRequest { duration: DAY, ..request(Some(id), &["default"], 1) };
@@ -70,7 +70,7 @@ async fn each_worker_is_judged_by_its_own_word() {
 }
 
 #[tokio::test]
-async fn a_lease_ends_by_its_own_time_too() {
+async fn a_lease_also_ends_when_it_expires() {
     let mut bench = Bench::new().await;
     let id = bench.add(draft()).await;
     let short = LeaseRequest { duration: 60 * MINUTE, ..request(None, &["default"], 1) };
@@ -85,7 +85,7 @@ async fn a_lease_ends_by_its_own_time_too() {
 }
 
 #[tokio::test]
-async fn a_worker_that_left_is_dead() {
+async fn a_worker_that_deregistered_is_dead() {
     let bench = Bench::new().await;
     let id = bench.add(draft()).await;
     bench.lease_one().await;
@@ -94,18 +94,7 @@ async fn a_worker_that_left_is_dead() {
 }
 
 #[tokio::test]
-async fn nothing_is_reclaimed_soon_after_an_outage() {
-    let mut bench = Bench::new().await;
-    let id = bench.add(draft()).await;
-    bench.lease_one().await;
-    bench.pass(MINUTE);
-    let day = Duration::from_hours(24);
-    assert_eq!(bench.store.reclaim(day, 100).await.unwrap(), Reclaimed::default());
-    assert_eq!(reclaim(&bench).await, [id]);
-}
-
-#[tokio::test]
-async fn a_crash_too_many_is_a_dead_letter_and_frees_the_key() {
+async fn a_crash_in_the_last_attempt_fails_the_job_and_frees_the_key() {
     let mut bench = Bench::new().await;
     let unique = Some(UniqueDraft { key: "k".into(), ..UniqueDraft::default() });
     let id = bench.add(JobDraft { max_attempts: Some(2), unique, ..draft() }).await;
@@ -122,18 +111,18 @@ async fn a_crash_too_many_is_a_dead_letter_and_frees_the_key() {
 }
 
 #[tokio::test]
-async fn a_wish_to_cancel_is_heeded_when_the_worker_dies() {
+async fn a_cancel_request_is_applied_when_the_worker_dies() {
     let mut bench = Bench::new().await;
     let id = bench.add(draft()).await;
     bench.lease_one().await;
-    bench.store.cancel(&[id], &boom()).await.unwrap();
+    bench.store.jobs().cancel(&[id], &boom()).await.unwrap();
     bench.pass(MINUTE);
     assert_eq!(reclaim(&bench).await, [id]);
     assert_eq!(bench.status(id).await, Status::Cancelled);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn reapers_and_zombies_at_once_end_each_attempt_once() {
+async fn concurrent_reapers_and_late_settles_end_each_attempt_once() {
     let mut bench = Bench::new().await;
     bench.add_many(100).await;
     let mut zombies = Vec::new();
@@ -148,9 +137,8 @@ async fn reapers_and_zombies_at_once_end_each_attempt_once() {
     }
     let settles: Vec<_> = zombies
         .iter()
-        .map(|zombie| {
-            let (store, end) =
-                (bench.store.clone(), crate::bench::end(twin(zombie), Outcome::Completed(None)));
+        .map(|late| {
+            let (store, end) = (bench.store.clone(), crate::bench::end(twin(late), Outcome::Completed(None)));
             start(async move { store.settle(vec![end]).await.unwrap()[0] != Settled::Stale })
         })
         .collect();

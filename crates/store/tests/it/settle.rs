@@ -1,4 +1,4 @@
-//! settle: each ending does what it says, once, and only for whoever holds the lease.
+//! settle: each outcome has its effect once, and only with a valid lease.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::bench::{Bench, MINUTE, boom, copy, draft, end, failed, json, start, twin};
 
 #[tokio::test]
-async fn each_ending_leads_where_it_says() {
+async fn each_outcome_leads_to_its_status() {
     let bench = Bench::new().await;
     let cases: [(Outcome, Status, u16, &str); 7] = [
         (
@@ -45,7 +45,7 @@ async fn each_ending_leads_where_it_says() {
         if let Outcome::Completed(result) = outcome {
             assert_eq!(record.result, result);
         }
-        bench.store.cancel(&[id], &boom()).await.unwrap();
+        bench.store.jobs().cancel(&[id], &boom()).await.unwrap();
     }
     let sums = bench
         .count("SELECT sum(completed * 1000 + failed * 100 + retried * 10 + lost) FROM jobqueue.tally")
@@ -54,7 +54,7 @@ async fn each_ending_leads_where_it_says() {
 }
 
 #[tokio::test]
-async fn attempts_end_with_the_last_one() {
+async fn the_job_fails_with_the_last_attempt() {
     let mut bench = Bench::new().await;
     let retry = Some(RetryPolicy::Fixed { delay_seconds: 60.0 });
     let id = bench.add(JobDraft { max_attempts: Some(3), retry, ..draft() }).await;
@@ -76,7 +76,7 @@ async fn a_lease_is_used_up_by_its_settle() {
     let bench = Bench::new().await;
     let id = bench.add(draft()).await;
     let leased = bench.lease_one().await;
-    let zombie = twin(&leased);
+    let late = twin(&leased);
     let same = twin(&leased);
     let both =
         bench.store.settle(vec![end(leased, Outcome::Completed(None)), end(same, failed())]).await.unwrap();
@@ -85,31 +85,28 @@ async fn a_lease_is_used_up_by_its_settle() {
         [Settled::Applied(Status::Completed), Settled::Stale],
         "the first of two in one call wins"
     );
-    assert_eq!(bench.end(zombie, failed()).await, Settled::Stale);
+    assert_eq!(bench.end(late, failed()).await, Settled::Stale);
     assert_eq!(bench.status(id).await, Status::Completed);
     assert_eq!(bench.store.attempts(id).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
-async fn a_zombie_changes_nothing_after_its_job_went_on() {
+async fn a_late_settle_changes_nothing_after_its_job_ran_elsewhere() {
     let bench = Bench::new().await;
     let id = bench.add(draft()).await;
     let first = bench.lease_one().await;
-    let zombie = twin(&first);
+    let late = twin(&first);
     bench.end(first, Outcome::Released).await;
     let second = bench.lease_one().await;
-    assert!(second.lease.epoch() > zombie.lease.epoch());
-    assert_eq!(
-        second.job.attempt, zombie.job.attempt,
-        "a release costs no attempt, so the number is no fence"
-    );
-    assert_eq!(bench.end(twin(&zombie), Outcome::Completed(Some(json("\"zombie\"")))).await, Settled::Stale);
+    assert!(second.lease.epoch() > late.lease.epoch());
+    assert_eq!(second.job.attempt, late.job.attempt, "a release costs no attempt, so the number is no fence");
+    assert_eq!(bench.end(twin(&late), Outcome::Completed(Some(json("\"late\"")))).await, Settled::Stale);
     assert_eq!(bench.status(id).await, Status::Running);
     assert_eq!(
         bench.end(second, Outcome::Completed(Some(json("\"winner\"")))).await,
         Settled::Applied(Status::Completed)
     );
-    assert_eq!(bench.end(zombie, failed()).await, Settled::Stale);
+    assert_eq!(bench.end(late, failed()).await, Settled::Stale);
     assert_eq!(bench.record(id).await.result.as_ref().map(Json::as_str), Some("\"winner\""));
 }
 
@@ -134,7 +131,7 @@ async fn a_forged_lease_is_stale_in_every_part() {
     assert!(bench.store.leased_jobs(&forged).await.unwrap().iter().all(Option::is_none));
     for lease in forged {
         let settlement = jobqueue_core::settle(&leased[1].job, failed(), 0.5);
-        let end = AttemptEnd { lease, settlement, ran: None, holds_key: true };
+        let end = AttemptEnd { lease, settlement, ran: None };
         assert_eq!(bench.store.settle(vec![end]).await.unwrap(), [Settled::Stale]);
     }
     assert_eq!(bench.count("SELECT count(*) FROM jobs WHERE status = 'running'").await, 3);
@@ -152,11 +149,7 @@ async fn the_number_of_the_attempt_is_not_taken_from_the_lease() {
     let job = bench.store.leased_jobs(&[copy(&young)]).await.unwrap().pop().unwrap().unwrap();
     assert_eq!(job.attempt, 1);
     let settlement = jobqueue_core::settle(&job, failed(), 0.5);
-    bench
-        .store
-        .settle(vec![AttemptEnd { lease: young, settlement, ran: None, holds_key: false }])
-        .await
-        .unwrap();
+    bench.store.settle(vec![AttemptEnd { lease: young, settlement, ran: None }]).await.unwrap();
     let record = bench.record(id).await;
     assert_eq!((record.status, record.job.attempt), (Status::Failed, 1));
 }
@@ -183,10 +176,10 @@ async fn jobs_of_one_grant_end_one_by_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn jobs_of_one_grant_end_at_once() {
+async fn jobs_of_one_grant_can_end_concurrently() {
     let bench = Bench::new().await;
     bench.add_many(60).await;
-    // two zombies for each job, all at the same time
+    // two copies of each lease settle concurrently
     let ends: Vec<_> = bench.lease(60).await.into_iter().flat_map(|one| [twin(&one), one]).collect();
     let calls: Vec<_> = ends
         .into_iter()
@@ -208,7 +201,7 @@ async fn jobs_of_one_grant_end_at_once() {
 }
 
 #[tokio::test]
-async fn a_wish_to_cancel_overrides_what_would_run_again() {
+async fn a_cancel_request_overrides_a_retry() {
     let bench = Bench::new().await;
     for (outcome, status) in [
         (failed(), Status::Cancelled),
@@ -220,7 +213,7 @@ async fn a_wish_to_cancel_overrides_what_would_run_again() {
     ] {
         let id = bench.add(draft()).await;
         let leased = bench.lease_one().await;
-        assert_eq!(bench.store.cancel(&[id], &boom()).await.unwrap(), [Cancelled::Asked]);
+        assert_eq!(bench.store.jobs().cancel(&[id], &boom()).await.unwrap(), [Cancelled::Asked]);
         assert!(bench.record(id).await.cancel_requested);
         assert_eq!(bench.end(leased, outcome).await, Settled::Applied(status));
         assert_eq!(bench.status(id).await, status);
@@ -228,7 +221,7 @@ async fn a_wish_to_cancel_overrides_what_would_run_again() {
 }
 
 #[tokio::test]
-async fn the_start_is_told_by_the_handlers_run_time_and_never_before_the_lease() {
+async fn the_start_is_computed_from_the_run_time_and_is_not_before_the_lease() {
     let mut bench = Bench::new().await;
     for (ran, expected) in
         [(Some(MINUTE), 60), (None, 600), (Some(MINUTE * 60), 600), (Some(Duration::MAX), 600)]
@@ -245,7 +238,7 @@ async fn the_start_is_told_by_the_handlers_run_time_and_never_before_the_lease()
 }
 
 #[tokio::test]
-async fn nothing_to_settle_is_nothing() {
+async fn an_empty_settle_does_nothing() {
     let bench = Bench::new().await;
     assert_eq!(bench.store.settle(vec![]).await.unwrap(), []);
     bench.add(draft()).await;
@@ -254,7 +247,7 @@ async fn nothing_to_settle_is_nothing() {
 }
 
 #[tokio::test]
-async fn a_forged_right_among_true_ones_changes_nothing_and_harms_none() {
+async fn a_forged_lease_among_valid_ones_changes_nothing() {
     let bench = Bench::new().await;
     bench.add_many(5).await;
     let mut leased = bench.lease(5).await;
@@ -283,7 +276,7 @@ async fn a_forged_right_among_true_ones_changes_nothing_and_harms_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ends_of_two_kinds_lock_their_leases_in_one_order() {
+async fn settles_of_both_kinds_lock_leases_in_the_same_order() {
     let bench = Bench::new().await;
     bench.add_many(2).await;
     let (low, high) = (bench.lease_one().await, bench.lease_one().await);
@@ -300,7 +293,8 @@ async fn ends_of_two_kinds_lock_their_leases_in_one_order() {
         }
     })
     .await;
-    // whoever locks in order, such as a heartbeat, now wants the second: it must be free
+    // another transaction that locks in order, such as a heartbeat, now needs the second lease, which must not be
+    // locked
     let other = format!("SELECT FROM jobqueue.lease WHERE epoch = {second} FOR UPDATE NOWAIT");
     bench.db.hold(&other).await.rollback().await.unwrap();
     holder.rollback().await.unwrap();

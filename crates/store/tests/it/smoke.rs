@@ -1,9 +1,10 @@
-//! Every verb once, on a store as production opens it: directly, and in the mode for poolers that share sessions.
+//! Calls every verb once on a store with the options of production: with a direct connection, and in the mode for
+//! transaction poolers.
 
 use jobqueue_core::{JobId, Outcome, QueueName, Status, WorkerId};
 use jobqueue_store::{
-    AttemptReport, Cancelled, Extended, Idempotency, JobFilter, Notifier, Pooler, QueueSettings, Retention,
-    Retried, Settled, Store, Submission,
+    AttemptReport, Cancelled, Extended, Heard, HeldLeases, Idempotency, JobFilter, Notifier, Pooler,
+    QueueSettings, Retention, Retried, Settled, Store, Submission, WorkerState,
 };
 use jobqueue_testkit::TestDb;
 use std::time::Duration;
@@ -24,7 +25,7 @@ async fn every_verb_works_directly() {
 #[tokio::test]
 async fn every_verb_works_behind_a_pooler_that_shares_sessions() {
     let db = TestDb::new().await;
-    // a second round on the same sessions: nothing that the first one left behind may be in the way
+    // a second round on the same sessions: the state that the first one left must not matter
     for _ in 0..2 {
         let store = production(&db, Pooler::Transaction, 2);
         every_verb(&store).await;
@@ -38,7 +39,7 @@ async fn one_connection_is_enough() {
     every_verb(&production(&db, Pooler::None, 1)).await;
 }
 
-async fn every_verb(store: &Store) {
+pub(crate) async fn every_verb(store: &Store) {
     store.ping().await.unwrap();
     store.check_schema().await.unwrap();
     let worker = WorkerId::from_uuid(Uuid::new_v4());
@@ -63,17 +64,21 @@ async fn enqueue(store: &Store) -> Vec<JobId> {
 }
 
 async fn walk(store: &Store, worker: WorkerId, ids: &[JobId]) {
-    assert_eq!(store.promote(&ids[4..]).await.unwrap(), ids[4..]);
+    assert_eq!(store.jobs().promote(&ids[4..]).await.unwrap(), ids[4..]);
     let mut leased = store.lease(&request(Some(worker), &["default"], 4)).await.unwrap();
     assert_eq!(leased.len(), 4);
     let report = AttemptReport { progress: None, log: "line\n".into() };
     assert_eq!(store.report(&[(&leased[0].lease, report)]).await.unwrap(), [true]);
-    let beat = store.heartbeat(worker, MINUTE, false, None).await.unwrap();
-    assert!(beat.known && beat.held == [leased[0].lease.epoch()]);
+    let held = HeldLeases { epochs: vec![leased[0].lease.epoch()], known_up_to: 0 };
+    let beat = store.heartbeat(worker, MINUTE, &WorkerState::default(), &held).await.unwrap();
+    assert!(beat.known && beat.lost.is_empty() && beat.newest_epoch >= leased[0].lease.epoch());
     let extended = store.extend(&[copy(&leased[0].lease)], MINUTE).await.unwrap();
     assert!(matches!(extended[..], [Extended::Until { .. }]));
     assert!(store.leased_jobs(&[copy(&leased[0].lease)]).await.unwrap()[0].is_some());
-    assert_eq!(store.cancel(&[ids[3], ids[4]], &boom()).await.unwrap(), [Cancelled::Asked, Cancelled::Now]);
+    assert_eq!(
+        store.jobs().cancel(&[ids[3], ids[4]], &boom()).await.unwrap(),
+        [Cancelled::Asked, Cancelled::Now]
+    );
     let last = leased.pop().unwrap();
     let ends = vec![
         end(leased.remove(0), Outcome::Completed(None)),
@@ -86,8 +91,8 @@ async fn walk(store: &Store, worker: WorkerId, ids: &[JobId]) {
     assert_eq!((settled.as_slice(), more.len()), (&applied[..], 0));
     let stopped = store.settle(vec![end(last, Outcome::Cancelled)]).await.unwrap();
     assert_eq!(stopped, [Settled::Applied(Status::Cancelled)]);
-    assert_eq!(store.retry(&ids[2..3]).await.unwrap(), [Retried::Now]);
-    assert_eq!(store.cancel(&ids[1..3], &boom()).await.unwrap(), [Cancelled::Now; 2]);
+    assert_eq!(store.jobs().retry(&ids[2..3]).await.unwrap(), [Retried::Now]);
+    assert_eq!(store.jobs().cancel(&ids[1..3], &boom()).await.unwrap(), [Cancelled::Now; 2]);
 }
 
 async fn read(store: &Store, ids: &[JobId]) {
@@ -104,24 +109,22 @@ async fn duties(store: &Store) {
     store.promote_due(10).await.unwrap();
     store.expire_due(10).await.unwrap();
     store.reclaim(Duration::ZERO, 10).await.unwrap();
-    store.prune(Retention { completed: 7 * DAY, failed: 30 * DAY }).await.unwrap();
-    assert!(store.take_census().await.unwrap());
+    store.upkeep().prune(Retention { completed: 7 * DAY, failed: 30 * DAY }).await.unwrap();
+    assert!(store.take_census(200).await.unwrap());
     assert_eq!(store.census().await.unwrap().queues[0].queue, "default");
     let queue = QueueName::default();
-    store.pause_queue(&queue, true).await.unwrap();
+    store.queues().pause(&queue).await.unwrap();
     store
-        .configure_queue(
-            &queue,
-            QueueSettings { completed_retention: Some(Some(DAY)), failed_retention: None },
-        )
+        .queues()
+        .configure(&queue, QueueSettings { completed_retention: Some(Some(DAY)), failed_retention: None })
         .await
         .unwrap();
-    store.pause_queue(&queue, false).await.unwrap();
-    assert_eq!(store.queues(Some(&queue)).await.unwrap()[0].completed_retention, Some(DAY));
-    assert_eq!(store.purge_queue(&queue, 10).await.unwrap(), 0);
+    store.queues().resume(&queue).await.unwrap();
+    assert_eq!(store.queues().get(&queue).await.unwrap().unwrap().completed_retention, Some(DAY));
+    assert_eq!(store.queues().purge(&queue, 10).await.unwrap(), 0);
 }
 
-/// Wake-ups need a session of their own; behind a pooler that shares them nobody listens.
+/// Notifications need a dedicated session, so behind a transaction pooler there are none.
 async fn wake_up(store: &Store, heard: bool) {
     let queue = QueueName::default();
     let mut listener = store.listen().await.unwrap();
@@ -130,6 +133,6 @@ async fn wake_up(store: &Store, heard: bool) {
     drop(notifier);
     sending.await;
     if heard {
-        assert_eq!(listener.heard().await.unwrap(), [queue]);
+        assert_eq!(listener.heard().await.unwrap(), Heard::Queues(vec![queue]));
     }
 }

@@ -1,4 +1,4 @@
-//! Unique keys: at most one live job a key, whatever happens at once.
+//! Unique keys: at most one live job per key, also with concurrent calls.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -57,7 +57,7 @@ async fn replace_takes_the_place_of_a_waiting_job_and_leaves_a_running_one() {
 }
 
 #[tokio::test]
-async fn scopes_keep_keys_apart() {
+async fn keys_of_different_scopes_do_not_conflict() {
     let bench = Bench::new().await;
     let job = |queue: &str, kind: &str, scope| JobDraft {
         queue: Some(queue.into()),
@@ -97,11 +97,11 @@ async fn every_end_frees_the_key_unless_its_status_keeps_it() {
             if finals.contains(&ends) {
                 assert_eq!(again, Accepted::Existing(id), "{ends} {finals:?}");
             } else {
-                bench.store.cancel(&[created(again)], &boom()).await.unwrap();
+                bench.store.jobs().cancel(&[created(again)], &boom()).await.unwrap();
             }
         }
         let waiting = bench.add(keeping("waiting", finals)).await;
-        assert_eq!(bench.store.cancel(&[waiting], &boom()).await.unwrap(), [Cancelled::Now]);
+        assert_eq!(bench.store.jobs().cancel(&[waiting], &boom()).await.unwrap(), [Cancelled::Now]);
         let again = bench.submit(vec![keeping("waiting", finals)]).await[0];
         assert_eq!(again == Accepted::Existing(waiting), finals.contains(&Status::Cancelled));
     }
@@ -117,27 +117,28 @@ async fn a_retry_that_waits_keeps_the_key() {
 }
 
 #[tokio::test]
-async fn an_operators_retry_needs_the_key_again() {
+async fn a_retry_by_an_operator_claims_the_key_again() {
     let bench = Bench::new().await;
     let id = bench.dead(keyed("k", OnConflict::Return)).await;
     let other = bench.add(keyed("k", OnConflict::Return)).await;
-    assert_eq!(bench.store.retry(&[id]).await.unwrap(), [Retried::KeyTaken]);
-    bench.store.cancel(&[other], &boom()).await.unwrap();
-    assert_eq!(bench.store.retry(&[id]).await.unwrap(), [Retried::Now]);
+    assert_eq!(bench.store.jobs().retry(&[id]).await.unwrap(), [Retried::KeyTaken]);
+    bench.store.jobs().cancel(&[other], &boom()).await.unwrap();
+    assert_eq!(bench.store.jobs().retry(&[id]).await.unwrap(), [Retried::Now]);
     assert_eq!(bench.submit(vec![keyed("k", OnConflict::Return)]).await, [Accepted::Existing(id)]);
-    // two dead letters of one key: one of them may live
+    // two failed jobs with one key: only one of them can be retried
     let id = bench.lease_one().await;
     bench.end(id, Outcome::Completed(None)).await;
     let twins =
         [bench.dead(keyed("m", OnConflict::Return)).await, bench.dead(keyed("m", OnConflict::Return)).await];
-    let mut answers = bench.store.retry(&twins).await.unwrap();
+    let mut answers = bench.store.jobs().retry(&twins).await.unwrap();
     answers.sort_by_key(|answer| *answer == Retried::KeyTaken);
     assert_eq!(answers, [Retried::Now, Retried::KeyTaken]);
 }
 
-/// It is held up twice: by the lock of another job while this one still runs, and then by a key, after this one has failed.
+/// The retry waits twice: for the lock of another job while this job still runs, and then for a key after this job has
+/// failed.
 #[tokio::test]
-async fn a_retry_that_was_held_up_leaves_alone_what_another_one_started() {
+async fn a_delayed_retry_does_not_change_what_another_one_started() {
     let bench = Bench::new().await;
     let running = bench.add(draft()).await;
     let held = bench.lease_one().await;
@@ -148,7 +149,7 @@ async fn a_retry_that_was_held_up_leaves_alone_what_another_one_started() {
     );
     let (lock, key) = (bench.db.hold(&lock).await, bench.db.hold(&claim).await);
     let store = bench.store.clone();
-    let slow = start(async move { store.retry(&[running, with_key, locked]).await.unwrap() });
+    let slow = start(async move { store.jobs().retry(&[running, with_key, locked]).await.unwrap() });
     let waits_in = async |statement: &str| {
         let condition = format!("wait_event_type = 'Lock' AND query LIKE '%{statement}%'");
         eventually(Duration::from_secs(20), "the slow retry waits", async || {
@@ -163,7 +164,7 @@ async fn a_retry_that_was_held_up_leaves_alone_what_another_one_started() {
     bench.end(held, Outcome::Discarded(boom())).await;
     lock.rollback().await.unwrap();
     waits_in("store.retry.claim").await;
-    assert_eq!(bench.store.retry(&[running]).await.unwrap(), [Retried::Now]);
+    assert_eq!(bench.store.jobs().retry(&[running]).await.unwrap(), [Retried::Now]);
     assert_eq!(bench.lease_one().await.job.id, running);
     key.rollback().await.unwrap();
     slow.await.unwrap();
@@ -172,25 +173,26 @@ async fn a_retry_that_was_held_up_leaves_alone_what_another_one_started() {
 }
 
 #[tokio::test]
-async fn a_retry_and_a_replacement_at_once_leave_one_live_job() {
+async fn a_concurrent_retry_and_replacement_leave_one_live_job() {
     let bench = Bench::new().await;
     for round in 0..60 {
         let key = format!("k{round}");
         let id = bench.dead(keeping(&key, &[Status::Failed])).await;
         let replacement = bench.submit(vec![keyed(&key, OnConflict::Replace)]);
         let again = [id];
-        let (retried, _) = tokio::join!(bench.store.retry(&again), replacement);
+        let jobs = bench.store.jobs();
+        let (retried, _) = tokio::join!(jobs.retry(&again), replacement);
         retried.unwrap();
         let live = format!(
             "SELECT count(*) FROM jobqueue.body b JOIN jobqueue.ready r ON r.job_id = b.id WHERE b.unique_key = '{key}'"
         );
         assert_eq!(bench.count(&live).await, 1, "round {round}");
-        bench.store.purge_queue(&"default".parse().unwrap(), 10).await.unwrap();
+        bench.store.queues().purge(&"default".parse().unwrap(), 10).await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn an_atomic_request_that_is_rejected_leaves_nothing() {
+async fn a_rejected_atomic_request_stores_nothing() {
     let bench = Bench::new().await;
     let holder = bench.add(keyed("taken", OnConflict::Return)).await;
     let drafts = vec![
@@ -231,7 +233,7 @@ async fn one_key_twice_in_a_call_is_one_job() {
         bench.store.enqueue(&requests).await.unwrap().into_iter().flat_map(served).collect();
     let first = created(answers[0]);
     assert_eq!(answers[1..], [Accepted::Existing(first); 2]);
-    // in one request the first wins, whatever the second asks for; in another request it is replaced
+    // within one request the first job wins regardless of `on_conflict`; in another request it is replaced
     let same = bench.submit(vec![keyed("r", OnConflict::Replace), keyed("r", OnConflict::Replace)]).await;
     assert_eq!(same[1], Accepted::Existing(created(same[0])));
     let requests = vec![submission(vec![keyed("s", OnConflict::Replace)]); 2];
@@ -242,7 +244,7 @@ async fn one_key_twice_in_a_call_is_one_job() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_at_once_over_few_keys_leave_one_live_job_a_key() {
+async fn many_concurrent_requests_leave_one_live_job_per_key() {
     let bench = Bench::new().await;
     let policies = [OnConflict::Return, OnConflict::Replace, OnConflict::Reject];
     let writers = (0..64).map(|i| {

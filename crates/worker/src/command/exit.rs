@@ -1,4 +1,4 @@
-//! What the end of a program means for its job. Owns the mapping of exit codes.
+//! What the exit of a program means for its job. Owns the mapping of exit codes.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
@@ -6,11 +6,11 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use jobqueue_core::Failure;
-use jobqueue_runtime::Seconds;
 
+use crate::durations::snooze_delay;
 use crate::handler::HandlerError;
 
-/// Meanings of exit codes other than 0.
+/// The configured meanings of exit codes other than 0.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ExitCodes(BTreeMap<i32, Meaning>);
 
@@ -22,7 +22,7 @@ enum Meaning {
 }
 
 impl ExitCodes {
-    /// Reads `{ "75" = "retry", "65" = "discard", "80" = "snooze:30" }`.
+    /// Parses `{ "75" = "retry", "65" = "discard", "80" = "snooze:30" }`.
     pub(super) fn parse(codes: &BTreeMap<String, String>) -> Result<Self, String> {
         let parsed = codes.iter().map(|(code, meaning)| {
             let number = code.parse().ok().filter(|code| (1..=255).contains(code));
@@ -33,7 +33,7 @@ impl ExitCodes {
         parsed.collect::<Result<_, String>>().map(Self)
     }
 
-    /// The error that a failed program stands for; `tail` is the end of its stderr.
+    /// The error of a program that failed; `tail` is the end of its stderr.
     pub(super) fn error(&self, status: ExitStatus, tail: &str) -> HandlerError {
         let (kind, what) = match (status.code(), status.signal()) {
             (Some(code), _) => (format!("exit_{code}"), format!("exit code {code}")),
@@ -54,8 +54,8 @@ fn parse_meaning(text: &str) -> Result<Meaning, String> {
     match text.split_once(':') {
         None if text == "retry" => Ok(Meaning::Retry),
         None if text == "discard" => Ok(Meaning::Discard),
-        Some(("snooze", seconds)) => Seconds::parse(seconds)
-            .map(|seconds| Meaning::Snooze(seconds.get()))
+        Some(("snooze", seconds)) => snooze_delay(seconds)
+            .map(Meaning::Snooze)
             .map_err(|error| format!("exit_codes: `{text}`: snooze {error}")),
         _ => Err(format!("exit_codes: `{text}` must be `retry`, `discard` or `snooze:<seconds>`")),
     }

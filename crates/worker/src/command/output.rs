@@ -1,46 +1,46 @@
-//! What a program says. Owns the bounds: however much comes, memory stays small.
+//! The output of a program. Owns its bounds: memory use is limited however much the program writes.
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::handler::JobContext;
 
-/// Bytes of stderr that a failure's message shows.
+/// How many bytes of stderr the message of a failure contains.
 const TAIL_BYTES: usize = 2 * 1024;
-/// A line of stderr is cut here.
+/// The longest line of stderr in bytes; the rest of the line is dropped.
 const LINE_BYTES: usize = 4 * 1024;
 
 /// stdout, up to a limit.
 pub(super) struct Captured {
     bytes: Vec<u8>,
-    most: usize,
+    limit: usize,
 }
 
 impl Captured {
-    pub(super) fn new(most: usize) -> Self {
-        Self { bytes: Vec::new(), most }
+    pub(super) fn new(limit: usize) -> Self {
+        Self { bytes: Vec::new(), limit }
     }
 
     /// Reads to the end, or to one byte beyond the limit.
     pub(super) async fn read(&mut self, from: Option<impl AsyncRead + Unpin>) {
         if let Some(from) = from {
-            let beyond = u64::try_from(self.most).unwrap_or(u64::MAX).saturating_add(1);
-            // a broken pipe ends the output like any other end
+            let beyond = u64::try_from(self.limit).unwrap_or(u64::MAX).saturating_add(1);
+            // a read error is treated as the end of the output
             let _ended = from.take(beyond).read_to_end(&mut self.bytes).await;
         }
     }
 
     pub(super) fn is_too_large(&self) -> bool {
-        self.bytes.len() > self.most
+        self.bytes.len() > self.limit
     }
 
-    /// As text; bytes that are none become U+FFFD.
+    /// The output as text; invalid UTF-8 becomes U+FFFD.
     pub(super) fn into_text(self) -> String {
         String::from_utf8(self.bytes)
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     }
 }
 
-/// stderr: every line goes to the job's log, the end is kept for the message of a failure.
+/// stderr: every line is added to the job's log; the end is kept for the message of a failure.
 #[derive(Default)]
 pub(super) struct Tail {
     text: String,

@@ -1,177 +1,154 @@
-//! One round trip to the store: reports, then settlements together with the next lease. Owns the order and what is tried
-//! again; never decides when. Runs in a task of its own, because a store call must not be dropped half-way.
+//! One round trip to the store: reports first, then settlements together with the next lease. Owns the order
+//! and the retries within a call; does not decide when a call is made. Runs in its own task, because a store
+//! call must not be dropped before it ends.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use jobqueue_core::{Failure, Job, Lease, Settlement, Status, settle};
-use jobqueue_store::{AttemptEnd, AttemptReport, LeaseRequest, Leased, Settled, Store, StoreError};
+use jobqueue_store::{AttemptEnd, Batches, LeaseRequest, Leased, Settled, Store, StoreError};
 use tokio::time::Instant;
 
-use crate::executor::Ended;
+use crate::ended::EndedAttempt;
 use crate::running::Report;
 
-/// An attempt that ended and waits to be settled. Kept until the database has confirmed it.
-#[derive(Debug)]
-pub(super) struct End {
-    pub(super) job: Arc<Job>,
-    pub(super) lease: Arc<Lease>,
-    pub(super) settlement: Settlement,
-    pub(super) ran: Option<Duration>,
-    /// When it ended: it may wait for its settle, through an outage even.
-    ended_at: Instant,
-    /// The last words of the handler.
-    report: Option<AttemptReport>,
-    /// They are stored; a second try must not add them again.
-    reported: AtomicBool,
-    /// A try had no answer: it may have been applied.
-    pub(super) tried: AtomicBool,
-}
-
-impl End {
-    /// Decides what becomes of the job.
-    pub(super) fn of(ended: Ended) -> Self {
-        let Ended { attempt, outcome, ran } = ended;
-        let settlement = settle(&attempt.job, outcome, rand::random());
-        let report = attempt.held.report.take();
-        Self {
-            job: attempt.job,
-            lease: attempt.held.lease,
-            settlement,
-            ran,
-            ended_at: Instant::now(),
-            report,
-            reported: AtomicBool::new(false),
-            tried: AtomicBool::new(false),
-        }
-    }
-
-    /// For the store, which uses it up; ours stays for another try.
-    fn for_store(&self) -> AttemptEnd {
-        AttemptEnd {
-            lease: self.lease.again(),
-            settlement: self.settlement.clone(),
-            ran: self.ran.map(|ran| ran + self.ended_at.elapsed()),
-            holds_key: self.job.unique_key.is_some(),
-        }
-    }
-}
-
-/// What to do in one round trip.
+/// The contents of one round trip.
 #[derive(Debug, Default)]
 pub(super) struct Call {
     pub(super) reports: Vec<Report>,
-    pub(super) ends: Vec<Arc<End>>,
+    pub(super) ends: Vec<Arc<EndedAttempt>>,
     pub(super) request: Option<LeaseRequest>,
 }
 
-/// What became of one end.
-#[derive(Debug)]
-pub(super) enum Verdict {
-    /// The job is in this status now.
-    Applied(Status),
-    /// The lease was lost, or an earlier try was applied after all.
-    Stale,
-    /// The database will never take it.
-    Refused(StoreError),
-}
+/// The result of settling one end. After an error the settlement may not be applied.
+pub(super) type SettleResult = Result<Settled, Arc<StoreError>>;
 
-/// What became of a call.
+/// The result of a call.
 #[derive(Debug)]
 pub(super) struct Done {
-    /// For each end, in order; or why none is known to be settled.
-    pub(super) settled: Result<Vec<Verdict>, StoreError>,
-    /// The reports of running attempts were dealt with.
+    /// One result for each end, in the order of the call.
+    pub(super) settled: Vec<SettleResult>,
+    /// Whether the reports of running attempts were stored or rejected. If false, they are kept for later.
     pub(super) reported: bool,
-    /// `None` if nothing was asked for.
-    pub(super) leased: Option<Result<Vec<Leased>, StoreError>>,
+    /// `None` if no jobs were requested, or leasing failed.
+    pub(super) leased: Option<Vec<Leased>>,
+    /// Why an end must be settled again later, or why no jobs were leased.
+    pub(super) failure: Option<Arc<StoreError>>,
     pub(super) took: Duration,
+}
+
+impl Done {
+    /// A call of which no part is known to have succeeded.
+    pub(super) fn failed(call: &Call, error: impl Into<Arc<StoreError>>, took: Duration) -> Self {
+        let error = error.into();
+        let settled = call.ends.iter().map(|_| Err(error.clone())).collect();
+        Self { settled, reported: false, leased: None, failure: Some(error), took }
+    }
 }
 
 impl Call {
     pub(super) async fn run(self: Arc<Self>, store: Store) -> Done {
         let began = Instant::now();
         if let Err(error) = self.report(&store).await {
-            return Done { settled: Err(error), reported: false, leased: None, took: began.elapsed() };
+            return Done::failed(&self, error, began.elapsed());
         }
-        let (settled, leased) = self.settle_and_lease(&store).await;
-        Done { settled, reported: true, leased, took: began.elapsed() }
+        let done = self.settle_and_lease(&store).await;
+        Done { reported: true, took: began.elapsed(), ..done }
     }
 
-    /// Reports go first: a settled lease takes none. One that the database refuses is dropped, for it is only a comfort.
-    async fn report(&self, store: &Store) -> Result<(), StoreError> {
-        let running = self.reports.iter().map(|report| (&*report.lease, report.news.clone()));
-        let unreported = self.ends.iter().filter(|end| !end.reported.load(Ordering::Relaxed));
-        let ended = unreported.filter_map(|end| Some((&*end.lease, end.report.clone()?)));
+    /// Stores the reports. They go first, because a settled attempt accepts none. Reports that the database
+    /// rejects are dropped: they are informational.
+    async fn report(&self, store: &Store) -> Result<(), Arc<StoreError>> {
+        let running = self.reports.iter().map(|report| (&*report.lease, report.content.clone()));
+        let ended = self.ends.iter().filter_map(|end| Some((&*end.lease, end.unstored_report()?)));
         let reports: Vec<_> = running.chain(ended).collect();
-        match store.report(&reports).await {
-            Err(error) if error.is_transient() => return Err(error),
-            Err(error) => {
-                tracing::error!(%error, reports = reports.len(), "progress and log lines were refused and are lost");
-            }
-            Ok(_) => {}
+        let mut batches = Batches::<Arc<StoreError>>::default();
+        let stored = batches.run(&reports, |part| store.report(part)).await;
+        let errors: Vec<Arc<StoreError>> = stored.into_iter().filter_map(Result::err).collect();
+        if let Some(error) = errors.iter().find(|error| error.is_transient()) {
+            return Err(error.clone());
         }
-        self.ends.iter().for_each(|end| end.reported.store(true, Ordering::Relaxed));
+        if let Some(error) = errors.first() {
+            tracing::error!(%error, reports = errors.len(), "progress and log lines were refused and are lost");
+        }
+        self.ends.iter().for_each(|end| end.set_reported());
         Ok(())
     }
 
-    async fn settle_and_lease(
-        &self,
-        store: &Store,
-    ) -> (Result<Vec<Verdict>, StoreError>, Option<LeasedResult>) {
+    async fn settle_and_lease(&self, store: &Store) -> Done {
         let ends: Vec<AttemptEnd> = self.ends.iter().map(|end| end.for_store()).collect();
         let whole = match &self.request {
-            Some(request) if ends.is_empty() => return (Ok(Vec::new()), Some(store.lease(request).await)),
-            Some(request) => store
-                .settle_and_lease(ends, request)
-                .await
-                .map(|(settled, leased)| (settled, Some(Ok(leased)))),
+            Some(request) if ends.is_empty() => {
+                store.lease(request).await.map(|leased| (Vec::new(), Some(leased)))
+            }
+            Some(request) => {
+                store.settle_and_lease(ends, request).await.map(|(settled, leased)| (settled, Some(leased)))
+            }
             None => store.settle(ends).await.map(|settled| (settled, None)),
         };
         match whole {
-            Ok((settled, leased)) => (Ok(settled.into_iter().map(verdict).collect()), leased),
-            Err(error) if error.is_transient() => (Err(error), None),
-            // one bad apple, or the lease: the good ends must not wait for it
-            Err(error) => {
-                let settled = self.settle_each(store).await;
-                (settled, self.request.is_some().then_some(Err(error)))
+            Ok((settled, leased)) => {
+                let settled = settled.into_iter().map(Ok).collect();
+                Done { settled, reported: true, leased, failure: None, took: Duration::ZERO }
+            }
+            // one rejected end must not delay the other ends and the lease
+            Err(error) if error.may_concern_one_row() && !self.ends.is_empty() => self.divided(store).await,
+            Err(error) => Done::failed(self, error, Duration::ZERO),
+        }
+    }
+
+    /// Settles the ends so that a rejected one does not affect the others, then leases.
+    async fn divided(&self, store: &Store) -> Done {
+        let mut batches = Batches::default();
+        let settle =
+            |ends: &[Arc<EndedAttempt>]| store.settle(ends.iter().map(|end| end.for_store()).collect());
+        let mut settled: Vec<SettleResult> = batches.run(&self.ends, settle).await;
+        self.fail_refused(store, &mut batches, &mut settled).await;
+        let mut failure = settled
+            .iter()
+            .filter_map(|settled| settled.as_ref().err())
+            .rfind(|error| !is_refused(error))
+            .cloned();
+        let mut leased = None;
+        if let Some(request) = &self.request
+            && failure.as_ref().is_none_or(|error| error.may_concern_one_row())
+        {
+            match store.lease(request).await {
+                Ok(found) => leased = Some(found),
+                Err(error) => failure = Some(Arc::new(error)),
             }
         }
+        Done { settled, reported: true, leased, failure, took: Duration::ZERO }
     }
 
-    async fn settle_each(&self, store: &Store) -> Result<Vec<Verdict>, StoreError> {
-        let mut verdicts = Vec::with_capacity(self.ends.len());
-        for end in &self.ends {
-            verdicts.push(match settle_one(store, end.for_store()).await {
-                Err(error) if error.is_transient() => return Err(error),
-                Err(error) => {
-                    let failure = Failure::new("unsettlable", "the database refused to store how the attempt ended");
-                    let failed = AttemptEnd { settlement: Settlement::Fail { failure }, ..end.for_store() };
-                    tracing::error!(%error, job_id = %end.job.id, "an end was refused; the job is failed instead");
-                    match settle_one(store, failed).await {
-                        Err(error) if error.is_transient() => return Err(error),
-                        Err(error) => Verdict::Refused(error),
-                        Ok(verdict) => verdict,
-                    }
-                }
-                Ok(verdict) => verdict,
-            });
+    /// Fails the jobs whose end the database rejected. Ends with any other error are kept: such an error says nothing
+    /// about the end, so the result must not be lost.
+    async fn fail_refused(
+        &self,
+        store: &Store,
+        batches: &mut Batches<Arc<StoreError>>,
+        settled: &mut [SettleResult],
+    ) {
+        let mut refused: Vec<(usize, &EndedAttempt)> = Vec::new();
+        for (at, (end, settled)) in self.ends.iter().zip(&*settled).enumerate() {
+            if let Err(error) = settled
+                && is_refused(error)
+            {
+                let job_id = end.job.id;
+                tracing::error!(%error, %job_id, "the result of an attempt was rejected; the job is failed instead");
+                refused.push((at, end));
+            }
         }
-        Ok(verdicts)
+        let fail = |ends: &[(usize, &EndedAttempt)]| {
+            store.settle(ends.iter().map(|(_, end)| end.unsettlable()).collect())
+        };
+        let failed = batches.run(&refused, fail).await;
+        for ((at, _), result) in refused.into_iter().zip(failed) {
+            settled[at] = result;
+        }
     }
 }
 
-type LeasedResult = Result<Vec<Leased>, StoreError>;
-
-async fn settle_one(store: &Store, end: AttemptEnd) -> Result<Verdict, StoreError> {
-    let settled = store.settle(vec![end]).await?;
-    Ok(settled.into_iter().next().map_or(Verdict::Stale, verdict))
-}
-
-fn verdict(settled: Settled) -> Verdict {
-    match settled {
-        Settled::Applied(status) => Verdict::Applied(status),
-        Settled::Stale => Verdict::Stale,
-    }
+/// Whether the database rejects the data of the row, so that a retry fails in the same way.
+pub(super) fn is_refused(error: &StoreError) -> bool {
+    matches!(error, StoreError::Refused(_))
 }

@@ -1,38 +1,40 @@
-//! How many jobs may wait here for a slot. Owns the estimate of how fast slots turn over, and since
-//! when each attempt runs; never leases.
+//! How many jobs to prefetch beyond the free slots. Owns the estimate of how fast slots turn over and the
+//! start time of each attempt; does not lease.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Prefetched jobs start within about this long, or they are better left to another worker.
-const AHEAD: Duration = Duration::from_millis(50);
-/// Share of the newest job in the mean, as 1/n.
-const MEMORY: u32 = 8;
-/// Payloads of prefetched jobs fill about so many bytes at most.
+/// Prefetched jobs should start within this time. Jobs that would start later are left to other workers.
+const PREFETCH_WITHIN: Duration = Duration::from_millis(50);
+/// The newest job has a share of 1/n in the mean.
+const MEAN_OVER: u32 = 8;
+/// Approximate limit of the total payload size of prefetched jobs.
 const PREFETCH_BYTES: usize = 8 << 20;
 
-/// The recent mean time and size of a job on this worker, and what is under way.
+/// The recent mean duration and size of jobs on this worker, and the running attempts.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
+    /// Mean duration of recent attempts; `None` until one has ended, and after `reset`.
     mean: Option<Duration>,
-    /// Mean payload of the batches that were leased lately: grows at once, and shrinks slowly.
+    /// Mean payload size of recently leased batches. It rises at once and falls slowly.
     payload_bytes: usize,
-    /// When each attempt under way was started. The numbers grow, so the first is the oldest.
+    /// The start time of each running attempt by number. Numbers increase, so the first entry is the oldest.
     started: BTreeMap<u64, Instant>,
-    next: u64,
+    /// The number of the latest attempt.
+    last: u64,
 }
 
 impl Pace {
-    /// An attempt starts. Gives the number by which its end is told.
+    /// Records the start of an attempt. Returns the number to pass to `ended`.
     pub(super) fn started(&mut self, now: Instant) -> u64 {
-        self.next += 1;
-        self.started.insert(self.next, now);
-        self.next
+        self.last += 1;
+        self.started.insert(self.last, now);
+        self.last
     }
 
-    /// The attempt of this number ended; `None` if its handler did not run.
+    /// Records the end of an attempt. `ran` is `None` if its handler did not run.
     pub(super) fn ended(&mut self, number: u64, ran: Option<Duration>) {
         self.started.remove(&number);
         if let Some(ran) = ran {
@@ -40,7 +42,7 @@ impl Pace {
         }
     }
 
-    /// Payloads of these sizes were leased together.
+    /// Records the payload sizes of one leased batch.
     pub(super) fn leased(&mut self, payload_bytes: impl ExactSizeIterator<Item = usize>) {
         let jobs = payload_bytes.len();
         if let Some(mean) = payload_bytes.sum::<usize>().checked_div(jobs) {
@@ -48,31 +50,32 @@ impl Pace {
         }
     }
 
-    /// Attempts under way.
+    /// The number of running attempts.
     pub(super) fn active(&self) -> usize {
         self.started.len()
     }
 
-    /// The estimate was wrong: nothing is known until the next job ends.
-    pub(super) fn forget(&mut self) {
+    /// Discards the estimate, because it was wrong. Nothing is prefetched until the next job ends.
+    pub(super) fn reset(&mut self) {
         self.mean = None;
     }
 
     fn took(&mut self, ran: Duration) {
         self.mean = Some(match self.mean {
-            Some(mean) => (mean * (MEMORY - 1) + ran) / MEMORY,
+            Some(mean) => (mean * (MEAN_OVER - 1) + ran) / MEAN_OVER,
             None => ran,
         });
     }
 
-    /// Jobs to lease beyond the free slots: as many as `slots` can start within 50 ms, at most two batches, so that one runs
-    /// while the next is fetched, and at most about 8 MiB of payloads; none while jobs are slow or nothing is known. The mean
-    /// knows only jobs that ended, so one that has not for so long counts as slow too.
+    /// How many jobs to lease beyond the free slots: as many as `slots` can start within `PREFETCH_WITHIN`,
+    /// at most two batches (so that one runs while the next is fetched), and at most `PREFETCH_BYTES` of
+    /// payloads. None while jobs are slow or no estimate exists. The mean covers only ended jobs, so an
+    /// attempt that has run for longer than `PREFETCH_WITHIN` also counts as slow.
     pub(super) fn prefetch(&self, slots: usize, batch: usize, now: Instant) -> usize {
-        let stuck = self.started.first_key_value().is_some_and(|(_, began)| now > *began + AHEAD);
+        let stuck = self.started.first_key_value().is_some_and(|(_, began)| now > *began + PREFETCH_WITHIN);
         match self.mean {
-            Some(mean) if mean < AHEAD && !stuck => {
-                let turns = AHEAD.as_nanos() / mean.as_nanos().max(1);
+            Some(mean) if mean < PREFETCH_WITHIN && !stuck => {
+                let turns = PREFETCH_WITHIN.as_nanos() / mean.as_nanos().max(1);
                 usize::try_from(turns)
                     .unwrap_or(usize::MAX)
                     .saturating_mul(slots)
@@ -91,7 +94,7 @@ mod tests {
     #[test]
     fn only_short_jobs_are_prefetched_and_only_as_many_as_start_soon() {
         let (mut pace, now) = (Pace::default(), Instant::now());
-        assert_eq!(pace.prefetch(10, 100, now), 0, "nothing is known");
+        assert_eq!(pace.prefetch(10, 100, now), 0, "no estimate yet");
         pace.took(Duration::from_millis(10));
         assert_eq!(pace.prefetch(10, 100, now), 50);
         assert_eq!(pace.prefetch(10, 20, now), 40, "never more than two batches");
@@ -106,18 +109,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_prefetched_fits_into_memory() {
+    fn prefetched_payloads_are_bounded() {
         let (mut pace, now) = (Pace::default(), Instant::now());
         pace.took(Duration::ZERO);
         assert_eq!(pace.prefetch(100, 500, now), 1000);
         pace.leased([60_000, 68_000].into_iter());
         assert_eq!(pace.prefetch(100, 500, now), 131);
         pace.leased([].into_iter());
-        assert_eq!(pace.prefetch(100, 500, now), 131, "an empty look says nothing of sizes");
+        assert_eq!(pace.prefetch(100, 500, now), 131, "an empty batch does not change the estimate");
         pace.leased([16 << 20].into_iter());
         assert_eq!(pace.prefetch(100, 500, now), 0);
         pace.leased([100].into_iter());
-        assert_eq!(pace.prefetch(100, 500, now), 0, "one small job says little");
+        assert_eq!(pace.prefetch(100, 500, now), 0, "the estimate falls slowly");
         for _ in 0..100 {
             pace.leased([100].into_iter());
         }
@@ -125,19 +128,19 @@ mod tests {
     }
 
     #[test]
-    fn slots_full_of_jobs_that_do_not_end_stop_it_although_the_mean_is_short() {
+    fn one_long_attempt_stops_prefetching_although_the_mean_is_short() {
         let (mut pace, now) = (Pace::default(), Instant::now());
         let short = pace.started(now);
         pace.ended(short, Some(Duration::from_millis(1)));
         let long = pace.started(now);
-        let young = pace.started(now + AHEAD);
-        assert_eq!((pace.active(), pace.prefetch(10, 20, now + AHEAD)), (2, 40));
-        let later = now + AHEAD + Duration::from_millis(1);
+        let young = pace.started(now + PREFETCH_WITHIN);
+        assert_eq!((pace.active(), pace.prefetch(10, 20, now + PREFETCH_WITHIN)), (2, 40));
+        let later = now + PREFETCH_WITHIN + Duration::from_millis(1);
         assert_eq!(pace.prefetch(10, 20, later), 0, "the oldest runs for too long");
         pace.ended(long, None);
         assert_eq!(pace.prefetch(10, 20, later), 40, "and has ended");
-        pace.forget();
-        assert_eq!(pace.prefetch(10, 20, later), 0, "what was prefetched had to go back");
+        pace.reset();
+        assert_eq!(pace.prefetch(10, 20, later), 0, "the prefetched jobs were released");
         pace.ended(young, Some(Duration::from_millis(1)));
         assert_eq!((pace.active(), pace.prefetch(10, 20, later)), (0, 40));
     }

@@ -1,5 +1,5 @@
-//! What a handler sees of its job. Owns identity, time left, the wish to stop and the reports of one attempt; it never
-//! leads to the store.
+//! What a handler sees of its job. Owns the identity, remaining time, stop request and reports of one
+//! attempt; gives no access to the store.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,8 @@ use super::stop::{Stop, StopReason};
 /// The slot that an attempt occupies, until the last clone of its context is gone.
 pub(crate) type Slot = OwnedSemaphorePermit;
 
-/// One attempt of one job, as its handler sees it. Cheap to clone; a clone that outlives the handler keeps its slot.
+/// One attempt of one job, as its handler sees it. Cheap to clone; a clone that outlives the handler keeps
+/// the slot.
 #[derive(Clone)]
 pub struct JobContext(Arc<Inner>);
 
@@ -48,63 +49,63 @@ impl JobContext {
         Self(Arc::new(Inner { job, deadline, stop, report, traceparent, _slot: slot }))
     }
 
-    /// The job's identity, the same in every attempt.
+    /// The job's id; the same in every attempt.
     pub fn id(&self) -> JobId {
         self.0.job.id
     }
 
-    /// Its kind, which chose the handler.
+    /// The job's kind, which selects the handler.
     pub fn kind(&self) -> &KindName {
         &self.0.job.kind
     }
 
-    /// The queue that it came from.
+    /// The queue from which the job was leased.
     pub fn queue(&self) -> &QueueName {
         &self.0.job.queue
     }
 
-    /// Number of this attempt, from 1.
+    /// The number of this attempt, starting at 1.
     pub fn attempt(&self) -> u16 {
         self.0.job.attempt
     }
 
-    /// Most attempts that the job may have.
+    /// The largest number of attempts that the job may have.
     pub fn max_attempts(&self) -> u16 {
         self.0.job.max_attempts
     }
 
-    /// The input, exactly as it was submitted.
+    /// The payload, exactly as it was submitted.
     pub fn payload(&self) -> &Json {
         &self.0.job.payload
     }
 
-    /// The submitter's tags.
+    /// The tags that the submitter set.
     pub fn tags(&self) -> &[String] {
         &self.0.job.tags
     }
 
-    /// The submitter's free JSON object.
+    /// The metadata object that the submitter set.
     pub fn metadata(&self) -> Option<&Json> {
         self.0.job.metadata.as_ref()
     }
 
-    /// W3C trace context to send with requests that this attempt makes.
+    /// The W3C trace context to send with requests of this attempt.
     pub fn traceparent(&self) -> Option<&str> {
         self.0.traceparent.as_deref()
     }
 
-    /// When the attempt is ended if it has not finished by itself.
+    /// When the attempt reaches its time limit and is ended.
     pub fn deadline(&self) -> Instant {
         self.0.deadline
     }
 
-    /// Time until then; zero if it has passed.
+    /// Time until the deadline; zero if it has passed.
     pub fn remaining(&self) -> Duration {
         self.0.deadline.saturating_duration_since(Instant::now())
     }
 
-    /// Cancelled at the first wish to stop, the warning of the soft limit included; ask [`stop_reason`](Self::stop_reason)
-    /// why.
+    /// Cancelled at the first request to stop, including the warning of the soft timeout.
+    /// [`stop_reason`](Self::stop_reason) returns the reason.
     pub fn cancellation(&self) -> &CancellationToken {
         self.0.stop.token()
     }
@@ -114,23 +115,25 @@ impl JobContext {
         self.cancellation().is_cancelled()
     }
 
-    /// Waits until the handler is asked to stop, and says why.
+    /// Waits until the handler is asked to stop, and returns the reason.
     pub async fn cancelled(&self) -> StopReason {
         self.cancellation().cancelled().await;
         self.stop_reason().unwrap_or(StopReason::Cancel)
     }
 
-    /// Waits until the handler must stop: like [`cancelled`](Self::cancelled), without the warning of the soft limit.
+    /// Waits until the handler must stop: like [`cancelled`](Self::cancelled), but ignores the warning of the
+    /// soft timeout.
     pub async fn must_stop(&self) -> StopReason {
-        self.0.stop.firm().await
+        self.0.stop.must_stop().await
     }
 
-    /// Why the handler shall stop; `None` while it may go on.
+    /// Why the handler must stop; `None` while it may continue.
     pub fn stop_reason(&self) -> Option<StopReason> {
         self.0.stop.reason()
     }
 
-    /// Reports how far the attempt is: any JSON of up to 4 KiB. Only the latest value counts; stored within about a second.
+    /// Reports the progress of the attempt: any JSON of up to 4 KiB. Only the latest value is kept; it is
+    /// stored within about a second.
     pub fn progress(&self, value: &(impl Serialize + ?Sized)) -> Result<(), ProgressError> {
         let json = Json::of(value).map_err(|error| ProgressError(error.to_string()))?;
         if json.len() > MAX_PROGRESS_BYTES {
@@ -143,25 +146,25 @@ impl JobContext {
         Ok(())
     }
 
-    /// Adds a line to the attempt's log. The last 16 KiB of it are kept; stored within about a second.
+    /// Adds a line to the attempt's log. The last 16 KiB are kept; a line is stored within about a second.
     pub fn log(&self, text: impl AsRef<str>) {
         self.0.report.add_line(text.as_ref());
     }
 }
 
 impl fmt::Debug for JobContext {
-    /// Never the payload: it may be a secret.
+    /// Omits the payload, which may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let job = &self.0.job;
         f.debug_struct("JobContext").field("id", &job.id).field("kind", &job.kind).finish_non_exhaustive()
     }
 }
 
-/// What a handler reported and nobody has stored yet; bounded like what is stored.
+/// Reports of a handler that are not stored yet; as bounded as the stored ones.
 #[derive(Debug)]
 pub(crate) struct ReportBuffer {
     unstored: Mutex<AttemptReport>,
-    /// Shared by all attempts of a worker: somebody has something to report.
+    /// Shared by all attempts of a worker: at least one of them has something to report.
     dirty: Arc<AtomicBool>,
 }
 
@@ -170,14 +173,14 @@ impl ReportBuffer {
         Self { unstored: Mutex::default(), dirty }
     }
 
-    /// What is there to store, if anything.
+    /// Removes and returns what must be stored, if there is any.
     pub(crate) fn take(&self) -> Option<AttemptReport> {
         let mut unstored = self.lock();
         let any = unstored.progress.is_some() || !unstored.log.is_empty();
         any.then(|| std::mem::take(&mut *unstored))
     }
 
-    /// Puts back what could not be stored; newer reports win.
+    /// Puts back what could not be stored; newer reports take precedence.
     pub(crate) fn put_back(&self, older: AttemptReport) {
         let mut unstored = self.lock();
         let newer = std::mem::replace(&mut *unstored, older);
@@ -209,7 +212,7 @@ impl ReportBuffer {
     }
 }
 
-/// Cuts the oldest text beyond what is kept.
+/// Removes the oldest text beyond the limit.
 fn keep_end(log: &mut String) {
     let start = log.len().saturating_sub(MAX_LOG_BYTES);
     log.drain(..log.ceil_char_boundary(start));

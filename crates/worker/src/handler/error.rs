@@ -1,42 +1,43 @@
-//! How a handler says that it did not succeed. Owns the mapping to outcomes; never decides on delays.
+//! How a handler reports that it did not succeed. Owns the mapping to outcomes; does not decide delays.
 
 use std::time::Duration;
 
 use jobqueue_core::{Failure, Json, Outcome};
 
-/// Largest `details` of a failure that is kept, in bytes.
+/// The largest `details` of a failure that are kept, in bytes.
 const MAX_DETAILS_BYTES: usize = 64 * 1024;
 
-/// Why an attempt did not succeed, and what should follow. Any error turns into [`HandlerError::Retry`] by `?`.
+/// Why an attempt did not succeed, and what must follow. `?` turns any error into [`HandlerError::Retry`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum HandlerError {
-    /// Failed: try again by the job's retry policy, while attempts are left.
+    /// The attempt failed. The job is retried by its retry policy while it has attempts left.
     Retry {
         /// What went wrong.
         failure: Failure,
         /// Overrides the policy's delay.
         after: Option<Duration>,
     },
-    /// Failed for good: trying again is pointless.
+    /// The job fails permanently, because a retry would not help.
     Discard(Failure),
-    /// Not now: again after this delay. Costs no attempt.
+    /// The job runs again after this delay. This costs no attempt.
     Snooze(Duration),
     /// The handler stopped because it was asked to.
     Cancelled,
 }
 
 impl HandlerError {
-    /// Failed: try again by the job's policy. `kind` is a short word to group by.
+    /// The attempt failed; the job is retried by its retry policy. `kind` is a short word by which failures
+    /// are grouped.
     pub fn retry(kind: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Retry { failure: Failure::new(kind, message), after: None }
     }
 
-    /// Failed: try again after `delay`.
+    /// The attempt failed; the job is retried after `delay`.
     pub fn retry_after(kind: impl Into<String>, message: impl Into<String>, delay: Duration) -> Self {
         Self::Retry { failure: Failure::new(kind, message), after: Some(delay) }
     }
 
-    /// Failed for good.
+    /// The job fails permanently.
     pub fn discard(kind: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Discard(Failure::new(kind, message))
     }
@@ -53,7 +54,7 @@ impl HandlerError {
     }
 }
 
-/// A handler builds its failures by hand: bound them here, once.
+/// Bounds a failure, because a handler may build one of any size.
 fn bounded(failure: Failure) -> Failure {
     let mut failure = failure.storable();
     if failure.details.as_ref().is_some_and(|details| Json::len(details) > MAX_DETAILS_BYTES) {

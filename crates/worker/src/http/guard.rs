@@ -1,12 +1,16 @@
-//! Where requests may go. Owns the refused address ranges; it sits between name resolution and connecting, so a name that
-//! resolves to something else a moment later gains nothing.
+//! Which addresses requests may call. Owns the refused address ranges. The guard runs between name resolution
+//! and connecting, so changing a name's addresses later does not bypass it.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
+use hyper_util::client::legacy::connect::dns::Name;
 use reqwest::Url;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tower::Service;
 
-/// IPv4 that is not the public internet: (network, prefix length).
+/// IPv4 ranges that are not the public internet: (network, prefix length).
 const REFUSED_V4: [([u8; 4], u32); 18] = [
     ([0, 0, 0, 0], 8),        // this network
     ([10, 0, 0, 0], 8),       // private
@@ -28,12 +32,12 @@ const REFUSED_V4: [([u8; 4], u32); 18] = [
     ([224, 0, 0, 0], 3),      // multicast, reserved, broadcast
 ];
 
-/// IPv6 besides 2000::/3, and what is refused inside of it.
+/// The public range of IPv6, 2000::/3, and the ranges inside it that are refused.
 const GLOBAL_V6: (u128, u32) = (0x2000 << 112, 3);
 const REFUSED_V6: [(u128, u32); 6] = [
     (0x2001 << 112, 23),          // protocol assignments: Teredo, ORCHID, benchmarks
     (0x2001_0db8 << 96, 32),      // documentation
-    (0x2002 << 112, 16),          // 6to4: an IPv4 address in disguise
+    (0x2002 << 112, 16),          // 6to4: embeds an IPv4 address
     (0x2620_004f_8000 << 80, 48), // AS112
     (0x3fff << 112, 20),          // documentation
     (0x2001_0004_0112 << 80, 48), // AS112
@@ -42,19 +46,19 @@ const REFUSED_V6: [(u128, u32); 6] = [
 /// The guard of one endpoint.
 #[derive(Clone, Debug)]
 pub(super) struct Guard {
-    /// The endpoint's host is allowed by name: its addresses are not looked at.
+    /// The endpoint's host is allowed by name: its addresses are not checked.
     allowed: bool,
 }
 
-/// The endpoint leads to no public address.
+/// The endpoint has no public address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} resolves to no public address; name it in `allow` if that is meant")]
+#[error("{0} resolves to no public address; to call it anyway, add it to `allow`")]
 pub(super) struct Refused(String);
 
 impl Guard {
-    /// The guard for `url`. A literal address is never resolved, so it is judged here and now.
+    /// The guard for `url`. A literal address is never resolved, so it is checked here.
     pub(super) fn new(url: &Url, allow: &[String]) -> Result<Self, String> {
-        // the parser has turned every spelling of an IPv4 address into the usual one
+        // the URL parser has normalised every spelling of an IPv4 address
         let host = url.host_str().ok_or("url must have a host")?;
         let port = url.port_or_known_default().ok_or("url must have a port")?;
         let with_port = format!("{host}:{port}");
@@ -64,36 +68,48 @@ impl Guard {
         let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
         match literal {
             Ok(address) if !allowed && !is_public(address) => Err(format!(
-                "url: {address} is not a public address: write `allow = [\"{with_port}\"]` if that is meant"
+                "url: {address} is not a public address: to call it anyway, write `allow = [\"{with_port}\"]`"
             )),
             _ => Ok(Self { allowed }),
         }
     }
 
-    fn judge(&self, name: &str, found: impl Iterator<Item = SocketAddr>) -> Result<Vec<SocketAddr>, Refused> {
+    fn filter(
+        &self,
+        name: &str,
+        found: impl Iterator<Item = SocketAddr>,
+    ) -> Result<Vec<SocketAddr>, Refused> {
         let fine: Vec<_> = found.filter(|address| self.allowed || is_public(address.ip())).collect();
         if fine.is_empty() { Err(Refused(name.to_owned())) } else { Ok(fine) }
     }
 }
 
-impl Resolve for Guard {
-    /// Resolves, and hands on only addresses that may be called; the connection goes to one of these.
-    fn resolve(&self, name: Name) -> Resolving {
+impl Service<Name> for Guard {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// Resolves the name to the addresses that may be called. The connection uses one of these.
+    fn call(&mut self, name: Name) -> Self::Future {
         let guard = self.clone();
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let fine = guard.judge(name.as_str(), found)?;
-            let fine: Addrs = Box::new(fine.into_iter());
-            Ok(fine)
+            let fine = guard.filter(name.as_str(), found).map_err(io::Error::other)?;
+            Ok(fine.into_iter())
         })
     }
 }
 
-/// Whether the address belongs to the public internet, as far as its number tells.
+/// Whether the address is in the public range.
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => is_public_v4(v4),
-        // addresses that embed an IPv4 one (mapped, compatible, NAT64) lie outside of 2000::/3, 6to4 and Teredo inside
+        // addresses that embed an IPv4 address: mapped, compatible and NAT64 ones lie outside 2000::/3; 6to4
+        // and Teredo ones lie inside it and are refused by range
         IpAddr::V6(v6) => {
             let bits = u128::from(v6);
             is_in(bits, GLOBAL_V6) && !REFUSED_V6.iter().any(|range| is_in(bits, *range))
@@ -222,23 +238,22 @@ mod tests {
     }
 
     #[test]
-    fn what_a_name_resolves_to_is_filtered_and_nothing_left_is_refused() {
+    fn resolved_addresses_are_filtered_and_an_empty_rest_is_refused() {
         let guard = Guard { allowed: false };
         let private: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let public: SocketAddr = "8.8.8.8:0".parse().unwrap();
-        assert_eq!(guard.judge("rebound", [private, public].into_iter()), Ok(vec![public]));
-        assert_eq!(guard.judge("rebound", [private].into_iter()), Err(Refused("rebound".to_owned())));
-        assert_eq!(Guard { allowed: true }.judge("meant", [private].into_iter()), Ok(vec![private]));
+        assert_eq!(guard.filter("rebound", [private, public].into_iter()), Ok(vec![public]));
+        assert_eq!(guard.filter("rebound", [private].into_iter()), Err(Refused("rebound".to_owned())));
+        assert_eq!(Guard { allowed: true }.filter("meant", [private].into_iter()), Ok(vec![private]));
     }
 
     #[tokio::test]
-    async fn the_resolver_refuses_localhost_in_every_dress() {
+    async fn the_resolver_refuses_every_spelling_of_localhost() {
         for name in ["localhost", "LOCALHOST", "localhost."] {
             let Ok(found) = tokio::net::lookup_host((name, 0)).await else { continue };
-            assert!(Guard { allowed: false }.judge(name, found).is_err(), "{name}");
+            assert!(Guard { allowed: false }.filter(name, found).is_err(), "{name}");
         }
-        let resolving = Guard { allowed: false }.resolve("localhost".parse().unwrap());
-        let refused = resolving.await.err().unwrap();
-        assert!(refused.downcast_ref::<Refused>().is_some(), "{refused}");
+        let refused = Guard { allowed: false }.call("localhost".parse().unwrap()).await.err().unwrap();
+        assert!(refused.get_ref().and_then(|cause| cause.downcast_ref::<Refused>()).is_some(), "{refused}");
     }
 }

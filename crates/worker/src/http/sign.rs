@@ -1,5 +1,5 @@
-//! Signatures by Standard Webhooks (<https://www.standardwebhooks.com>): HMAC-SHA256 over `id.timestamp.body`. Owns the
-//! secrets; they are never printed.
+//! Signatures according to Standard Webhooks (<https://www.standardwebhooks.com>): HMAC-SHA256 over
+//! `id.timestamp.body`. Owns the secrets, which are never printed.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,21 +7,22 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::{ExposeSecret as _, SecretBox};
 use sha2::Sha256;
 
-/// Bytes of a secret that the standard allows.
+/// The length in bytes that the standard allows for a secret.
 const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
-/// The secrets of one endpoint, newest first. Each signs, so that a receiver can change to a new one at leisure.
+/// The secrets of one endpoint, newest first. Each one signs, so that a receiver can switch to a new secret
+/// at any time.
 pub(super) struct Secrets(Vec<SecretBox<[u8]>>);
 
 impl Secrets {
-    /// Reads `whsec_…`, several separated by spaces, from a variable.
+    /// Reads one or more `whsec_…`, separated by spaces, from an environment variable.
     pub(super) fn from_env(name: &str) -> Result<Self, String> {
         let text = std::env::var(name)
             .map_err(|_| format!("secret_env: {name} is not set: set it to a `whsec_…` secret"))?;
         Self::parse(&text).map_err(|reason| format!("secret_env: {name} {reason}"))
     }
 
-    /// The reason never repeats the secret.
+    /// Parses the secrets. The error never contains a secret.
     fn parse(text: &str) -> Result<Self, String> {
         let secret = |word: &str| {
             let encoded = word.strip_prefix("whsec_").ok_or("must start with `whsec_`")?;
@@ -65,7 +66,7 @@ mod tests {
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
     #[test]
-    fn the_published_vector_is_met() {
+    fn the_published_test_vector_matches() {
         let secrets = Secrets::parse(SECRET).unwrap();
         let signed = secrets.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, r#"{"test": 2432232314}"#);
         assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");

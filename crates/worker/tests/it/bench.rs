@@ -1,4 +1,4 @@
-//! A database, a store to look through, and workers in this process with fast rhythms.
+//! A database, a store that reads it, and workers in this process with short intervals.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,15 +9,15 @@ use jobqueue_core::{Job, JobDraft, JobId, JobRecord, Json, Limits, NewJob, Statu
 use jobqueue_runtime::admin::Readiness;
 use jobqueue_store::{Accepted, Answer, AttemptRecord, Pooler, Store, StoreOptions, Submission};
 use jobqueue_testkit::{TestDb, eventually};
-use jobqueue_worker::{Args, HandlerError, Shutdown, Worker, WorkerBuilder};
+use jobqueue_worker::{HandlerError, Shutdown, Worker, WorkerBuilder, WorkerCli};
 use prometheus::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// The limit of broken code; nothing here takes that long.
+/// Time limit; reached only if the test fails.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
-/// The metric that tells that a job is at work, and no longer on its way.
+/// The metric of the jobs that occupy a slot.
 pub(crate) const SLOTS_IN_USE: &str = "worker_slots_in_use";
 
 pub(crate) struct Bench {
@@ -27,7 +27,7 @@ pub(crate) struct Bench {
 
 pub(crate) fn options(url: &str) -> StoreOptions {
     StoreOptions {
-        url: url.to_owned(),
+        url: url.into(),
         application_name: "worker-test".to_owned(),
         max_connections: 4,
         connect_timeout: Duration::from_secs(1),
@@ -35,7 +35,7 @@ pub(crate) fn options(url: &str) -> StoreOptions {
     }
 }
 
-/// A worker with fast rhythms on the database of `url`.
+/// A worker with short intervals on the database of `url`.
 pub(crate) fn fast(url: &str) -> WorkerBuilder {
     Worker::builder(options(url))
         .poll_interval(Duration::from_millis(50))
@@ -61,7 +61,7 @@ pub(crate) async fn enqueue(store: &Store, drafts: Vec<JobDraft>) -> Vec<JobId> 
     jobs.iter().map(id).collect()
 }
 
-/// A worker with fast rhythms and the handlers of a configuration file.
+/// A worker with short intervals and the handlers of a configuration file.
 pub(crate) fn configured(url: &str, config: &str) -> WorkerBuilder {
     let path = written(config);
     let path = path.to_str().unwrap();
@@ -76,11 +76,11 @@ pub(crate) fn configured(url: &str, config: &str) -> WorkerBuilder {
         "--poll-interval-seconds",
         "0.05",
     ];
-    let args = Args::try_parse_from(words).unwrap();
+    let args = WorkerCli::try_parse_from(words).unwrap();
     args.worker.builder(&args.database).unwrap()
 }
 
-/// A file of this process's own.
+/// Writes a file with a name that is unique to this process.
 pub(crate) fn written(text: &str) -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let name =
@@ -90,8 +90,8 @@ pub(crate) fn written(text: &str) -> PathBuf {
     path
 }
 
-/// Waits until the job is in a status. One that is running may have been leased a moment ago, and its worker has yet to hear of it: whoever
-/// wants it at work waits for that ([`AtWork::runs`]).
+/// Waits until the job is in a status. A running job may only be leased, before its worker has the response. To wait
+/// until it occupies a slot, use [`AtWork::runs`].
 pub(crate) async fn reaches(store: &Store, id: JobId, status: Status) -> JobRecord {
     eventually(SOON, &format!("{id} is {status}"), async || {
         let record = store.job(id).await.map_err(|error| error.to_string())?.unwrap();
@@ -139,7 +139,7 @@ impl Bench {
         self.store.attempts(id).await.unwrap()
     }
 
-    /// Promotes until the job is in the status: what the reaper would do.
+    /// Promotes jobs, as the reaper would, until the job is in the status.
     pub(crate) async fn promoted(&self, id: JobId, status: Status) -> JobRecord {
         eventually(SOON, &format!("{id} is {status}"), async || {
             self.store.promote_due(100).await.map_err(|error| error.to_string())?;
@@ -150,13 +150,13 @@ impl Bench {
     }
 }
 
-/// Waits until the gate is opened: a job that lasts as long as the test wants.
+/// A handler that waits until the test opens the gate.
 pub(crate) async fn opened(mut gate: watch::Receiver<bool>) -> Result<(), HandlerError> {
     gate.wait_for(|open| *open).await?;
     Ok(())
 }
 
-/// A worker at work. Forced to an end when dropped.
+/// A running worker. Dropping it forces it to end.
 pub(crate) struct AtWork {
     pub(crate) shutdown: Shutdown,
     registry: Registry,
@@ -174,7 +174,7 @@ impl AtWork {
         Self { shutdown, registry, task }
     }
 
-    /// Waits until so many jobs have a slot.
+    /// Waits until this many jobs have a slot.
     pub(crate) async fn runs(&self, jobs: u32) {
         eventually(SOON, &format!("{jobs} jobs have a slot"), async || {
             let families = self.registry.gather();
@@ -185,7 +185,23 @@ impl AtWork {
         .await;
     }
 
-    /// Begins the soft shutdown and waits for the end.
+    /// Waits until this many more calls that lease or settle have failed.
+    pub(crate) async fn fails(&self, calls: f64) {
+        let failures = || {
+            let families = self.registry.gather();
+            let failures =
+                families.iter().find(|family| family.name() == "worker_store_failures_total").unwrap();
+            failures.get_metric()[0].get_counter().get_value()
+        };
+        let before = failures();
+        eventually(SOON, &format!("{calls} calls fail"), async || {
+            let failed = failures() - before;
+            if failed >= calls { Ok(()) } else { Err(failed) }
+        })
+        .await;
+    }
+
+    /// Begins the soft shutdown and waits until the worker has ended.
     pub(crate) async fn drain(mut self) {
         self.shutdown.begin();
         self.ended().await;
@@ -204,8 +220,8 @@ impl Drop for AtWork {
     }
 }
 
-/// Waits until no heartbeat got through for longer than the worker trusts its leases.
-pub(crate) async fn untrusted(readiness: &Readiness, worker: &AtWork) {
+/// Waits until no heartbeat has succeeded for so long that the worker starts no more jobs.
+pub(crate) async fn leases_may_be_lost(readiness: &Readiness, worker: &AtWork) {
     eventually(SOON, "no heartbeat for too long", async || {
         let report = readiness.report(&worker.shutdown).await;
         let silent = report.checks.iter().any(|check| check.name == "heartbeat" && !check.ok);

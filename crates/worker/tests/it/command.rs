@@ -1,4 +1,4 @@
-//! The command handler with real programs.
+//! Tests of the command handler with real programs.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,12 +8,13 @@ use jobqueue_testkit::eventually;
 
 use crate::bench::{AtWork, Bench, SOON, configured, draft};
 
-/// A handler that runs a shell script; the shell is part of the test, not of the handler.
-fn script(kind: &str, script: &str, more: &str) -> String {
+/// The configuration of a handler that runs a shell script. The shell is the program of the test; the handler itself
+/// uses none.
+pub(crate) fn script(kind: &str, script: &str, more: &str) -> String {
     format!("[handlers.{kind}]\ntype = \"command\"\nargv = [\"/bin/sh\", \"-c\", '''{script}''']\n{more}\n")
 }
 
-fn at_work(bench: &Bench, config: &str) -> AtWork {
+fn run_worker(bench: &Bench, config: &str) -> AtWork {
     AtWork::start(configured(bench.db.url(), config).cancel_grace(Duration::from_millis(200)))
 }
 
@@ -28,7 +29,7 @@ async fn stdin_is_the_payload_and_stdout_the_result() {
         &script("environment", "env", "env = { LANG = \"C.UTF-8\" }"),
     ]
     .concat();
-    let worker = at_work(&bench, &config);
+    let worker = run_worker(&bench, &config);
     let result = async |kind: &str, payload: &str| {
         let id = bench.enqueue(kind, payload).await;
         bench.reaches(id, Status::Completed).await.result.map(|json| json.as_str().to_owned())
@@ -61,7 +62,7 @@ async fn stdin_is_the_payload_and_stdout_the_result() {
 }
 
 #[tokio::test]
-async fn exit_codes_decide_and_stderr_explains() {
+async fn exit_codes_decide_and_stderr_is_the_message() {
     let bench = Bench::new().await;
     let codes = r#"exit_codes = { "75" = "retry", "65" = "discard", "80" = "snooze:3600" }"#;
     let config = [
@@ -73,7 +74,7 @@ async fn exit_codes_decide_and_stderr_explains() {
     ]
     .map(ToString::to_string)
     .concat();
-    let worker = at_work(&bench, &config);
+    let worker = run_worker(&bench, &config);
     let temporary = bench.enqueue("temporary", "{}").await;
     assert_eq!(bench.reaches(temporary, Status::Scheduled).await.job.attempt, 1);
     assert_eq!(bench.attempts(temporary).await[0].error.as_ref().unwrap().message, "exit code 75: busy");
@@ -90,14 +91,14 @@ async fn exit_codes_decide_and_stderr_explains() {
 }
 
 #[tokio::test]
-async fn output_without_end_is_cut_and_memory_is_not_at_stake() {
+async fn endless_output_is_truncated_and_memory_is_bounded() {
     let bench = Bench::new().await;
     let config = [
         "[handlers.flood]\ntype = \"command\"\nargv = [\"/bin/cat\", \"/dev/zero\"]\nmax_output_bytes = 100000\n",
         &script("noise", "yes noise | head -n 800000 >&2; echo 1", ""),
     ]
     .concat();
-    let worker = at_work(&bench, &config);
+    let worker = run_worker(&bench, &config);
     let flood = bench.enqueue("flood", "{}").await;
     assert_eq!(bench.reaches(flood, Status::Failed).await.error.unwrap().kind, "output_too_large");
     let noise = bench.enqueue("noise", "{}").await;
@@ -107,14 +108,14 @@ async fn output_without_end_is_cut_and_memory_is_not_at_stake() {
     worker.drain().await;
 }
 
-/// The state of a process, from /proc; `None` if it is gone.
-fn state(pid: &str) -> Option<String> {
+/// The state of a process, from /proc; `None` if it does not exist.
+pub(crate) fn state(pid: &str) -> Option<String> {
     let status = std::fs::read_to_string(Path::new("/proc").join(pid).join("status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix("State:")).map(|state| state.trim().to_owned())
 }
 
-/// The pids that the script logged, once there are so many.
-async fn logged_pids(bench: &Bench, id: jobqueue_core::JobId, many: usize) -> Vec<String> {
+/// Waits until the script has logged this many pids, and returns them.
+pub(crate) async fn logged_pids(bench: &Bench, id: jobqueue_core::JobId, many: usize) -> Vec<String> {
     eventually(SOON, "the pids are logged", async || {
         let log = bench.attempts(id).await.pop().map(|attempt| attempt.log).unwrap_or_default();
         let pids: Vec<String> =
@@ -124,8 +125,8 @@ async fn logged_pids(bench: &Bench, id: jobqueue_core::JobId, many: usize) -> Ve
     .await
 }
 
-async fn all_gone(pids: &[String]) {
-    eventually(SOON, "every process is gone, and no zombie is left", async || {
+pub(crate) async fn wait_until_ended(pids: &[String]) {
+    eventually(SOON, "every process has ended, and no zombie is left", async || {
         let left: Vec<_> = pids.iter().filter_map(|pid| state(pid)).collect();
         if left.is_empty() { Ok(()) } else { Err(left) }
     })
@@ -135,43 +136,48 @@ async fn all_gone(pids: &[String]) {
 #[tokio::test]
 async fn the_hard_limit_kills_the_whole_group() {
     let bench = Bench::new().await;
-    // a child and a grandchild that ignore SIGTERM
+    // a child and a grandchild, which ignore SIGTERM
     let family = "trap '' TERM; echo pid $$ >&2; sh -c 'trap \"\" TERM; echo pid $$ >&2; sleep 1000 & echo pid $! >&2; wait' & wait";
-    let worker = at_work(&bench, &script("family", family, "timeout_seconds = 2"));
+    let worker = run_worker(&bench, &script("family", family, "timeout_seconds = 2"));
     let id = bench.submit(JobDraft { max_attempts: Some(1), ..draft("family", "{}") }).await;
     let pids = logged_pids(&bench, id, 3).await;
     assert!(pids.iter().all(|pid| state(pid).is_some()));
     assert_eq!(bench.reaches(id, Status::Failed).await.error.unwrap().kind, "timeout");
-    all_gone(&pids).await;
+    wait_until_ended(&pids).await;
     worker.drain().await;
 }
 
 #[tokio::test]
-async fn a_cancel_is_a_sigterm_first() {
+async fn a_cancel_first_sends_sigterm() {
     let bench = Bench::new().await;
     let polite = "trap 'echo saved >&2; kill $!; exit 1' TERM; echo pid $$ >&2; sleep 1000 & wait";
     let rude = "trap '' TERM; echo pid $$ >&2; sleep 1000 & echo pid $! >&2; while :; do wait; done";
     let config = [script("polite", polite, ""), script("rude", rude, "")].concat();
-    let worker = at_work(&bench, &config);
+    let worker = run_worker(&bench, &config);
     let (polite, rude) = (bench.enqueue("polite", "{}").await, bench.enqueue("rude", "{}").await);
     let pids = [logged_pids(&bench, polite, 1).await, logged_pids(&bench, rude, 2).await].concat();
-    bench.store.cancel(&[polite, rude], &jobqueue_worker::Failure::new("cancelled", "")).await.unwrap();
+    bench
+        .store
+        .jobs()
+        .cancel(&[polite, rude], &jobqueue_worker::Failure::new("cancelled", ""))
+        .await
+        .unwrap();
     for id in [polite, rude] {
         bench.reaches(id, Status::Cancelled).await;
     }
     assert!(bench.attempts(polite).await[0].log.contains("saved\n"), "it had the time to save");
-    all_gone(&pids).await;
+    wait_until_ended(&pids).await;
     worker.drain().await;
 }
 
 #[tokio::test]
-async fn what_a_program_leaves_behind_ends_with_it() {
+async fn processes_that_a_program_leaves_behind_are_killed() {
     let bench = Bench::new().await;
-    // the sleeper keeps our pipes open
-    let worker = at_work(&bench, &script("leaves", "sleep 1000 & echo pid $! >&2; echo 7", ""));
+    // the process that sleeps keeps our pipes open
+    let worker = run_worker(&bench, &script("leaves", "sleep 1000 & echo pid $! >&2; echo 7", ""));
     let id = bench.enqueue("leaves", "{}").await;
     assert_eq!(bench.reaches(id, Status::Completed).await.result.unwrap().as_str(), "7");
     let pids = logged_pids(&bench, id, 1).await;
-    all_gone(&pids).await;
+    wait_until_ended(&pids).await;
     worker.drain().await;
 }

@@ -1,4 +1,4 @@
-//! The end of a worker.
+//! Tests of the shutdown of a worker.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use crate::bench::{AtWork, Bench, opened};
 
 #[tokio::test]
-async fn running_jobs_finish_and_nothing_new_begins() {
+async fn running_jobs_finish_and_no_new_ones_start() {
     let bench = Bench::new().await;
     let (release, held) = watch::channel(false);
     let worker = bench.worker().slots(2).handle("held", move |_, (): ()| opened(held.clone()));
@@ -27,7 +27,7 @@ async fn running_jobs_finish_and_nothing_new_begins() {
 }
 
 #[tokio::test]
-async fn what_does_not_finish_within_the_grace_goes_back_at_no_cost() {
+async fn jobs_that_do_not_finish_within_the_grace_are_released() {
     let bench = Bench::new().await;
     let (sender, mut reasons) = mpsc::unbounded_channel();
     let worker = bench
@@ -57,7 +57,7 @@ async fn what_does_not_finish_within_the_grace_goes_back_at_no_cost() {
 }
 
 #[tokio::test]
-async fn force_gives_back_at_once() {
+async fn force_releases_at_once() {
     let bench = Bench::new().await;
     let worker = bench.worker().handle("deaf", async |_, (): ()| {
         std::future::pending::<()>().await;
@@ -73,7 +73,7 @@ async fn force_gives_back_at_once() {
 }
 
 #[tokio::test]
-async fn a_thread_that_cannot_be_stopped_does_not_hold_up_the_end() {
+async fn a_thread_that_cannot_be_stopped_does_not_delay_the_end() {
     let bench = Bench::new().await;
     let (release, blocked) = std::sync::mpsc::channel::<()>();
     let blocked = std::sync::Mutex::new(blocked);

@@ -1,4 +1,4 @@
-//! What happens when a lease is lost, or may be.
+//! Tests of leases that are lost or may be lost.
 
 use std::time::Duration;
 
@@ -8,23 +8,26 @@ use jobqueue_testkit::{Fault, FaultProxy, eventually};
 use jobqueue_worker::{JobContext, StopReason};
 use tokio::sync::mpsc;
 
-use crate::bench::{AtWork, Bench, SOON, draft, fast, opened, untrusted};
+use crate::bench::{AtWork, Bench, SOON, draft, fast, leases_may_be_lost, opened};
 
-/// So long that a silent worker is never the reason.
+/// So long that no lease is lost because of missing heartbeats.
 const HOUR: Duration = Duration::from_hours(1);
 
 async fn worker_of(bench: &Bench, id: JobId) -> WorkerId {
     bench.reaches(id, Status::Running).await.worker_id.unwrap()
 }
 
-/// What the reaper does with a worker that was silent for too long; here, for no time at all.
-async fn take_for_dead(bench: &Bench, id: JobId) -> Vec<JobId> {
+/// Reclaims the job of a worker, as the reaper does after missing heartbeats, but at once.
+async fn reclaim_as_dead(bench: &Bench, id: JobId) -> Vec<JobId> {
     let worker = WorkerEntry {
         id: worker_of(bench, id).await,
         name: String::new(),
         queues: vec![],
+        kinds: vec![],
         slots: 1,
         version: String::new(),
+        host: "host".to_owned(),
+        paused: false,
         stale_after: Duration::ZERO,
     };
     bench.store.register_worker(&worker).await.unwrap();
@@ -32,7 +35,7 @@ async fn take_for_dead(bench: &Bench, id: JobId) -> Vec<JobId> {
 }
 
 #[tokio::test]
-async fn a_job_that_was_taken_away_is_stopped_and_its_late_result_changes_nothing() {
+async fn a_reclaimed_job_is_stopped_and_its_late_result_changes_nothing() {
     let bench = Bench::new().await;
     let (sender, mut reasons) = mpsc::unbounded_channel();
     let worker = bench.worker().handle("taken", move |context: JobContext, (): ()| {
@@ -49,7 +52,7 @@ async fn a_job_that_was_taken_away_is_stopped_and_its_late_result_changes_nothin
     let worker = AtWork::run(worker);
     let id = bench.enqueue("taken", "null").await;
     worker.runs(1).await;
-    assert_eq!(take_for_dead(&bench, id).await, [id]);
+    assert_eq!(reclaim_as_dead(&bench, id).await, [id]);
     assert_eq!(tokio::time::timeout(SOON, reasons.recv()).await.unwrap(), Some(StopReason::LeaseLost));
     let record = bench.reaches(id, Status::Completed).await;
     assert_eq!(
@@ -68,14 +71,14 @@ async fn a_job_that_was_taken_away_is_stopped_and_its_late_result_changes_nothin
 }
 
 #[test]
-fn a_handler_that_blocks_the_runtime_cannot_starve_the_heartbeat() {
+fn a_handler_that_blocks_the_runtime_does_not_block_the_heartbeat() {
     let runtime =
         || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (tests, workers) = (runtime(), runtime());
     let bench = tests.block_on(Bench::new());
     let (release, blocked) = std::sync::mpsc::channel::<()>();
     let blocked = std::sync::Mutex::new(Some(blocked));
-    // the only thread of this worker's runtime will block
+    // the only thread of this worker's runtime blocks
     let worker = bench.worker().stale_after(Duration::from_millis(800)).handle("blocks", move |_, (): ()| {
         let blocked = blocked.lock().unwrap().take().unwrap();
         async move { Ok(blocked.recv()?) }
@@ -101,18 +104,18 @@ fn a_handler_that_blocks_the_runtime_cannot_starve_the_heartbeat() {
 }
 
 #[tokio::test]
-async fn a_worker_that_nobody_hears_goes_on_until_the_database_says_that_the_lease_is_gone() {
+async fn a_disconnected_worker_continues_until_the_database_reports_a_lost_lease() {
     let bench = Bench::new().await;
     let proxy = FaultProxy::before(bench.db.url()).await;
     let (sender, mut reasons) = mpsc::unbounded_channel();
-    let (telling, mut running) = mpsc::unbounded_channel();
+    let (started, mut running) = mpsc::unbounded_channel();
     let worker = fast(&proxy.through(bench.db.url())).stale_after(Duration::from_secs(1)).handle(
         "long",
         move |context: JobContext, (): ()| {
-            let (sender, telling) = (sender.clone(), telling.clone());
+            let (sender, started) = (sender.clone(), started.clone());
             async move {
                 if context.attempt() == 1 {
-                    telling.send(()).unwrap();
+                    started.send(()).unwrap();
                     sender.send(context.must_stop().await).unwrap();
                     std::future::pending::<()>().await;
                 }
@@ -124,12 +127,12 @@ async fn a_worker_that_nobody_hears_goes_on_until_the_database_says_that_the_lea
     let readiness = worker.readiness();
     let worker = AtWork::run(worker);
     let id = bench.enqueue("long", "null").await;
-    // leased is not enough: the answer that says so must not be cut off
+    // the job must occupy a slot, so that the response of the lease call is not lost
     running.recv().await.unwrap();
     proxy.set(Fault::Cut);
-    untrusted(&readiness, &worker).await;
-    assert_eq!(take_for_dead(&bench, id).await, [id]);
-    assert!(reasons.try_recv().is_err(), "nobody has told the worker");
+    leases_may_be_lost(&readiness, &worker).await;
+    assert_eq!(reclaim_as_dead(&bench, id).await, [id]);
+    assert!(reasons.try_recv().is_err(), "the worker does not know yet");
     proxy.set(Fault::Pass);
     assert_eq!(tokio::time::timeout(SOON, reasons.recv()).await.unwrap(), Some(StopReason::LeaseLost));
     let record = bench.reaches(id, Status::Completed).await;
@@ -139,7 +142,7 @@ async fn a_worker_that_nobody_hears_goes_on_until_the_database_says_that_the_lea
 }
 
 #[tokio::test]
-async fn jobs_that_were_leased_in_a_lost_answer_are_let_go() {
+async fn leases_of_a_lost_response_expire() {
     let bench = Bench::new().await;
     let (release, held) = tokio::sync::watch::channel(false);
     let worker = bench.worker().stale_after(HOUR).handle("known", move |_, (): ()| opened(held.clone()));
@@ -154,25 +157,62 @@ async fn jobs_that_were_leased_in_a_lost_answer_are_let_go() {
         limit: 1,
         duration: HOUR,
     };
-    // committed, but the worker never hears of it
+    // committed, but the response does not reach the worker
     assert_eq!(bench.store.lease(&request).await.unwrap().len(), 1);
-    // new leases are under another name as soon as the worker noticed
-    eventually(SOON, "a new identity", async || {
-        let id = bench.enqueue("known", "null").await;
-        let worker_id = worker_of(&bench, id).await;
-        if worker_id == holder { Err(worker_id) } else { Ok(()) }
-    })
-    .await;
-    assert!(
-        bench.store.reclaim(Duration::ZERO, 10).await.unwrap().jobs.is_empty(),
-        "the known job still runs"
-    );
-    release.send(true).unwrap();
-    bench.reaches(known, Status::Completed).await;
     eventually(SOON, "the orphan can be reclaimed", async || {
         let reclaimed = bench.store.reclaim(Duration::ZERO, 10).await.unwrap().jobs;
         if reclaimed == [orphan] { Ok(()) } else { Err(reclaimed) }
     })
     .await;
+    assert_eq!(bench.attempts(orphan).await[0].ended, Ended::Lost);
+    let next = bench.enqueue("known", "null").await;
+    assert_eq!(worker_of(&bench, next).await, holder, "the worker continues under its id");
+    release.send(true).unwrap();
+    for id in [known, next] {
+        assert_eq!(bench.reaches(id, Status::Completed).await.job.attempt, 1, "it was not disturbed");
+    }
+    worker.drain().await;
+}
+
+/// Heartbeats that are answered faster than a lease call must not take its leases for lost ones.
+#[tokio::test]
+async fn a_lease_whose_reply_is_on_its_way_is_not_given_back() {
+    let bench = Bench::new().await;
+    let proxy = FaultProxy::before(bench.db.url()).await;
+    let worker =
+        fast(&proxy.through(bench.db.url())).stale_after(HOUR).handle("quick", async |_, (): ()| Ok(()));
+    let worker = AtWork::start(worker);
+    let first = bench.enqueue("quick", "null").await;
+    bench.reaches(first, Status::Completed).await;
+    // from here on, replies are late, so most heartbeats are carried out between the commit of a lease and its reply
+    proxy.set(Fault::Delay(Duration::from_millis(100)));
+    let beats = async || {
+        bench.db.number("SELECT (extract(epoch FROM beat_at) * 1e6)::bigint FROM jobqueue.worker").await
+    };
+    for _ in 0..8 {
+        // the call has its epoch, and cannot commit
+        let lock = bench.db.hold("LOCK TABLE jobqueue.lease_jobs IN SHARE MODE").await;
+        let id = bench.enqueue("quick", "null").await;
+        eventually(SOON, "the lease call waits", async || {
+            let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'jobqueue.lease_jobs'::regclass";
+            if bench.db.number(waiting).await > 0 { Ok(()) } else { Err(()) }
+        })
+        .await;
+        for _ in 0..2 {
+            let before = beats().await;
+            eventually(SOON, "a heartbeat", async || if beats().await > before { Ok(()) } else { Err(()) })
+                .await;
+        }
+        lock.commit().await.unwrap();
+        eventually(SOON, "the job is completed", async || {
+            assert_eq!(bench.store.reclaim(Duration::ZERO, 10).await.unwrap().jobs, []);
+            match bench.status(id).await {
+                Status::Completed => Ok(()),
+                status => Err(status),
+            }
+        })
+        .await;
+        assert_eq!(bench.job(id).await.attempt, 1);
+    }
     worker.drain().await;
 }

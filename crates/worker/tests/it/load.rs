@@ -1,4 +1,4 @@
-//! Many jobs: each runs once, in few round trips, and no more are taken than can start.
+//! Tests with many jobs: each runs once, few round trips are needed, and a worker leases only what it can start.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -13,14 +13,14 @@ use tokio::sync::watch;
 
 use crate::bench::{AtWork, Bench, SOON, draft, enqueue, fast, opened};
 
-/// How often a histogram was told something.
+/// The number of samples of a histogram.
 fn samples(registry: &Registry, histogram: &str) -> u64 {
     let family = registry.gather().into_iter().find(|family| family.name() == histogram).unwrap();
     family.get_metric()[0].get_histogram().get_sample_count()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_of_many_jobs_runs_once_and_they_share_round_trips() {
+async fn each_of_many_jobs_runs_once_with_shared_round_trips() {
     const JOBS: usize = 2000;
     let bench = Bench::new().await;
     let runs: Arc<Mutex<HashMap<JobId, u32>>> = Arc::default();
@@ -48,12 +48,12 @@ async fn each_of_many_jobs_runs_once_and_they_share_round_trips() {
     assert!(runs.values().all(|count| *count == 1));
     let (calls, jobs) =
         (samples(&registry, "worker_lease_seconds"), samples(&registry, "job_duration_seconds"));
-    // polls of the idle worker while we looked at the jobs count too
+    // polls of the idle worker during the check of the jobs also count
     assert!(jobs == 0 || calls < jobs / 2 + 500, "{calls} calls for {jobs} jobs");
 }
 
 #[tokio::test]
-async fn slow_jobs_are_left_to_others_until_a_slot_is_free() {
+async fn slow_jobs_are_not_leased_until_a_slot_is_free() {
     let bench = Bench::new().await;
     let (release, gate) = watch::channel(false);
     let hold = move || {
@@ -71,7 +71,7 @@ async fn slow_jobs_are_left_to_others_until_a_slot_is_free() {
     };
     let first = AtWork::start(bench.worker().slots(2).batch_size(10).handle("gate", hold()));
     running(2).await;
-    // time in which a greedy worker would take more
+    // enough time for a worker to lease more, if it did
     tokio::time::sleep(Duration::from_millis(200)).await;
     running(2).await;
     let second = AtWork::start(bench.worker().slots(3).batch_size(10).handle("gate", hold()));
@@ -85,7 +85,7 @@ async fn slow_jobs_are_left_to_others_until_a_slot_is_free() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_that_waits_for_a_row_does_not_hold_up_the_others() {
+async fn a_call_that_waits_for_a_row_does_not_delay_the_others() {
     let bench = Bench::new().await;
     let ids = enqueue(&bench.store, (0..1000).map(|_| draft("gate", "null")).collect()).await;
     let (release, gate) = watch::channel(false);
@@ -103,7 +103,7 @@ async fn a_call_that_waits_for_a_row_does_not_hold_up_the_others() {
     release.send(true).unwrap();
     at_least(500, "SELECT count(*) FROM jobs WHERE status = 'completed'").await;
     let stuck = bench.db.sessions("wait_event_type = 'Lock'").await;
-    assert_eq!(stuck, 1, "the first call still waits, and nobody else");
+    assert_eq!(stuck, 1, "only the first call still waits");
     holder.rollback().await.unwrap();
     for id in &ids {
         bench.reaches(*id, Status::Completed).await;
@@ -113,7 +113,7 @@ async fn a_call_that_waits_for_a_row_does_not_hold_up_the_others() {
 }
 
 #[tokio::test]
-async fn a_wake_up_comes_before_the_next_poll() {
+async fn a_notification_starts_a_job_before_the_next_poll() {
     let bench = Bench::new().await;
     let never = Duration::from_hours(1);
     let worker = fast(bench.db.url()).poll_interval(never).handle("woken", async |_, (): ()| Ok(()));
@@ -122,7 +122,7 @@ async fn a_wake_up_comes_before_the_next_poll() {
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(sending);
     let id = bench.enqueue("woken", "null").await;
-    // only the first look could find it without one, so there are two
+    // only the first poll could find a job without a notification, so there are two jobs
     let again = bench.enqueue("woken", "null").await;
     eventually(SOON, "both have run", async || {
         notifier.wake(&"default".parse().unwrap());
@@ -137,27 +137,27 @@ async fn a_wake_up_comes_before_the_next_poll() {
 }
 
 #[tokio::test]
-async fn polls_keep_pace_with_jobs_that_nobody_announces() {
+async fn polls_adapt_to_jobs_without_notifications() {
     let bench = Bench::new().await;
     let worker = bench.worker().slots(500).batch_size(500).poll_interval(Duration::from_secs(1));
     let worker = AtWork::start(worker.handle("quiet", async |_, (): ()| Ok(())));
     let mut ids = Vec::new();
     for _ in 0..300 {
         ids.push(bench.enqueue("quiet", "null").await);
-        // the gap between submissions is what the worker has to find out
+        // the worker has to adapt to the pause between submissions
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     for id in &ids {
         bench.reaches(*id, Status::Completed).await;
     }
     let leases = bench.db.number("SELECT count(DISTINCT epoch) FROM jobqueue.outcome").await;
-    // a poll a second would find them in five
+    // with one poll per second it would take five seconds
     assert!(leases >= 20, "{leases} leases");
     worker.drain().await;
 }
 
 #[tokio::test]
-async fn every_queue_gets_its_turn_when_orders_are_drawn_by_weight() {
+async fn every_queue_is_served_when_orders_are_random_by_weight() {
     let bench = Bench::new().await;
     let mut drafts = Vec::new();
     for queue in ["heavy", "light"] {
@@ -178,13 +178,13 @@ async fn every_queue_gets_its_turn_when_orders_are_drawn_by_weight() {
         seen.push(tokio::time::timeout(SOON, order.recv()).await.unwrap().unwrap());
     }
     let light = seen.iter().filter(|queue| *queue == "light").count();
-    // 20 of 200 are expected; 1 and 60 are beyond seven standard deviations or mean that weights do nothing
+    // 20 of 200 are expected; below 1 or above 60 is more than seven standard deviations, or the weights have no effect
     assert!((1..60).contains(&light), "{light} of 200 came from the light queue");
     worker.drain().await;
 }
 
 #[tokio::test]
-async fn an_idle_worker_asks_once_and_waits() {
+async fn an_idle_worker_polls_once_and_waits() {
     let bench = Bench::new().await;
     let worker =
         bench.worker().poll_interval(Duration::from_hours(1)).handle("noop", async |_, (): ()| Ok(()));
@@ -193,14 +193,15 @@ async fn an_idle_worker_asks_once_and_waits() {
     let calls = || samples(&registry, "worker_lease_seconds");
     let worker = AtWork::run(worker);
     eventually(SOON, "the first look", async || if calls() > 0 { Ok(()) } else { Err(()) }).await;
-    // time must pass, because the point is what does not happen: many heartbeats, one wake-up for the new listener, no poll
+    // time must pass, because the test checks what does not happen: many heartbeats and one notification for the new
+    // listener, but no poll
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(calls() <= 3, "{} calls", calls());
     worker.drain().await;
 }
 
 #[tokio::test]
-async fn a_storm_of_wake_ups_makes_no_storm_of_looks_and_the_last_one_counts() {
+async fn many_notifications_cause_few_polls_and_the_last_one_counts() {
     let bench = Bench::new().await;
     let worker =
         bench.worker().poll_interval(Duration::from_hours(1)).handle("noop", async |_, (): ()| Ok(()));
@@ -212,15 +213,15 @@ async fn a_storm_of_wake_ups_makes_no_storm_of_looks_and_the_last_one_counts() {
     let (began, before) = (std::time::Instant::now(), calls());
     for _ in 0..300 {
         waker.wake();
-        // spreads the storm over many of the spans in which one look is allowed
+        // spreads the notifications over many of the intervals in which one poll is allowed
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    // one look in 5 ms at most, however long that took, and the listener's own
+    // at most one poll per 5 ms of the real duration, and the one for the new listener
     let most = began.elapsed().as_millis() / 5 + 2;
-    let looks = calls() - before;
-    assert!((1..=most).contains(&u128::from(looks)), "{looks} looks, at most {most}");
+    let polls = calls() - before;
+    assert!((1..=most).contains(&u128::from(polls)), "{polls} polls, at most {most}");
     let id = bench.enqueue("noop", "null").await;
-    // it comes within the quiet after the storm's last look, or it is looked for at once
+    // the job arrives in the pause after the last poll, or it is polled for at once
     waker.wake();
     bench.reaches(id, Status::Completed).await;
     worker.drain().await;

@@ -1,4 +1,5 @@
-//! The worker against a real Postgres: as a library in this process, and as a real process with real programs and servers.
+//! Tests of the worker with a real Postgres: as a library in this process, and as a process with real programs and
+//! servers.
 
 #![expect(
     clippy::unwrap_used,
@@ -9,11 +10,14 @@
 
 mod bench;
 mod command;
+mod deliveries;
 mod drain;
 mod http;
 mod leases;
+mod leftovers;
 mod load;
 mod outage;
 mod outcomes;
 mod pod_cost;
 mod process;
+mod refused;

@@ -1,18 +1,18 @@
-//! The database goes away and comes back; nothing of ours is restarted.
+//! The database becomes unreachable and reachable again; no process is restarted.
 
 use std::time::Duration;
 
 use jobqueue_core::{JobDraft, Status};
-use jobqueue_runtime::admin::Status as Readiness;
+use jobqueue_runtime::admin::ReadinessStatus as Readiness;
 use jobqueue_store::Store;
 use jobqueue_testkit::{TestServer, eventually};
 use jobqueue_worker::{HandlerError, JobContext};
 use tokio::sync::watch;
 
-use crate::bench::{AtWork, SOON, draft, enqueue, fast, options, reaches, untrusted};
+use crate::bench::{AtWork, SOON, draft, enqueue, fast, leases_may_be_lost, options, reaches};
 
 #[tokio::test]
-async fn results_are_kept_until_the_database_is_back_and_readiness_tells() {
+async fn results_are_kept_until_the_database_is_reachable_and_readiness_reports_it() {
     let server = TestServer::durable().await;
     let store = Store::connect_lazy(&options(server.url())).unwrap();
     let (release, held) = watch::channel(false);
@@ -53,7 +53,7 @@ async fn results_are_kept_until_the_database_is_back_and_readiness_tells() {
 }
 
 #[tokio::test]
-async fn a_failover_that_outlasts_the_trust_costs_no_attempt_of_what_runs() {
+async fn a_failover_longer_than_the_stale_time_costs_running_jobs_no_attempt() {
     let server = TestServer::durable().await;
     let store = Store::connect_lazy(&options(server.url())).unwrap();
     let (release, held) = watch::channel(false);
@@ -76,7 +76,7 @@ async fn a_failover_that_outlasts_the_trust_costs_no_attempt_of_what_runs() {
     let id = enqueue(&store, vec![last_chance]).await[0];
     worker.runs(1).await;
     server.stop_immediate().await;
-    untrusted(&readiness, &worker).await;
+    leases_may_be_lost(&readiness, &worker).await;
     server.start().await;
     eventually(SOON, "ready again", async || {
         let report = readiness.report(&worker.shutdown).await;

@@ -1,4 +1,4 @@
-//! Each way in which an attempt can end, from the handler to the database.
+//! Tests of each way in which an attempt can end, from the handler to the database.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -49,7 +49,7 @@ async fn a_typed_handler_gets_its_input_and_its_output_is_the_result() {
 }
 
 #[tokio::test]
-async fn an_error_is_tried_again_by_the_policy_and_its_reports_are_kept() {
+async fn an_error_is_retried_by_the_policy_and_its_reports_are_kept() {
     let bench = Bench::new().await;
     let worker = bench.worker().handle("flaky", async |context: JobContext, (): ()| {
         context.log(format!("attempt {}", context.attempt()));
@@ -96,7 +96,7 @@ async fn reports_of_a_running_attempt_can_be_read_while_it_runs() {
 }
 
 #[tokio::test]
-async fn what_must_not_be_tried_again_fails_at_once() {
+async fn a_discarded_job_fails_at_once() {
     let bench = Bench::new().await;
     let worker = bench
         .worker()
@@ -119,7 +119,7 @@ async fn what_must_not_be_tried_again_fails_at_once() {
 }
 
 #[tokio::test]
-async fn a_panic_is_a_failure_and_the_worker_lives_on() {
+async fn a_panic_is_a_failure_and_the_worker_continues() {
     let bench = Bench::new().await;
     let worker = bench
         .worker()
@@ -156,7 +156,7 @@ async fn a_snooze_costs_no_attempt() {
 }
 
 #[tokio::test]
-async fn the_soft_limit_warns_and_the_hard_one_ends() {
+async fn the_soft_timeout_warns_and_the_hard_timeout_ends_the_attempt() {
     let bench = Bench::new().await;
     let worker = bench
         .worker()
@@ -234,7 +234,7 @@ async fn a_cancel_reaches_a_running_handler_through_the_heartbeat() {
         ids.push(bench.enqueue(kind, "null").await);
     }
     worker.runs(3).await;
-    bench.store.cancel(&ids, &jobqueue_worker::Failure::new("cancelled", "by a user")).await.unwrap();
+    bench.store.jobs().cancel(&ids, &jobqueue_worker::Failure::new("cancelled", "by a user")).await.unwrap();
     bench.reaches(ids[0], Status::Cancelled).await;
     bench.reaches(ids[1], Status::Cancelled).await;
     assert_eq!(bench.reaches(ids[2], Status::Completed).await.result.unwrap().as_str(), "\"too late\"");
@@ -243,7 +243,7 @@ async fn a_cancel_reaches_a_running_handler_through_the_heartbeat() {
 }
 
 #[tokio::test]
-async fn a_kind_that_nobody_here_knows_waits_for_another_worker() {
+async fn a_kind_without_a_handler_waits_for_another_worker() {
     let bench = Bench::new().await;
     let first = AtWork::start(bench.worker().handle("known", async |_, (): ()| Ok(())));
     let unknown = bench.enqueue("unknown", "null").await;

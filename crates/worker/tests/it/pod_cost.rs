@@ -1,4 +1,4 @@
-//! The cost of deleting the pod, told to a server that speaks TLS as the API server of Kubernetes does.
+//! The deletion cost of the pod, reported to a fake Kubernetes API server with TLS.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -19,19 +19,19 @@ use crate::bench::{Bench, SOON, written};
 
 const CONFIG: &str = "[handlers.forever]\ntype = \"command\"\nargv = [\"/bin/sleep\", \"1000\"]\n";
 
-/// What was asked so far, whole requests as text.
-type Asked = Arc<Mutex<Vec<String>>>;
+/// The requests so far, as text.
+type Requests = Arc<Mutex<Vec<String>>>;
 
-/// A server with a certificate of its own, and the mounted service account that trusts it.
+/// A server with its own certificate, and a mounted service account that trusts it.
 struct Cluster {
     address: SocketAddr,
     account: PathBuf,
-    asked: Asked,
+    requests: Requests,
     _serving: JoinSet<()>,
 }
 
 impl Cluster {
-    /// Answers with these statuses, then with 200.
+    /// Responds with these statuses, then with 200.
     async fn start(statuses: &[u16]) -> Self {
         let CertifiedKey { cert, signing_key } =
             generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
@@ -43,16 +43,16 @@ impl Cluster {
             .with_single_cert(vec![cert.der().clone()], key)
             .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (address, asked) = (listener.local_addr().unwrap(), Asked::default());
+        let (address, requests) = (listener.local_addr().unwrap(), Requests::default());
         let mut serving = JoinSet::new();
         let tls = TlsAcceptor::from(Arc::new(config));
-        serving.spawn(serve(listener, tls, asked.clone(), statuses.to_vec().into()));
+        serving.spawn(serve(listener, tls, requests.clone(), statuses.to_vec().into()));
         let account = written("").with_extension("account");
         std::fs::create_dir(&account).unwrap();
         for (name, text) in [("token", "s3cret\n"), ("namespace", "jobs"), ("ca.crt", &cert.pem())] {
             std::fs::write(account.join(name), text).unwrap();
         }
-        Self { address, account, asked, _serving: serving }
+        Self { address, account, requests, _serving: serving }
     }
 
     fn worker(&self, bench: &Bench) -> Process {
@@ -67,30 +67,30 @@ impl Cluster {
             .spawn()
     }
 
-    /// Waits until it was told at least this cost; answers every cost that it was told.
-    async fn hears(&self, least: u32) -> Vec<u32> {
+    /// Waits until a cost of at least this value is reported; returns all reported costs.
+    async fn wait_for_cost(&self, least: u32) -> Vec<u32> {
         let said = r#"{"metadata":{"annotations":{"controller.kubernetes.io/pod-deletion-cost":""#;
         eventually(SOON, "the cost", async || {
-            let asked = self.asked.lock().unwrap().clone();
+            let requests = self.requests.lock().unwrap().clone();
             let cost =
                 |text: &String| text.split_once(said).unwrap().1.trim_end_matches("\"}}}").parse().unwrap();
-            let costs: Vec<u32> = asked.iter().map(cost).collect();
-            if costs.last().is_some_and(|last| *last >= least) { Ok(costs) } else { Err(asked) }
+            let costs: Vec<u32> = requests.iter().map(cost).collect();
+            if costs.last().is_some_and(|last| *last >= least) { Ok(costs) } else { Err(requests) }
         })
         .await
     }
 }
 
-async fn serve(listener: TcpListener, tls: TlsAcceptor, asked: Asked, mut statuses: VecDeque<u16>) {
+async fn serve(listener: TcpListener, tls: TlsAcceptor, requests: Requests, mut statuses: VecDeque<u16>) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         let status = statuses.pop_front().unwrap_or(200);
         let request = answer(&tls, stream, status).await;
-        asked.lock().unwrap().push(request);
+        requests.lock().unwrap().push(request);
     }
 }
 
-/// One request a connection.
+/// Serves one request per connection.
 async fn answer(tls: &TlsAcceptor, stream: TcpStream, status: u16) -> String {
     let mut stream = tls.accept(stream).await.unwrap();
     let mut request = Vec::new();
@@ -111,12 +111,12 @@ async fn end(mut process: Process) {
 }
 
 #[tokio::test]
-async fn kubernetes_hears_how_much_work_the_pod_holds() {
+async fn the_amount_of_work_is_reported_to_kubernetes() {
     let bench = Bench::new().await;
     let cluster = Cluster::start(&[]).await;
     let process = cluster.worker(&bench);
-    assert_eq!(cluster.hears(0).await[0], 0);
-    let first = cluster.asked.lock().unwrap()[0].to_ascii_lowercase();
+    assert_eq!(cluster.wait_for_cost(0).await[0], 0);
+    let first = cluster.requests.lock().unwrap()[0].to_ascii_lowercase();
     for part in [
         "patch /api/v1/namespaces/jobs/pods/worker-7 http/1.1\r\n",
         "authorization: bearer s3cret\r\n",
@@ -126,27 +126,30 @@ async fn kubernetes_hears_how_much_work_the_pod_holds() {
     }
     let job = bench.enqueue("forever", "{}").await;
     bench.reaches(job, Status::Running).await;
-    let costs = cluster.hears(3).await;
-    assert!(costs.is_sorted_by(|one, next| one < next), "it grows, and is told when it has: {costs:?}");
+    let costs = cluster.wait_for_cost(3).await;
+    assert!(
+        costs.is_sorted_by(|one, next| one < next),
+        "the cost grows and is reported when it has grown: {costs:?}"
+    );
     end(process).await;
 }
 
 #[tokio::test]
-async fn a_cluster_that_refuses_is_asked_again_and_costs_no_job() {
+async fn a_rejected_report_is_repeated_and_costs_no_job() {
     let bench = Bench::new().await;
     let cluster = Cluster::start(&[403, 500]).await;
     let process = cluster.worker(&bench);
-    let warned = |line: &str| line.contains("does not hear how busy") && line.contains("403");
+    let warned = |line: &str| line.contains("deletion cost could not be reported") && line.contains("403");
     process.wait_for_line("the warning", warned, SOON).await;
     let job = bench.enqueue("forever", "{}").await;
     bench.reaches(job, Status::Running).await;
-    cluster.hears(1).await;
-    eventually(SOON, "it is asked a third time", async || match cluster.asked.lock().unwrap().len() {
-        asked if asked >= 3 => Ok(()),
-        asked => Err(asked),
+    cluster.wait_for_cost(1).await;
+    eventually(SOON, "it is asked a third time", async || match cluster.requests.lock().unwrap().len() {
+        requests if requests >= 3 => Ok(()),
+        requests => Err(requests),
     })
     .await;
-    let warnings = process.lines().iter().filter(|line| line.contains("does not hear")).count();
+    let warnings = process.lines().iter().filter(|line| line.contains("could not be reported")).count();
     assert_eq!(warnings, 1, "one line for one trouble");
     end(process).await;
 }

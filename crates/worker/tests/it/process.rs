@@ -1,4 +1,4 @@
-//! The binary: signals, admin port, refusals, signatures.
+//! Tests of the binary: signals, admin port, startup errors, signatures.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,8 @@ use crate::bench::{Bench, SLOTS_IN_USE, SOON, written};
 const SLEEPER: &str = "[handlers.sleep]\ntype = \"command\"\nargv = [\"/bin/sh\", \"-c\", \"sleep 1; echo 1\"]\n\
     [handlers.forever]\ntype = \"command\"\nargv = [\"/bin/sleep\", \"1000\"]\n";
 
-fn binary(url: &str, config: &str) -> Binary {
+/// The worker's binary with a configuration file, on a free admin port.
+pub(crate) fn binary(url: &str, config: &str) -> Binary {
     Binary::at(env!("CARGO_BIN_EXE_jobqueue-worker"))
         .env("DATABASE_URL", url)
         .env("ADMIN_ADDR", "127.0.0.1:0")
@@ -19,7 +20,7 @@ fn binary(url: &str, config: &str) -> Binary {
         .env("WORKER_POLL_INTERVAL_SECONDS", "0.05")
 }
 
-async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+pub(crate) async fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: worker\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -29,7 +30,8 @@ async fn get(address: SocketAddr, path: &str) -> (u16, String) {
     (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
 }
 
-async fn ready(process: &Process) -> SocketAddr {
+/// Waits until it is ready; returns the address of its admin port.
+pub(crate) async fn ready(process: &Process) -> SocketAddr {
     let admin = process.listening("admin port", SOON).await;
     eventually(SOON, "it is ready", async || match get(admin, "/ready").await {
         (200, _) => Ok(()),
@@ -39,7 +41,7 @@ async fn ready(process: &Process) -> SocketAddr {
     admin
 }
 
-/// Waits until so many jobs have a slot.
+/// Waits until this many jobs have a slot.
 async fn runs(admin: SocketAddr, jobs: u32) {
     let line = format!("{SLOTS_IN_USE} {jobs}\n");
     eventually(SOON, &line, async || match get(admin, "/metrics").await.1 {
@@ -50,7 +52,7 @@ async fn runs(admin: SocketAddr, jobs: u32) {
 }
 
 #[tokio::test]
-async fn sigterm_lets_running_programs_finish_and_gives_the_rest_back() {
+async fn sigterm_lets_running_programs_finish_and_releases_the_rest() {
     let bench = Bench::new().await;
     let mut process = binary(bench.db.url(), SLEEPER).env("WORKER_SHUTDOWN_GRACE_SECONDS", "3").spawn();
     let admin = ready(&process).await;
@@ -68,7 +70,7 @@ async fn sigterm_lets_running_programs_finish_and_gives_the_rest_back() {
 }
 
 #[tokio::test]
-async fn a_second_signal_gives_back_at_once() {
+async fn a_second_signal_releases_at_once() {
     let bench = Bench::new().await;
     let mut process = binary(bench.db.url(), SLEEPER).spawn();
     let admin = ready(&process).await;
@@ -126,13 +128,13 @@ async fn metrics_count_and_lines_name_the_job() {
 }
 
 #[tokio::test]
-async fn starts_without_a_database_and_works_when_it_is_there() {
+async fn starts_without_a_database_and_works_when_it_is_reachable() {
     let bench = Bench::new().await;
     let proxy = FaultProxy::before(bench.db.url()).await;
     proxy.set(Fault::Cut);
     let process = binary(&proxy.through(bench.db.url()), SLEEPER).spawn();
     let admin = process.listening("admin port", SOON).await;
-    process.wait_for_line("that it tries again", |line| line.contains("trying again"), SOON).await;
+    process.wait_for_line("the failed schema check", |line| line.contains("the schema check"), SOON).await;
     let (status, body) = get(admin, "/ready").await;
     assert!(status == 503 && body.contains("has not succeeded since the start"), "{status} {body}");
     assert_eq!(get(admin, "/health").await.0, 200, "no reason to restart it");
@@ -143,7 +145,7 @@ async fn starts_without_a_database_and_works_when_it_is_there() {
 }
 
 #[tokio::test]
-async fn nonsense_is_refused_at_the_start_with_a_sentence() {
+async fn invalid_settings_are_rejected_at_the_start_with_a_sentence() {
     let db = TestDb::new().await;
     let empty = TestDb::empty().await;
     for (process, sentence) in [
@@ -200,7 +202,7 @@ async fn requests_are_signed_with_the_secret_of_the_environment() {
     assert!(process.lines().iter().all(|line| !line.contains("MfKQ9r8")), "the secret shows");
 }
 
-/// The signature by an implementation of its own: HMAC from its definition.
+/// The signature, computed independently of the worker: HMAC by its definition.
 fn hmac(secret: &str, text: &str) -> String {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;

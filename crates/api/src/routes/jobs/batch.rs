@@ -9,14 +9,13 @@ use jobqueue_core::{FieldError, JobId, NewJob};
 use jobqueue_store::{Accepted, Submission};
 use serde_json::{Value, json};
 
+use super::accepted::{accepted_view, records_of};
 use super::enqueue::served;
-use super::{accepted_view, records_of};
 use crate::extract::{IdempotencyKey, JsonBody, Trace};
 use crate::middleware::auth::Caller;
 use crate::middleware::replay;
-use crate::problem::{Kind, Problem};
-use crate::state::ApiState;
-use crate::submitter::runnable;
+use crate::problem::{Problem, ProblemKind};
+use crate::submissions::Submissions;
 use crate::wire::batch::{BatchBody, BatchItem, BatchView};
 use crate::wire::job::{EnqueueBody, JobView};
 
@@ -24,32 +23,32 @@ type Checked = Result<NewJob, Vec<FieldError>>;
 
 /// Submit up to 1000 jobs.
 ///
-/// Atomic by default: if one job is wrong (422) or rejected for its unique key (409), nothing is stored, and `errors`
-/// names each of them. With `"atomic": false` each job is for itself, and `items` tells what became of it.
-/// Existing jobs beyond about 4 MiB of JSON are answered by their `job_id` alone.
+/// Atomic by default: if one job is invalid (422) or rejected because of its unique key (409), nothing is stored, and `errors`
+/// lists every such job. With `"atomic": false` each job is stored or refused on its own, and `items` has the result of each.
+/// Once the response holds about 4 MiB of existing jobs, further ones are returned by their `job_id` only.
 #[utoipa::path(post, path = "/v1/jobs/batch", operation_id = "enqueue_jobs", tag = "jobs", request_body = BatchBody,
     responses(
-        (status = 201, description = "Atomic: all are stored", body = BatchView),
-        (status = 200, description = "Not atomic, or all of them existed: see each item", body = BatchView),
+        (status = 201, description = "Atomic: all jobs are stored", body = BatchView),
+        (status = 200, description = "Not atomic, or all jobs existed already: see each item", body = BatchView),
         (status = 409, description = "Atomic: a job was rejected; nothing was stored"),
-        (status = 422, description = "Atomic: a job is wrong; nothing was stored"),
+        (status = 422, description = "Atomic: a job is invalid; nothing was stored"),
     ))]
 pub(crate) async fn batch(
-    State(state): State<ApiState>,
+    State(submissions): State<Submissions>,
     Extension(caller): Extension<Caller>,
     Trace(trace): Trace,
     key: IdempotencyKey,
     body: JsonBody<BatchBody>,
 ) -> Result<Response, Problem> {
     let idempotency = key.of("POST /v1/jobs/batch", caller.name, &body.text);
-    let checked = check(&state, &body.value, trace.as_deref())?;
+    let checked = check(&submissions, &body.value, trace.as_deref()).await?;
     let jobs: Vec<NewJob> = checked.iter().filter_map(|item| item.as_ref().ok().cloned()).collect();
     let submission = Submission { jobs, atomic: body.value.atomic, idempotency };
-    let (accepted, replayed) = store(&state, submission).await?;
+    let (accepted, replayed) = store(&submissions, submission).await?;
     if body.value.atomic {
         refuse_rejected(&accepted)?;
     }
-    let mut response = respond(&state, checked, accepted, body.value.atomic).await?;
+    let mut response = respond(&submissions, checked, accepted, body.value.atomic).await?;
     if replayed {
         replay::mark(&mut response);
     }
@@ -57,17 +56,27 @@ pub(crate) async fn batch(
 }
 
 /// Checks every job; an atomic batch fails with the errors of all of them.
-fn check(state: &ApiState, body: &BatchBody, traceparent: Option<&str>) -> Result<Vec<Checked>, Problem> {
+async fn check(
+    submissions: &Submissions,
+    body: &BatchBody,
+    traceparent: Option<&str>,
+) -> Result<Vec<Checked>, Problem> {
     if !(1..=MAX_BATCH).contains(&body.jobs.len()) {
         return Err(Problem::field("/jobs", "out_of_range", format!("must have 1 to {MAX_BATCH} entries")));
     }
-    let one = |(at, text): (usize, &str)| {
+    let mut checked: Vec<Checked> = Vec::with_capacity(body.jobs.len());
+    for (at, raw) in body.jobs.iter().enumerate() {
         let prefix = format!("/jobs/{at}");
-        let body = EnqueueBody::item(text, &prefix).map_err(|error| vec![error])?;
-        let parsed = NewJob::parse(body.into_draft(traceparent), &state.limits);
-        parsed.map_err(|errors| errors.into_iter().map(|error| error.below(&prefix)).collect())
-    };
-    let checked: Vec<Checked> = body.jobs.iter().map(|raw| raw.get()).enumerate().map(one).collect();
+        checked.push(match EnqueueBody::item(raw.get(), &prefix) {
+            Ok(item) => {
+                let draft = item.into_draft(traceparent);
+                let limits = submissions.limits_of(&draft).await?;
+                let below = |error: FieldError| error.below(&prefix);
+                NewJob::parse(draft, &limits).map_err(|errors| errors.into_iter().map(below).collect())
+            }
+            Err(error) => Err(vec![error]),
+        });
+    }
     if body.atomic {
         let errors: Vec<FieldError> =
             checked.iter().filter_map(|item| item.as_ref().err()).flatten().cloned().collect();
@@ -78,19 +87,11 @@ fn check(state: &ApiState, body: &BatchBody, traceparent: Option<&str>) -> Resul
     Ok(checked)
 }
 
-async fn store(state: &ApiState, submission: Submission) -> Result<(Vec<Accepted>, bool), Problem> {
+async fn store(submissions: &Submissions, submission: Submission) -> Result<(Vec<Accepted>, bool), Problem> {
     if submission.jobs.is_empty() {
         return Ok((vec![], false));
     }
-    let (answer, submission) = state
-        .submitting(|store| async move {
-            let mut answers = store.enqueue(std::slice::from_ref(&submission)).await?;
-            Ok((answers.pop(), submission))
-        })
-        .await?;
-    let answer = answer.ok_or_else(Problem::internal)?;
-    state.wake(runnable(&submission, &answer));
-    served(answer)
+    served(submissions.submit_batch(submission).await?)
 }
 
 fn refuse_rejected(accepted: &[Accepted]) -> Result<(), Problem> {
@@ -104,22 +105,27 @@ fn refuse_rejected(accepted: &[Accepted]) -> Result<(), Problem> {
     }
     let errors: Vec<FieldError> = rejected
         .iter()
-        .map(|(at, _)| FieldError::new(format!("/jobs/{at}/unique/key"), "conflict", "another job holds it"))
+        .map(|(at, _)| {
+            FieldError::new(format!("/jobs/{at}/unique/key"), "conflict", "another job holds this key")
+        })
         .collect();
     let holders: Vec<Value> =
         rejected.iter().map(|(at, id)| json!({ "index": at, "job_id": id.to_string() })).collect();
-    let problem = Problem::new(Kind::UniqueConflict, "nothing was stored; `holders` are the jobs in the way");
+    let problem = Problem::new(
+        ProblemKind::UniqueConflict,
+        "nothing was stored; `holders` lists the jobs that hold the unique keys",
+    );
     Err(problem.with("holders", holders).with_errors(&errors))
 }
 
 async fn respond(
-    state: &ApiState,
+    submissions: &Submissions,
     checked: Vec<Checked>,
     accepted: Vec<Accepted>,
     atomic: bool,
 ) -> Result<Response, Problem> {
     let jobs: Vec<NewJob> = checked.iter().filter_map(|item| item.as_ref().ok().cloned()).collect();
-    let records = records_of(state, &accepted, &jobs).await?;
+    let records = records_of(submissions, &accepted, &jobs).await?;
     let mut stored = accepted.into_iter().zip(jobs).map(|(one, job)| match one {
         Accepted::Existing(id) if !records.contains_key(&id) => left_out(id),
         one => answer(accepted_view(one, job, &records)),
@@ -134,7 +140,7 @@ async fn respond(
     Ok((code, Json(BatchView { items })).into_response())
 }
 
-/// A job that existed, when the answer is large enough without it.
+/// An existing job that is left out because the response is too large.
 fn left_out(id: JobId) -> BatchItem {
     BatchItem { status: StatusCode::OK.as_u16(), job_id: Some(id.as_uuid()), job: None, problem: None }
 }

@@ -1,57 +1,62 @@
-//! GET /v1/jobs: a page of what matches.
+//! GET /v1/jobs: a page of the jobs that match.
 
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use chrono::{DateTime, Utc};
 use jobqueue_core::limits::MAX_PAGE;
-use jobqueue_core::{JobId, JobRecord, Json as RawJson, Status};
+use jobqueue_core::{JobId, JobRecord, Status};
 use jobqueue_store::JobFilter;
 use tokio::time::Instant;
 
+use super::record::{PAGE_BYTES, weight};
+use crate::cursor::Cursors;
 use crate::extract::Query;
 use crate::problem::Problem;
-use crate::state::ApiState;
+use crate::store_access::StoreAccess;
 use crate::wire::job::JobView;
 use crate::wire::list::PageView;
+use crate::wire::name::{KindText, QueueText, TagFilterText};
 
+/// The query parameters.
+pub(crate) const PARAMETERS: &[&str] =
+    &["status", "queue", "kind", "tag", "created_after", "created_before", "limit", "cursor"];
 const DEFAULT_PAGE: u32 = 50;
-/// A page ends before the job that would take it beyond this much JSON, about.
-pub(super) const PAGE_BYTES: usize = 4 * 1024 * 1024;
-/// What a job takes at most besides its large parts, about.
-const JOB_BYTES: usize = 1024;
-/// After this time no further step begins: with the longest call the request is still answered within 30 s.
+/// After this time no further store call starts, so that the request is answered within 30 s even if a call is slow.
 const LAST_STEP_AFTER: Duration = Duration::from_secs(5);
 
 /// List jobs, newest first.
 ///
-/// A parameter that is repeated matches any of its values, except `tag`: all tags must be there. A page may hold fewer jobs
-/// than `limit`, because it ends at about 4 MiB of JSON (with at least one job): only `next_cursor` tells whether there are
-/// more.
+/// A repeated parameter matches any of its values, except `tag`: a job must have all tags. A page ends at about 4 MiB of
+/// JSON, so it may have fewer jobs than `limit`, but at least one if any job matches. There are more jobs if `next_cursor` is
+/// not `null`.
 #[utoipa::path(get, path = "/v1/jobs", operation_id = "list_jobs", tag = "jobs",
     params(
-        ("status" = Option<Vec<crate::wire::job::StatusWord>>, Query, description = "In one of these"),
-        ("queue" = Option<Vec<String>>, Query, description = "In one of these"),
-        ("kind" = Option<Vec<String>>, Query, description = "Of one of these"),
-        ("tag" = Option<Vec<String>>, Query, description = "With all of these"),
-        ("created_after" = Option<String>, Query, description = "Submitted at or after (RFC 3339)"),
-        ("created_before" = Option<String>, Query, description = "Submitted before (RFC 3339)"),
-        ("limit" = Option<u32>, Query, description = "Most jobs of the page, 1 to 1000; default 50"),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+        ("status" = Option<Vec<crate::wire::job::StatusWord>>, Query, description = "Only jobs with one of these values"),
+        ("queue" = Option<Vec<QueueText>>, Query, description = "Only jobs with one of these values"),
+        ("kind" = Option<Vec<KindText>>, Query, description = "Only jobs of one of these kinds"),
+        ("tag" = Option<Vec<TagFilterText>>, Query, description = "Only jobs with all of these tags"),
+        ("created_after" = Option<String>, Query, format = DateTime, description = "Submitted at or after (RFC 3339)"),
+        ("created_before" = Option<String>, Query, format = DateTime, description = "Submitted before (RFC 3339)"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Largest number of jobs in the page, 1 to 1000; default 50"),
+        ("cursor" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]{43}$", description = "`next_cursor` of the previous page"),
     ),
     responses((status = 200, description = "A page", body = PageView)))]
-pub(crate) async fn list(State(state): State<ApiState>, query: Query) -> Result<Json<PageView>, Problem> {
-    let (filter, after, limit) = read(&state, query)?;
-    let (jobs, next) = fill(&state, &filter, after, limit).await?;
-    let next_cursor = next.map(|after| state.cursors.seal(after));
+pub(crate) async fn list(
+    State(store): State<StoreAccess>,
+    State(cursors): State<Cursors>,
+    query: Query,
+) -> Result<Json<PageView>, Problem> {
+    let (filter, after, limit) = read(&cursors, query)?;
+    let (jobs, next) = fill(&store, &filter, after, limit).await?;
+    let next_cursor = next.map(|after| cursors.seal(after));
     Ok(Json(PageView { jobs: jobs.into_iter().map(JobView::from).collect(), next_cursor }))
 }
 
-/// The jobs of a page and where the next one starts. A long page is read in steps, so that large jobs, of which only a few
-/// fit, are not all in memory: the first step shows how many of this size to ask for.
+/// The jobs of a page, and the job after which the next page starts. A long page is read in steps, so that large jobs, of
+/// which only a few fit, are not all in memory. Each step requests as many jobs as fit by the mean size so far.
 async fn fill(
-    state: &ApiState,
+    store: &StoreAccess,
     filter: &JobFilter,
     mut after: Option<JobId>,
     limit: u32,
@@ -61,7 +66,7 @@ async fn fill(
     let mut step = limit.min(DEFAULT_PAGE);
     loop {
         let filter = filter.clone();
-        let page = state.store(move |store| async move { store.list(&filter, after, step).await }).await?;
+        let page = store.call(move |store| async move { store.list(&filter, after, step).await }).await?;
         for job in page.jobs {
             let more = weight(&job);
             if let Some(last) = jobs.last().filter(|_| bytes + more > PAGE_BYTES) {
@@ -81,43 +86,23 @@ async fn fill(
     }
 }
 
-/// The size of a job as JSON, about.
-pub(super) fn weight(record: &JobRecord) -> usize {
-    let json = |json: Option<&RawJson>| json.map_or(0, |json| json.as_str().len());
-    let error = record.error.as_ref().map_or(0, |error| error.message.len() + json(error.details.as_ref()));
-    let job = &record.job;
-    JOB_BYTES
-        + job.payload.as_str().len()
-        + json(job.metadata.as_ref())
-        + json(record.result.as_ref())
-        + error
-}
-
-fn read(state: &ApiState, mut query: Query) -> Result<(JobFilter, Option<JobId>, u32), Problem> {
+fn read(cursors: &Cursors, mut query: Query) -> Result<(JobFilter, Option<JobId>, u32), Problem> {
     let filter = JobFilter {
         statuses: query.all::<Status>("status")?,
         queues: query.all("queue")?,
         kinds: query.all("kind")?,
         tags: tags(query.all("tag")?)?,
-        created_after: moment(&mut query, "created_after")?,
-        created_before: moment(&mut query, "created_before")?,
+        created_after: query.timestamp("created_after")?,
+        created_before: query.timestamp("created_before")?,
     };
     let limit = query.number("limit", DEFAULT_PAGE, (1, MAX_PAGE))?;
-    let after = query.one::<String>("cursor")?.map(|text| state.cursors.open(&text)).transpose()?;
-    query.finish()?;
+    let after = query.one::<String>("cursor")?.map(|text| cursors.open(&text)).transpose()?;
     Ok((filter, after, limit))
 }
 
 fn tags(tags: Vec<String>) -> Result<Vec<String>, Problem> {
     if tags.iter().any(|tag| tag.contains('\0')) {
-        return Err(Problem::parameter("tag", "must not hold U+0000"));
+        return Err(Problem::parameter("tag", "must not contain U+0000"));
     }
     Ok(tags)
-}
-
-fn moment(query: &mut Query, name: &str) -> Result<Option<DateTime<Utc>>, Problem> {
-    let Some(text) = query.one::<String>(name)? else { return Ok(None) };
-    // an unescaped `+` of an offset arrives as a space
-    let refuse = || Problem::parameter(name, "must be an RFC 3339 moment such as 2027-01-31T09:00:00Z");
-    crate::wire::moment(&text.replace(' ', "+")).map(Some).ok_or_else(refuse)
 }

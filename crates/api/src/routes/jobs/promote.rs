@@ -3,16 +3,17 @@
 use axum::Json;
 use axum::extract::State;
 use jobqueue_core::Status;
+use jobqueue_store::Notifier;
 
-use super::{read, wrong_status};
+use super::record::{read, wrong_status};
 use crate::extract::JobPath;
 use crate::problem::Problem;
-use crate::state::ApiState;
+use crate::store_access::StoreAccess;
 use crate::wire::job::JobView;
 
-/// Make a scheduled job runnable now, whatever its `run_at`.
+/// Queue a scheduled job now.
 ///
-/// Also for a retry that waits. Promoting a queued job is 200 again.
+/// Its `run_at` is ignored. A job that waits for its retry can be promoted too. Promoting a queued job returns 200.
 #[utoipa::path(post, path = "/v1/jobs/{id}/promote", operation_id = "promote_job", tag = "jobs",
     params(
         ("id" = uuid::Uuid, Path, description = "The job"),
@@ -23,13 +24,14 @@ use crate::wire::job::JobView;
         (status = 409, description = "Running or final"),
     ))]
 pub(crate) async fn promote(
-    State(state): State<ApiState>,
+    State(store): State<StoreAccess>,
+    State(notifier): State<Notifier>,
     JobPath(id): JobPath,
 ) -> Result<Json<JobView>, Problem> {
-    let moved = state.store(move |store| async move { store.promote(&[id]).await }).await?;
-    let record = read(&state, id).await?;
+    let moved = store.call(move |store| async move { store.jobs().promote(&[id]).await }).await?;
+    let record = read(&store, id).await?;
     if moved.contains(&id) {
-        state.wake([&record.job.queue]);
+        notifier.wake(&record.job.queue);
     } else if record.status != Status::Queued {
         return Err(wrong_status(record.status, "only a scheduled job can be promoted"));
     }

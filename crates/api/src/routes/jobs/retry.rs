@@ -3,17 +3,17 @@
 use axum::Json;
 use axum::extract::State;
 use jobqueue_core::Status;
-use jobqueue_store::Retried;
+use jobqueue_store::{Notifier, Retried};
 
-use super::{read, wrong_status};
+use super::record::{read, wrong_status};
 use crate::extract::JobPath;
-use crate::problem::{Kind, Problem};
-use crate::state::ApiState;
+use crate::problem::{Problem, ProblemKind};
+use crate::store_access::StoreAccess;
 use crate::wire::job::JobView;
 
-/// Run a failed or cancelled job again, with all its attempts.
+/// Run a failed or cancelled job again.
 ///
-/// Its history stays. Retrying a job that is queued is 200 again.
+/// It has all its attempts again, and its history is kept. Retrying a queued job returns 200.
 #[utoipa::path(post, path = "/v1/jobs/{id}/retry", operation_id = "retry_job", tag = "jobs",
     params(
         ("id" = uuid::Uuid, Path, description = "The job"),
@@ -21,32 +21,34 @@ use crate::wire::job::JobView;
     responses(
         (status = 200, description = "Queued again", body = JobView),
         (status = 404, description = "No such job"),
-        (status = 409, description = "Live or completed, expired, or its unique key is held by another job"),
+        (status = 409, description = "Not failed or cancelled, or expired, or another job holds its unique key"),
     ))]
 pub(crate) async fn retry(
-    State(state): State<ApiState>,
+    State(store): State<StoreAccess>,
+    State(notifier): State<Notifier>,
     JobPath(id): JobPath,
 ) -> Result<Json<JobView>, Problem> {
-    let done = state.store(move |store| async move { store.retry(&[id]).await }).await?;
+    let done = store.call(move |store| async move { store.jobs().retry(&[id]).await }).await?;
     let outcome = done.first().copied().unwrap_or(Retried::Unknown);
-    let record = if outcome == Retried::Unknown { Err(Problem::no_job()) } else { read(&state, id).await };
+    let record = if outcome == Retried::Unknown { Err(Problem::no_job()) } else { read(&store, id).await };
     let record = record?;
     match outcome {
-        Retried::Now => state.wake([&record.job.queue]),
+        Retried::Now => notifier.wake(&record.job.queue),
         Retried::Refused(None) if record.status == Status::Queued => {}
         other => return Err(refusal(other, record.status)),
     }
     Ok(Json(record.into()))
 }
 
-/// Why a job in this status is not retried.
+/// The problem of a job that cannot be retried.
 pub(super) fn refusal(outcome: Retried, status: Status) -> Problem {
     match outcome {
-        Retried::Expired => Problem::new(
-            Kind::JobExpired,
-            "its `expires_at` has passed; submit a new job if it still makes sense",
-        ),
-        Retried::KeyTaken => Problem::new(Kind::UniqueConflict, "another job holds its unique key now"),
+        Retried::Expired => {
+            Problem::new(ProblemKind::JobExpired, "its `expires_at` has passed; submit a new job instead")
+        }
+        Retried::KeyTaken => {
+            Problem::new(ProblemKind::UniqueConflict, "another job holds its unique key now")
+        }
         _ => wrong_status(status, "only a failed or cancelled job can be retried"),
     }
 }

@@ -1,4 +1,4 @@
-//! POST /v1/leases/heartbeat: a remote worker says that it lives, and learns what it should stop.
+//! POST /v1/leases/heartbeat: renews leases of a remote worker, and returns which jobs to stop.
 
 use std::time::Duration;
 
@@ -6,54 +6,82 @@ use axum::Json;
 use axum::extract::State;
 use jobqueue_core::limits::MAX_BATCH;
 use jobqueue_core::{FieldError, Lease};
-use jobqueue_store::{AttemptReport, Extended, StoreError};
+use jobqueue_store::{AttemptReport, Extended, RemoteReport, StoreError};
 
 use crate::extract::JsonBody;
-use crate::problem::{Kind, Problem};
-use crate::state::ApiState;
+use crate::problem::{Problem, ProblemKind};
+use crate::remote::Remote;
+use crate::store_access::StoreAccess;
 use crate::wire::lease::{HeartbeatBody, HeartbeatView, Renewal, RenewedView};
+use crate::wire::worker_report::{DeliveredView, WorkerReportBody};
 
-/// Renew leases, and report progress and log lines.
+/// Renew leases, report progress and log lines, and receive commands.
 ///
-/// One answer a lease, in order. A single stale lease is a 409. Jobs that were leased together share the end of their
-/// leases: renewing one renews them all.
+/// The response has one result per lease, in order. If the only lease is stale and the request has no `worker`, the response is 409. Jobs
+/// that were leased together share their leases: renewing one renews all of them. A worker that sends `worker` every 10 seconds, with or
+/// without leases, is shown with what it reports, and gets the commands of operators.
 #[utoipa::path(post, path = "/v1/leases/heartbeat", operation_id = "heartbeat_leases", tag = "workers", request_body = HeartbeatBody,
     responses(
-        (status = 200, description = "One answer a lease", body = HeartbeatView),
-        (status = 409, description = "The only lease was lost or used before"),
+        (status = 200, description = "One result per lease", body = HeartbeatView),
+        (status = 409, description = "The only lease was lost or already settled"),
     ))]
 pub(crate) async fn heartbeat(
-    State(state): State<ApiState>,
+    State(store): State<StoreAccess>,
+    State(remote): State<Remote>,
     body: JsonBody<HeartbeatBody>,
 ) -> Result<Json<HeartbeatView>, Problem> {
     let seconds = body.value.lease_seconds().map_err(|error| Problem::fields(&[error]))?;
-    let renewals = check(body.value)?;
-    let extended = renew(&state, renewals, Duration::from_secs(seconds.into())).await?;
-    if extended == [Extended::Stale] {
+    let (renewals, report) = check(body.value)?;
+    let is_report = report.is_some();
+    let commands = deliver(&store, report).await?;
+    let extended = renew(&store, renewals, Duration::from_secs(seconds.into())).await?;
+    let holder = |one: &Extended| match one {
+        Extended::Until { worker_id, .. } => *worker_id,
+        Extended::Stale => None,
+    };
+    remote.renewed(extended.iter().filter_map(holder));
+    if extended == [Extended::Stale] && !is_report {
         return Err(stale());
     }
-    Ok(Json(HeartbeatView { leases: extended.into_iter().map(view).collect() }))
+    Ok(Json(HeartbeatView { leases: extended.into_iter().map(view).collect(), commands }))
 }
 
-fn check(body: HeartbeatBody) -> Result<Vec<Renewal>, Problem> {
-    if !(1..=MAX_BATCH).contains(&body.leases.len()) {
-        return Err(Problem::field("/leases", "out_of_range", format!("must have 1 to {MAX_BATCH} entries")));
+fn check(body: HeartbeatBody) -> Result<(Vec<Renewal>, Option<RemoteReport>), Problem> {
+    let least = usize::from(body.worker.is_none());
+    if !(least..=MAX_BATCH).contains(&body.leases.len()) {
+        let message = format!("must have 1 to {MAX_BATCH} entries, or none if `worker` is given");
+        return Err(Problem::field("/leases", "out_of_range", message));
     }
     let (mut renewals, mut errors) = (Vec::new(), Vec::<FieldError>::new());
+    let report = body.worker.map(WorkerReportBody::check).transpose();
+    let report = report.unwrap_or_else(|wrong| {
+        errors.extend(wrong);
+        None
+    });
     for (at, item) in body.leases.into_iter().enumerate() {
         match item.renewal(at) {
             Ok(renewal) => renewals.push(renewal),
             Err(error) => errors.push(error),
         }
     }
-    if errors.is_empty() { Ok(renewals) } else { Err(Problem::fields(&errors)) }
+    if errors.is_empty() { Ok((renewals, report)) } else { Err(Problem::fields(&errors)) }
+}
+
+/// Stores the report, and returns the commands for its worker.
+async fn deliver(store: &StoreAccess, report: Option<RemoteReport>) -> Result<Vec<DeliveredView>, Problem> {
+    let Some(report) = report else { return Ok(vec![]) };
+    let sent = store.call(move |store| async move { store.remote_heartbeat(&report).await }).await?;
+    Ok(sent.into_iter().map(DeliveredView::from).collect())
 }
 
 async fn renew(
-    state: &ApiState,
+    store: &StoreAccess,
     renewals: Vec<Renewal>,
     duration: Duration,
 ) -> Result<Vec<Extended>, Problem> {
+    if renewals.is_empty() {
+        return Ok(vec![]);
+    }
     let call = |store: jobqueue_store::Store| async move {
         let mut leases: Vec<Lease> = Vec::with_capacity(renewals.len());
         let mut news = Vec::new();
@@ -69,23 +97,27 @@ async fn renew(
         store.report(&reports).await?;
         Ok::<_, StoreError>(extended)
     };
-    state.store(call).await
+    store.call(call).await
 }
 
 fn view(extended: Extended) -> RenewedView {
     match extended {
-        Extended::Until { expires_at, cancel_requested } => {
-            let status = if cancel_requested { "cancel_requested" } else { "ok" };
+        Extended::Until { expires_at, cancel_requested, timed_out, .. } => {
+            let status = match (timed_out, cancel_requested) {
+                (true, _) => "timed_out",
+                (false, true) => "cancel_requested",
+                (false, false) => "ok",
+            };
             RenewedView { status, expires_at: Some(expires_at) }
         }
         Extended::Stale => RenewedView { status: "stale", expires_at: None },
     }
 }
 
-/// The refusal of a lease that is not good any more.
+/// The problem of a lease that was lost or already settled.
 pub(super) fn stale() -> Problem {
     Problem::new(
-        Kind::StaleLease,
-        "stop the work: the job is another's, or was settled before; nothing changed",
+        ProblemKind::StaleLease,
+        "the lease was lost or already settled, and nothing changed: stop working on the job",
     )
 }

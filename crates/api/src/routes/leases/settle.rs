@@ -1,4 +1,4 @@
-//! POST /v1/leases/settle: the end of attempts of remote workers. What follows from it is decided by the core.
+//! POST /v1/leases/settle: ends attempts of a remote worker. The core decides what becomes of the jobs.
 
 use axum::Json;
 use axum::extract::State;
@@ -10,38 +10,38 @@ use jobqueue_store::Settled;
 use super::heartbeat::stale;
 use crate::extract::JsonBody;
 use crate::problem::Problem;
-use crate::state::ApiState;
+use crate::remote::Remote;
 use crate::wire::settle::{SettleBody, SettledItem, SettledView};
 
 /// End attempts.
 ///
-/// One answer an item, in order. A single stale lease is a 409: it was lost or used before, and nothing changed. A
-/// settle whose answer got lost can be sent again; a 409 then means that the first one counted, or that another worker
-/// has the job.
+/// The response has one result per item, in order. If the only lease is stale (lost or already settled), the response is 409,
+/// and nothing changed. If a response is lost, repeat the request: a 409 then means that the first request took effect, or
+/// that the lease was lost.
 #[utoipa::path(post, path = "/v1/leases/settle", operation_id = "settle_leases", tag = "workers", request_body = SettleBody,
     responses(
-        (status = 200, description = "One answer an item", body = SettledView),
-        (status = 409, description = "The only lease was lost or used before"),
+        (status = 200, description = "One result per item", body = SettledView),
+        (status = 409, description = "The only lease was lost or already settled"),
     ))]
 pub(crate) async fn settle(
-    State(state): State<ApiState>,
+    State(remote): State<Remote>,
     body: JsonBody<SettleBody>,
 ) -> Result<Json<SettledView>, Problem> {
-    let ends = check(&state, body.value)?;
-    let settled = state.remote.settle(ends, body.room).await?;
+    let ends = check(&remote, body.value)?;
+    let settled = remote.settle(ends, body.memory).await?;
     if settled == [Settled::Stale] {
         return Err(stale());
     }
     Ok(Json(SettledView { items: settled.into_iter().map(view).collect() }))
 }
 
-fn check(state: &ApiState, body: SettleBody) -> Result<Vec<(Lease, Outcome)>, Problem> {
+fn check(remote: &Remote, body: SettleBody) -> Result<Vec<(Lease, Outcome)>, Problem> {
     if !(1..=MAX_BATCH).contains(&body.items.len()) {
         return Err(Problem::field("/items", "out_of_range", format!("must have 1 to {MAX_BATCH} entries")));
     }
     let (mut ends, mut errors) = (Vec::new(), Vec::<FieldError>::new());
     for (at, item) in body.items.into_iter().enumerate() {
-        match item.check(at, &state.limits) {
+        match item.check(at, remote.limits()) {
             Ok(end) => ends.push(end),
             Err(wrong) => errors.extend(wrong),
         }

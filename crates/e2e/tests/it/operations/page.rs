@@ -1,33 +1,32 @@
-//! docs/operations.md as what it asks its reader to type: the commands of its shell blocks with their marks, and the code spans of its
-//! text. It never runs anything.
+//! Parses a page: the commands of its shell blocks with their marks, and the code spans of its text. Runs nothing.
 
-/// Needs a cluster, needs a container engine.
+/// The marks of commands that need a cluster or a container engine.
 pub(super) const MARKS: [char; 2] = ['⎈', '▣'];
-/// What a comment says before the words that the command prints.
-const TELLS: char = '→';
-const BY: &str = "run by ";
+/// In a comment, the arrow before the text that the command prints.
+const PRINTS: char = '→';
+const RUN_BY: &str = "run by ";
 
-/// A command of a shell block, its continued lines included.
+/// A command of a shell block, with its continuation lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Command {
-    /// Of its first line, from 1.
+    /// The number of its first line, from 1.
     pub(super) line: usize,
     pub(super) text: String,
-    pub(super) way: Way,
+    pub(super) check: Check,
 }
 
-/// How it is known to work.
+/// How the command is checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Way {
-    /// It needs what is not here.
+pub(super) enum Check {
+    /// It is marked: it needs a cluster or a container engine.
     Marked,
     /// A script of the repository runs it.
-    By(String),
-    /// It runs here, and prints these words.
-    Here(Option<String>),
+    RunBy(String),
+    /// It runs in the test, and prints this text.
+    Runs(Option<String>),
 }
 
-/// A code span of the text, with the paragraph or the row of a table that it is in.
+/// A code span of the text, with the paragraph or the table row that contains it.
 #[derive(Debug)]
 pub(super) struct Span<'a> {
     pub(super) line: usize,
@@ -44,7 +43,7 @@ pub(super) fn commands(page: &str) -> Vec<Command> {
             (None, Some(language)) if language.starts_with("sh") || language.starts_with("bash") => {
                 block = Some(Vec::new());
             }
-            // a block in another language: what is in it is no command
+            // a block in another language has no commands
             (None, Some(_)) => block = Some(vec![(0, "")]),
             (Some(lines), Some(_)) => {
                 found.extend(of_block(lines));
@@ -70,25 +69,25 @@ fn of_block(lines: &[(usize, &str)]) -> Vec<Command> {
                 command.text = format!("{}\n{line}", command.text);
             }
         } else if !line.starts_with('#') {
-            found.push(Command { line: *number, text: (*line).to_owned(), way: Way::Marked });
+            found.push(Command { line: *number, text: (*line).to_owned(), check: Check::Marked });
         }
         continues = line.ends_with('\\');
     }
     for command in found.iter_mut().filter(|_| !all_marked) {
-        command.way = way(&command.text);
+        command.check = check(&command.text);
     }
     found
 }
 
-/// What its comment says.
-fn way(text: &str) -> Way {
+/// The check that the comment of the command asks for.
+fn check(text: &str) -> Check {
     let comment = text.rsplit_once(" # ").map_or("", |(_, comment)| comment).trim();
     if MARKS.iter().any(|mark| comment.contains(*mark)) {
-        Way::Marked
-    } else if let Some((_, script)) = comment.rsplit_once(BY) {
-        Way::By(script.to_owned())
+        Check::Marked
+    } else if let Some((_, script)) = comment.rsplit_once(RUN_BY) {
+        Check::RunBy(script.to_owned())
     } else {
-        Way::Here(comment.split_once(TELLS).map(|(_, words)| words.trim().to_owned()))
+        Check::Runs(comment.split_once(PRINTS).map(|(_, words)| words.trim().to_owned()))
     }
 }
 
@@ -128,17 +127,17 @@ fn of_group(group: &str, first: usize) -> Vec<Span<'_>> {
 }
 
 #[test]
-fn a_page_is_read_as_its_reader_reads_it() {
+fn commands_and_code_spans_are_parsed() {
     let page = "Text with `kubectl get\npods` (⎈).\n\n```sh\n# ⎈\nkubectl a\n```\n\n```sh\na --b \\\n  c    # d → \"e\"\n# remark\n\
                 x # ▣ y\nz   # run by scripts/z\n```\n```yaml\nno: command\n```\n\n| `one` | ⎈ |\n| `two` | |\n";
-    let command = |line, text: &str, way| Command { line, text: text.to_owned(), way };
+    let command = |line, text: &str, check| Command { line, text: text.to_owned(), check };
     assert_eq!(
         commands(page),
         [
-            command(6, "kubectl a", Way::Marked),
-            command(10, "a --b \\\n  c    # d → \"e\"", Way::Here(Some("\"e\"".to_owned()))),
-            command(13, "x # ▣ y", Way::Marked),
-            command(14, "z   # run by scripts/z", Way::By("scripts/z".to_owned())),
+            command(6, "kubectl a", Check::Marked),
+            command(10, "a --b \\\n  c    # d → \"e\"", Check::Runs(Some("\"e\"".to_owned()))),
+            command(13, "x # ▣ y", Check::Marked),
+            command(14, "z   # run by scripts/z", Check::RunBy("scripts/z".to_owned())),
         ]
     );
     let spans: Vec<_> = spans(page).into_iter().map(|s| (s.line, s.text, s.around.contains('⎈'))).collect();

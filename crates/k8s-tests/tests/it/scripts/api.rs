@@ -1,4 +1,4 @@
-//! An API, and a Prometheus, that answer what `validate.sh` and `chaos.sh` ask for. Every job is finished at once, unless it is told
+//! A fake API and a fake Prometheus for `validate.sh` and `chaos.sh`. Every job is finished at once, unless configured
 //! otherwise; nothing is stored.
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -7,34 +7,30 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// What differs from a healthy one.
+/// The differences from a healthy API.
 #[derive(Clone, Copy)]
 pub(super) struct Answers {
-    /// Jobs of a batch that are finished.
+    /// The number of jobs of a batch that are finished.
     pub(super) finished: usize,
-    /// The attempts of a job tell that one worker gave it back and another finished it.
+    /// Whether the attempts of a job show that one worker released it and another one finished it.
     pub(super) moved: bool,
-    /// The count of workers falls after it was asked for once.
-    pub(super) workers_go: bool,
-    /// Prometheus reaches the workers.
+    /// Whether Prometheus scrapes the workers.
     pub(super) scraped: bool,
-    /// The check of `validate.sh` that is not to pass.
-    pub(super) spoiled: &'static str,
+    /// The check of `validate.sh` that must fail.
+    pub(super) failing: &'static str,
 }
 
 impl Answers {
-    pub(super) const HEALTHY: Self =
-        Self { finished: usize::MAX, moved: true, workers_go: true, scraped: true, spoiled: "" };
+    pub(super) const HEALTHY: Self = Self { finished: usize::MAX, moved: true, scraped: true, failing: "" };
 }
 
 struct Api {
     answers: Answers,
     submitted: AtomicUsize,
     singles: AtomicUsize,
-    metrics_asked: AtomicUsize,
 }
 
-/// What the pages of the three processes tell, and the check that looks for it.
+/// The metrics of the three processes, and the check that reads each of them.
 const METRICS: [(&str, &str); 8] = [
     ("job_created_total{kind=\"k\"}", ""),
     ("job_completed_total{kind=\"k\"}", ""),
@@ -46,16 +42,16 @@ const METRICS: [(&str, &str); 8] = [
     ("http_request_duration_seconds_count{route=\"/ready\"}", ""),
 ];
 
-/// Listens until the tests end, and tells its port.
+/// Listens until the tests end; returns its port.
 pub(super) fn start(answers: Answers) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let count = AtomicUsize::default;
-    let api = Arc::new(Api { answers, submitted: count(), singles: count(), metrics_asked: count() });
+    let api = Arc::new(Api { answers, submitted: count(), singles: count() });
     thread::spawn(move || {
         for stream in listener.incoming() {
             let api = Arc::clone(&api);
-            // A client that went away has no answer to wait for.
+            // an error means that the client disconnected
             thread::spawn(move || api.serve(&stream.unwrap()).ok());
         }
     });
@@ -89,7 +85,7 @@ impl Api {
         let answer = self.answer(path, &String::from_utf8_lossy(&body));
         let status = self.status(path, has_key);
         let head = format!(
-            "HTTP/1.1 {status} As told\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            "HTTP/1.1 {status} Status\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
             answer.len()
         );
         let mut stream = stream;
@@ -98,11 +94,11 @@ impl Api {
     }
 
     fn status(&self, path: &str, has_key: bool) -> u16 {
-        let spoiled = |check| self.answers.spoiled == check;
+        let failing = |check| self.answers.failing == check;
         match path {
-            "/health" if spoiled("api_alive") => 503,
-            "/ready" if spoiled("api_ready") => 503,
-            _ if path.starts_with("/v1/") && !has_key && !spoiled("key_required") => 401,
+            "/health" if failing("api_alive") => 503,
+            "/ready" if failing("api_ready") => 503,
+            _ if path.starts_with("/v1/") && !has_key && !failing("key_required") => 401,
             _ => 200,
         }
     }
@@ -112,7 +108,7 @@ impl Api {
         let list = |count| (0..count).map(completed).collect::<Vec<_>>().join(",");
         match path {
             "/v1/jobs" => {
-                // beyond those of a batch, each with its own
+                // single jobs have numbers above those of a batch
                 let number = 1000 + self.singles.fetch_add(1, Ordering::SeqCst);
                 format!("{{{},\"status\":\"queued\"}}", id(number))
             }
@@ -122,13 +118,10 @@ impl Api {
                 format!("{{\"items\":[{}]}}", list(count))
             }
             "/metrics" => {
-                let asked = self.metrics_asked.fetch_add(1, Ordering::SeqCst);
-                let workers = if asked > 0 && self.answers.workers_go { 0 } else { 2 };
-                let told =
-                    METRICS.iter().filter(|(_, check)| *check != self.answers.spoiled || check.is_empty());
-                let lines: Vec<_> = told.map(|(name, _)| format!("{name} 1\n")).collect();
-                let lines = lines.concat();
-                format!("{lines}job_queue_workers {workers}\n")
+                let output_text =
+                    METRICS.iter().filter(|(_, check)| *check != self.answers.failing || check.is_empty());
+                let lines: Vec<_> = output_text.map(|(name, _)| format!("{name} 1\n")).collect();
+                lines.concat()
             }
             _ if path.starts_with("/v1/jobs?") => {
                 let count = self.submitted.load(Ordering::SeqCst).min(self.answers.finished);
@@ -138,7 +131,7 @@ impl Api {
                 let before = if self.answers.moved { "{\"ended\":\"released\"}," } else { "" };
                 format!("{{\"attempts\":[{before}{{\"ended\":\"completed\"}}]}}")
             }
-            _ if path.starts_with("/v1/jobs/") && self.answers.spoiled == "job_finishes" => {
+            _ if path.starts_with("/v1/jobs/") && self.answers.failing == "job_finishes" => {
                 completed(1).replace("completed", "running")
             }
             _ if path.starts_with("/v1/jobs/") => completed(1),
@@ -154,7 +147,7 @@ impl Api {
             )
         };
         let worker =
-            target("worker", u8::from(self.answers.scraped && self.answers.spoiled != "prometheus_scrapes"));
+            target("worker", u8::from(self.answers.scraped && self.answers.failing != "prometheus_scrapes"));
         format!("{{\"data\":{{\"result\":[{},{worker},{}]}}}}", target("api", 1), target("reaper", 1))
     }
 }

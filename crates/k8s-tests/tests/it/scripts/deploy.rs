@@ -1,34 +1,40 @@
-//! `deploy.sh` against the stand-in cluster: its order, what it refuses and what it asks for. The secret has a file of its own.
+//! `deploy.sh` with a fake cluster: the order of its steps, what it rejects and what it requires. The tests of the
+//! secret are in another file.
 
 use std::fs;
 use std::process::Command;
 
-use super::{Place, told};
+use super::{ScriptDir, output_text};
 
 #[test]
 fn deploy_refuses_without_a_secret_and_with_an_example() {
-    let Some(place) = Place::new("refuses") else { return };
-    let output = place.run("k8s/deploy.sh", &[]);
+    let Some(dir) = ScriptDir::new("refuses") else { return };
+    let output = dir.run("k8s/deploy.sh", &[]);
     assert!(!output.status.success());
-    assert!(told(&output).contains("--generate-secret"), "{}", told(&output));
-    fs::copy(place.0.join("k8s/secret-values.yaml.example"), place.0.join("k8s/secret-values.yaml")).unwrap();
-    let output = place.run("k8s/deploy.sh", &[]);
-    assert!(!output.status.success() && told(&output).contains("CHANGE_ME"), "{}", told(&output));
-    assert!(!place.calls().contains("apply --server-side"), "{}", place.calls());
+    assert!(output_text(&output).contains("--generate-secret"), "{}", output_text(&output));
+    fs::copy(dir.0.join("k8s/secret-values.yaml.example"), dir.0.join("k8s/secret-values.yaml")).unwrap();
+    let output = dir.run("k8s/deploy.sh", &[]);
+    assert!(
+        !output.status.success() && output_text(&output).contains("CHANGE_ME"),
+        "{}",
+        output_text(&output)
+    );
+    assert!(!dir.calls().contains("apply --server-side"), "{}", dir.calls());
 }
 
 #[test]
 fn deploy_migrates_before_it_rolls_and_shows_no_secret() {
-    let Some(place) = Place::new("deploys") else { return };
-    fs::write(place.0.join("stand-in/job-image"), "jobqueue-api:0.0.9").unwrap();
+    let Some(dir) = ScriptDir::new("deploys") else { return };
+    fs::write(dir.0.join("fake-cluster/job-image"), "jobqueue-api:0.0.9").unwrap();
     let arguments = ["--generate-secret", "--overlay", "dev", "--registry", "ghcr.io/acme/", "--tag", "9.9"];
-    let output = place.run("k8s/deploy.sh", &arguments);
-    assert!(output.status.success(), "{}", told(&output));
-    let calls = place.calls();
+    let output = dir.run("k8s/deploy.sh", &arguments);
+    assert!(output.status.success(), "{}", output_text(&output));
+    let calls = dir.calls();
     let at = |what: &str| calls.find(what).unwrap_or_else(|| panic!("no {what} in {calls}"));
     let steps = [
         "1 kind: Namespace",
         "apply --server-side --force-conflicts -f -",
+        "kind: Pod",
         "delete job jobqueue-migration",
         "1 kind: Job",
         "rendered.yaml",
@@ -40,128 +46,136 @@ fn deploy_migrates_before_it_rolls_and_shows_no_secret() {
     for image in ["api", "worker", "reaper"] {
         assert!(calls.contains(&format!("image ghcr.io/acme/jobqueue-{image}:9.9\n")), "{calls}");
     }
-    let secret = fs::read_to_string(place.0.join("k8s/secret-values.yaml")).unwrap();
+    let secret = fs::read_to_string(dir.0.join("k8s/secret-values.yaml")).unwrap();
     let values: Vec<_> = secret.split([' ', '\n', ':', '@', '/']).filter(|word| word.len() >= 40).collect();
     assert_eq!(values.len(), 3, "a key, and the password twice: {}", secret.len());
-    assert!(values.iter().all(|value| !told(&output).contains(value) && !calls.contains(value)));
-    let mode = Command::new("stat").args(["-c", "%a"]).arg(place.0.join("k8s/secret-values.yaml")).output();
+    assert!(values.iter().all(|value| !output_text(&output).contains(value) && !calls.contains(value)));
+    let mode = Command::new("stat").args(["-c", "%a"]).arg(dir.0.join("k8s/secret-values.yaml")).output();
     assert_eq!(String::from_utf8(mode.unwrap().stdout).unwrap().trim(), "600");
 
-    let again = place.run("k8s/deploy.sh", &arguments);
-    assert!(again.status.success(), "{}", told(&again));
-    assert_eq!(fs::read_to_string(place.0.join("k8s/secret-values.yaml")).unwrap(), secret, "it is kept");
+    let again = dir.run("k8s/deploy.sh", &arguments);
+    assert!(again.status.success(), "{}", output_text(&again));
+    assert_eq!(fs::read_to_string(dir.0.join("k8s/secret-values.yaml")).unwrap(), secret, "it is kept");
 }
 
 #[test]
-fn deploy_renders_without_a_cluster_and_rolls_on_a_change_of_the_configuration() {
-    let Some(place) = Place::new("renders") else { return };
-    let checksum = |place: &Place| {
-        let output = place.run("k8s/deploy.sh", &["--render"]);
-        assert!(output.status.success(), "{}", told(&output));
-        let text = String::from_utf8(output.stdout).unwrap();
-        text.lines().find(|line| line.contains("checksum/config: ")).unwrap().trim().to_owned()
-    };
-    let before = checksum(&place);
-    assert_eq!(place.calls(), "", "it asks no cluster");
-    let config = place.0.join("k8s/config.yaml");
-    fs::write(&config, fs::read_to_string(&config).unwrap().replace("LOG_LEVEL: INFO", "LOG_LEVEL: WARN"))
-        .unwrap();
-    assert_ne!(checksum(&place), before);
+fn deploy_renders_without_a_cluster() {
+    let Some(dir) = ScriptDir::new("renders") else { return };
+    let output = dir.run("k8s/deploy.sh", &["--render"]);
+    assert!(
+        output.status.success() && output_text(&output).contains("name: jobqueue-worker-hpa"),
+        "{}",
+        output_text(&output)
+    );
+    assert_eq!(dir.calls(), "", "it calls no cluster");
 }
 
 #[test]
 fn deploy_replaces_a_migration_that_failed_or_is_of_another_version() {
-    let Some(place) = Place::new("migrations") else { return };
-    place.with("secret", "");
-    let deletions = |place: &Place| place.calls().matches("delete job jobqueue-migration").count();
-    assert!(place.run("k8s/deploy.sh", &[]).status.success());
-    assert!(place.run("k8s/deploy.sh", &[]).status.success());
-    assert_eq!(deletions(&place), 0, "the same again is no reason: {}", place.calls());
-    let output = place.run("k8s/deploy.sh", &["--tag", "9.9"]);
-    assert!(output.status.success() && deletions(&place) == 1, "{}", told(&output));
-    let output = place.with("job-failed", "").run("k8s/deploy.sh", &["--tag", "9.9"]);
-    assert!(output.status.success() && deletions(&place) == 2, "{}", told(&output));
+    let Some(dir) = ScriptDir::new("migrations") else { return };
+    dir.with("secret", "");
+    let deletions = |dir: &ScriptDir| dir.calls().matches("delete job jobqueue-migration").count();
+    assert!(dir.run("k8s/deploy.sh", &[]).status.success());
+    assert!(dir.run("k8s/deploy.sh", &[]).status.success());
+    assert_eq!(deletions(&dir), 0, "the same again is no reason: {}", dir.calls());
+    let output = dir.run("k8s/deploy.sh", &["--tag", "9.9"]);
+    assert!(output.status.success() && deletions(&dir) == 1, "{}", output_text(&output));
+    let output = dir.with("job-failed", "").run("k8s/deploy.sh", &["--tag", "9.9"]);
+    assert!(output.status.success() && deletions(&dir) == 2, "{}", output_text(&output));
 }
 
 #[test]
 fn a_dry_run_works_before_the_first_installation_and_before_an_upgrade() {
-    let Some(place) = Place::new("dry-run") else { return };
-    place.with("missing", "namespace jobqueue\nsecret jobqueue-secret");
-    let output = place.run("k8s/deploy.sh", &["--dry-run"]);
-    assert!(output.status.success(), "{}", told(&output));
-    assert!(told(&output).contains("Job created (dry run)"), "{}", told(&output));
-    place.with("missing", "").with("job-image", "jobqueue-api:0.0.9");
-    let output = place.run("k8s/deploy.sh", &["--dry-run"]);
-    assert!(output.status.success(), "{}", told(&output));
-    assert!(told(&output).contains("made anew") && told(&output).contains("+ a difference"));
+    let Some(dir) = ScriptDir::new("dry-run") else { return };
+    dir.with("missing", "namespace jobqueue\nsecret jobqueue-secret");
+    let output = dir.run("k8s/deploy.sh", &["--dry-run", "--generate-secret"]);
+    assert!(output.status.success(), "{}", output_text(&output));
+    assert!(output_text(&output).contains("Job created (dry run)"), "{}", output_text(&output));
+    dir.with("missing", "").with("secret", "").with("job-image", "jobqueue-api:0.0.9");
+    let output = dir.run("k8s/deploy.sh", &["--dry-run"]);
+    assert!(output.status.success(), "{}", output_text(&output));
+    assert!(
+        output_text(&output).contains("created again") && output_text(&output).contains("+ a difference")
+    );
     let changing = ["delete", "rollout", "apply -f"];
-    assert!(changing.iter().all(|verb| !place.calls().contains(verb)), "{}", place.calls());
+    assert!(changing.iter().all(|verb| !dir.calls().contains(verb)), "{}", dir.calls());
 }
 
 #[test]
 fn deploy_does_not_start_on_an_empty_database_beside_the_old_one() {
-    let Some(place) = Place::new("moves") else { return };
-    place.with("secret", "");
+    let Some(dir) = ScriptDir::new("moves") else { return };
+    dir.with("secret", "");
     let refused = |arguments: &[&str]| {
-        let output = place.run("k8s/deploy.sh", arguments);
-        assert!(!output.status.success() && told(&output).contains("--allow-empty-database"));
-        told(&output)
+        let output = dir.run("k8s/deploy.sh", arguments);
+        assert!(!output.status.success() && output_text(&output).contains("--allow-empty-database"));
+        output_text(&output)
     };
     assert!(refused(&["--overlay", "prod"]).contains("in statefulset/postgres"));
-    assert!(!place.calls().contains("apply"), "{}", place.calls());
-    assert!(place.run("k8s/deploy.sh", &["--overlay", "prod", "--allow-empty-database"]).status.success());
-    place.with("missing", "statefulset postgres").with("present", "cnpg");
+    assert!(!dir.calls().contains("apply -f"), "{}", dir.calls());
+    assert!(dir.run("k8s/deploy.sh", &["--overlay", "prod", "--allow-empty-database"]).status.success());
+    dir.with("missing", "statefulset postgres").with("present", "cnpg");
     assert!(refused(&[]).contains("in cluster/jobqueue-db"));
-    assert!(place.run("k8s/deploy.sh", &["--overlay", "prod"]).status.success());
+    assert!(dir.run("k8s/deploy.sh", &["--overlay", "prod"]).status.success());
 }
 
 #[test]
-fn deploy_knows_a_database_outside_of_the_cluster() {
-    let Some(place) = Place::new("outside") else { return };
-    place.with_overlay("outside", &["managed-postgres"], "");
+fn deploy_supports_a_database_outside_of_the_cluster() {
+    let Some(dir) = ScriptDir::new("outside") else { return };
+    dir.with_overlay("outside", &["managed-postgres"], "");
     let run = |arguments: &[&str]| {
-        let output = place.run("k8s/deploy.sh", arguments);
-        (output.status.success(), told(&output))
+        let output = dir.run("k8s/deploy.sh", arguments);
+        (output.status.success(), output_text(&output))
     };
     let outside = ["--overlay", "outside"];
-    place.with("secret", "");
+    dir.with("secret", "");
     for (missing, present, old) in
         [("", "", "in statefulset/postgres"), ("statefulset postgres", "cnpg", "in cluster/jobqueue-db")]
     {
-        place.with("missing", missing).with("present", present);
-        let (ok, told) = run(&outside);
-        assert!(!ok && told.contains(old) && told.contains("Move to a managed Postgres"), "{told}");
+        dir.with("missing", missing).with("present", present);
+        let (ok, output_text) = run(&outside);
+        assert!(
+            !ok && output_text.contains(old) && output_text.contains("Move to a managed Postgres"),
+            "{output_text}"
+        );
     }
-    place.with("missing", "statefulset postgres").with("present", "managed");
-    let (ok, told) = run(&outside);
-    assert!(ok && told.contains("'10.20.0.0/24' is an example"), "{told}");
-    assert!(told.contains("k8s/components/managed-postgres/database-address.yaml"), "{told}");
-    let (ok, told) = run(&[]);
-    assert!(!ok && told.contains("in the managed database"), "back again: {told}");
-    fs::remove_file(place.0.join("stand-in/secret")).unwrap();
-    let (ok, told) = run(&[&outside[..], &["--generate-secret"]].concat());
-    assert!(!ok && told.contains("URL of your database"), "{told}");
+    dir.with("missing", "statefulset postgres").with("present", "managed");
+    let (ok, output_text) = run(&outside);
+    assert!(ok && output_text.contains("'10.20.0.0/24' is an example"), "{output_text}");
+    assert!(output_text.contains("k8s/components/managed-postgres/database-address.yaml"), "{output_text}");
+    let (ok, output_text) = run(&[]);
+    assert!(!ok && output_text.contains("in the managed database"), "back again: {output_text}");
+    fs::remove_file(dir.0.join("fake-cluster/secret")).unwrap();
+    let (ok, output_text) = run(&[&outside[..], &["--generate-secret"]].concat());
+    assert!(!ok && output_text.contains("URL of your database"), "{output_text}");
 }
 
 #[test]
-fn deploy_asks_for_what_the_render_needs_and_tells_what_is_an_example() {
-    let Some(place) = Place::new("needs") else { return };
-    place.with("secret", "");
+fn deploy_lists_the_needs_of_the_render_and_values_that_are_examples() {
+    let Some(dir) = ScriptDir::new("needs") else { return };
+    dir.with("secret", "");
     for (missing, hint) in [
         ("storageclass", "is-default-class=true"),
         ("namespace monitoring", "kubectl create namespace monitoring"),
         ("secret jobqueue-backup-credentials", "create secret generic jobqueue-backup-credentials"),
     ] {
-        place.with("missing", &format!("statefulset postgres\n{missing}"));
-        let output = place.run("k8s/deploy.sh", &["--overlay", "prod"]);
-        assert!(!output.status.success() && told(&output).contains(hint), "{missing}: {}", told(&output));
-        let output = place.run("k8s/deploy.sh", &["--overlay", "prod", "--dry-run"]);
-        assert!(output.status.success() && told(&output).contains(hint), "{missing}: {}", told(&output));
+        dir.with("missing", &format!("statefulset postgres\n{missing}"));
+        let output = dir.run("k8s/deploy.sh", &["--overlay", "prod"]);
+        assert!(
+            !output.status.success() && output_text(&output).contains(hint),
+            "{missing}: {}",
+            output_text(&output)
+        );
+        let output = dir.run("k8s/deploy.sh", &["--overlay", "prod", "--dry-run"]);
+        assert!(
+            !output.status.success() && output_text(&output).contains(hint),
+            "{missing}: {}",
+            output_text(&output)
+        );
     }
-    place.with("missing", "storageclass").with("present", "pvc");
-    assert!(place.run("k8s/deploy.sh", &[]).status.success(), "its volumes are there already");
-    place.with("missing", "statefulset postgres").with("present", "");
-    let output = told(&place.run("k8s/deploy.sh", &["--overlay", "prod"]));
+    dir.with("missing", "storageclass").with("present", "pvc");
+    assert!(dir.run("k8s/deploy.sh", &[]).status.success(), "its volumes are there already");
+    dir.with("missing", "statefulset postgres").with("present", "");
+    let output = output_text(&dir.run("k8s/deploy.sh", &["--overlay", "prod"]));
     for (example, file) in [
         ("jobqueue.example.com", "k8s/components/ingress/"),
         ("s3://jobqueue-backup/", "k8s/components/cnpg/object-store.yaml"),
@@ -170,53 +184,68 @@ fn deploy_asks_for_what_the_render_needs_and_tells_what_is_an_example() {
         let line = output.lines().find(|line| line.contains(example)).unwrap_or_else(|| panic!("{output}"));
         assert!(line.contains(file), "{line}");
     }
-    assert!(!told(&place.run("k8s/deploy.sh", &[])).contains("is an example"));
+    assert!(!output_text(&dir.run("k8s/deploy.sh", &[])).contains("is an example"));
 }
 
 #[test]
 fn deploy_refuses_pools_that_use_different_databases() {
-    let Some(place) = Place::new("pools") else { return };
-    place.with_overlay("right", &["routed-workers", "cnpg"], "");
-    let output = place.run("k8s/deploy.sh", &["--render", "--overlay", "right"]);
-    assert!(output.status.success(), "{}", told(&output));
+    let Some(dir) = ScriptDir::new("pools") else { return };
+    dir.with_overlay("right", &["routed-workers", "cnpg"], "");
+    let output = dir.run("k8s/deploy.sh", &["--render", "--overlay", "right"]);
+    assert!(output.status.success(), "{}", output_text(&output));
     let patch = "patches:\n  - target: { kind: Deployment, name: jobqueue-worker-backups }\n    patch: |\n      - op: replace\n        \
                  path: /spec/template/spec/volumes/0/secret/secretName\n        value: other\n";
-    place.with_overlay("other", &["routed-workers"], patch);
-    place.with_overlay("wrong", &["cnpg", "routed-workers"], "");
+    dir.with_overlay("other", &["routed-workers"], patch);
+    dir.with_overlay("wrong", &["cnpg", "routed-workers"], "");
     for name in ["other", "wrong"] {
-        let output = place.run("k8s/deploy.sh", &["--render", "--overlay", name]);
+        let output = dir.run("k8s/deploy.sh", &["--render", "--overlay", name]);
         assert!(!output.status.success(), "{name}");
-        assert!(told(&output).contains("routed-workers first"), "{name}: {}", told(&output));
+        assert!(output_text(&output).contains("routed-workers first"), "{name}: {}", output_text(&output));
     }
 }
 
 #[test]
-fn deploy_wants_a_kubectl_and_a_cluster_that_are_new_enough() {
-    let Some(place) = Place::new("versions") else { return };
-    place.with("secret", "");
+fn deploy_requires_a_kubectl_and_a_cluster_that_are_new_enough() {
+    let Some(dir) = ScriptDir::new("versions") else { return };
+    dir.with("secret", "");
     let run = |arguments: &[&str]| {
-        let output = place.run("k8s/deploy.sh", arguments);
-        (output.status.success(), told(&output))
+        let output = dir.run("k8s/deploy.sh", arguments);
+        (output.status.success(), output_text(&output))
     };
     for (client, fine) in
         [("v1.26.9", false), ("v1.27.0", true), ("v1.40.1-eks-1", true), ("nonsense", false)]
     {
-        place.with("client-version", client);
-        let (ok, told) = run(&["--render"]);
-        assert!(ok == fine && (fine || told.contains("install kubectl 1.27 or newer")), "{client}: {told}");
-    }
-    place.with("client-version", "v1.33.0");
-    for (server, fine) in [("v1.32.9", false), ("v1.33.0", true), ("v1.41.0+k3s1", true)] {
-        place.with("server-version", server);
-        let (ok, told) = run(&[]);
+        dir.with("client-version", client);
+        let (ok, output_text) = run(&["--render"]);
         assert!(
-            ok == fine && (fine || told.contains("the manifests ask for 1.33 or newer")),
-            "{server}: {told}"
+            ok == fine && (fine || output_text.contains("install kubectl 1.27 or newer")),
+            "{client}: {output_text}"
         );
     }
-    let (ok, told) = {
-        place.with("server-version", "v1.30.2");
+    dir.with("client-version", "v1.33.0");
+    for (server, fine) in [("v1.28.15", false), ("v1.29.0", true), ("v1.41.0+k3s1", true)] {
+        dir.with("server-version", server);
+        let (ok, output_text) = run(&[]);
+        assert!(
+            ok == fine && (fine || output_text.contains("the manifests need 1.29 or newer")),
+            "{server}: {output_text}"
+        );
+    }
+    let (ok, output_text) = {
+        dir.with("server-version", "v1.28.2");
         run(&["--dry-run"])
     };
-    assert!(ok && told.contains("is of Kubernetes 1.30"), "a dry run tells it and goes on: {told}");
+    assert!(
+        !ok && output_text.contains("has Kubernetes 1.28") && output_text.contains("+ a difference"),
+        "it continues: {output_text}"
+    );
+    dir.with_overlay("cost", &["pod-deletion-cost"], "");
+    for (server, fine) in [("v1.29.9", false), ("v1.30.0", true)] {
+        dir.with("server-version", server);
+        let (ok, output_text) = run(&["--overlay", "cost"]);
+        assert!(
+            ok == fine && (fine || output_text.contains("ValidatingAdmissionPolicy needs 1.30")),
+            "{output_text}"
+        );
+    }
 }

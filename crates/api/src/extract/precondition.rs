@@ -1,0 +1,60 @@
+//! The headers `If-Match` and `If-None-Match` of a change. Owns how a version is written in an `ETag`.
+
+use axum::extract::FromRequestParts;
+use axum::http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
+use axum::http::request::Parts;
+use jobqueue_store::{Precondition, ScheduleRecord};
+
+use crate::problem::{Problem, ProblemKind};
+
+/// The condition of a request.
+#[derive(Debug)]
+pub(crate) struct Condition(pub(crate) Precondition);
+
+/// The `ETag` of a schedule: its number and its version.
+pub(crate) fn etag(record: &ScheduleRecord) -> String {
+    format!("\"{}-{}\"", record.id, record.version)
+}
+
+impl<S: Sync> FromRequestParts<S> for Condition {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let (wanted, refused) = (values(parts, &IF_MATCH)?, values(parts, &IF_NONE_MATCH)?);
+        match (wanted.as_slice(), refused.as_slice()) {
+            ([], []) => Ok(Self(Precondition::Always)),
+            ([any], []) if any == "*" => Ok(Self(Precondition::Present)),
+            ([], [any]) if any == "*" => Ok(Self(Precondition::Absent)),
+            ([_, ..], []) => versions(&wanted).map(|accepted| Self(Precondition::Version(accepted))),
+            _ => Err(invalid()),
+        }
+    }
+}
+
+/// The members of a header that is a list.
+fn values(parts: &Parts, name: &HeaderName) -> Result<Vec<String>, Problem> {
+    let mut members = Vec::new();
+    for value in parts.headers.get_all(name) {
+        let text = value.to_str().map_err(|_| invalid())?;
+        members.extend(text.split(',').map(|member| member.trim().to_owned()));
+    }
+    Ok(members)
+}
+
+/// A weak tag, or one of another server, matches nothing.
+fn versions(tags: &[String]) -> Result<Vec<(i64, i64)>, Problem> {
+    let mut versions = Vec::new();
+    for tag in tags {
+        let opaque = tag.strip_prefix("W/").unwrap_or(tag);
+        let inner = opaque.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).ok_or_else(invalid)?;
+        let numbers = inner.split_once('-').filter(|_| opaque.len() == tag.len());
+        let version = numbers.and_then(|(id, version)| Some((id.parse().ok()?, version.parse().ok()?)));
+        versions.extend(version);
+    }
+    Ok(versions)
+}
+
+fn invalid() -> Problem {
+    let detail = "send one of `If-Match: *`, `If-Match` with an ETag such as \"7-3\", and `If-None-Match: *`";
+    Problem::new(ProblemKind::BadRequest, detail)
+}

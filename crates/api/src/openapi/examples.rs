@@ -1,0 +1,72 @@
+//! An example of each request body. A test sends all of them.
+
+use serde_json::{Value, json};
+
+/// A lease of no job: settling it is answered with 409.
+const LEASE: &str = "AAAAAAAAAAEAAAAAAABAAIAAAAAAAAAAAZjBojtMfV6PYHGCk6S1xgAAAQ";
+
+/// The example body of an operation.
+pub(super) fn of(operation_id: &str) -> Option<Value> {
+    Some(match operation_id {
+        "enqueue_job" => json!({
+            "kind": "send_email",
+            "queue": "default",
+            "payload": { "to": "ada@example.com", "template": "welcome" },
+            "priority": 10,
+            "delay_seconds": 30,
+            "max_attempts": 5,
+            "retry": { "strategy": "exponential", "base_seconds": 5, "factor": 2, "max_seconds": 3600, "jitter": 0.5 },
+            "timeout_seconds": 60,
+            "soft_timeout_seconds": 50,
+            "unique": { "key": "welcome-ada", "scope": "kind", "on_conflict": "return" },
+            "tags": ["signup"],
+            "metadata": { "tenant": "acme" },
+            "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        }),
+        "enqueue_jobs" => json!({
+            "jobs": [{ "kind": "resize", "payload": { "image": 1 } }, { "kind": "resize", "payload": { "image": 2 } }],
+            "atomic": true,
+        }),
+        "cancel_jobs" => json!({ "filter": { "queue": ["default"], "status": ["queued"] }, "dry_run": true }),
+        "retry_jobs" => json!({
+            "filter": { "kind": ["send_email"], "created_after": "2026-01-31T09:00:00Z" },
+            "limit": 100,
+            "dry_run": true,
+        }),
+        "promote_jobs" => json!({ "filter": { "tag": ["signup"] }, "dry_run": true }),
+        "configure_queue" => {
+            json!({ "completed_retention_seconds": 86_400, "failed_retention_seconds": null })
+        }
+        "pause_queue" | "resume_queue" => json!({ "create": false }),
+        "purge_queue" => json!({ "dry_run": true }),
+        "put_schedule" | "preview_unsaved_schedule" => json!({
+            "cron": "0 2 * * *",
+            "time_zone": "Europe/Berlin",
+            "jitter_seconds": 60,
+            "overlap": "skip",
+            "expires_after_seconds": 3600,
+            "owner": "reports",
+            "description": "The report of the day before",
+            "job": { "kind": "report.build", "queue": "default", "payload": { "days": 1 }, "timeout_seconds": 600 },
+        }),
+        "patch_schedule" => {
+            json!({ "cron": "30 3 * * *", "jitter_seconds": null, "job": { "payload": { "days": 7 } } })
+        }
+        "acquire_leases" => {
+            json!({ "worker": "thumbnails-1", "queues": ["default"], "limit": 10, "lease_seconds": 30, "wait": 1 })
+        }
+        "heartbeat_leases" => json!({
+            "leases": [{ "lease": LEASE, "progress": { "done": 0.5 }, "log": "half done\n" }],
+            "lease_seconds": 30,
+            "worker": { "name": "thumbnails-1", "language": "python", "slots": 4, "answers": [{ "id": 7, "result": { "slots": 4 } }] },
+        }),
+        "command_worker" => json!({ "command": "resize", "slots": 20 }),
+        "command_workers" => {
+            json!({ "filter": { "queue": "default", "name": "web-*" }, "command": "pause", "dry_run": true })
+        }
+        "settle_leases" => {
+            json!({ "items": [{ "lease": LEASE, "outcome": "completed", "result": { "sent": true } }] })
+        }
+        _ => return None,
+    })
+}

@@ -1,0 +1,119 @@
+//! The answer to submitted jobs. Owns which jobs must be read back for it; stores nothing.
+
+use std::collections::HashMap;
+
+use axum::http::StatusCode;
+use jobqueue_core::limits::DEFAULT_MAX_SNOOZES;
+use jobqueue_core::{Job, JobId, JobRecord, NewJob, Start, Status};
+use jobqueue_store::Accepted;
+
+use super::record::{PAGE_BYTES, weight};
+use crate::problem::{Problem, ProblemKind};
+use crate::submissions::Submissions;
+use crate::wire::job::JobView;
+
+/// How many jobs one statement reads.
+const READ_AT_ONCE: usize = 50;
+
+/// The jobs that the answer needs and the request does not contain: the holders of unique keys, and delayed jobs, whose
+/// `run_at` the database has set. Holders may have any size: those beyond about [`PAGE_BYTES`] are left out.
+pub(super) async fn records_of(
+    submissions: &Submissions,
+    accepted: &[Accepted],
+    jobs: &[NewJob],
+) -> Result<HashMap<JobId, JobRecord>, Problem> {
+    let delayed = |(accepted, job): (&Accepted, &NewJob)| match (accepted, job.start) {
+        (Accepted::Created { id, .. }, Start::After(_)) => Some(*id),
+        _ => None,
+    };
+    let holder = |accepted: &Accepted| match accepted {
+        Accepted::Existing(id) => Some(*id),
+        _ => None,
+    };
+    let delayed: Vec<JobId> = accepted.iter().zip(jobs).filter_map(delayed).collect();
+    let holders: Vec<JobId> = accepted.iter().filter_map(holder).collect();
+    let mut records = HashMap::new();
+    for (ids, most) in [(delayed, usize::MAX), (holders, PAGE_BYTES)] {
+        let mut bytes = 0;
+        for ids in ids.chunks(READ_AT_ONCE).map(<[JobId]>::to_vec) {
+            for record in submissions.call(move |store| async move { store.jobs_by_id(&ids).await }).await? {
+                bytes += weight(&record);
+                if bytes <= most || bytes == weight(&record) {
+                    records.insert(record.job.id, record);
+                }
+            }
+            if bytes > most {
+                break;
+            }
+        }
+    }
+    Ok(records)
+}
+
+/// The answer to one stored or existing job.
+pub(super) fn accepted_view(
+    accepted: Accepted,
+    job: NewJob,
+    records: &HashMap<JobId, JobRecord>,
+) -> Result<(StatusCode, JobView), Problem> {
+    match accepted {
+        Accepted::Created { id, status } => {
+            Ok((StatusCode::CREATED, created_view(id, status, job, records.get(&id))))
+        }
+        Accepted::Existing(id) => {
+            let holder = records.get(&id).cloned().ok_or_else(Problem::no_job)?;
+            Ok((StatusCode::OK, holder.into()))
+        }
+        Accepted::Rejected(holder) => Err(taken(holder)),
+        Accepted::NotTried => Err(Problem::internal()),
+    }
+}
+
+/// The problem of a job whose unique key is held by another job.
+fn taken(holder: JobId) -> Problem {
+    Problem::new(ProblemKind::UniqueConflict, "the job `job_id` holds the unique key")
+        .with("job_id", holder.to_string())
+}
+
+/// A job that was just stored, as a reader gets it. Only the `run_at` of a delayed job must be read back; `stored` has
+/// it.
+fn created_view(id: JobId, status: Status, new: NewJob, stored: Option<&JobRecord>) -> JobView {
+    let run_at = match new.start {
+        Start::Now => None,
+        Start::At(at) => Some(at),
+        Start::After(_) => stored.and_then(|record| record.run_at),
+    };
+    let job = Job {
+        id,
+        queue: new.queue,
+        kind: new.kind,
+        payload: new.payload,
+        priority: new.priority,
+        attempt: 0,
+        max_attempts: new.max_attempts,
+        retry: new.retry,
+        timeout: new.timeout,
+        soft_timeout: new.soft_timeout,
+        expires_at: new.expires_at,
+        unique_key: new.unique.map(|unique| unique.key),
+        tags: new.tags,
+        metadata: new.metadata,
+        traceparent: new.traceparent,
+    };
+    let created_at = id.created_at().unwrap_or_default();
+    JobView::from(JobRecord {
+        job,
+        status,
+        created_at,
+        run_at,
+        started_at: None,
+        finished_at: None,
+        worker_id: None,
+        lease_expires_at: None,
+        cancel_requested: false,
+        snoozes: 0,
+        max_snoozes: new.max_snoozes.unwrap_or(DEFAULT_MAX_SNOOZES),
+        result: None,
+        error: None,
+    })
+}

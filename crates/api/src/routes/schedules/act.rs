@@ -1,0 +1,62 @@
+//! Pause, resume and run.
+
+use axum::extract::State;
+use axum::response::Response;
+use jobqueue_store::Submission;
+
+use super::{changed, read, valid};
+use crate::extract::SchedulePath;
+use crate::problem::Problem;
+use crate::routes::jobs::enqueue::respond;
+use crate::store_access::StoreAccess;
+use crate::submissions::Submissions;
+use crate::wire::job::JobView;
+use crate::wire::name::ScheduleText;
+use crate::wire::schedule::ScheduleView;
+
+/// Pause a schedule: it has no ticks.
+///
+/// Jobs that it has enqueued are not affected. A tick that waits for the job before it keeps waiting.
+#[utoipa::path(post, path = "/v1/schedules/{name}/pause", operation_id = "pause_schedule", tag = "schedules", params(("name" = ScheduleText, Path, description = "The schedule")),
+    responses((status = 200, description = "The schedule", body = ScheduleView), (status = 404, description = "No such schedule")))]
+pub(crate) async fn pause(
+    State(store): State<StoreAccess>,
+    SchedulePath(name): SchedulePath,
+) -> Result<Response, Problem> {
+    changed(store.call(move |store| async move { store.schedules().pause(&name).await }).await?)
+}
+
+/// Resume a paused schedule, with the next tick after now.
+///
+/// The times of the pause had no ticks, so none of them counts as missed.
+#[utoipa::path(post, path = "/v1/schedules/{name}/resume", operation_id = "resume_schedule", tag = "schedules", params(("name" = ScheduleText, Path, description = "The schedule")),
+    responses((status = 200, description = "The schedule", body = ScheduleView), (status = 404, description = "No such schedule")))]
+pub(crate) async fn resume(
+    State(store): State<StoreAccess>,
+    SchedulePath(name): SchedulePath,
+) -> Result<Response, Problem> {
+    changed(store.call(move |store| async move { store.schedules().resume(&name).await }).await?)
+}
+
+/// Enqueue the job of a schedule once, now.
+///
+/// Its ticks do not shift, and it does not count as a run of them: overlap rules, `max_runs` and pauses do not apply. The `tick` in the
+/// metadata of the job is the present time.
+#[utoipa::path(post, path = "/v1/schedules/{name}/run", operation_id = "run_schedule", tag = "schedules", params(("name" = ScheduleText, Path, description = "The schedule")),
+    responses(
+        (status = 201, description = "The job", body = JobView, headers(("Location" = String, description = "The job"))),
+        (status = 200, description = "Another job holds the unique key; it is returned", body = JobView),
+        (status = 404, description = "No such schedule"),
+        (status = 409, description = "The schedule is invalid, or another job holds the unique key and `on_conflict` is `reject`"),
+    ))]
+pub(crate) async fn run(
+    State(store): State<StoreAccess>,
+    State(submissions): State<Submissions>,
+    SchedulePath(name): SchedulePath,
+) -> Result<Response, Problem> {
+    let schedule = valid(&read(&store, name).await?)?;
+    let now = store.call(|store| async move { store.time().await }).await?.ok_or_else(Problem::internal)?;
+    let job = schedule.job(now);
+    let submission = Submission { jobs: vec![job.clone()], atomic: true, idempotency: None };
+    respond(&submissions, job, submissions.submit_batch(submission).await?).await
+}

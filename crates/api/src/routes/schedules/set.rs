@@ -1,0 +1,125 @@
+//! PUT, PATCH and DELETE of /v1/schedules/{name}.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::Response;
+use jobqueue_core::ScheduleName;
+use jobqueue_store::{Precondition, ScheduleChange};
+
+use super::{changed, checked, missing, read, refused};
+use crate::extract::{Condition, JsonBody, SchedulePath, parse};
+use crate::problem::Problem;
+use crate::store_access::StoreAccess;
+use crate::submissions::Submissions;
+use crate::wire::name::ScheduleText;
+use crate::wire::schedule::{ScheduleBody, SchedulePatch, ScheduleView, UnscheduledView};
+
+/// Tries to change a schedule that other requests change at the same time.
+const TRIES: u32 = 20;
+
+/// Create or replace a schedule.
+///
+/// A schedule that is as requested already is not changed and keeps its version. A replaced one keeps its name, its pause, its history and
+/// its jobs. If its ticks change, it begins anew with the first tick after now; a new schedule has missed none.
+#[utoipa::path(put, path = "/v1/schedules/{name}", operation_id = "put_schedule", tag = "schedules", params(("name" = ScheduleText, Path, description = "The schedule")),
+    request_body = ScheduleBody,
+    responses(
+        (status = 201, description = "Created", body = ScheduleView, headers(("Location" = String, description = "The schedule"), ("ETag" = String, description = "Its version"))),
+        (status = 200, description = "Replaced, or as requested already", body = ScheduleView, headers(("ETag" = String, description = "Its version"))),
+        (status = 412, description = "`If-Match` or `If-None-Match` does not hold"),
+    ))]
+pub(crate) async fn put(
+    State(store): State<StoreAccess>,
+    State(submissions): State<Submissions>,
+    SchedulePath(name): SchedulePath,
+    Condition(condition): Condition,
+    body: JsonBody<ScheduleBody>,
+) -> Result<Response, Problem> {
+    let _memory = body.memory;
+    let (draft, schedule) = checked(&name, body.value, &submissions.limits())?;
+    let put = move |store: jobqueue_store::Store| async move {
+        store.schedules().put(&name, &draft, &schedule, &condition).await
+    };
+    changed(store.call(put).await?)
+}
+
+/// Change some fields of a schedule.
+///
+/// The body is a JSON merge patch (RFC 7396): `null` removes a field, objects such as `job` are merged, and any other value replaces the
+/// field. The result must be a valid schedule.
+#[utoipa::path(patch, path = "/v1/schedules/{name}", operation_id = "patch_schedule", tag = "schedules", params(("name" = ScheduleText, Path, description = "The schedule")),
+    request_body = ScheduleBody,
+    responses(
+        (status = 200, description = "The schedule", body = ScheduleView, headers(("ETag" = String, description = "Its version"))),
+        (status = 404, description = "No such schedule"),
+        (status = 412, description = "`If-Match` does not hold"),
+    ))]
+pub(crate) async fn patch(
+    State(store): State<StoreAccess>,
+    State(submissions): State<Submissions>,
+    SchedulePath(name): SchedulePath,
+    Condition(condition): Condition,
+    body: JsonBody<SchedulePatch>,
+) -> Result<Response, Problem> {
+    for _ in 0..TRIES {
+        let merged = merged(&store, &submissions, &name, &condition, &body.value).await?;
+        // without a condition of the client, a change in between means to merge again
+        if condition == Precondition::Always && merged == ScheduleChange::Refused {
+            continue;
+        }
+        return changed(merged);
+    }
+    Err(refused())
+}
+
+/// Merges the patch into the schedule as it is now, and replaces that version.
+async fn merged(
+    store: &StoreAccess,
+    submissions: &Submissions,
+    name: &ScheduleName,
+    condition: &Precondition,
+    patch: &SchedulePatch,
+) -> Result<ScheduleChange, Problem> {
+    let current = match read(store, name.clone()).await {
+        Err(_) if matches!(condition, Precondition::Present | Precondition::Version(_)) => {
+            return Err(refused());
+        }
+        found => found?,
+    };
+    let read = (current.id, current.version);
+    let only = match condition {
+        Precondition::Version(accepted) if !accepted.contains(&read) => return Ok(ScheduleChange::Refused),
+        Precondition::Absent => return Ok(ScheduleChange::Refused),
+        _ => Precondition::Version(vec![read]),
+    };
+    let spec = current.spec.merged(&patch.0).map_err(|_| Problem::internal())?;
+    let (draft, schedule) = checked(name, parse::<ScheduleBody>(spec.as_str())?, &submissions.limits())?;
+    let name = name.clone();
+    let put = move |store: jobqueue_store::Store| async move {
+        store.schedules().put(&name, &draft, &schedule, &only).await
+    };
+    store.call(put).await
+}
+
+/// Delete a schedule and the history of its ticks.
+///
+/// Its jobs stay. Deleting a schedule that does not exist is 200 with `"deleted": false`.
+#[utoipa::path(delete, path = "/v1/schedules/{name}", operation_id = "delete_schedule", tag = "schedules", params(("name" = ScheduleText, Path, description = "The schedule")),
+    responses(
+        (status = 200, description = "The schedule does not exist any more", body = UnscheduledView),
+        (status = 412, description = "`If-Match` does not hold"),
+    ))]
+pub(crate) async fn delete(
+    State(store): State<StoreAccess>,
+    SchedulePath(name): SchedulePath,
+    Condition(condition): Condition,
+) -> Result<Json<UnscheduledView>, Problem> {
+    let delete =
+        move |store: jobqueue_store::Store| async move { store.schedules().delete(&name, &condition).await };
+    match store.call(delete).await? {
+        ScheduleChange::Refused => Err(refused()),
+        ScheduleChange::Unknown => Ok(Json(UnscheduledView { deleted: false })),
+        ScheduleChange::Changed(_) => Ok(Json(UnscheduledView { deleted: true })),
+        ScheduleChange::Created(_) | ScheduleChange::Same(_) => Err(missing()),
+    }
+}

@@ -1,0 +1,86 @@
+//! What the routes that submit jobs use. Owns the way of a submission from its draft to its commit; the checks are
+//! those of the core.
+
+use std::sync::Arc;
+
+use jobqueue_core::{JobDraft, Limits};
+use jobqueue_store::{Answer, Notifier, Store, StoreError, Submission};
+
+use crate::body_memory::BodyMemory;
+use crate::problem::Problem;
+use crate::store_access::StoreAccess;
+use crate::submitter::{Submitter, startable};
+
+/// Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Submissions(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    /// Has connections of its own: a submission never waits for a connection that readers hold.
+    store: StoreAccess,
+    submitter: Submitter,
+    limits: Limits,
+    notifier: Notifier,
+}
+
+impl Submissions {
+    pub(crate) fn new(store: StoreAccess, submitter: Submitter, limits: Limits, notifier: Notifier) -> Self {
+        Self(Arc::new(Parts { store, submitter, limits, notifier }))
+    }
+
+    /// Stores one job, in one transaction with others that arrive at the same time.
+    pub(crate) async fn submit(&self, submission: Submission, memory: BodyMemory) -> Result<Answer, Problem> {
+        self.0.submitter.submit(submission, memory).await
+    }
+
+    /// Stores a batch in a transaction of its own.
+    pub(crate) async fn submit_batch(&self, submission: Submission) -> Result<Answer, Problem> {
+        let submission = self.0.submitter.named(submission).await?;
+        let (answer, submission) = self
+            .call(|store| async move {
+                let mut answers = store.enqueue(std::slice::from_ref(&submission)).await?;
+                Ok((answers.pop(), submission))
+            })
+            .await?;
+        let answer = answer.ok_or_else(Problem::internal)?;
+        for queue in startable(&submission, &answer) {
+            self.0.notifier.wake(queue);
+        }
+        Ok(answer)
+    }
+
+    /// The limits of a job, without the time.
+    pub(crate) fn limits(&self) -> Limits {
+        self.0.limits
+    }
+
+    /// The limits of a new job, with the database's time if the draft has a timestamp. The database is asked only until
+    /// its time is known; after that, its last answer is carried forward.
+    pub(crate) async fn limits_of(&self, draft: &JobDraft) -> Result<Limits, Problem> {
+        let limits = self.0.limits;
+        if !draft.has_timestamp() {
+            return Ok(limits);
+        }
+        let now = match self.0.store.store().last_known_time() {
+            Some(now) => Some(now),
+            None => self.call(|store| async move { store.time().await }).await?,
+        };
+        Ok(Limits { now, ..limits })
+    }
+
+    /// Makes a store call for a submission: see [`StoreAccess::call`].
+    pub(crate) async fn call<T, F, Fut>(&self, call: F) -> Result<T, Problem>
+    where
+        F: FnOnce(Store) -> Fut,
+        Fut: Future<Output = Result<T, StoreError>> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.0.store.call(call).await
+    }
+
+    /// The number of submissions that wait for their commit.
+    pub(crate) fn waiting(&self) -> usize {
+        self.0.submitter.waiting()
+    }
+}

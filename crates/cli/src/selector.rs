@@ -1,0 +1,87 @@
+//! Selectors: which jobs a command is about, with the parameters of `GET /v1/jobs`.
+
+use clap::Args;
+
+use crate::raw::quoted;
+
+/// Jobs that match all of these.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Selectors (a job must match all of them)")]
+pub(crate) struct Selector {
+    /// Only jobs in one of these statuses: blocked, scheduled, queued, running, completed, failed, cancelled.
+    #[arg(long, value_name = "STATUS", value_delimiter = ',')]
+    status: Vec<String>,
+
+    /// Only jobs of one of these queues.
+    #[arg(short = 'q', long, value_name = "QUEUE", value_delimiter = ',')]
+    queue: Vec<String>,
+
+    /// Only jobs of one of these kinds.
+    #[arg(short = 'k', long, value_name = "KIND", value_delimiter = ',')]
+    kind: Vec<String>,
+
+    /// Only jobs with all of these tags.
+    #[arg(short = 't', long, value_name = "TAG", value_delimiter = ',')]
+    tag: Vec<String>,
+
+    /// Only jobs submitted at or after this time (RFC 3339, for example 2026-01-31T09:00:00Z).
+    #[arg(long, value_name = "TIME")]
+    created_after: Option<String>,
+
+    /// Only jobs submitted before this time.
+    #[arg(long, value_name = "TIME")]
+    created_before: Option<String>,
+}
+
+impl Selector {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.query().is_empty()
+    }
+
+    /// As query parameters.
+    pub(crate) fn query(&self) -> Vec<(&'static str, String)> {
+        let mut query = Vec::new();
+        for (name, values) in self.lists() {
+            query.extend(values.iter().map(|value| (name, value.clone())));
+        }
+        query.extend(self.times().into_iter().filter_map(|(name, time)| Some((name, time.clone()?))));
+        query
+    }
+
+    /// As the `filter` of a bulk request.
+    pub(crate) fn body(&self) -> String {
+        let list = |values: &[String]| values.iter().map(|value| quoted(value)).collect::<Vec<_>>().join(",");
+        let lists = self.lists().into_iter().filter(|(_, values)| !values.is_empty());
+        let mut members: Vec<String> =
+            lists.map(|(name, values)| format!("{}:[{}]", quoted(name), list(values))).collect();
+        let times = self.times().into_iter().filter_map(|(name, time)| Some((name, time.as_ref()?)));
+        members.extend(times.map(|(name, time)| format!("{}:{}", quoted(name), quoted(time))));
+        format!("{{{}}}", members.join(","))
+    }
+
+    fn lists(&self) -> [(&'static str, &[String]); 4] {
+        [("status", &self.status), ("queue", &self.queue), ("kind", &self.kind), ("tag", &self.tag)]
+    }
+
+    fn times(&self) -> [(&'static str, &Option<String>); 2] {
+        [("created_after", &self.created_after), ("created_before", &self.created_before)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selector_is_a_query_and_a_filter() {
+        let selector = Selector {
+            queue: vec!["a".to_owned(), "b\"".to_owned()],
+            created_before: Some("2026-01-31T09:00:00Z".to_owned()),
+            ..Selector::default()
+        };
+        assert!(!selector.is_empty() && Selector::default().is_empty());
+        assert_eq!(selector.query()[1], ("queue", "b\"".to_owned()));
+        assert_eq!(selector.body(), r#"{"queue":["a","b\""],"created_before":"2026-01-31T09:00:00Z"}"#);
+        assert_eq!(Selector::default().body(), "{}");
+    }
+}

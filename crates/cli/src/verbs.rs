@@ -1,0 +1,19 @@
+//! The client commands, one file each. Each calls the API and prints; none of them decides anything about a job.
+
+pub(crate) mod act;
+pub(crate) mod completion;
+pub(crate) mod context;
+pub(crate) mod delete;
+pub(crate) mod describe;
+pub(crate) mod doctor;
+pub(crate) mod explain;
+pub(crate) mod get;
+pub(crate) mod logs;
+pub(crate) mod queue;
+pub(crate) mod schedule;
+pub(crate) mod stats;
+pub(crate) mod submit;
+pub(crate) mod top;
+pub(crate) mod wait;
+pub(crate) mod watch;
+pub(crate) mod worker;

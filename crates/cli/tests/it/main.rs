@@ -1,0 +1,18 @@
+//! Tests of the client commands: the real binary against the real API on a real Postgres.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod act;
+mod contexts;
+mod doctor;
+mod errors;
+mod get;
+mod help;
+mod many;
+mod payload;
+mod queues;
+mod schedules;
+mod service;
+mod submit;
+mod wait;
+mod workers;

@@ -1,0 +1,91 @@
+//! `schedule`: from a file to jobs.
+
+use serde_json::json;
+
+use crate::service::Service;
+
+const FILE: &str = r#"
+owner = "shop"
+
+[schedules.nightly]
+cron = "0 2 * * *"
+time_zone = "Europe/Berlin"
+job = { kind = "report.build", payload = { days = 1 } }
+
+[schedules.often]
+interval_seconds = 60
+job.kind = "sync"
+"#;
+
+#[tokio::test]
+async fn a_file_is_applied_and_what_it_owns_is_pruned() {
+    let service = Service::start().await;
+    let file = service.home.file("schedules.toml", FILE);
+    let apply = ["schedule", "apply", "-f", file.as_str()];
+    let with = |more: &[&'static str]| [&apply[..], more].concat();
+    let planned = service.ok(&with(&["--dry-run"])).await;
+    assert_eq!(planned, "schedule nightly would be created\nschedule often would be created\n");
+    assert_eq!(service.ok(&["schedule", "list", "-o", "name"]).await, "");
+    assert_eq!(service.ok(&apply).await, "schedule nightly created\nschedule often created\n");
+    assert_eq!(service.ok(&apply).await, "schedule nightly unchanged\nschedule often unchanged\n");
+
+    let changed = FILE.replace("0 2 *", "0 3 *").replace("[schedules.often]", "[schedules.seldom]");
+    service.home.file("schedules.toml", &changed);
+    let planned = service.ok(&with(&["--dry-run", "--prune"])).await;
+    assert!(planned.contains("cron: \"0 2 * * *\" → \"0 3 * * *\""), "{planned}");
+    assert!(
+        planned.contains("often would be deleted") && planned.contains("seldom would be created"),
+        "{planned}"
+    );
+    service.ran(&with(&["--prune"])).await.fails(64, "--yes");
+    service.ok(&with(&["--prune", "--yes"])).await;
+    assert_eq!(service.ok(&["get", "schedules", "-o", "name"]).await, "nightly\nseldom\n");
+    let table = service.ok(&["schedule", "list", "--owner", "shop"]).await;
+    assert!(table.contains("0 3 * * * (Europe/Berlin)") && table.contains("every 60"), "{table}");
+    service.ran(&with(&["--owner", "other"])).await.fails(4, "belongs to shop");
+}
+
+#[tokio::test]
+async fn a_schedule_is_shown_paused_run_and_deleted() {
+    let service = Service::start().await;
+    let file = service.home.file(
+        "schedules.json",
+        r#"{"schedules": {"nightly": {"cron": "0 2 * * *", "job": {"kind": "k", "payload": {"z": 1}}}}}"#,
+    );
+    service.ok(&["schedule", "apply", "-f", &file]).await;
+    let preview =
+        service.json(&["schedule", "preview", "nightly", "-n", "3", "--from", "2027-01-31T00:00:00Z"]).await;
+    assert_eq!(
+        (preview.as_array().unwrap().len(), &preview[0]["tick_at"]),
+        (3, &json!("2027-01-31T02:00:00Z"))
+    );
+    assert_eq!(service.json(&["schedule", "pause", "nightly"]).await["status"], "paused");
+    assert_eq!(service.json(&["schedule", "resume", "nightly"]).await["status"], "active");
+    let job = service.json(&["schedule", "run", "nightly"]).await;
+    assert_eq!((&job["kind"], &job["status"]), (&json!("k"), &json!("queued")));
+    let text = service.ok(&["describe", "schedule", "nightly"]).await;
+    assert!(text.contains("next ticks:") && text.contains("0 2 * * *"), "{text}");
+    let _ticks = service.json(&["schedule", "ticks", "nightly"]).await;
+    service.ran(&["schedule", "pause", "missing"]).await.fails(3, "schedule missing");
+    assert_eq!(service.ok(&["schedule", "delete", "nightly", "--yes"]).await, "schedule nightly deleted\n");
+    service.ran(&["schedule", "delete", "nightly", "--yes"]).await.fails(3, "no such schedule");
+}
+
+#[tokio::test]
+async fn an_invalid_file_is_refused() {
+    let service = Service::start().await;
+    for (name, text, code, words) in [
+        ("a.toml", "[schedules.x", 64, "line 1"),
+        ("b.toml", "owners = 1", 64, "owners"),
+        ("c.json", "{", 64, "is invalid"),
+        ("d.toml", "[schedules.x]\nowner = \"a\"", 64, "once"),
+        ("e.toml", "[schedules.x]\ncron = \"61 * * * *\"\njob.kind = \"k\"", 4, "schedule x"),
+        ("f.toml", "[schedules.x]\ncorn = \"1 * * * *\"\njob.kind = \"k\"", 4, "corn"),
+    ] {
+        let file = service.home.file(name, text);
+        service.ran(&["schedule", "apply", "-f", &file]).await.fails(code, words);
+    }
+    let file = service.home.file("g.toml", "[schedules.x]\ncron = \"1 * * * *\"\njob.kind = \"k\"");
+    service.ran(&["schedule", "apply", "-f", &file, "--prune"]).await.fails(64, "needs an owner");
+    service.ran(&["schedule", "apply", "-f", "/no/such/file"]).await.fails(64, "cannot be read");
+}

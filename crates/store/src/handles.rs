@@ -1,0 +1,42 @@
+//! Handles for administration: `store.queues().pause(…)`. The verbs of the hot path (enqueue, lease, settle, …) are methods of `Store`. Each
+//! verb is in its own file; this module only groups them.
+
+use crate::plumbing::connect::Store;
+
+/// What operators do with jobs.
+#[derive(Clone, Copy, Debug)]
+pub struct Jobs<'a>(pub(crate) &'a Store);
+
+/// What operators see and set on queues.
+#[derive(Clone, Copy, Debug)]
+pub struct Queues<'a>(pub(crate) &'a Store);
+
+/// Schedules: what users set, and what became of their ticks.
+#[derive(Clone, Copy, Debug)]
+pub struct Schedules<'a>(pub(crate) &'a Store);
+
+/// Periodic maintenance, which the reaper runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Upkeep<'a>(pub(crate) &'a Store);
+
+impl Store {
+    /// Cancel, retry and promote jobs.
+    pub const fn jobs(&self) -> Jobs<'_> {
+        Jobs(self)
+    }
+
+    /// Read, create, pause, configure and purge queues.
+    pub const fn queues(&self) -> Queues<'_> {
+        Queues(self)
+    }
+
+    /// Create, read, pause and delete schedules.
+    pub const fn schedules(&self) -> Schedules<'_> {
+        Schedules(self)
+    }
+
+    /// Retention, vacuum, and stuck sessions.
+    pub const fn upkeep(&self) -> Upkeep<'_> {
+        Upkeep(self)
+    }
+}

@@ -1,0 +1,13 @@
+//! Reads of jobs, queues and counts. None of them changes what a job is; the census stores its own counts.
+
+pub(crate) mod arrivals;
+pub(crate) mod body;
+pub(crate) mod census;
+pub(crate) mod doctor;
+pub(crate) mod explain;
+pub(crate) mod inspect;
+pub(crate) mod list;
+pub(crate) mod row;
+pub(crate) mod schedules;
+pub(crate) mod walk;
+pub(crate) mod workers;

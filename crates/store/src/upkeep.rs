@@ -1,0 +1,8 @@
+//! Upkeep of the database: migrations, retention, vacuum, and sessions that block others.
+
+pub(crate) mod empty;
+pub(crate) mod migrate;
+pub(crate) mod prune;
+pub(crate) mod retention;
+pub(crate) mod stuck;
+pub(crate) mod vacuum;

@@ -1,0 +1,205 @@
+//! cancel: cancels a waiting job immediately, and asks the worker of a running job to stop it. If several
+//! transactions want the same job, the first one that locks its row wins.
+
+use std::collections::{BTreeSet, HashMap};
+
+use jobqueue_core::{Failure, JobId, Settlement, Status, Ties, WorkerId};
+use uuid::Uuid;
+
+use crate::handles::Jobs;
+use crate::plumbing::connect::{Store, Unit};
+use crate::plumbing::error::StoreError;
+use crate::readers::row::{failure_text, final_status};
+use crate::verbs::aftermath;
+
+/// Maximum number of tries to find a job that moves from one place to another meanwhile.
+const TRIES: u32 = 10;
+
+/// The result of a cancel for one job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancelled {
+    /// The job was waiting. It is cancelled now.
+    Now,
+    /// The job runs. Its worker learns of the request with the next heartbeat, which a notification requests at once. The
+    /// job may still finish before.
+    Asked,
+    /// The job was final already, with this status.
+    Already(Status),
+    /// No job has this id.
+    Unknown,
+}
+
+impl Jobs<'_> {
+    /// Cancels jobs. Returns one result each, in order.
+    pub async fn cancel(&self, ids: &[JobId], reason: &Failure) -> Result<Vec<Cancelled>, StoreError> {
+        let mut done: HashMap<JobId, Cancelled> = HashMap::new();
+        for _ in 0..TRIES {
+            let open: Vec<JobId> = ids.iter().copied().filter(|id| !done.contains_key(id)).collect();
+            if open.is_empty() {
+                break;
+            }
+            match self.0.cancel_once(&open, reason).await {
+                Ok(found) => done.extend(found),
+                Err(error) if error.is_conflict() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        ids.iter().map(|id| done.get(id).copied().ok_or_else(kept_moving)).collect()
+    }
+}
+
+impl Store {
+    /// Cancels those jobs that do not move from one place to another meanwhile.
+    async fn cancel_once(
+        &self,
+        ids: &[JobId],
+        reason: &Failure,
+    ) -> Result<Vec<(JobId, Cancelled)>, StoreError> {
+        let mut unit = self.begin().await?;
+        let (found, workers) = Self::cancel_within(&mut unit, ids, reason).await?;
+        unit.commit().await?;
+        self.hint_heartbeats(&workers).await;
+        Ok(found)
+    }
+
+    /// The same in the caller's transaction. Also returns the workers of the running jobs, for a hint after the commit.
+    pub(crate) async fn cancel_within(
+        unit: &mut Unit,
+        ids: &[JobId],
+        reason: &Failure,
+    ) -> Result<(Vec<(JobId, Cancelled)>, Vec<WorkerId>), StoreError> {
+        let withdrawn = Self::withdraw(unit, ids, reason).await?;
+        let open: Vec<JobId> = ids.iter().copied().filter(|id| !withdrawn.contains(id)).collect();
+        let (asked, workers) = Self::ask(unit, &open).await?;
+        let open: Vec<JobId> = open.into_iter().filter(|id| !asked.contains(id)).collect();
+        let mut found = Self::already(unit, &open).await?;
+        found.extend(withdrawn.into_iter().map(|id| (id, Cancelled::Now)));
+        found.extend(asked.into_iter().map(|id| (id, Cancelled::Asked)));
+        Ok((found, workers))
+    }
+
+    /// Removes waiting jobs from the queue, marks them cancelled, frees what they hold, and returns them. The other jobs
+    /// run, are final, or do not exist.
+    pub(crate) async fn withdraw(
+        unit: &mut Unit,
+        ids: &[JobId],
+        reason: &Failure,
+    ) -> Result<Vec<JobId>, StoreError> {
+        let withdrawn = Self::take_out(unit, ids, reason).await?;
+        let settlement = Settlement::Cancel { failure: reason.clone() };
+        let ended = withdrawn.iter().map(|(id, ties)| (*id, *ties, &settlement));
+        aftermath::carry_out(unit, ended).await?;
+        Ok(withdrawn.into_iter().map(|(id, _)| id).collect())
+    }
+
+    /// The same, except that the jobs keep what they hold. The caller sees to it.
+    pub(crate) async fn take_out(
+        unit: &mut Unit,
+        ids: &[JobId],
+        reason: &Failure,
+    ) -> Result<Vec<(JobId, Ties)>, StoreError> {
+        if ids.is_empty() {
+            return Ok(vec![]);
+        }
+        let mut sorted: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
+        sorted.sort_unstable();
+        let rows = sqlx::query!(
+            r#"-- store.withdraw
+            WITH target AS MATERIALIZED (SELECT b.id, b.lane, b.unique_digest FROM jobqueue.body b WHERE b.id = ANY ($1)),
+            waiting AS MATERIALIZED (
+                SELECT r.at FROM target t CROSS JOIN LATERAL (
+                    SELECT ctid AS at FROM jobqueue.ready WHERE lane = t.lane AND job_id = t.id LIMIT 1 FOR UPDATE) r),
+            queued AS (
+                DELETE FROM jobqueue.ready WHERE ctid = ANY (ARRAY(SELECT at FROM waiting)) RETURNING job_id, lane, attempt),
+            later AS (
+                DELETE FROM jobqueue.scheduled s WHERE s.job_id = ANY ($1) RETURNING s.job_id, s.lane, s.attempt),
+            gone AS (SELECT * FROM queued UNION ALL SELECT * FROM later),
+            outcome AS (
+                INSERT INTO jobqueue.outcome (job_id, status, attempt, finished_at, detail)
+                SELECT job_id, 7, attempt, jobqueue.now(), $2::text::json FROM gone),
+            tally AS (
+                INSERT INTO jobqueue.tally (queue_id, cancelled)
+                SELECT l.queue_id, count(*)::int FROM gone g JOIN jobqueue.lane l ON l.id = g.lane GROUP BY l.queue_id)
+            SELECT g.job_id AS "job_id!", t.unique_digest IS NOT NULL AS "keyed!" FROM gone g JOIN target t ON t.id = g.job_id"#,
+            &sorted,
+            failure_text(reason),
+        )
+        .fetch_all(&mut **unit)
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| (JobId::from_uuid(row.job_id), Ties { unique_key: row.keyed }))
+            .collect())
+    }
+
+    /// Records a cancel request for running jobs. It locks their leases, so a settle happens either before or
+    /// after. Returns the jobs and their workers.
+    async fn ask(unit: &mut Unit, ids: &[JobId]) -> Result<(Vec<JobId>, Vec<WorkerId>), StoreError> {
+        if ids.is_empty() {
+            return Ok((vec![], vec![]));
+        }
+        let wanted: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
+        // A join sorts before it locks. It scans all leases, which the filter on `job_ids` needs anyway.
+        let asked = sqlx::query!(
+            "-- store.cancel.ask
+            WITH held AS (
+                SELECT j.job_id, l.epoch, l.worker_id
+                FROM jobqueue.lease_jobs h
+                CROSS JOIN LATERAL unnest(h.job_ids) WITH ORDINALITY AS j (job_id, place)
+                JOIN jobqueue.lease l ON l.epoch = h.epoch
+                WHERE h.job_ids && $1 AND j.job_id = ANY ($1) AND (l.open >> (j.place - 1)::int) & 1 = 1
+                ORDER BY l.epoch FOR UPDATE OF l)
+            INSERT INTO jobqueue.cancel_request (job_id, epoch, worker_id, requested_at)
+            SELECT job_id, epoch, worker_id, jobqueue.now() FROM held
+            ON CONFLICT (job_id) DO UPDATE SET epoch = excluded.epoch, worker_id = excluded.worker_id
+            RETURNING job_id, worker_id",
+            &wanted,
+        )
+        .fetch_all(&mut **unit)
+        .await?;
+        let workers: BTreeSet<Uuid> = asked.iter().filter_map(|row| row.worker_id).collect();
+        let jobs = asked.into_iter().map(|row| JobId::from_uuid(row.job_id)).collect();
+        Ok((jobs, workers.into_iter().map(WorkerId::from_uuid).collect()))
+    }
+
+    /// The results for jobs that are final or do not exist.
+    async fn already(unit: &mut Unit, ids: &[JobId]) -> Result<Vec<(JobId, Cancelled)>, StoreError> {
+        let wanted: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
+        // scalar sub-selects, because an EXISTS or a join may be planned as a scan of the whole table
+        let rows = sqlx::query!(
+            r#"-- store.cancel.already
+            SELECT i.id AS "id!", (SELECT o.status FROM jobqueue.outcome o WHERE o.job_id = i.id) AS "status?",
+                   (SELECT b.lane FROM jobqueue.body b WHERE b.id = i.id) IS NOT NULL AS "known!"
+            FROM unnest($1::uuid[]) AS i (id)"#,
+            &wanted,
+        )
+        .fetch_all(&mut **unit)
+        .await?;
+        let mut found = Vec::new();
+        for row in rows {
+            let id = JobId::from_uuid(row.id);
+            match (row.status, row.known) {
+                (Some(status), _) => found.push((id, Cancelled::Already(final_status(id, status)?))),
+                (None, false) => found.push((id, Cancelled::Unknown)),
+                (None, true) => {} // it moved between the statements: try again
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether the job is final. If so, it stays final until this transaction ends: an operator's retry waits
+    /// for our lock and then sees what we did to the job's unique key.
+    pub(crate) async fn stays_final(unit: &mut Unit, id: JobId) -> Result<bool, StoreError> {
+        let row = sqlx::query_scalar!(
+            "-- store.stays_final
+            SELECT job_id FROM jobqueue.outcome WHERE job_id = $1 FOR UPDATE",
+            id.as_uuid()
+        );
+        Ok(row.fetch_optional(&mut **unit).await?.is_some())
+    }
+}
+
+/// The error for a job that moved during every try.
+fn kept_moving() -> StoreError {
+    StoreError::Abandoned("the job changed its status during every try to cancel it".to_owned())
+}

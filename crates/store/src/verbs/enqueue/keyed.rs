@@ -1,0 +1,212 @@
+//! Enqueue for requests with an idempotency key and jobs with a unique key.
+
+use std::collections::{HashMap, HashSet};
+
+use jobqueue_core::attempt::Failure;
+use jobqueue_core::{JobId, OnConflict, Settlement};
+use uuid::Uuid;
+
+use super::rows::JobWithId;
+use super::submission::{Accepted, Answer, Submission};
+use crate::plumbing::connect::{Store, Unit};
+use crate::plumbing::error::StoreError;
+use crate::verbs::aftermath;
+use crate::verbs::idempotency::{self, Claimed};
+use crate::verbs::unique::{self, KeyRequest};
+
+/// What to do with one job of a request, decided before the insert.
+enum Plan<'a> {
+    Insert(JobWithId<'a>),
+    Answered(Accepted),
+}
+
+impl Store {
+    /// Stores the jobs of requests of which no two share a key.
+    pub(super) async fn enqueue_keyed(&self, submissions: &[&Submission]) -> Result<Vec<Answer>, StoreError> {
+        let mut unit = self.begin().await?;
+        let wanted: Vec<_> = submissions.iter().filter_map(|s| s.idempotency).collect();
+        let mut claimed = idempotency::claim::<Vec<Accepted>>(&mut unit, &wanted).await?;
+        let mut answers: Vec<Option<Answer>> = submissions
+            .iter()
+            .map(|s| s.idempotency.and_then(|i| known_answer(claimed.remove(&i.key))))
+            .collect();
+        let open: Vec<&Submission> =
+            submissions.iter().zip(&answers).filter(|(_, known)| known.is_none()).map(|(s, _)| *s).collect();
+        let plans = self.plan(&mut unit, &open).await?;
+        let new: Vec<JobWithId<'_>> = plans.iter().flatten().filter_map(Plan::new_job).collect();
+        let scheduled = if new.is_empty() { vec![] } else { self.insert(&mut unit, &new).await? };
+        let served: Vec<Vec<Accepted>> =
+            plans.iter().map(|plan| plan.iter().map(|p| p.accepted(&scheduled)).collect()).collect();
+        Self::keep_answers(&mut unit, &open, &served).await?;
+        unit.commit().await?;
+        let mut served = served.into_iter();
+        for answer in answers.iter_mut().filter(|known| known.is_none()) {
+            *answer = served.next().map(|jobs| Answer::Served { jobs, replayed: false });
+        }
+        Ok(answers.into_iter().flatten().collect())
+    }
+
+    /// Stores the jobs of one request in the caller's transaction. The caller has read the clock and learned the names before it began.
+    pub(crate) async fn enqueue_within(
+        &self,
+        unit: &mut Unit,
+        submission: &Submission,
+    ) -> Result<Vec<Accepted>, StoreError> {
+        let plans = self.plan(unit, &[submission]).await?;
+        let new: Vec<JobWithId<'_>> = plans.iter().flatten().filter_map(Plan::new_job).collect();
+        let scheduled = if new.is_empty() { vec![] } else { self.insert(unit, &new).await? };
+        Ok(plans.iter().flatten().map(|plan| plan.accepted(&scheduled)).collect())
+    }
+
+    /// Claims the unique keys and decides for each request.
+    async fn plan<'a>(
+        &self,
+        unit: &mut Unit,
+        open: &[&'a Submission],
+    ) -> Result<Vec<Vec<Plan<'a>>>, StoreError> {
+        let new: Vec<Vec<JobWithId<'a>>> =
+            open.iter().map(|s| s.jobs.iter().map(|job| self.with_id(job)).collect()).collect();
+        let requests: Vec<KeyRequest<'_>> = new.iter().flatten().filter_map(JobWithId::key_request).collect();
+        let requests: Vec<&KeyRequest<'_>> = requests.iter().collect();
+        let holders =
+            if requests.is_empty() { HashMap::new() } else { unique::claim(unit, &requests).await? };
+        let mut plans = Vec::with_capacity(open.len());
+        for (submission, jobs) in open.iter().zip(new) {
+            let rejected = |new: &JobWithId<'_>| {
+                other_holder(new, &holders).is_some_and(|(_, conflict)| conflict == OnConflict::Reject)
+            };
+            if submission.atomic && jobs.iter().any(rejected) {
+                unique::forget(unit, &jobs.iter().map(|new| new.id.as_uuid()).collect::<Vec<_>>()).await?;
+                let answer = |new: &JobWithId<'_>| match other_holder(new, &holders) {
+                    Some((holder, OnConflict::Reject)) => Plan::Answered(Accepted::Rejected(holder)),
+                    _ => Plan::Answered(Accepted::NotTried),
+                };
+                plans.push(jobs.iter().map(answer).collect());
+                continue;
+            }
+            let mut plan = Vec::with_capacity(jobs.len());
+            for new in jobs {
+                plan.push(self.plan_one(unit, new, &holders).await?);
+            }
+            plans.push(plan);
+        }
+        Ok(plans)
+    }
+
+    async fn plan_one<'a>(
+        &self,
+        unit: &mut Unit,
+        new: JobWithId<'a>,
+        holders: &HashMap<Uuid, JobId>,
+    ) -> Result<Plan<'a>, StoreError> {
+        let Some((holder, on_conflict)) = other_holder(&new, holders) else {
+            return Ok(Plan::Insert(new));
+        };
+        match on_conflict {
+            OnConflict::Reject => Ok(Plan::Answered(Accepted::Rejected(holder))),
+            OnConflict::Return => Ok(Plan::Answered(Accepted::Existing(holder))),
+            OnConflict::Replace => Self::replace(unit, new, holder).await,
+        }
+    }
+
+    /// Cancels the holder and takes its key. If another submission takes the key first, its job is replaced in turn.
+    async fn replace<'a>(
+        unit: &mut Unit,
+        new: JobWithId<'a>,
+        mut holder: JobId,
+    ) -> Result<Plan<'a>, StoreError> {
+        let Some(request) = new.key_request() else { return Ok(Plan::Insert(new)) };
+        let reason = Failure::new("replaced", format!("replaced by job {}", new.id));
+        let settlement = Settlement::Cancel { failure: reason.clone() };
+        while holder != new.id {
+            let withdrawn = Self::take_out(unit, &[holder], &reason).await?;
+            if withdrawn.is_empty() && !Self::stays_final(unit, holder).await? {
+                return Ok(Plan::Answered(Accepted::Existing(holder)));
+            }
+            // the new job takes the key
+            let rest = withdrawn.into_iter().map(|(id, ties)| (id, ties.without_unique_key(), &settlement));
+            aftermath::carry_out(unit, rest).await?;
+            if unique::take_over(unit, &request, holder).await? {
+                break;
+            }
+            holder = unique::claim(unit, &[&request]).await?.remove(&request.digest).unwrap_or(holder);
+        }
+        Ok(Plan::Insert(new))
+    }
+
+    /// Stores the answers under their keys. The key of a request that stored nothing is freed, so the client can change
+    /// the request and send it again.
+    async fn keep_answers(
+        unit: &mut Unit,
+        open: &[&Submission],
+        served: &[Vec<Accepted>],
+    ) -> Result<(), StoreError> {
+        let keyed = open.iter().zip(served).filter_map(|(s, jobs)| s.idempotency.map(|i| (i.key, jobs)));
+        let (kept, void): (Vec<_>, Vec<_>) = keyed.partition(|(_, jobs)| jobs.iter().any(has_job));
+        if !kept.is_empty() {
+            idempotency::record(unit, &kept).await?;
+        }
+        if !void.is_empty() {
+            idempotency::forget(unit, &void.into_iter().map(|(key, _)| key).collect::<Vec<_>>()).await?;
+        }
+        Ok(())
+    }
+}
+
+fn has_job(accepted: &Accepted) -> bool {
+    matches!(accepted, Accepted::Created { .. } | Accepted::Existing(_))
+}
+
+/// Another job that holds this job's key, and this job's `on_conflict`.
+fn other_holder(new: &JobWithId<'_>, holders: &HashMap<Uuid, JobId>) -> Option<(JobId, OnConflict)> {
+    let request = new.key_request()?;
+    let holder = holders.get(&request.digest).copied().filter(|holder| *holder != new.id)?;
+    Some((holder, request.unique.on_conflict))
+}
+impl<'a> Plan<'a> {
+    fn new_job(&self) -> Option<JobWithId<'a>> {
+        match self {
+            Self::Insert(new) => Some(*new),
+            Self::Answered(_) => None,
+        }
+    }
+
+    fn accepted(&self, scheduled: &[JobId]) -> Accepted {
+        match self {
+            Self::Insert(new) => new.accepted(scheduled),
+            Self::Answered(accepted) => *accepted,
+        }
+    }
+}
+
+/// The requests of each transaction, with their places. The requests of one transaction do not share a key.
+pub(super) fn rounds(submissions: &[Submission]) -> Vec<Vec<(usize, &Submission)>> {
+    let mut rounds = Vec::new();
+    let mut left: Vec<(usize, &Submission)> = submissions.iter().enumerate().collect();
+    while !left.is_empty() {
+        let mut seen = HashSet::new();
+        let (round, later) =
+            left.into_iter().partition(|(_, submission)| keys(submission).all(|key| seen.insert(key)));
+        rounds.push(round);
+        left = later;
+    }
+    rounds
+}
+
+/// The keys of a request. Two requests of one transaction must not share a key.
+fn keys(submission: &Submission) -> impl Iterator<Item = Uuid> {
+    let uniques: HashSet<Uuid> = submission
+        .jobs
+        .iter()
+        .filter_map(|job| job.unique.as_ref().map(|unique| unique.digest(&job.queue, &job.kind)))
+        .collect();
+    submission.idempotency.map(|i| i.key).into_iter().chain(uniques)
+}
+
+fn known_answer(claimed: Option<Claimed<Vec<Accepted>>>) -> Option<Answer> {
+    match claimed? {
+        Claimed::Fresh => None,
+        Claimed::Reused => Some(Answer::KeyReused),
+        Claimed::Again(jobs) => Some(Answer::Served { jobs, replayed: true }),
+    }
+}

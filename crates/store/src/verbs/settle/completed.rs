@@ -1,0 +1,62 @@
+//! Ends attempts as completed, the most common end. It inserts an `outcome` row, and clears a bit of the lease or deletes it.
+
+use super::columns::{Covered, EndColumns};
+use super::end::AttemptEnd;
+use crate::plumbing::columns::used;
+use crate::plumbing::connect::Unit;
+use crate::plumbing::error::StoreError;
+
+/// Ends attempts, which are sorted by lease. Returns those that their leases still covered.
+pub(super) async fn settle(unit: &mut Unit, ends: &[&AttemptEnd]) -> Result<Covered, StoreError> {
+    if ends.is_empty() {
+        return Ok(Covered::new());
+    }
+    let columns = EndColumns::completed(ends);
+    // Leases are looked up by key, because a join may be planned as a scan of the table. They are locked in the order of the
+    // arrays, which are sorted by epoch.
+    let rows = sqlx::query!(
+        r#"-- store.settle.completed
+            WITH held AS MATERIALIZED (
+                SELECT i.low, i.high, i.mask, i.run_ms, l.epoch, l.token, l.open, l.open & i.mask AS taken,
+                       l.worker_id, l.queue_id, l.leased_at, j.job_ids, j.attempts
+                FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::int[], $5::int[], $10::bigint[])
+                  AS i (epoch, token, mask, low, high, run_ms)
+                CROSS JOIN LATERAL (SELECT epoch, token, open, worker_id, queue_id, leased_at FROM jobqueue.lease
+                                    WHERE epoch = i.epoch AND token = i.token LIMIT 1 FOR UPDATE) l
+                CROSS JOIN LATERAL (SELECT job_ids, attempts FROM jobqueue.lease_jobs WHERE epoch = i.epoch LIMIT 1) j
+                WHERE NOT EXISTS (SELECT FROM unnest(($6::int[])[i.low:i.high], ($7::uuid[])[i.low:i.high]) AS e (ordinal, job_id)
+                                  WHERE j.job_ids[e.ordinal + 1] IS DISTINCT FROM e.job_id)),
+            kept AS (UPDATE jobqueue.lease l SET open = h.open & ~h.taken FROM held h
+                     WHERE l.epoch = h.epoch AND l.epoch = ANY (ARRAY(SELECT epoch FROM held WHERE taken NOT IN (0, open)))),
+            gone AS (DELETE FROM jobqueue.lease WHERE epoch = ANY (ARRAY(SELECT epoch FROM held WHERE open = taken))),
+            gone_jobs AS (DELETE FROM jobqueue.lease_jobs WHERE epoch = ANY (ARRAY(SELECT epoch FROM held WHERE open = taken))),
+            outcome AS (
+                INSERT INTO jobqueue.outcome (job_id, status, attempt, started_at, finished_at, worker_id, epoch, detail)
+                SELECT h.job_ids[e.ordinal + 1], 5, h.attempts[e.ordinal + 1],
+                       greatest(h.leased_at, t.now - e.ran_ms * interval '1 ms'), t.now, h.worker_id, h.epoch, e.result::json
+                FROM (SELECT jobqueue.now() AS now) t CROSS JOIN held h
+                CROSS JOIN LATERAL unnest(($6::int[])[h.low:h.high], ($8::bigint[])[h.low:h.high], ($9::text[])[h.low:h.high])
+                                AS e (ordinal, ran_ms, result)
+                WHERE (h.taken >> e.ordinal) & 1 = 1),
+            tally AS (
+                INSERT INTO jobqueue.tally (queue_id, completed, attempts, run_ms)
+                SELECT queue_id, sum(n)::int, sum(n)::int,
+                       sum(n * least(run_ms::float8 / bit_count(mask::bit(64)),
+                                     greatest(extract(epoch FROM jobqueue.now() - leased_at), 0) * 1000))::bigint
+                FROM (SELECT *, bit_count(taken::bit(64)) AS n FROM held WHERE taken <> 0) h GROUP BY queue_id)
+            SELECT epoch AS "epoch!", token AS "token!", taken AS "taken!" FROM held"#,
+        &columns.epochs,
+        &columns.tokens,
+        &columns.masks,
+        &columns.lows,
+        &columns.highs,
+        &columns.ordinals,
+        &columns.job_ids,
+        &columns.rans as _,
+        used(&columns.results) as _,
+        &columns.run_ms as _,
+    )
+    .fetch_all(&mut **unit)
+    .await?;
+    Ok(rows.into_iter().map(|row| ((row.epoch, row.token), row.taken)).collect())
+}
