@@ -30,6 +30,16 @@ pub(super) fn parsed(text: &str, draft: &ScheduleDraft) -> Schedule {
 }
 
 impl Bench {
+    /// A bench whose clock stands a second after midnight (UTC), so that no full minute passes while a test runs
+    /// unless the test moves the clock.
+    pub(super) async fn after_midnight() -> Self {
+        let mut bench = Self::new().await;
+        let now = bench.now().await;
+        let midnight = (now + chrono::Days::new(1)).date_naive().and_time(chrono::NaiveTime::MIN).and_utc();
+        bench.pass((midnight - now).to_std().unwrap() + Duration::from_secs(1));
+        bench
+    }
+
     pub(super) async fn put_if(
         &self,
         text: &str,
@@ -100,7 +110,7 @@ impl Bench {
 
 #[tokio::test]
 async fn a_tick_fires_once_and_its_job_knows_it() {
-    let mut bench = Bench::new().await;
+    let mut bench = Bench::after_midnight().await;
     let created = bench.put("nightly", &minutely()).await;
     let first = created.next.unwrap();
     assert_eq!((created.version, created.status, created.runs), (1, ScheduleStatus::Active, 0));
@@ -124,7 +134,7 @@ async fn a_tick_fires_once_and_its_job_knows_it() {
 
 #[tokio::test]
 async fn what_is_equal_is_not_changed_and_what_has_the_same_ticks_keeps_its_next() {
-    let mut bench = Bench::new().await;
+    let mut bench = Bench::after_midnight().await;
     let daily = ScheduleDraft { cron: Some("0 3 * * *".into()), ..minutely() };
     let created = bench.put("s", &daily).await;
     bench.pass(MINUTE);
@@ -148,7 +158,7 @@ async fn what_is_equal_is_not_changed_and_what_has_the_same_ticks_keeps_its_next
 
 #[tokio::test]
 async fn a_change_happens_on_its_condition_only() {
-    let bench = Bench::new().await;
+    let bench = Bench::after_midnight().await;
     let draft = minutely();
     for on in [Precondition::Present, Precondition::Version(vec![(1, 1)])] {
         assert_eq!(bench.put_if("s", &draft, &on).await, ScheduleChange::Refused);
@@ -180,7 +190,7 @@ async fn a_change_happens_on_its_condition_only() {
 
 #[tokio::test]
 async fn a_pause_has_no_ticks_and_none_is_missed() {
-    let mut bench = Bench::new().await;
+    let mut bench = Bench::after_midnight().await;
     let all = ScheduleDraft { missed: Some(Missed::All), ..minutely() };
     bench.put("s", &all).await;
     let schedules = |bench: &Bench| bench.store.clone();
@@ -214,7 +224,7 @@ async fn a_pause_has_no_ticks_and_none_is_missed() {
 
 #[tokio::test]
 async fn an_invalid_row_stops_itself_and_no_other() {
-    let mut bench = Bench::new().await;
+    let mut bench = Bench::after_midnight().await;
     for text in ["a", "b", "c", "d", "good"] {
         bench.put(text, &minutely()).await;
     }
@@ -246,7 +256,7 @@ async fn an_invalid_row_stops_itself_and_no_other() {
 
 #[tokio::test]
 async fn a_job_that_the_database_refuses_stops_its_schedule_and_no_other() {
-    let mut bench = Bench::new().await;
+    let mut bench = Bench::after_midnight().await;
     bench.put("good", &minutely()).await;
     let odd = JobDraft { kind: "odd".into(), ..JobDraft::default() };
     bench.put("odd", &ScheduleDraft { job: odd, ..minutely() }).await;
@@ -266,7 +276,7 @@ async fn a_job_that_the_database_refuses_stops_its_schedule_and_no_other() {
 
 #[tokio::test]
 async fn a_deleted_schedule_leaves_its_jobs_and_no_history() {
-    let mut bench = Bench::new().await;
+    let mut bench = Bench::after_midnight().await;
     bench.put("s", &minutely()).await;
     bench.fire_next("s").await;
     let job = bench.ticks("s").await[0].job.unwrap();
@@ -278,7 +288,7 @@ async fn a_deleted_schedule_leaves_its_jobs_and_no_history() {
 
 #[tokio::test]
 async fn lists_are_paged_and_filtered() {
-    let bench = Bench::new().await;
+    let bench = Bench::after_midnight().await;
     for n in 0..5 {
         let owner = (n % 2 == 0).then(|| "even".to_owned());
         bench.put(&format!("s{n}"), &ScheduleDraft { owner, ..minutely() }).await;
@@ -303,7 +313,7 @@ async fn lists_are_paged_and_filtered() {
 
 #[tokio::test]
 async fn the_queue_of_a_schedule_does_not_expire() {
-    let bench = Bench::new().await;
+    let bench = Bench::after_midnight().await;
     let of = |queue: &str| JobDraft { queue: Some(queue.into()), ..minutely().job };
     bench.put("s", &ScheduleDraft { job: of("monthly"), ..minutely() }).await;
     for queue in ["monthly", "unused"] {

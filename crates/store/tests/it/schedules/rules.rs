@@ -16,7 +16,7 @@ fn overlapping(overlap: Overlap) -> ScheduleDraft {
 
 #[tokio::test]
 async fn allow_enqueues_at_each_tick() {
-    let mut bench = Bench::new().await;
+    let mut bench = Bench::after_midnight().await;
     bench.put("s", &overlapping(Overlap::Allow)).await;
     for _ in 0..3 {
         assert_eq!(bench.fire_next("s").await.jobs, 1);
@@ -26,7 +26,7 @@ async fn allow_enqueues_at_each_tick() {
 
 #[tokio::test]
 async fn skip_waits_for_the_end_of_the_job_retries_included() {
-    let mut bench = Bench::new().await;
+    let mut bench = Bench::after_midnight().await;
     bench.put("s", &overlapping(Overlap::Skip)).await;
     assert_eq!(bench.fire_next("s").await.jobs, 1);
     assert_eq!(bench.fire_next("s").await.jobs, 0, "queued");
@@ -49,7 +49,7 @@ async fn skip_waits_for_the_end_of_the_job_retries_included() {
 
 #[tokio::test]
 async fn queue_one_lets_one_tick_wait_for_the_end_of_the_job() {
-    let mut bench = Bench::new().await;
+    let mut bench = Bench::after_midnight().await;
     bench.put("s", &overlapping(Overlap::QueueOne)).await;
     bench.fire_next("s").await;
     let waits = bench.fire_next("s").await;
@@ -81,7 +81,7 @@ async fn queue_one_lets_one_tick_wait_for_the_end_of_the_job() {
 
 #[tokio::test]
 async fn a_waiting_tick_is_released_even_if_it_is_the_last() {
-    let mut bench = Bench::new().await;
+    let mut bench = Bench::after_midnight().await;
     let two = ScheduleDraft { max_runs: Some(2), ..overlapping(Overlap::QueueOne) };
     bench.put("s", &two).await;
     bench.fire_next("s").await;
@@ -97,7 +97,7 @@ async fn a_waiting_tick_is_released_even_if_it_is_the_last() {
 
 #[tokio::test]
 async fn cancel_previous_cancels_what_waits_and_what_runs() {
-    let mut bench = Bench::new().await;
+    let mut bench = Bench::after_midnight().await;
     bench.put("s", &overlapping(Overlap::CancelPrevious)).await;
     bench.fire_next("s").await;
     bench.fire_next("s").await;
@@ -120,7 +120,7 @@ async fn missed_ticks_follow_the_rule_after_an_outage() {
     for (missed, limit, fired) in
         [(Missed::Skip, None, 0), (Missed::One, None, 1), (Missed::All, None, 24), (Missed::All, Some(5), 5)]
     {
-        let mut bench = Bench::new().await;
+        let mut bench = Bench::after_midnight().await;
         let hourly = ScheduleDraft {
             interval_seconds: Some(3600.0),
             cron: None,
@@ -143,7 +143,7 @@ async fn missed_ticks_follow_the_rule_after_an_outage() {
 
 #[tokio::test]
 async fn a_very_long_outage_is_bounded_and_only_the_newest_ticks_are_kept() {
-    let mut bench = Bench::new().await;
+    let mut bench = Bench::after_midnight().await;
     let secondly = ScheduleDraft { interval_seconds: Some(1.0), cron: None, ..minutely() };
     bench.put("s", &secondly).await;
     bench.pass(30 * DAY);
@@ -161,7 +161,7 @@ async fn a_very_long_outage_is_bounded_and_only_the_newest_ticks_are_kept() {
 
 #[tokio::test]
 async fn it_ends_and_expired_ticks_have_no_job() {
-    let mut bench = Bench::new().await;
+    let mut bench = Bench::after_midnight().await;
     bench.put("two", &ScheduleDraft { max_runs: Some(2), ..minutely() }).await;
     bench.fire_next("two").await;
     bench.fire_next("two").await;
@@ -204,7 +204,7 @@ fn unique(on_conflict: OnConflict) -> ScheduleDraft {
 #[tokio::test]
 async fn a_tick_whose_unique_key_is_held_names_the_holder() {
     for on_conflict in [OnConflict::Return, OnConflict::Reject] {
-        let mut bench = Bench::new().await;
+        let mut bench = Bench::after_midnight().await;
         bench.put("s", &unique(on_conflict)).await;
         bench.fire_next("s").await;
         bench.fire_next("s").await;
@@ -217,7 +217,7 @@ async fn a_tick_whose_unique_key_is_held_names_the_holder() {
 
 #[tokio::test]
 async fn an_open_transaction_that_holds_a_key_delays_no_other_schedule() {
-    let mut bench = Bench::new().await;
+    let mut bench = Bench::after_midnight().await;
     bench.put("blocked", &unique(OnConflict::Return)).await;
     bench.put("free", &minutely()).await;
     let other = JobDraft {
@@ -238,7 +238,7 @@ async fn an_open_transaction_that_holds_a_key_delays_no_other_schedule() {
 
 #[tokio::test]
 async fn a_clock_that_goes_back_doubles_no_tick() {
-    let mut bench = Bench::new().await;
+    let mut bench = Bench::after_midnight().await;
     bench.put("s", &minutely()).await;
     bench.fire_next("s").await;
     bench.fire_next("s").await;

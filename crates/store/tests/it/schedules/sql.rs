@@ -16,7 +16,7 @@ impl Bench {
 
 #[tokio::test]
 async fn a_schedule_of_sql_is_planned_and_fires() {
-    let mut bench = Bench::new().await;
+    let mut bench = Bench::after_midnight().await;
     assert!(bench.flag("SELECT jobqueue.schedule('s', '* * * * *', 'noop', '{\"a\": null}')").await);
     let stored = bench.schedule("s").await;
     assert_eq!((stored.status, stored.next, stored.version), (ScheduleStatus::Active, None, 1));
@@ -47,7 +47,7 @@ async fn a_schedule_of_sql_is_planned_and_fires() {
 
 #[tokio::test]
 async fn every_parameter_arrives() {
-    let bench = Bench::new().await;
+    let bench = Bench::after_midnight().await;
     let sql = r#"SELECT jobqueue.schedule('s', kind => 'k', payload => '{"n": 1}'::json, interval_seconds => 60, anchor => '2026-01-01 00:00:30+00',
         start_at => '2026-01-01 00:00+00', end_at => '2126-01-01 00:00+00', enabled => true, max_runs => 3, jitter_seconds => 1.5,
         expires_after_seconds => 90, missed => 'all', missed_limit => 7, overlap => 'skip', owner => 'app', description => 'why',
@@ -73,7 +73,7 @@ async fn every_parameter_arrives() {
 
 #[tokio::test]
 async fn what_is_wrong_is_refused_at_once_or_within_a_pass() {
-    let bench = Bench::new().await;
+    let bench = Bench::after_midnight().await;
     for (arguments, problem) in [
         ("'a b', '* * * * *', 'k'", "name "),
         ("'preview', '* * * * *', 'k'", "name "),
@@ -126,11 +126,11 @@ async fn what_is_wrong_is_refused_at_once_or_within_a_pass() {
 
 #[tokio::test]
 async fn it_belongs_to_the_transaction_of_its_caller() {
-    let mut bench = Bench::new().await;
+    let mut bench = Bench::after_midnight().await;
     bench.put("s", &minutely()).await;
     let open =
         bench.db.hold("SELECT jobqueue.schedule('t', '* * * * *', 'noop'), jobqueue.unschedule('s')").await;
-    bench.pass(MINUTE + Duration::from_secs(1));
+    bench.pass(MINUTE);
     assert_eq!(bench.fire().await.jobs, 0, "the row is locked");
     open.rollback().await.unwrap();
     assert_eq!(bench.fire().await.jobs, 1);
