@@ -1,6 +1,5 @@
 //! `jobqueue.schedule` and `jobqueue.unschedule`.
 
-
 use jobqueue_core::schedule::{Fate, ScheduleStatus};
 use jobqueue_core::{Json, ScheduleDraft};
 
