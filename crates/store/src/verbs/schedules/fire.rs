@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use jobqueue_core::schedule::{Fate, Schedule};
 use jobqueue_core::{Json, QueueName, ScheduleName};
 
-use crate::plumbing::connect::Store;
+use crate::plumbing::connect::{Store, Unit};
 use crate::plumbing::error::StoreError;
 
 mod apply;
@@ -81,21 +81,19 @@ impl Store {
         firing: &mut Firing,
     ) -> Result<(usize, Vec<Candidate>), StoreError> {
         let mut unit = self.one().await?;
+        let ended = Self::ended_waits(&mut unit, limit).await?;
         let rows = sqlx::query!(
             r#"-- store.schedules.due
             WITH due AS MATERIALIZED (
                 (SELECT id, fires_at AS since, spec_bytes FROM jobqueue.schedule WHERE fires_at <= jobqueue.now() ORDER BY fires_at LIMIT $1)
                 UNION
-                (SELECT s.id, s.waiting_at, s.spec_bytes FROM jobqueue.schedule s
-                 WHERE s.waiting_at IS NOT NULL AND s.enabled AND s.paused_at IS NULL AND s.failed_at IS NULL
-                   AND ((SELECT o.status FROM jobqueue.outcome o WHERE o.job_id = s.last_job_id) IS NOT NULL
-                        OR (SELECT b.lane FROM jobqueue.body b WHERE b.id = s.last_job_id) IS NULL)
-                 LIMIT $1)),
+                SELECT id, waiting_at, spec_bytes FROM jobqueue.schedule WHERE id = ANY ($3)),
             summed AS (SELECT id, sum(spec_bytes::bigint) OVER (ORDER BY since, id) - spec_bytes AS before FROM due)
             SELECT s.id, s.version, s.name, s.spec::text AS "spec!"
             FROM (SELECT DISTINCT id FROM summed WHERE before < $2::bigint) d JOIN jobqueue.schedule s ON s.id = d.id ORDER BY s.id"#,
             i64::from(limit),
             MAX_BYTES,
+            &ended,
         )
         .fetch_all(&mut *unit)
         .await?;
@@ -121,6 +119,28 @@ impl Store {
             }
         }
         Ok((found, known))
+    }
+
+    /// Schedules with a tick that waited for a job that has ended. Whether any tick waits is asked first: the answer is seldom
+    /// yes, and the search for the jobs is planned over the tables of every day.
+    async fn ended_waits(unit: &mut Unit, limit: u32) -> Result<Vec<i64>, StoreError> {
+        let any = sqlx::query_scalar!(
+            r#"-- store.schedules.waiting
+            SELECT EXISTS (SELECT FROM jobqueue.schedule WHERE waiting_at IS NOT NULL) AS "any!""#
+        );
+        if !any.fetch_one(&mut **unit).await? {
+            return Ok(vec![]);
+        }
+        let ended = sqlx::query_scalar!(
+            "-- store.schedules.ended
+            SELECT s.id FROM jobqueue.schedule s
+            WHERE s.waiting_at IS NOT NULL AND s.enabled AND s.paused_at IS NULL AND s.failed_at IS NULL
+              AND ((SELECT o.status FROM jobqueue.outcome o WHERE o.job_id = s.last_job_id) IS NOT NULL
+                   OR (SELECT b.lane FROM jobqueue.body b WHERE b.id = s.last_job_id) IS NULL)
+            LIMIT $1",
+            i64::from(limit),
+        );
+        Ok(ended.fetch_all(&mut **unit).await?)
     }
 
     /// Fires these in one transaction, or in several smaller ones if one of them is to blame for an error. Returns how many it handled.
