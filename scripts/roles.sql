@@ -65,16 +65,17 @@ GRANT INSERT ON jobqueue.queue, jobqueue.lane, jobqueue.kind, jobqueue.body, job
     jobqueue.snooze, jobqueue.tally TO jobqueue_submitter;
 GRANT SELECT (job_id) ON jobqueue.scheduled TO jobqueue_submitter;   -- to return whether a job waits
 GRANT SELECT, INSERT ON jobqueue.unnamed TO jobqueue_submitter;
+GRANT SELECT ON jobqueue.route, jobqueue.route_version TO jobqueue_submitter;
 GRANT USAGE ON SEQUENCE jobqueue.sql_calls TO jobqueue_submitter, jobqueue_operator;
 GRANT SELECT, INSERT, UPDATE, DELETE ON jobqueue.unique_claim, jobqueue.idempotency TO jobqueue_submitter;
 
 -- The reader: jobs with payloads, results and logs, queues, workers and counts; no token of a lease, no idempotency key.
 GRANT SELECT ON jobqueue.jobs, jobqueue.running, jobqueue.body, jobqueue.ready, jobqueue.scheduled, jobqueue.lease_jobs, jobqueue.outcome, jobqueue.attempt,
     jobqueue.report, jobqueue.expiry, jobqueue.snooze, jobqueue.cancel_request, jobqueue.worker, jobqueue.live_worker, jobqueue.worker_command, jobqueue.tally, jobqueue.counter,
-    jobqueue.census, jobqueue.census_state, jobqueue.present_queue, jobqueue.schedule, jobqueue.tick TO jobqueue_reader;
+    jobqueue.census, jobqueue.census_state, jobqueue.present_queue, jobqueue.schedule, jobqueue.tick, jobqueue.route, jobqueue.route_version TO jobqueue_reader;
 GRANT SELECT (epoch, worker_id, queue_id, leased_at, expires_at, open) ON jobqueue.lease TO jobqueue_reader;
 
--- The operator: reads, cancels, retries, promotes, purges, pauses, deletes queues and changes their settings, and sets schedules.
+-- The operator: reads, cancels, retries, promotes, purges, pauses, deletes queues and changes their settings, and sets schedules and routes.
 GRANT jobqueue_reader TO jobqueue_operator;
 GRANT INSERT, UPDATE, DELETE ON jobqueue.ready, jobqueue.scheduled, jobqueue.outcome, jobqueue.cancel_request, jobqueue.expiry,
     jobqueue.snooze TO jobqueue_operator;
@@ -88,6 +89,8 @@ GRANT INSERT ON jobqueue.lane, jobqueue.kind, jobqueue.tally TO jobqueue_operato
 GRANT UPDATE (open) ON jobqueue.lease TO jobqueue_operator;   -- to lock the row
 GRANT INSERT, UPDATE, DELETE ON jobqueue.schedule TO jobqueue_operator;
 GRANT DELETE ON jobqueue.tick TO jobqueue_operator;
+GRANT INSERT, UPDATE, DELETE ON jobqueue.route TO jobqueue_operator;
+GRANT UPDATE ON jobqueue.route_version TO jobqueue_operator;   -- to lock the row
 GRANT INSERT ON jobqueue.worker_command TO jobqueue_operator;
 
 -- The runner: leases jobs of every queue, renews, reports and settles.

@@ -19,6 +19,7 @@ mod problem;
 mod remote;
 mod router;
 mod routes;
+mod routing;
 mod scope;
 mod state;
 mod store_access;

@@ -33,13 +33,19 @@ struct Parts {
 }
 
 impl LongPolls {
-    /// Starts the tasks behind it. At most `max` requests wait at the same time.
-    pub(crate) fn start(store: &Store, max: usize, shutdown: &Shutdown, metrics: &ApiMetrics) -> Self {
+    /// Starts the tasks behind it. At most `max` requests wait at the same time. `wake_routes` is notified when the database says that
+    /// routes changed, because the listener is here.
+    pub(crate) fn start(
+        store: &Store,
+        max: usize,
+        shutdown: &Shutdown,
+        (metrics, wake_routes): (&ApiMetrics, &Arc<Notify>),
+    ) -> Self {
         Self(Arc::new(Parts {
             places: Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS))),
             metrics: metrics.clone(),
             watch: Watch::start(store, shutdown),
-            hints: Hints::start(store, shutdown),
+            hints: Hints::start(store, wake_routes.clone(), shutdown),
             shutdown: shutdown.clone(),
         }))
     }
@@ -165,11 +171,18 @@ struct Hints {
     sender: broadcast::Sender<Hint>,
 }
 
+/// Where the listener sends what it receives.
+struct Receivers {
+    queues: broadcast::Sender<Hint>,
+    routes: Arc<Notify>,
+}
+
 impl Hints {
     /// Starts the listener, which ends with the soft shutdown.
-    fn start(store: &Store, shutdown: &Shutdown) -> Self {
+    fn start(store: &Store, routes: Arc<Notify>, shutdown: &Shutdown) -> Self {
         let (sender, _) = broadcast::channel(HINTS);
-        shutdown.spawn(listen(store.clone(), sender.clone(), shutdown.clone()));
+        let receivers = Receivers { queues: sender.clone(), routes };
+        shutdown.spawn(listen(store.clone(), receivers, shutdown.clone()));
         Self { sender }
     }
 
@@ -197,7 +210,7 @@ impl HintReceiver {
     }
 }
 
-async fn listen(store: Store, hints: broadcast::Sender<Hint>, shutdown: Shutdown) {
+async fn listen(store: Store, hints: Receivers, shutdown: Shutdown) {
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
     while !shutdown.soft().is_cancelled() {
         let error = tokio::select! {
@@ -215,7 +228,7 @@ async fn listen(store: Store, hints: broadcast::Sender<Hint>, shutdown: Shutdown
 }
 
 /// Listens until an error. The listener has a connection of its own, so this future may be dropped at any time.
-async fn receive(store: &Store, hints: &broadcast::Sender<Hint>, backoff: &mut Backoff) -> StoreError {
+async fn receive(store: &Store, hints: &Receivers, backoff: &mut Backoff) -> StoreError {
     let mut listener = match store.listen().await {
         Ok(listener) => listener,
         Err(error) => return error,
@@ -228,9 +241,13 @@ async fn receive(store: &Store, hints: &broadcast::Sender<Hint>, backoff: &mut B
                     Heard::Queues(queues) => queues,
                     Heard::AnyQueue => Vec::new(),
                     Heard::Workers(_) => continue,
+                    Heard::RoutesChanged => {
+                        hints.routes.notify_one();
+                        continue;
+                    }
                 };
                 // it fails if no request waits
-                let _no_receiver = hints.send(queues.into());
+                let _no_receiver = hints.queues.send(queues.into());
             }
             Err(error) => return error,
         }

@@ -14,10 +14,10 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use crate::problem::ProblemKind;
-use crate::routes::{health, jobs, leases, metrics, openapi, queues, schedules, stats, workers};
+use crate::routes::{health, job_routes, jobs, leases, metrics, openapi, queues, schedules, stats, workers};
 use crate::scope::Access;
 use crate::table::{ENQUEUES, Route, table};
-use crate::wire::name::ScheduleText;
+use crate::wire::name::{RouteText, ScheduleText};
 use crate::wire::problem::ProblemView;
 
 #[derive(OpenApi)]
@@ -36,16 +36,18 @@ use crate::wire::problem::ProblemView;
         queues::pause, queues::resume, queues::purge, leases::acquire::acquire, leases::heartbeat::heartbeat,
         leases::settle::settle, schedules::list, schedules::show, schedules::set::put, schedules::set::patch,
         schedules::set::delete, schedules::act::pause, schedules::act::resume, schedules::act::run,
-        schedules::preview::stored, schedules::preview::unsaved, schedules::ticks::ticks, workers::list, workers::show,
+        schedules::preview::stored, schedules::preview::unsaved, schedules::ticks::ticks, job_routes::list, job_routes::show, job_routes::put,
+        job_routes::delete, job_routes::test, workers::list, workers::show,
         workers::commands::send_all, workers::commands::send, workers::commands::list, stats::stats, health::live, health::ready, health::detailed,
         metrics::metrics, openapi::document,
     ),
-    components(schemas(ProblemView, ScheduleText)),
+    components(schemas(ProblemView, ScheduleText, RouteText)),
     modifiers(&KeysAndProblems),
     tags(
         (name = "jobs", description = "Submit jobs, read them and act on them"),
         (name = "queues", description = "Read queues and change their settings"),
         (name = "schedules", description = "Enqueue jobs at given times"),
+        (name = "routes", description = "Set defaults for jobs by their kind"),
         (name = "workers", description = "Run jobs in any language: lease, heartbeat, settle; and list all workers"),
         (name = "operations", description = "Probes and metrics"),
     ),

@@ -34,6 +34,7 @@ pub(crate) enum ProblemKind {
     StaleLease,
     QueueNotEmpty,
     ScheduleInvalid,
+    TooManyRoutes,
     PreconditionFailed,
     BodyTooLarge,
     UnsupportedMediaType,
@@ -49,7 +50,7 @@ pub(crate) enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind, in the order of declaration.
-    pub(crate) const ALL: [Self; 28] = [
+    pub(crate) const ALL: [Self; 29] = [
         Self::BadRequest,
         Self::InvalidJson,
         Self::InvalidQuery,
@@ -67,6 +68,7 @@ impl ProblemKind {
         Self::StaleLease,
         Self::QueueNotEmpty,
         Self::ScheduleInvalid,
+        Self::TooManyRoutes,
         Self::PreconditionFailed,
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
@@ -107,6 +109,7 @@ impl ProblemKind {
             Self::StaleLease => (StatusCode::CONFLICT, "stale-lease", "Stale lease"),
             Self::QueueNotEmpty => (StatusCode::CONFLICT, "queue-not-empty", "The queue has jobs"),
             Self::ScheduleInvalid => (StatusCode::CONFLICT, "schedule-invalid", "The schedule is invalid"),
+            Self::TooManyRoutes => (StatusCode::CONFLICT, "too-many-routes", "Too many routes"),
             Self::PreconditionFailed => {
                 (StatusCode::PRECONDITION_FAILED, "precondition-failed", "Precondition failed")
             }

@@ -1,6 +1,7 @@
 //! The routes: each extracts the request, calls the store and answers. No route computes the status of a job.
 
 pub(crate) mod health;
+pub(crate) mod job_routes;
 pub(crate) mod jobs;
 pub(crate) mod leases;
 pub(crate) mod metrics;

@@ -10,6 +10,7 @@ use jobqueue_runtime::{OutageLog, Shutdown};
 use jobqueue_store::{Notifier, Store};
 use prometheus::Registry;
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::Notify;
 
 use crate::body_memory::BodyBudget;
 use crate::census::CensusReader;
@@ -20,6 +21,7 @@ use crate::middleware::auth::RootKey;
 use crate::middleware::observe::Observer;
 use crate::middleware::replay::KeyedRequests;
 use crate::remote::Remote;
+use crate::routing;
 use crate::store_access::StoreAccess;
 use crate::storing::Storing;
 use crate::submissions::Submissions;
@@ -138,6 +140,13 @@ impl ApiState {
             let (outages, shutdown) = (outages.clone(), shutdown.clone());
             async move { outages.run(&shutdown).await }
         });
+        let wake_routes = Arc::<Notify>::default();
+        shutdown.spawn(routing::keep_current(
+            store.clone(),
+            wake_routes.clone(),
+            outages.clone(),
+            shutdown.clone(),
+        ));
         let storing = Storing::default();
         let submitter = Submitter::start(
             [&plain, &keyed, &store],
@@ -153,7 +162,7 @@ impl ApiState {
         Ok(Self(Arc::new(Parts {
             submissions: Submissions::new(for_submissions, submitter, settings.limits, notifier.clone()),
             remote: Remote::start(&store, &notifier, of_remote, shutdown, (&outages, &metrics)),
-            long_polls: LongPolls::start(&store, settings.max_long_polls, shutdown, &metrics),
+            long_polls: LongPolls::start(&store, settings.max_long_polls, shutdown, (&metrics, &wake_routes)),
             census: CensusReader::new(access.clone(), settings.drain_target),
             cursors: Cursors::new(secret),
             bodies: BodyBudget::new(settings.body_memory_bytes, &metrics),

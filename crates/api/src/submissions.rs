@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use jobqueue_core::{JobDraft, Limits};
+use jobqueue_core::{FieldError, JobDraft, Limits, NewJob, RouteTable};
 use jobqueue_store::{Answer, Notifier, Store, StoreError, Submission};
 
 use crate::body_memory::BodyMemory;
@@ -55,11 +55,32 @@ impl Submissions {
         self.0.limits
     }
 
-    /// The limits of a new job, with the database's time if the draft has a timestamp. The database is asked only until
+    /// The job of a draft, with the defaults of the first route for its kind, or what is wrong with it.
+    pub(crate) async fn job(&self, mut draft: JobDraft) -> Result<Result<NewJob, Vec<FieldError>>, Problem> {
+        let routes = self.routes().await?;
+        let Some(route) = routes.find(&draft.kind) else {
+            let limits = self.limits_of(draft.has_timestamp()).await?;
+            return Ok(NewJob::parse(draft, &limits));
+        };
+        let has_timestamp = draft.has_timestamp() || route.expires_after(&draft).is_some();
+        let limits = self.limits_of(has_timestamp).await?;
+        route.fill(&mut draft, limits.now);
+        Ok(NewJob::parse(draft, &limits))
+    }
+
+    /// The routes that apply now. The database is asked only if they were not checked recently.
+    pub(crate) async fn routes(&self) -> Result<Arc<RouteTable>, Problem> {
+        match self.0.store.store().recent_route_table() {
+            Some(routes) => Ok(routes),
+            None => self.call(|store| async move { store.route_table().await }).await,
+        }
+    }
+
+    /// The limits of a new job, with the database's time if the job has a timestamp. The database is asked only until
     /// its time is known; after that, its last answer is carried forward.
-    pub(crate) async fn limits_of(&self, draft: &JobDraft) -> Result<Limits, Problem> {
+    pub(crate) async fn limits_of(&self, has_timestamp: bool) -> Result<Limits, Problem> {
         let limits = self.0.limits;
-        if !draft.has_timestamp() {
+        if !has_timestamp {
             return Ok(limits);
         }
         let now = match self.0.store.store().last_known_time() {

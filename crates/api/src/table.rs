@@ -5,7 +5,7 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 
 use crate::extract::Wire;
 use crate::middleware::accepts::Accepts;
-use crate::routes::{health, jobs, leases, metrics, openapi, queues, schedules, stats, workers};
+use crate::routes::{health, job_routes, jobs, leases, metrics, openapi, queues, schedules, stats, workers};
 use crate::scope::{Access, Scope};
 use crate::state::ApiState;
 use crate::wire::batch::BatchBody;
@@ -13,6 +13,7 @@ use crate::wire::bulk::BulkBody;
 use crate::wire::job::EnqueueBody;
 use crate::wire::lease::{AcquireBody, HeartbeatBody};
 use crate::wire::queue::{CreateBody, PurgeBody, QueueBody};
+use crate::wire::route::RouteBody;
 use crate::wire::schedule::{ScheduleBody, SchedulePatch};
 use crate::wire::settle::SettleBody;
 use crate::wire::worker_command::{BulkCommandBody, CommandBody};
@@ -93,6 +94,7 @@ pub fn table() -> Vec<Route> {
         route("GET", "/v1/stats", read, get(stats::stats)).query(queues::PAGE),
     ];
     table.extend(of_schedules());
+    table.extend(of_routes());
     table.extend([
         route("GET", "/health", Access::Public, get(health::live)),
         route("GET", "/health/", Access::Public, get(health::live)),
@@ -133,6 +135,18 @@ fn of_schedules() -> [Route; 11] {
             .query(schedules::preview::PARAMETERS),
         route("GET", "/v1/schedules/{name}/ticks", read, get(schedules::ticks::ticks))
             .query(schedules::ticks::PARAMETERS),
+    ]
+}
+
+/// The routes of routes.
+fn of_routes() -> [Route; 5] {
+    let (read, admin) = (Access::Needs(Scope::Read), Access::Needs(Scope::Admin));
+    [
+        route("GET", "/v1/routes", read, get(job_routes::list)).query(job_routes::PAGE),
+        route("POST", "/v1/routes/test", read, post(job_routes::test)).body::<EnqueueBody>(),
+        route("GET", "/v1/routes/{name}", read, get(job_routes::show)),
+        route("PUT", "/v1/routes/{name}", admin, put(job_routes::put)).body::<RouteBody>(),
+        route("DELETE", "/v1/routes/{name}", admin, delete(job_routes::delete)),
     ]
 }
 

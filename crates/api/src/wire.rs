@@ -12,6 +12,7 @@ pub(crate) mod name;
 pub(crate) mod problem;
 pub(crate) mod queue;
 pub(crate) mod retry;
+pub(crate) mod route;
 pub(crate) mod schedule;
 pub(crate) mod settle;
 pub(crate) mod stats;

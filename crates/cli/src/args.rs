@@ -16,6 +16,7 @@ use crate::verbs::explain::{self, ExplainArgs};
 use crate::verbs::get::{self, GetArgs};
 use crate::verbs::logs::{self, LogsArgs};
 use crate::verbs::queue::{self, QueueCommand};
+use crate::verbs::route::{self, RouteCommand};
 use crate::verbs::schedule::{self, ScheduleCommand};
 use crate::verbs::stats::{self, StatsArgs};
 use crate::verbs::submit::{self, SubmitArgs};
@@ -99,6 +100,9 @@ pub(crate) enum Command {
     /// Applies files of schedules; lists, pauses, runs, previews and deletes schedules.
     #[command(subcommand, after_help = schedule::EXAMPLES)]
     Schedule(ScheduleCommand),
+    /// Applies files of routes; lists, tests and deletes routes.
+    #[command(subcommand, after_help = route::EXAMPLES)]
+    Route(RouteCommand),
     /// Prints counts and totals of all queues.
     #[command(after_help = stats::EXAMPLES)]
     Stats(StatsArgs),

@@ -4,6 +4,7 @@
 mod finding;
 mod job;
 mod queue;
+mod route;
 mod schedule;
 mod worker;
 
@@ -16,6 +17,7 @@ use crate::table::{Cell, Table};
 pub(crate) use finding::FINDING;
 pub(crate) use job::{JOB, is_final, shown_ids, status_tone, succeeded};
 pub(crate) use queue::{QUEUE, QUEUE_STATS};
+pub(crate) use route::ROUTE;
 pub(crate) use schedule::{NEXT_TICK, SCHEDULE, TICK};
 pub(crate) use worker::{SENT_COMMAND, WORKER};
 

@@ -1,6 +1,7 @@
 //! The client commands, one file each. Each calls the API and prints; none of them decides anything about a job.
 
 pub(crate) mod act;
+pub(crate) mod apply;
 pub(crate) mod completion;
 pub(crate) mod context;
 pub(crate) mod delete;
@@ -10,6 +11,7 @@ pub(crate) mod explain;
 pub(crate) mod get;
 pub(crate) mod logs;
 pub(crate) mod queue;
+pub(crate) mod route;
 pub(crate) mod schedule;
 pub(crate) mod stats;
 pub(crate) mod submit;

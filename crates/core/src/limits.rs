@@ -78,3 +78,7 @@ pub const MAX_SNOOZES: u32 = 1_000_000;
 pub const MAX_SLOTS: u32 = 10_000;
 /// Lowest and highest priority.
 pub const PRIORITIES: std::ops::RangeInclusive<i16> = -100..=100;
+/// Maximum length of the owner of a schedule or a route, in bytes.
+pub const MAX_OWNER_BYTES: usize = 255;
+/// Maximum length of the description of a schedule or a route, in bytes.
+pub const MAX_DESCRIPTION_BYTES: usize = 1024;

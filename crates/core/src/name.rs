@@ -1,4 +1,4 @@
-//! Names of queues, kinds, schedules and remote workers, chosen by users. They appear in URLs, metric labels and logs, so they are plain ASCII.
+//! Names of queues, kinds, schedules, routes and remote workers, chosen by users. They appear in URLs, metric labels and logs, so they are plain ASCII.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,8 +11,12 @@ pub const MAX_QUEUE_BYTES: usize = 64;
 pub const MAX_KIND_BYTES: usize = 128;
 /// Maximum length of the name of a schedule, in bytes.
 pub const MAX_SCHEDULE_BYTES: usize = 128;
+/// Maximum length of the name of a route, in bytes.
+pub const MAX_ROUTE_BYTES: usize = 128;
 /// The name that no schedule can have, because it is a part of a path of the REST API.
-const RESERVED: &str = "preview";
+const OF_SCHEDULES: &str = "preview";
+/// The name that no route can have, because it is a part of a path of the REST API.
+const OF_ROUTES: &str = "test";
 /// Maximum length of the name of a remote worker, in bytes. Any name of a Kubernetes pod fits.
 pub const MAX_WORKER_BYTES: usize = 253;
 
@@ -29,8 +33,8 @@ pub enum NameError {
     #[error("must start with a letter or digit and hold only letters, digits, '_', '-', '.' and ':'")]
     Alphabet,
     /// The name has a meaning in paths of the REST API.
-    #[error("must not be \"{RESERVED}\", which is reserved")]
-    Reserved,
+    #[error("must not be \"{0}\", which is reserved")]
+    Reserved(&'static str),
 }
 
 impl NameError {
@@ -39,7 +43,7 @@ impl NameError {
         match self {
             Self::Empty => "required",
             Self::TooLong(_) => "too_long",
-            Self::Alphabet | Self::Reserved => "invalid",
+            Self::Alphabet | Self::Reserved(_) => "invalid",
         }
     }
 }
@@ -59,6 +63,11 @@ pub struct KindName(String);
 #[serde(try_from = "String", into = "String")]
 pub struct ScheduleName(String);
 
+/// The name of a route, unique in the deployment.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RouteName(String);
+
 /// The name that a remote worker gives itself. Processes that give the same name are one worker.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -75,7 +84,15 @@ fn checked(text: String, max: usize) -> Result<String, NameError> {
 }
 
 fn checked_schedule(text: String, max: usize) -> Result<String, NameError> {
-    checked(text, max).and_then(|text| if text == RESERVED { Err(NameError::Reserved) } else { Ok(text) })
+    not_reserved(checked(text, max)?, OF_SCHEDULES)
+}
+
+fn checked_route(text: String, max: usize) -> Result<String, NameError> {
+    not_reserved(checked(text, max)?, OF_ROUTES)
+}
+
+fn not_reserved(text: String, reserved: &'static str) -> Result<String, NameError> {
+    if text == reserved { Err(NameError::Reserved(reserved)) } else { Ok(text) }
 }
 
 macro_rules! name {
@@ -121,6 +138,7 @@ name!(QueueName, MAX_QUEUE_BYTES, checked);
 name!(KindName, MAX_KIND_BYTES, checked);
 name!(WorkerName, MAX_WORKER_BYTES, checked);
 name!(ScheduleName, MAX_SCHEDULE_BYTES, checked_schedule);
+name!(RouteName, MAX_ROUTE_BYTES, checked_route);
 
 impl WorkerName {
     /// The name of the workers at this address that give none.

@@ -15,6 +15,10 @@ pub struct Queues<'a>(pub(crate) &'a Store);
 #[derive(Clone, Copy, Debug)]
 pub struct Schedules<'a>(pub(crate) &'a Store);
 
+/// Routes: what users set.
+#[derive(Clone, Copy, Debug)]
+pub struct Routes<'a>(pub(crate) &'a Store);
+
 /// Periodic maintenance, which the reaper runs.
 #[derive(Clone, Copy, Debug)]
 pub struct Upkeep<'a>(pub(crate) &'a Store);
@@ -33,6 +37,11 @@ impl Store {
     /// Create, read, pause and delete schedules.
     pub const fn schedules(&self) -> Schedules<'_> {
         Schedules(self)
+    }
+
+    /// Create, read and delete routes.
+    pub const fn routes(&self) -> Routes<'_> {
+        Routes(self)
     }
 
     /// Retention, vacuum, and stuck sessions.

@@ -10,7 +10,7 @@ mod readers;
 mod upkeep;
 mod verbs;
 
-pub use handles::{Jobs, Queues, Schedules, Upkeep};
+pub use handles::{Jobs, Queues, Routes, Schedules, Upkeep};
 pub use plumbing::batches::Batches;
 pub use plumbing::cause::Cause;
 pub use plumbing::connect::{Store, StoreOptions};
@@ -22,6 +22,7 @@ pub use readers::arrivals::ArrivalWatcher;
 pub use readers::census::{Census, QueueCensus};
 pub use readers::inspect::{AttemptRecord, Event};
 pub use readers::list::{JobFilter, Page};
+pub use readers::routes::RouteRecord;
 pub use readers::schedules::{ScheduleFilter, ScheduleRecord, TickRecord};
 pub use readers::workers::{WorkerJob, WorkerRecord, WorkerReport};
 pub use upkeep::migrate::{Applied as Migrated, SCHEMA_VERSION};
@@ -34,6 +35,7 @@ pub use verbs::enqueue::submission::{Accepted, Answer, Submission};
 pub use verbs::heartbeat::{Beat, Extended, HeldLeases, WorkerEntry, WorkerState};
 pub use verbs::idempotency::{Idempotency, KeyClaim, KeyState};
 pub use verbs::lease::request::{LeaseRequest, Leased};
+pub use verbs::precondition::Precondition;
 pub use verbs::promote::Promotion;
 pub use verbs::queues::delete::QueueDeletion;
 pub use verbs::queues::{QueueRecord, QueueSettings};
@@ -41,8 +43,9 @@ pub use verbs::reclaim::Reclaimed;
 pub use verbs::remote_worker::{RemoteReport, RemoteWorker};
 pub use verbs::report::AttemptReport;
 pub use verbs::retry::Retried;
+pub use verbs::routes::RouteChange;
+pub use verbs::schedules::ScheduleChange;
 pub use verbs::schedules::fire::{FailedSchedule, Firing};
-pub use verbs::schedules::{Precondition, ScheduleChange};
 pub use verbs::settle::end::{AttemptEnd, Settled};
 pub use verbs::worker_command::{
     CommandAnswer, CommandRecord, CommandTargets, CommandedWorker, SentCommand, WorkerFilter,

@@ -54,7 +54,7 @@ pub(crate) async fn listen(shared: Arc<Shared>, options: StoreOptions) {
                 Heard::Workers(workers) if workers.contains(&shared.worker_id) => {
                     shared.control.request_beat();
                 }
-                Heard::Workers(_) => {}
+                Heard::Workers(_) | Heard::RoutesChanged => {}
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
-use jobqueue_core::{JobId, QueueName, ScheduleName, WorkerId};
+use jobqueue_core::{JobId, QueueName, RouteName, ScheduleName, WorkerId};
 use uuid::Uuid;
 
 use crate::problem::{Problem, ProblemKind};
@@ -18,6 +18,10 @@ pub(crate) struct QueuePath(pub(crate) QueueName);
 /// `{name}` of a schedule.
 #[derive(Debug)]
 pub(crate) struct SchedulePath(pub(crate) ScheduleName);
+
+/// `{name}` of a route.
+#[derive(Debug)]
+pub(crate) struct RoutePath(pub(crate) RouteName);
 
 /// `{worker_id}`.
 #[derive(Debug)]
@@ -44,6 +48,15 @@ impl<S: Sync> FromRequestParts<S> for SchedulePath {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let refuse = |error| Problem::new(ProblemKind::InvalidPath, format!("a schedule name {error}"));
+        only(parts).await?.parse().map(Self).map_err(refuse)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for RoutePath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let refuse = |error| Problem::new(ProblemKind::InvalidPath, format!("the name of a route {error}"));
         only(parts).await?.parse().map(Self).map_err(refuse)
     }
 }

@@ -1,9 +1,10 @@
 //! The headers `If-Match` and `If-None-Match` of a change. Owns how a version is written in an `ETag`.
 
 use axum::extract::FromRequestParts;
+use axum::http::HeaderValue;
 use axum::http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
 use axum::http::request::Parts;
-use jobqueue_store::{Precondition, ScheduleRecord};
+use jobqueue_store::Precondition;
 
 use crate::problem::{Problem, ProblemKind};
 
@@ -11,9 +12,9 @@ use crate::problem::{Problem, ProblemKind};
 #[derive(Debug)]
 pub(crate) struct Condition(pub(crate) Precondition);
 
-/// The `ETag` of a schedule: its number and its version.
-pub(crate) fn etag(record: &ScheduleRecord) -> String {
-    format!("\"{}-{}\"", record.id, record.version)
+/// The `ETag` of a schedule or a route: its number and its version.
+pub(crate) fn etag(id: i64, version: i64) -> Result<HeaderValue, Problem> {
+    HeaderValue::from_str(&format!("\"{id}-{version}\"")).map_err(|_| Problem::internal())
 }
 
 impl<S: Sync> FromRequestParts<S> for Condition {

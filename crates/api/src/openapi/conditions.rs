@@ -5,18 +5,21 @@ use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 /// The routes that take them.
-pub(super) const TAKEN_BY: [(&str, &str); 3] =
-    [("PUT", "/v1/schedules/{name}"), ("PATCH", "/v1/schedules/{name}"), ("DELETE", "/v1/schedules/{name}")];
+pub(super) const TAKEN_BY: [(&str, &str); 5] = [
+    ("PUT", "/v1/schedules/{name}"),
+    ("PATCH", "/v1/schedules/{name}"),
+    ("DELETE", "/v1/schedules/{name}"),
+    ("PUT", "/v1/routes/{name}"),
+    ("DELETE", "/v1/routes/{name}"),
+];
 
 /// Adds them to an operation. `creates` is whether it can create what does not exist.
 pub(super) fn add(operation: &mut Operation, creates: bool) {
     let matches = "The `ETag` of the version that may be changed, or `*` for any version. Another version is refused with 412.";
     let mut headers = vec![("If-Match", matches)];
     if creates {
-        headers.push((
-            "If-None-Match",
-            "`*`: create, but do not replace. A schedule that exists is refused with 412.",
-        ));
+        headers
+            .push(("If-None-Match", "`*`: create, but do not replace. One that exists is refused with 412."));
     }
     for (name, description) in headers {
         let text =

@@ -52,6 +52,18 @@ pub(super) fn of(operation_id: &str) -> Option<Value> {
         "patch_schedule" => {
             json!({ "cron": "30 3 * * *", "jitter_seconds": null, "job": { "payload": { "days": 7 } } })
         }
+        "put_route" => json!({
+            "position": 10,
+            "kind": "mail.*",
+            "queue": "mail",
+            "priority": 5,
+            "timeout_seconds": 60,
+            "retry": { "strategy": "fixed", "delay_seconds": 30 },
+            "expires_after_seconds": 86_400,
+            "tags": ["mail"],
+            "owner": "shop",
+        }),
+        "test_route" => json!({ "kind": "mail.send", "priority": 9, "payload": { "to": "ada@example.com" } }),
         "acquire_leases" => {
             json!({ "worker": "thumbnails-1", "queues": ["default"], "limit": 10, "lease_seconds": 30, "wait": 1 })
         }

@@ -72,7 +72,7 @@ pub(crate) async fn show(
 }
 
 /// The owner to filter by.
-fn owner(query: &mut Query) -> Result<Option<String>, Problem> {
+pub(super) fn owner(query: &mut Query) -> Result<Option<String>, Problem> {
     let owner = query.one::<String>("owner")?;
     if owner.as_ref().is_some_and(|owner| owner.contains('\0')) {
         return Err(Problem::parameter("owner", "must not contain U+0000"));
@@ -120,7 +120,7 @@ fn changed(change: ScheduleChange) -> Result<Response, Problem> {
 }
 
 fn tag(record: &ScheduleRecord) -> Result<HeaderValue, Problem> {
-    HeaderValue::from_str(&etag(record)).map_err(|_| Problem::internal())
+    etag(record.id, record.version)
 }
 
 fn missing() -> Problem {

@@ -14,6 +14,12 @@ pub(crate) struct QueueText(String);
 #[expect(dead_code, reason = "describes a type of another crate, which has no schema of its own")]
 pub(crate) struct ScheduleText(String);
 
+/// The name of a route: letters, digits, `_`, `-`, `.` and `:`.
+#[derive(ToSchema)]
+#[schema(as = RouteName, min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9][A-Za-z0-9_.:-]*$")]
+#[expect(dead_code, reason = "describes a type of another crate, which has no schema of its own")]
+pub(crate) struct RouteText(String);
+
 /// The kind of a job: letters, digits, `_`, `-`, `.` and `:`.
 #[derive(ToSchema)]
 #[schema(as = KindName, min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9][A-Za-z0-9_.:-]*$")]

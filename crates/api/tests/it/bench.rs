@@ -115,6 +115,14 @@ impl Api {
         self.send("PUT", path, &headers, body.to_string().as_bytes()).await
     }
 
+    /// Creates or replaces a route for a kind that no other test uses.
+    pub(crate) async fn put_route(&self, name: &str) -> Answer {
+        let answer =
+            self.put(&format!("/v1/routes/{name}"), &[], &json!({ "position": 1, "kind": "routed.*" })).await;
+        assert!([200, 201].contains(&answer.status), "{answer:?}");
+        answer
+    }
+
     /// Creates or replaces a schedule whose first tick is far away.
     pub(crate) async fn put_schedule(&self, name: &str) -> Answer {
         let body = json!({

@@ -119,6 +119,7 @@ async fn every_example_is_accepted() {
     let (api, document) = (Api::start().await, document());
     api.enqueue_in("default").await;
     api.put_schedule("default").await;
+    api.put_route("default").await;
     let worker = api.register_worker("ada", "other").await;
     let mut sent = 0;
     for (path, item) in document["paths"].as_object().unwrap() {

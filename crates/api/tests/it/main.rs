@@ -21,6 +21,7 @@ mod long_poll;
 mod names;
 mod numbers;
 mod process;
+mod routes;
 mod scale;
 mod schedules;
 mod shapes;

@@ -100,6 +100,7 @@ async fn no_request_type_accepts_an_array_for_an_object() {
     let headers = ["Content-Type: application/json"];
     let schedule = br#"{"cron":"0 0 1 1 *","job":{"kind":"k"}}"#;
     api.send("PUT", "/v1/schedules/q", &headers, schedule).await.expect(201);
+    api.put_route("q").await;
     let mut checked = 0;
     for (path, item) in document.0["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {

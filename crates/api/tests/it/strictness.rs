@@ -35,11 +35,12 @@ fn operations() -> Vec<Operation> {
     all
 }
 
-/// Creates a queue `q` with a waiting job and a schedule `q` without ticks, and returns a function that fills both into a path of the document.
+/// Creates a queue `q` with a waiting job a schedule `q` without ticks and a route `q`, and returns a function that fills both into a path of the document.
 async fn with_a_job() -> (Api, impl Fn(&str) -> String) {
     let api = Api::start().await;
     let id = api.enqueue_in("q").await;
     api.put_schedule("q").await;
+    api.put_route("q").await;
     let worker = api.register_worker("ada", "other").await;
     (api, move |path: &str| path.replace("{id}", &id).replace("{name}", "q").replace("{worker_id}", &worker))
 }
@@ -118,6 +119,7 @@ async fn an_empty_body_is_no_body() {
             _ => 200,
         };
         api.put_schedule("q").await;
+        api.put_route("q").await;
         for (headers, content) in [
             (vec![], ""),
             (vec!["Content-Length: 0"], ""),

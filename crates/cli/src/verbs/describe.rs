@@ -13,7 +13,7 @@ use crate::ids;
 use crate::members::{ago, members};
 use crate::output::{self, OutputArgs};
 use crate::raw::{self, Fields};
-use crate::resource::{JOB, QUEUE, QUEUE_STATS, SCHEDULE, WORKER, status_tone};
+use crate::resource::{JOB, QUEUE, QUEUE_STATS, ROUTE, SCHEDULE, WORKER, status_tone};
 use crate::table::{Cell, Table, printable, printable_lines};
 use crate::time::distance;
 use crate::verbs::{get, schedule};
@@ -27,7 +27,7 @@ Examples:
 
 #[derive(Args, Debug)]
 pub(crate) struct DescribeArgs {
-    /// job, queue, worker or schedule.
+    /// job, queue, worker, schedule or route.
     #[arg(value_name = "WHAT")]
     what: String,
 
@@ -54,13 +54,17 @@ pub(crate) async fn run(args: DescribeArgs) -> CommandResult {
         what if SCHEDULE.is_named(what) => {
             schedule::describe(&client, &args.output, named("schedule")?).await?;
         }
+        what if ROUTE.is_named(what) => {
+            let route = client.get(&["v1", "routes", named("route")?], &[]).await?;
+            output::structured(&args.output, &route, || members(&Fields::of(&route), &client))?;
+        }
         what if WORKER.is_named(what) => worker(&client, &args.output, named("worker")?).await?,
         id if args.name.is_none() && id.contains(|char: char| char.is_ascii_digit()) => {
             job(&client, &args.output, id).await?;
         }
         other => {
             return Err(CommandError::usage(format!(
-                "there is no `{other}`; use job, queue, worker or schedule"
+                "there is no `{other}`; use job, queue, worker, schedule or route"
             )));
         }
     }

@@ -9,7 +9,7 @@ use crate::exit::{CommandError, CommandResult, Exit};
 use crate::ids;
 use crate::output::OutputArgs;
 use crate::raw::Fields;
-use crate::resource::{JOB, QUEUE, Resource, SCHEDULE, View, WORKER, shown_ids};
+use crate::resource::{JOB, QUEUE, ROUTE, Resource, SCHEDULE, View, WORKER, shown_ids};
 use crate::selector::Selector;
 use crate::verbs::watch::{self, Watch};
 
@@ -25,11 +25,11 @@ Examples:
   jobqueue get workers -o wide";
 
 /// The resources that `get` knows.
-const RESOURCES: [&Resource; 4] = [&JOB, &QUEUE, &WORKER, &SCHEDULE];
+const RESOURCES: [&Resource; 5] = [&JOB, &QUEUE, &WORKER, &SCHEDULE, &ROUTE];
 
 #[derive(Args, Debug)]
 pub(crate) struct GetArgs {
-    /// jobs, queues, workers or schedules; the singular and the first letter work too.
+    /// jobs, queues, workers, schedules or routes; the singular and the first letter work too.
     #[arg(value_name = "WHAT")]
     what: String,
 

@@ -1,10 +1,11 @@
 //! `schedule`: what operators do with schedules.
 
-mod apply;
-mod file;
+use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
 use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::client::Client;
 use crate::confirm::confirm;
@@ -14,8 +15,8 @@ use crate::members::members;
 use crate::output::{self, OutputArgs, print};
 use crate::raw::{self, Fields};
 use crate::resource::{JOB, NEXT_TICK, Resource, SCHEDULE, TICK};
+use crate::verbs::apply::{self, ApplyArgs, Wanted};
 use crate::verbs::get;
-use apply::ApplyArgs;
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -151,9 +152,23 @@ pub(crate) struct TicksArgs {
     api: ClientArgs,
 }
 
+/// The content of a file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ScheduleFile {
+    /// What the schedules belong to; only those are pruned.
+    owner: Option<String>,
+    /// Each with the fields of `PUT /v1/schedules/NAME`.
+    #[serde(default)]
+    schedules: BTreeMap<String, Map<String, Value>>,
+}
+
 pub(crate) async fn run(command: ScheduleCommand) -> CommandResult {
     match command {
-        ScheduleCommand::Apply(args) => apply::run(args).await,
+        ScheduleCommand::Apply(args) => {
+            let ScheduleFile { owner, schedules } = apply::read(&args.file)?;
+            apply::run(&args, &SCHEDULE, Wanted { owner, bodies: schedules }).await
+        }
         ScheduleCommand::List(args) => list(&args).await,
         ScheduleCommand::Describe(args) => {
             describe(&args.api.client()?, &args.output, &args.name).await?;

@@ -1,6 +1,6 @@
 //! `submit`: submits one job, or one for each line of a file. A payload is sent byte for byte.
 
-mod body;
+pub(crate) mod body;
 mod many;
 
 use std::io::Read as _;
@@ -71,7 +71,7 @@ pub(crate) struct SubmitArgs {
 /// The fields of a submission.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Fields of the job")]
-struct FieldArgs {
+pub(crate) struct FieldArgs {
     /// Queue of the job. Default: `default`.
     #[arg(short = 'q', long)]
     queue: Option<String>,
@@ -160,7 +160,7 @@ impl SubmitArgs {
 
 impl FieldArgs {
     /// The fields that were given, each as a name and JSON.
-    fn members(&self) -> CommandResult<Vec<(&'static str, String)>> {
+    pub(crate) fn members(&self) -> CommandResult<Vec<(&'static str, String)>> {
         let text = |value: &Option<String>| value.as_deref().map(quoted);
         let number = |value: Option<f64>| value.map(|value| serde_json::Value::from(value).to_string());
         let tags = self.tag.iter().map(|tag| quoted(tag)).collect::<Vec<_>>().join(",");

@@ -11,6 +11,7 @@ mod help;
 mod many;
 mod payload;
 mod queues;
+mod routes;
 mod schedules;
 mod service;
 mod submit;

@@ -10,7 +10,7 @@ use crate::field::FieldError;
 use crate::job::check::short_text;
 use crate::job::{JobDraft, NewJob};
 use crate::json::Json;
-use crate::limits::Limits;
+use crate::limits::{Limits, MAX_DESCRIPTION_BYTES, MAX_OWNER_BYTES};
 use crate::name::ScheduleName;
 use crate::time::{self, TIMESTAMP_RULE};
 
@@ -26,10 +26,6 @@ const MAX_RUNS: i64 = 1_000_000_000;
 const MAX_MISSED: i64 = 1000;
 /// `missed_limit` of a schedule that does not set it.
 const DEFAULT_MISSED: usize = 100;
-/// Maximum length of an owner, in bytes.
-const OWNER_BYTES: usize = 255;
-/// Maximum length of a description, in bytes.
-const DESCRIPTION_BYTES: usize = 1024;
 
 impl Schedule {
     /// Checks a draft and reports all field errors at once.
@@ -224,10 +220,10 @@ impl Checker<'_> {
     }
 
     fn texts(&mut self, draft: &ScheduleDraft) {
-        let owner = draft.owner.as_deref().and_then(|text| short_text("/owner", text, OWNER_BYTES));
+        let owner = draft.owner.as_deref().and_then(|text| short_text("/owner", text, MAX_OWNER_BYTES));
         self.errors.extend(owner);
         let note = draft.description.as_deref();
-        let note = note.and_then(|text| short_text("/description", text, DESCRIPTION_BYTES));
+        let note = note.and_then(|text| short_text("/description", text, MAX_DESCRIPTION_BYTES));
         self.errors.extend(note);
     }
 
@@ -248,9 +244,10 @@ impl Checker<'_> {
             Ok(marked) => job.metadata = Some(marked),
             Err(error) => errors.push(error),
         }
+        let draft = job.clone();
         let parsed = NewJob::parse(job, self.limits).map_err(|more| errors.extend(more)).ok();
         self.errors.extend(errors.into_iter().map(|error| error.below("/job")));
-        Some(Template { job: parsed?, metadata, name: name.clone() })
+        Some(Template { job: parsed?, draft, metadata, expires_after_start: None, name: name.clone() })
     }
 }
 

@@ -4,9 +4,11 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use super::{Overlap, Plan, Timing};
 use crate::field::FieldError;
-use crate::job::NewJob;
+use crate::job::{JobDraft, NewJob, Start};
 use crate::json::Json;
+use crate::limits::Limits;
 use crate::name::ScheduleName;
+use crate::route::RouteTable;
 
 /// A schedule that passed every check. Only [`Schedule::parse`] (in `schedule/check.rs`) creates one.
 #[derive(Clone, Debug)]
@@ -31,6 +33,10 @@ pub struct Schedule {
 #[derive(Clone, Debug)]
 pub(super) struct Template {
     pub(super) job: NewJob,
+    /// What the user set, with marked metadata.
+    pub(super) draft: JobDraft,
+    /// Time after the start after which a job is cancelled instead of started, from a route. The schedule sets none.
+    pub(super) expires_after_start: Option<TimeDelta>,
     /// The metadata that the user set.
     pub(super) metadata: Option<Json>,
     pub(super) name: ScheduleName,
@@ -65,13 +71,34 @@ impl Schedule {
         ticks.take(count).map(|tick| (tick, self.plan.fires_at(tick))).collect()
     }
 
-    /// The job of a tick. Its metadata has the name of the schedule and the tick.
-    pub fn job(&self, tick: DateTime<Utc>) -> NewJob {
-        let Template { job, metadata, name } = &self.template;
+    /// The schedule with the defaults that routes set for its job.
+    #[must_use]
+    pub fn routed(mut self, routes: &RouteTable) -> Self {
+        let Some(route) = routes.find(self.template.job.kind.as_str()) else { return self };
+        let mut draft = self.template.draft.clone();
+        let expires_after = route.expires_after(&draft);
+        route.fill_timeless(&mut draft);
+        let limits = Limits { payload_bytes: usize::MAX, metadata_bytes: usize::MAX, ..Limits::default() };
+        // a route never makes a valid job invalid
+        if let Ok(job) = NewJob::parse(draft, &limits) {
+            self.template.job = job;
+            self.template.expires_after_start = expires_after.filter(|_| self.expires_after.is_none());
+        }
+        self
+    }
+
+    /// The job of a tick that is enqueued `now`. Its metadata has the name of the schedule and the tick.
+    pub fn job(&self, tick: DateTime<Utc>, now: DateTime<Utc>) -> NewJob {
+        let Template { job, metadata, name, expires_after_start, .. } = &self.template;
         let mut job = job.clone();
         // the template passed this check with another tick
         job.metadata = Template::marked(metadata.as_ref(), name, tick).ok().or(job.metadata);
         job.expires_at = self.expires_after.and_then(|after| tick.checked_add_signed(after));
+        if let Some(after) = expires_after_start {
+            let delay = if let Start::After(delay) = job.start { delay } else { std::time::Duration::ZERO };
+            let start = TimeDelta::from_std(delay).ok().and_then(|delay| now.checked_add_signed(delay));
+            job.expires_at = start.and_then(|start| start.checked_add_signed(*after));
+        }
         job
     }
 

@@ -191,14 +191,14 @@ fn the_job_carries_its_tick_and_expires_relative_to_it() {
     let job = |text: &str| {
         let job = JobDraft { metadata: metadata(text), ..draft().job };
         let draft = ScheduleDraft { expires_after_seconds: Some(90.0), job, ..draft() };
-        parse(draft).job(at("2026-01-01T00:00:00.5Z"))
+        parse(draft).job(at("2026-01-01T00:00:00.5Z"), at("2026-01-01T00:00:01Z"))
     };
     assert_eq!(job("{}").expires_at, Some(at("2026-01-01T00:01:30.5Z")));
     let mark = r#"{"schedule":"nightly","tick":"2026-01-01T00:00:00.500Z""#;
     for (given, rest) in [("{}", "}"), ("{ }", " }"), (r#"{"a": 1.0 }"#, r#","a": 1.0 }"#)] {
         assert_eq!(job(given).metadata.unwrap().as_str(), format!("{mark}{rest}"));
     }
-    let plain = parse(draft()).job(at("2026-01-01T00:00:00Z"));
+    let plain = parse(draft()).job(at("2026-01-01T00:00:00Z"), at("2026-01-01T00:00:00Z"));
     assert_eq!(plain.metadata.unwrap().as_str(), r#"{"schedule":"nightly","tick":"2026-01-01T00:00:00Z"}"#);
     let list = JobDraft { metadata: metadata("[]"), ..draft().job };
     assert_eq!(errors(ScheduleDraft { job: list, ..draft() }), [("/job/metadata".to_owned(), "invalid")]);

@@ -16,6 +16,7 @@ use crate::plumbing::last_cause::LastCause;
 use crate::plumbing::limited::LimitedConnection;
 use crate::plumbing::low_water::{LowWaterMarks, ScanBudget};
 use crate::plumbing::pooler::{Pooler, Sharing};
+use crate::plumbing::route_cache::RouteCache;
 use crate::plumbing::sessions::{Sessions, pooled, prepare};
 use crate::plumbing::url::{DatabaseUrl, UrlError};
 use crate::plumbing::url_file::UrlFile;
@@ -42,6 +43,7 @@ pub struct Store {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) ids: Arc<IdClock>,
     pub(crate) low_water: Arc<LowWaterMarks>,
+    pub(crate) routes: Arc<RouteCache>,
     /// The last scan of the census from the front of all lanes.
     pub(crate) front_scan: Arc<Mutex<ScanBudget>>,
     pub(crate) pooler: Pooler,
@@ -105,6 +107,7 @@ impl Store {
             catalog: Arc::default(),
             ids: Arc::default(),
             low_water: Arc::default(),
+            routes: Arc::default(),
             front_scan: Arc::default(),
             pooler: Pooler::None,
             last_cause: Arc::default(),

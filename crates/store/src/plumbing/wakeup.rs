@@ -17,8 +17,10 @@ use crate::plumbing::pooler::Pooler;
 use crate::plumbing::time_limits;
 
 /// The channel. Its payload is a comma-separated list of queues, and of ids of workers after a `!`, which starts no name of a queue; empty
-/// means any queue.
+/// means any queue. `*routes` says that routes changed; a process that does not know it polls, like one for which the list is empty.
 pub(crate) const CHANNEL: &str = "jobqueue_wake";
+/// What the database sends when routes are changed.
+const ROUTES: &str = "*routes";
 /// Maximum length of the list. Postgres accepts payloads of less than 8000 bytes.
 const MAX_PAYLOAD_BYTES: usize = 7900;
 /// Workers in one notification: as many as fit.
@@ -108,12 +110,17 @@ pub enum Heard {
     Queues(Vec<QueueName>),
     /// Any queue may have jobs. Also returned after a lost connection, because notifications may have been missed.
     AnyQueue,
+    /// Routes were changed.
+    RoutesChanged,
     /// The next heartbeats of these workers have something in their answers.
     Workers(Vec<WorkerId>),
 }
 
 impl Heard {
     fn parse(payload: &str) -> Self {
+        if payload == ROUTES {
+            return Self::RoutesChanged;
+        }
         let workers: Vec<WorkerId> = payload
             .split(',')
             .filter_map(|word| Some(WorkerId::from_uuid(word.strip_prefix('!')?.parse().ok()?)))
@@ -160,6 +167,7 @@ mod tests {
         let worker = WorkerId::from_uuid(uuid::Uuid::from_u128(7));
         let queue = "a-b".parse::<QueueName>().unwrap();
         assert_eq!(Heard::parse(""), Heard::AnyQueue);
+        assert_eq!(Heard::parse("*routes"), Heard::RoutesChanged);
         assert_eq!(Heard::parse("a-b"), Heard::Queues(vec![queue]));
         assert_eq!(Heard::parse(&format!("!{worker},!{worker}")), Heard::Workers(vec![worker; 2]));
         assert_eq!(Heard::parse("!not-an-id"), Heard::AnyQueue, "of a later version");

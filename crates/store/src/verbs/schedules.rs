@@ -8,25 +8,12 @@ use crate::handles::Schedules;
 use crate::plumbing::connect::Unit;
 use crate::plumbing::error::StoreError;
 use crate::readers::schedules::ScheduleRecord;
+use crate::verbs::precondition::Precondition;
 
 pub(crate) mod fire;
 
 /// Maximum number of tries to create a schedule that another request creates and deletes.
 const TRIES: u32 = 10;
-
-/// On which condition a schedule is changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Precondition {
-    /// None.
-    #[default]
-    Always,
-    /// There is none of this name.
-    Absent,
-    /// There is one of this name.
-    Present,
-    /// There is one of this name, and its id and version are one of these.
-    Version(Vec<(i64, i64)>),
-}
 
 /// The result of a change.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,17 +28,6 @@ pub enum ScheduleChange {
     Refused,
     /// There is none of this name.
     Unknown,
-}
-
-impl Precondition {
-    /// Whether it holds for the schedule of the name.
-    fn holds(&self, current: Option<&ScheduleRecord>) -> bool {
-        match (self, current) {
-            (Self::Always, _) | (Self::Absent, None) | (Self::Present, Some(_)) => true,
-            (Self::Version(accepted), Some(current)) => accepted.contains(&(current.id, current.version)),
-            (Self::Absent, Some(_)) | (Self::Present | Self::Version(_), None) => false,
-        }
-    }
 }
 
 /// When the next tick is, and when the reaper must read the row.
@@ -85,7 +61,7 @@ impl Schedules<'_> {
             let mut unit = self.0.begin().await?;
             let now = Self::lock(&mut unit, name).await?;
             let current = Self::read(&mut unit, name).await?;
-            if !condition.holds(current.as_ref()) {
+            if !condition.holds(current.as_ref().map(|current| (current.id, current.version))) {
                 return Ok(ScheduleChange::Refused);
             }
             let change: fn(ScheduleRecord) -> ScheduleChange = match &current {
@@ -167,7 +143,7 @@ impl Schedules<'_> {
         let mut unit = self.0.begin().await?;
         Self::lock(&mut unit, name).await?;
         let current = Self::read(&mut unit, name).await?;
-        if !condition.holds(current.as_ref()) {
+        if !condition.holds(current.as_ref().map(|current| (current.id, current.version))) {
             return Ok(ScheduleChange::Refused);
         }
         let Some(current) = current else { return Ok(ScheduleChange::Unknown) };

@@ -33,6 +33,7 @@ mod prune;
 mod read;
 mod reclaim;
 mod roles;
+mod routes;
 mod scale;
 mod schedules;
 mod settle;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jobqueue_core::schedule::Overlap;
-use jobqueue_core::{JobDraft, JobId, Limits, Outcome, Schedule, ScheduleDraft, Status};
+use jobqueue_core::{JobDraft, JobId, Limits, Outcome, RouteDraft, Schedule, ScheduleDraft, Status};
 use jobqueue_store::{
     AttemptReport, HeldLeases, JobFilter, Precondition, QueueDeletion, RemoteWorker, Retention, Retried,
     ScheduleChange, Settled, Store, WorkerState,
@@ -159,6 +159,31 @@ async fn the_operator_deletes_queues_and_the_reaper_deletes_unused_ones() {
     operator.queues().create(&"unused".parse().unwrap()).await.unwrap();
     assert!(reaper.take_census(200).await.unwrap());
     assert_eq!(reaper.upkeep().expire_queues(Duration::ZERO, 10).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn the_operator_sets_routes_and_submitters_use_them() {
+    let bench = Bench::new().await;
+    apply(&bench.db).await;
+    let (name, always) = ("r".parse().unwrap(), Precondition::Always);
+    let route = RouteDraft {
+        position: Some(1),
+        kind: "*".into(),
+        queue: Some("far".into()),
+        ..RouteDraft::default()
+    };
+    store_as(&bench, "operator").routes().put(&name, &route, &always).await.unwrap();
+    for role in ["submitter", "reaper", "reader"] {
+        let store = store_as(&bench, role);
+        assert!(store.route_table().await.unwrap().find("k").is_some(), "{role}");
+        let refused = store.routes().put(&name, &route, &always).await.unwrap_err().to_string();
+        assert!(refused.contains("permission denied"), "{role}: {refused}");
+    }
+    assert!(store_as(&bench, "reader").routes().get(&name).await.unwrap().is_some());
+    let submit = "SET ROLE jobqueue_submitter; SELECT jobqueue.enqueue('k'); RESET ROLE";
+    bench.db.execute(submit).await;
+    assert!(bench.store.queues().get(&"far".parse().unwrap()).await.unwrap().is_some());
+    store_as(&bench, "operator").routes().delete(&name, &always).await.unwrap();
 }
 
 #[tokio::test]

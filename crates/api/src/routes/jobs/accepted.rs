@@ -15,15 +15,17 @@ use crate::wire::job::JobView;
 /// How many jobs one statement reads.
 const READ_AT_ONCE: usize = 50;
 
-/// The jobs that the answer needs and the request does not contain: the holders of unique keys, and delayed jobs, whose
-/// `run_at` the database has set. Holders may have any size: those beyond about [`PAGE_BYTES`] are left out.
+/// The jobs that the answer needs and the request does not contain: the holders of unique keys; delayed jobs, whose
+/// `run_at` the database has set; and those of an earlier request, which may have been routed otherwise. Holders may have any size: those beyond about [`PAGE_BYTES`] are left out.
 pub(super) async fn records_of(
     submissions: &Submissions,
     accepted: &[Accepted],
     jobs: &[NewJob],
+    replayed: bool,
 ) -> Result<HashMap<JobId, JobRecord>, Problem> {
     let delayed = |(accepted, job): (&Accepted, &NewJob)| match (accepted, job.start) {
         (Accepted::Created { id, .. }, Start::After(_)) => Some(*id),
+        (Accepted::Created { id, .. }, _) if replayed => Some(*id),
         _ => None,
     };
     let holder = |accepted: &Accepted| match accepted {
@@ -75,15 +77,14 @@ fn taken(holder: JobId) -> Problem {
         .with("job_id", holder.to_string())
 }
 
-/// A job that was just stored, as a reader gets it. Only the `run_at` of a delayed job must be read back; `stored` has
-/// it.
+/// A job as a reader got it when it had just been stored. `stored` is the job as it was read back, if that was necessary.
 fn created_view(id: JobId, status: Status, new: NewJob, stored: Option<&JobRecord>) -> JobView {
     let run_at = match new.start {
         Start::Now => None,
         Start::At(at) => Some(at),
         Start::After(_) => stored.and_then(|record| record.run_at),
     };
-    let job = Job {
+    let submitted = Job {
         id,
         queue: new.queue,
         kind: new.kind,
@@ -100,6 +101,7 @@ fn created_view(id: JobId, status: Status, new: NewJob, stored: Option<&JobRecor
         metadata: new.metadata,
         traceparent: new.traceparent,
     };
+    let job = stored.map_or(submitted, |record| Job { attempt: 0, ..record.job.clone() });
     let created_at = id.created_at().unwrap_or_default();
     JobView::from(JobRecord {
         job,

@@ -48,7 +48,7 @@ pub(crate) async fn batch(
     if body.value.atomic {
         refuse_rejected(&accepted)?;
     }
-    let mut response = respond(&submissions, checked, accepted, body.value.atomic).await?;
+    let mut response = respond(&submissions, checked, (accepted, replayed), body.value.atomic).await?;
     if replayed {
         replay::mark(&mut response);
     }
@@ -69,10 +69,9 @@ async fn check(
         let prefix = format!("/jobs/{at}");
         checked.push(match EnqueueBody::item(raw.get(), &prefix) {
             Ok(item) => {
-                let draft = item.into_draft(traceparent);
-                let limits = submissions.limits_of(&draft).await?;
                 let below = |error: FieldError| error.below(&prefix);
-                NewJob::parse(draft, &limits).map_err(|errors| errors.into_iter().map(below).collect())
+                let job = submissions.job(item.into_draft(traceparent)).await?;
+                job.map_err(|errors| errors.into_iter().map(below).collect())
             }
             Err(error) => Err(vec![error]),
         });
@@ -121,11 +120,11 @@ fn refuse_rejected(accepted: &[Accepted]) -> Result<(), Problem> {
 async fn respond(
     submissions: &Submissions,
     checked: Vec<Checked>,
-    accepted: Vec<Accepted>,
+    (accepted, replayed): (Vec<Accepted>, bool),
     atomic: bool,
 ) -> Result<Response, Problem> {
     let jobs: Vec<NewJob> = checked.iter().filter_map(|item| item.as_ref().ok().cloned()).collect();
-    let records = records_of(submissions, &accepted, &jobs).await?;
+    let records = records_of(submissions, &accepted, &jobs, replayed).await?;
     let mut stored = accepted.into_iter().zip(jobs).map(|(one, job)| match one {
         Accepted::Existing(id) if !records.contains_key(&id) => left_out(id),
         one => answer(accepted_view(one, job, &records)),

@@ -39,8 +39,7 @@ pub(crate) async fn enqueue(
 ) -> Result<Response, Problem> {
     let idempotency = key.of("POST /v1/jobs", caller.name, &body.text);
     let draft = body.value.into_draft(trace.as_deref());
-    let limits = submissions.limits_of(&draft).await?;
-    let job = NewJob::parse(draft, &limits).map_err(|errors| Problem::fields(&errors))?;
+    let job = submissions.job(draft).await?.map_err(|errors| Problem::fields(&errors))?;
     let submission = Submission { jobs: vec![job.clone()], atomic: true, idempotency };
     let answer = submissions.submit(submission, body.memory).await?;
     respond(&submissions, job, answer).await
@@ -53,7 +52,7 @@ pub(crate) async fn respond(
     answer: Answer,
 ) -> Result<Response, Problem> {
     let (accepted, replayed) = served(answer)?;
-    let records = records_of(submissions, &accepted, std::slice::from_ref(&job)).await?;
+    let records = records_of(submissions, &accepted, std::slice::from_ref(&job), replayed).await?;
     let first = accepted.into_iter().next().ok_or_else(Problem::internal)?;
     let (code, view) = accepted_view(first, job, &records)?;
     let location =

@@ -56,7 +56,7 @@ pub(crate) async fn run(
 ) -> Result<Response, Problem> {
     let schedule = valid(&read(&store, name).await?)?;
     let now = store.call(|store| async move { store.time().await }).await?.ok_or_else(Problem::internal)?;
-    let job = schedule.job(now);
+    let job = schedule.routed(&*submissions.routes().await?).job(now, now);
     let submission = Submission { jobs: vec![job.clone()], atomic: true, idempotency: None };
     respond(&submissions, job, submissions.submit_batch(submission).await?).await
 }

@@ -6,7 +6,7 @@ use crate::exit::{CommandError, CommandResult};
 use crate::raw::quoted;
 
 /// The body of a submission. The payload is the text that was given: no number and no escape changes.
-pub(super) fn body(kind: Option<&str>, fields: &[(&str, String)], payload: Option<&RawValue>) -> String {
+pub(crate) fn body(kind: Option<&str>, fields: &[(&str, String)], payload: Option<&RawValue>) -> String {
     let kind = kind.map(|kind| ("kind", quoted(kind)));
     let fields = fields.iter().map(|(name, json)| (*name, json.clone()));
     let payload = payload.map(|payload| ("payload", payload.get().to_owned()));

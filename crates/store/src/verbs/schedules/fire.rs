@@ -99,12 +99,16 @@ impl Store {
         .await?;
         unit.commit().await?;
         let found = rows.len();
+        if found == 0 {
+            return Ok((0, Vec::new()));
+        }
+        let routes = self.newest_routes().await?;
         let mut candidates = Vec::with_capacity(found);
         for row in rows {
             match checked(&row.name, row.spec) {
                 Ok(schedule) => {
                     let (id, version, name) = (row.id, row.version, row.name);
-                    candidates.push(Candidate { id, version, name, schedule });
+                    candidates.push(Candidate { id, version, name, schedule: schedule.routed(&routes) });
                 }
                 Err(error) => self.fail_schedule((row.id, row.version), row.name, error, firing).await?,
             }

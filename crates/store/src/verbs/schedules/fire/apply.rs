@@ -161,7 +161,7 @@ fn passes<'a>(locked: &'a [Locked<'a>]) -> Vec<(&'a Locked<'a>, Pass)> {
 
 fn jobs<'a>(locked: &'a Locked<'_>, pass: &'a Pass) -> impl Iterator<Item = NewJob> + 'a {
     let fired = pass.ticks.iter().filter(|(_, fate)| *fate == Fate::Fired);
-    fired.map(|(tick, _)| locked.candidate.schedule.job(*tick))
+    fired.map(|(tick, _)| locked.candidate.schedule.job(*tick, locked.now))
 }
 
 /// What to write. `accepted` has the results of the jobs, in their order.

@@ -1,45 +1,9 @@
-//! A file of schedules: TOML, or JSON if its name ends with `.json`.
+//! What differs between what is stored and what a file says.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::exit::{CommandError, CommandResult};
-
-/// The content of a file.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ScheduleFile {
-    /// What the schedules belong to; only those are pruned.
-    pub(super) owner: Option<String>,
-    /// Each with the fields of `PUT /v1/schedules/NAME`.
-    #[serde(default)]
-    pub(super) schedules: BTreeMap<String, Map<String, Value>>,
-}
-
-impl ScheduleFile {
-    pub(super) fn read(path: &Path) -> CommandResult<Self> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| CommandError::usage(format!("{} cannot be read: {error}", path.display())))?;
-        let is_json = path.extension().is_some_and(|ending| ending == "json");
-        let parsed = if is_json {
-            serde_json::from_str(&text).map_err(|error| error.to_string())
-        } else {
-            toml::from_str(&text).map_err(|error| {
-                let line = error
-                    .span()
-                    .map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-                format!("line {line}: {}", error.message())
-            })
-        };
-        parsed.map_err(|reason| CommandError::usage(format!("{} is invalid: {reason}", path.display())))
-    }
-}
-
 /// The members that differ, with the values before and after.
-pub(super) fn differences(before: &Value, after: &Value) -> Vec<(String, Value, Value)> {
+pub(crate) fn differences(before: &Value, after: &Value) -> Vec<(String, Value, Value)> {
     let mut found = Vec::new();
     collect("", before, after, &mut found);
     found

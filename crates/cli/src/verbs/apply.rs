@@ -1,0 +1,214 @@
+//! `schedule apply` and `route apply`: make the schedules or routes of an owner those of a file.
+
+mod differences;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use reqwest::Method;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+use crate::client::Client;
+use crate::confirm::confirm;
+use crate::connection::ClientArgs;
+use crate::exit::{CommandError, CommandResult, Exit};
+use crate::output::print;
+use crate::raw::{self, Fields};
+use crate::resource::Resource;
+use crate::table::printable;
+use differences::differences;
+
+#[derive(Args, Debug)]
+pub(crate) struct ApplyArgs {
+    /// A TOML file, or a JSON file whose name ends with .json.
+    #[arg(short = 'f', long, value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// What the content of the file belongs to. Default: `owner` in the file.
+    #[arg(long, value_name = "OWNER")]
+    owner: Option<String>,
+
+    /// Change nothing, and print what would change.
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Delete what belongs to the owner and is not in the file.
+    #[arg(long)]
+    prune: bool,
+
+    /// With --prune: do not ask.
+    #[arg(short = 'y', long)]
+    yes: bool,
+
+    #[command(flatten)]
+    api: ClientArgs,
+}
+
+/// What to do with one of them.
+enum Step {
+    Create,
+    Change(Vec<(String, Value, Value)>),
+    Keep,
+    Delete,
+}
+
+/// A file, read and checked.
+pub(crate) struct Wanted {
+    /// What the content belongs to, as the file says.
+    pub(crate) owner: Option<String>,
+    /// The fields of a PUT, by name.
+    pub(crate) bodies: BTreeMap<String, Map<String, Value>>,
+}
+
+/// Makes those of the owner the ones of the file.
+pub(crate) async fn run(args: &ApplyArgs, resource: &Resource, file: Wanted) -> CommandResult {
+    let owner = args.owner.clone().or(file.owner);
+    if args.prune && owner.is_none() {
+        return Err(CommandError::usage(
+            "--prune needs an owner: write `owner = \"NAME\"` into the file, or add --owner NAME",
+        ));
+    }
+    let client = args.api.client()?;
+    let wanted = owned(resource, file.bodies, owner.as_deref())?;
+    let existing = existing(&client, resource).await?;
+    let steps = steps(resource, (&wanted, &existing), owner.as_deref(), args.prune)?;
+    let deleted: Vec<&str> = steps
+        .iter()
+        .filter(|(_, step)| matches!(step, Step::Delete))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if !deleted.is_empty() && !args.dry_run {
+        confirm(&format!("Delete the {} {}?", resource.many, deleted.join(", ")), args.yes)?;
+    }
+    let mut exit = Exit::Done;
+    for (name, step) in &steps {
+        let done =
+            if args.dry_run { Ok(()) } else { carry_out(&client, resource, (name, step), &wanted).await };
+        match done {
+            Ok(()) => print(&said(resource, name, step, args.dry_run))?,
+            Err(error) => exit = exit.or(error.about(&format!("{} {name}", resource.one))),
+        }
+    }
+    Ok(exit)
+}
+
+/// Reads a file: JSON if its name ends with `.json`, otherwise TOML.
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> CommandResult<T> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| CommandError::usage(format!("{} cannot be read: {error}", path.display())))?;
+    let is_json = path.extension().is_some_and(|ending| ending == "json");
+    let parsed = if is_json {
+        serde_json::from_str(&text).map_err(|error| error.to_string())
+    } else {
+        toml::from_str(&text).map_err(|error| {
+            let line =
+                error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+            format!("line {line}: {}", error.message())
+        })
+    };
+    parsed.map_err(|reason| CommandError::usage(format!("{} is invalid: {reason}", path.display())))
+}
+
+/// The bodies of the file, each with its owner.
+fn owned(
+    resource: &Resource,
+    bodies: BTreeMap<String, Map<String, Value>>,
+    owner: Option<&str>,
+) -> CommandResult<BTreeMap<String, Value>> {
+    let mut wanted = BTreeMap::new();
+    for (name, fields) in bodies {
+        if fields.contains_key("owner") {
+            let one = resource.one;
+            let message = format!("{one} {name}: write `owner` once, at the top of the file");
+            return Err(CommandError::usage(message));
+        }
+        let owner = owner.map(|owner| ("owner".to_owned(), json!(owner)));
+        wanted.insert(name, Value::Object(fields.into_iter().chain(owner).collect()));
+    }
+    Ok(wanted)
+}
+
+/// The specs of all of the API, by name.
+async fn existing(client: &Client, resource: &Resource) -> CommandResult<BTreeMap<String, Value>> {
+    let (all, _) = client.list(resource, &[], usize::MAX).await?;
+    let spec = |one: &serde_json::value::RawValue| {
+        let one = Fields::of(one);
+        (one.text("name"), one.raw("spec").map_or(Value::Null, |spec| raw::value(spec, 0)))
+    };
+    Ok(all.iter().map(|one| spec(one)).collect())
+}
+
+fn steps(
+    resource: &Resource,
+    (wanted, existing): (&BTreeMap<String, Value>, &BTreeMap<String, Value>),
+    owner: Option<&str>,
+    prune: bool,
+) -> CommandResult<Vec<(String, Step)>> {
+    let mut steps = Vec::new();
+    for (name, body) in wanted {
+        let step = match existing.get(name) {
+            None => Step::Create,
+            Some(spec) => match spec["owner"].as_str() {
+                Some(other) if Some(other) != owner => {
+                    return Err(CommandError::new(
+                        Exit::Refused,
+                        format!(
+                            "{} {name} belongs to {}: rename it in the file, or delete the other one",
+                            resource.one,
+                            printable(other)
+                        ),
+                    ));
+                }
+                _ => match differences(spec, body) {
+                    found if found.is_empty() => Step::Keep,
+                    found => Step::Change(found),
+                },
+            },
+        };
+        steps.push((name.clone(), step));
+    }
+    let is_ours = |spec: &Value| owner.is_some() && spec["owner"].as_str() == owner;
+    let left = existing.iter().filter(|(name, spec)| prune && is_ours(spec) && !wanted.contains_key(*name));
+    steps.extend(left.map(|(name, _)| (name.clone(), Step::Delete)));
+    Ok(steps)
+}
+
+async fn carry_out(
+    client: &Client,
+    resource: &Resource,
+    (name, step): (&str, &Step),
+    wanted: &BTreeMap<String, Value>,
+) -> CommandResult<()> {
+    let path = ["v1", resource.many, name];
+    match step {
+        Step::Keep => {}
+        Step::Delete => drop(client.send(&Method::DELETE, &path, None).await?),
+        Step::Create | Step::Change(_) => {
+            let body = wanted.get(name).map(ToString::to_string).unwrap_or_default();
+            client.send(&Method::PUT, &path, Some(&body)).await?;
+        }
+    }
+    Ok(())
+}
+
+fn said(resource: &Resource, name: &str, step: &Step, dry_run: bool) -> String {
+    let one = resource.one;
+    let would = |verb: &str, done: &str| if dry_run { format!("would be {verb}") } else { done.to_owned() };
+    match step {
+        Step::Keep => format!("{one} {name} unchanged\n"),
+        Step::Create => format!("{one} {name} {}\n", would("created", "created")),
+        Step::Delete => format!("{one} {name} {}\n", would("deleted", "deleted")),
+        Step::Change(found) => {
+            let line = |(path, before, after): &(String, Value, Value)| {
+                format!("  {path}: {} → {}\n", printable(&before.to_string()), printable(&after.to_string()))
+            };
+            format!(
+                "{one} {name} {}\n{}",
+                would("changed", "changed"),
+                found.iter().map(line).collect::<Vec<_>>().concat()
+            )
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Routes: what users change. The row of `route_version` is locked first, so changes happen one after the other.
+
+use jobqueue_core::route::MAX_ROUTES;
+use jobqueue_core::{RouteDraft, RouteName};
+
+use crate::handles::Routes;
+use crate::plumbing::connect::Unit;
+use crate::plumbing::error::StoreError;
+use crate::readers::routes::RouteRecord;
+use crate::verbs::precondition::Precondition;
+
+/// The result of a change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RouteChange {
+    /// It was created.
+    Created(RouteRecord),
+    /// It was changed, and has a new version; or it was deleted.
+    Changed(RouteRecord),
+    /// It is as requested already. Nothing was changed.
+    Same(RouteRecord),
+    /// The precondition does not hold. Nothing was changed.
+    Refused,
+    /// There is none of this name.
+    Unknown,
+    /// As many routes exist as may. Nothing was changed.
+    Full,
+}
+
+impl Routes<'_> {
+    /// Creates or replaces a route, which passed the checks of the core.
+    pub async fn put(
+        &self,
+        name: &RouteName,
+        draft: &RouteDraft,
+        condition: &Precondition,
+    ) -> Result<RouteChange, StoreError> {
+        let spec = serde_json::to_string(draft).map_err(|error| StoreError::Abandoned(error.to_string()))?;
+        let mut unit = self.0.begin().await?;
+        Self::lock(&mut unit).await?;
+        let current = Self::read(&mut unit, name).await?;
+        if !condition.holds(current.as_ref().map(|current| (current.id, current.version))) {
+            return Ok(RouteChange::Refused);
+        }
+        let change = match current {
+            None if Self::is_full(&mut unit).await? => return Ok(RouteChange::Full),
+            None => RouteChange::Created,
+            Some(current) if current.spec.to::<RouteDraft>().is_ok_and(|stored| stored == *draft) => {
+                return Ok(RouteChange::Same(current));
+            }
+            Some(_) => RouteChange::Changed,
+        };
+        sqlx::query!(
+            "-- store.route.put
+            INSERT INTO jobqueue.route AS r (name, spec) VALUES ($1, $2::text::json)
+            ON CONFLICT (name) DO UPDATE SET spec = excluded.spec, version = r.version + 1, changed_at = jobqueue.now()",
+            name.as_str(),
+            spec,
+        )
+        .execute(&mut *unit)
+        .await?;
+        let written = Self::read(&mut unit, name).await?;
+        unit.commit().await?;
+        Ok(written.map_or(RouteChange::Unknown, change))
+    }
+
+    /// Deletes a route. Returns the deleted one as [`RouteChange::Changed`]. Jobs that it was applied to stay as they are.
+    pub async fn delete(
+        &self,
+        name: &RouteName,
+        condition: &Precondition,
+    ) -> Result<RouteChange, StoreError> {
+        let mut unit = self.0.begin().await?;
+        Self::lock(&mut unit).await?;
+        let current = Self::read(&mut unit, name).await?;
+        if !condition.holds(current.as_ref().map(|current| (current.id, current.version))) {
+            return Ok(RouteChange::Refused);
+        }
+        let Some(current) = current else { return Ok(RouteChange::Unknown) };
+        sqlx::query!("-- store.route.delete\nDELETE FROM jobqueue.route WHERE id = $1", current.id)
+            .execute(&mut *unit)
+            .await?;
+        unit.commit().await?;
+        Ok(RouteChange::Changed(current))
+    }
+
+    async fn lock(unit: &mut Unit) -> Result<(), StoreError> {
+        sqlx::query!("-- store.route.lock\nSELECT version FROM jobqueue.route_version FOR UPDATE")
+            .fetch_all(&mut **unit)
+            .await?;
+        Ok(())
+    }
+
+    async fn is_full(unit: &mut Unit) -> Result<bool, StoreError> {
+        let count = sqlx::query_scalar!(
+            r#"-- store.route.count
+            SELECT count(*) AS "count!" FROM jobqueue.route"#
+        );
+        Ok(count.fetch_one(&mut **unit).await? >= MAX_ROUTES)
+    }
+}
