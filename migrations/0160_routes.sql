@@ -23,6 +23,9 @@ CREATE TABLE jobqueue.route_version (
 );
 INSERT INTO jobqueue.route_version (version) VALUES (1);
 
+-- `jobqueue.enqueue` runs with the rights of its caller, and applications that were granted the tables one by one must not fail after this migration.
+GRANT SELECT ON jobqueue.route, jobqueue.route_version TO PUBLIC;
+
 -- Counts a change, also one by hand. The notification is a hint for the processes.
 CREATE FUNCTION jobqueue.route_changed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 BEGIN

@@ -98,7 +98,7 @@ fn expiry(draft: &JobDraft, after: TimeDelta, now: DateTime<Utc>) -> Option<Stri
     };
     let at = start.checked_add_signed(after)?;
     let ahead = (at - now).to_std().ok()?;
-    (ahead <= HORIZON).then(|| at.to_rfc3339_opts(SecondsFormat::Nanos, true))
+    (ahead <= HORIZON).then(|| at.to_rfc3339_opts(SecondsFormat::Micros, true))
 }
 
 /// All routes, in the order in which they are tried.

@@ -29,7 +29,7 @@ const DEFAULT_PAGE: u32 = 100;
     params(
         ("owner" = Option<String>, Query, pattern = r"^[^\u0000]*$", description = "Only routes of this owner"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Largest number of routes in the page, 1 to 1000; default 100"),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the previous page"),
+        ("cursor" = Option<String>, Query, pattern = r"^-?[0-9]{1,7},[A-Za-z0-9][A-Za-z0-9_.:-]*$", max_length = 136, description = "`next_cursor` of the previous page"),
     ),
     responses((status = 200, description = "A page", body = RoutesView)))]
 pub(crate) async fn list(

@@ -131,12 +131,19 @@ pub(crate) struct UnroutedView {
     pub(crate) deleted: bool,
 }
 
+/// The name of a field of a submission.
+#[derive(ToSchema)]
+#[schema(min_length = 1, max_length = 32)]
+#[expect(dead_code, reason = "describes a text of the route's answer")]
+struct FilledField(String);
+
 /// What routes make of a submission.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RouteTestView {
     /// The route that matched; `null`: none.
     pub(crate) route: Option<String>,
     /// The fields that the route filled.
+    #[schema(value_type = Vec<FilledField>)]
     pub(crate) filled: Vec<&'static str>,
     /// The submission as it would be stored.
     #[schema(value_type = EnqueueBody)]

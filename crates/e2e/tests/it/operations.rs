@@ -251,6 +251,14 @@ async fn the_commands_of_the_page_of_schedules_run() {
 }
 
 #[tokio::test]
+async fn the_commands_of_the_page_of_routes_run() {
+    if let Some(db) = run_page("routes", 0).await {
+        assert_eq!(db.number("SELECT count(*) FROM jobqueue.route").await, 3);
+        assert_eq!(db.number("SELECT count(*) FROM jobs").await, 2, "a test stores nothing");
+    }
+}
+
+#[tokio::test]
 async fn the_commands_of_the_page_for_celery_users_run() {
     if let Some(db) = run_page("celery", 0).await {
         assert_eq!(db.number("SELECT count(*) FROM jobqueue.schedule").await, 3);
@@ -259,7 +267,7 @@ async fn the_commands_of_the_page_for_celery_users_run() {
 
 #[test]
 fn the_pages_name_existing_routes() {
-    for name in ["docs/api.md", "docs/celery.md", "docs/schedules.md"] {
+    for name in ["docs/api.md", "docs/celery.md", "docs/routes.md", "docs/schedules.md"] {
         let page = read(name);
         let wrong: Vec<_> = spans(&page).iter().filter_map(finding).collect();
         assert!(wrong.is_empty(), "{name}\n{}", wrong.join("\n"));
