@@ -14,7 +14,7 @@ impl Glob {
         &self.0
     }
 
-    /// Whether the kind matches. Takes time in proportion to the product of the lengths, whatever the pattern: only the last `*` is
+    /// Whether the kind matches. Takes time in proportion to the product of the two lengths: only the last `*` is
     /// ever tried again, because an earlier one that matches as little as possible leaves the most for the rest.
     pub fn matches(&self, kind: &str) -> bool {
         let (pattern, kind) = (self.0.as_bytes(), kind.as_bytes());

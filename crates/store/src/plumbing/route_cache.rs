@@ -1,6 +1,6 @@
 //! The routes that a process keeps in memory, so that a submission costs no statement for them.
 //!
-//! Whoever accepts submissions calls [`Store::refresh_routes`] at least every second. If it could not for two seconds, the next submission
+//! A process that accepts submissions calls [`Store::refresh_routes`] at least every second. If it could not for two seconds, the next submission
 //! reads them first. So a submission is never routed by what was true longer ago than that.
 
 use std::sync::{Arc, PoisonError, RwLock};

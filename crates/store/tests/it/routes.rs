@@ -210,7 +210,7 @@ async fn routes_that_change_nothing_cost_no_read_and_unchecked_ones_are_read_ane
         "the version is the same"
     );
     bench.execute("SELECT jobqueue.unroute('a')").await;
-    // nobody checks: the routes expire by themselves
+    // without a check the routes expire by themselves
     eventually(MINUTE, "the routes in memory are not trusted any more", async || {
         bench.store.recent_route_table().map_or(Ok(()), |_| Err("trusted"))
     })
