@@ -160,8 +160,9 @@ async fn sql_sets_and_deletes_routes_and_refuses_what_rest_refuses() {
         let refused = refused.as_database_error().unwrap();
         assert_eq!(refused.code().unwrap(), "22023", "{field}: {refused}");
         assert!(refused.message().starts_with(field), "{field}: {refused}");
-        let draft: RouteDraft = serde_json::from_value(wrong).unwrap();
-        assert!(JobRoute::parse(&name("w"), &draft, &Limits::default()).is_err(), "{field}");
+        let draft = serde_json::from_value::<RouteDraft>(wrong).ok();
+        let parsed = draft.map(|draft| JobRoute::parse(&name("w"), &draft, &Limits::default()));
+        assert!(!matches!(parsed, Some(Ok(_))), "{field}");
     }
     let refused = ask("SELECT jobqueue.route('test', 'a', 1)".to_owned()).await.unwrap_err();
     assert!(refused.to_string().contains("name must be"), "{refused}");
@@ -194,8 +195,10 @@ async fn a_change_in_any_way_reaches_the_routes_in_memory() {
     assert_eq!(found("k").await.as_deref(), Some("a"));
     bench.store.routes().delete(&name("a"), &Precondition::Always).await.unwrap();
     assert_eq!(found("k").await, None);
+    let version = "SELECT version FROM jobqueue.route_version";
+    let before = bench.count(version).await;
     bench.execute("TRUNCATE jobqueue.route").await;
-    assert_eq!(bench.count("SELECT version FROM jobqueue.route_version").await, 7);
+    assert_eq!(bench.count(version).await, before + 1);
 }
 
 #[tokio::test]
