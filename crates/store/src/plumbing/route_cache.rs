@@ -1,15 +1,9 @@
-//! The routes that a process keeps in memory, so that a submission costs no statement for them.
-//!
-//! A process that accepts submissions calls [`Store::refresh_routes`] at least every second. If it could not for two seconds, the next submission
-//! reads them first. So a submission is never routed by what was true longer ago than that.
+//! The routes that a process keeps in memory, so that a submission costs no statement for them. `readers::route_table` fills it.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use jobqueue_core::{JobRoute, Json, RouteName, RouteTable};
-
-use crate::plumbing::connect::Store;
-use crate::plumbing::error::StoreError;
+use jobqueue_core::RouteTable;
 
 /// How long the routes in memory are used without a check.
 const TRUSTED_FOR: Duration = Duration::from_secs(2);
@@ -18,81 +12,34 @@ const TRUSTED_FOR: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(crate) struct RouteCache(RwLock<Option<Cached>>);
 
+/// The routes, as a check found them.
 #[derive(Clone, Debug)]
-struct Cached {
-    version: i64,
+pub(crate) struct Cached {
+    /// Counts the changes of routes.
+    pub(crate) version: i64,
     /// When the statement of the last check was sent.
-    checked_at: Instant,
-    table: Arc<RouteTable>,
+    pub(crate) checked_at: Instant,
+    pub(crate) table: Arc<RouteTable>,
 }
 
-impl Store {
-    /// The routes in memory. Asks the database only if they were not checked within the last two seconds.
-    pub async fn route_table(&self) -> Result<Arc<RouteTable>, StoreError> {
-        match self.recent_route_table() {
-            Some(table) => Ok(table),
-            None => self.newest_routes().await,
+impl RouteCache {
+    /// What the last check found.
+    pub(crate) fn last(&self) -> Option<Cached> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The routes, if they were checked recently.
+    pub(crate) fn recent(&self) -> Option<Arc<RouteTable>> {
+        let cached = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let recent = cached.as_ref().filter(|cached| cached.checked_at.elapsed() < TRUSTED_FOR);
+        recent.map(|cached| cached.table.clone())
+    }
+
+    /// Keeps what a check found. Of two checks at the same time, the one that began later knows more.
+    pub(crate) fn keep(&self, found: Cached) {
+        let mut cached = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if cached.as_ref().is_none_or(|cached| cached.checked_at <= found.checked_at) {
+            *cached = Some(found);
         }
     }
-
-    /// The routes in memory, if they were checked within the last two seconds.
-    pub fn recent_route_table(&self) -> Option<Arc<RouteTable>> {
-        let cached = self.routes.0.read().unwrap_or_else(PoisonError::into_inner);
-        cached
-            .as_ref()
-            .filter(|cached| cached.checked_at.elapsed() < TRUSTED_FOR)
-            .map(|cached| cached.table.clone())
-    }
-
-    /// Checks whether the routes in memory are outdated, and if so reads them.
-    pub async fn refresh_routes(&self) -> Result<(), StoreError> {
-        self.newest_routes().await.map(drop)
-    }
-
-    /// The same, and returns them.
-    pub(crate) async fn newest_routes(&self) -> Result<Arc<RouteTable>, StoreError> {
-        let checked_at = Instant::now();
-        let known = self.cached();
-        let mut unit = self.one().await?;
-        let rows = sqlx::query!(
-            r#"-- store.routes.newest
-            SELECT v.version, r.name AS "name?", r.spec::text AS spec
-            FROM jobqueue.route_version v LEFT JOIN jobqueue.route r ON v.version IS DISTINCT FROM $1::bigint"#,
-            known.as_ref().map(|known| known.version),
-        )
-        .fetch_all(&mut *unit)
-        .await?;
-        unit.commit().await?;
-        let version = rows.first().map_or(0, |row| row.version);
-        let table = match known {
-            Some(known) if known.version == version => known.table,
-            _ => {
-                let stored = rows.into_iter().filter_map(|row| Some((row.name?, row.spec?)));
-                Arc::new(RouteTable::new(stored.filter_map(|(name, spec)| readable(&name, spec)).collect()))
-            }
-        };
-        let mut cached = self.routes.0.write().unwrap_or_else(PoisonError::into_inner);
-        // of two checks at the same time, the one that began later knows more
-        if cached.as_ref().is_none_or(|cached| cached.checked_at <= checked_at) {
-            *cached = Some(Cached { version, checked_at, table: table.clone() });
-        }
-        Ok(table)
-    }
-
-    fn cached(&self) -> Option<Cached> {
-        self.routes.0.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// The route, unless a user broke it in the database by hand. The others still apply.
-fn readable(name: &str, spec: String) -> Option<JobRoute> {
-    let parsed = name.parse::<RouteName>().map_err(|error| error.to_string()).and_then(|name| {
-        let spec = Json::from_stored(spec).map_err(|error| error.to_string())?;
-        JobRoute::of_stored(&name, &spec)
-    });
-    parsed
-        .inspect_err(|error| {
-            tracing::warn!(route.name = name, error, "a route is invalid and is not applied")
-        })
-        .ok()
 }
