@@ -39,6 +39,28 @@ pub(super) fn of(operation_id: &str) -> Option<Value> {
         }
         "pause_queue" | "resume_queue" => json!({ "create": false }),
         "purge_queue" => json!({ "dry_run": true }),
+        "acquire_leases" => {
+            json!({ "worker": "thumbnails-1", "queues": ["default"], "limit": 10, "lease_seconds": 30, "wait": 1 })
+        }
+        "heartbeat_leases" => json!({
+            "leases": [{ "lease": LEASE, "progress": { "done": 0.5 }, "log": "half done\n" }],
+            "lease_seconds": 30,
+            "worker": { "name": "thumbnails-1", "language": "python", "slots": 4, "answers": [{ "id": 7, "result": { "slots": 4 } }] },
+        }),
+        "command_worker" => json!({ "command": "resize", "slots": 20 }),
+        "command_workers" => {
+            json!({ "filter": { "queue": "default", "name": "web-*" }, "command": "pause", "dry_run": true })
+        }
+        "settle_leases" => {
+            json!({ "items": [{ "lease": LEASE, "outcome": "completed", "result": { "sent": true } }] })
+        }
+        other => return of_rules(other),
+    })
+}
+
+/// The example body of an operation on schedules and routes.
+fn of_rules(operation_id: &str) -> Option<Value> {
+    Some(match operation_id {
         "put_schedule" | "preview_unsaved_schedule" => json!({
             "cron": "0 2 * * *",
             "time_zone": "Europe/Berlin",
@@ -64,21 +86,6 @@ pub(super) fn of(operation_id: &str) -> Option<Value> {
             "owner": "shop",
         }),
         "test_route" => json!({ "kind": "mail.send", "priority": 9, "payload": { "to": "ada@example.com" } }),
-        "acquire_leases" => {
-            json!({ "worker": "thumbnails-1", "queues": ["default"], "limit": 10, "lease_seconds": 30, "wait": 1 })
-        }
-        "heartbeat_leases" => json!({
-            "leases": [{ "lease": LEASE, "progress": { "done": 0.5 }, "log": "half done\n" }],
-            "lease_seconds": 30,
-            "worker": { "name": "thumbnails-1", "language": "python", "slots": 4, "answers": [{ "id": 7, "result": { "slots": 4 } }] },
-        }),
-        "command_worker" => json!({ "command": "resize", "slots": 20 }),
-        "command_workers" => {
-            json!({ "filter": { "queue": "default", "name": "web-*" }, "command": "pause", "dry_run": true })
-        }
-        "settle_leases" => {
-            json!({ "items": [{ "lease": LEASE, "outcome": "completed", "result": { "sent": true } }] })
-        }
         _ => return None,
     })
 }

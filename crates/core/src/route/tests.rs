@@ -1,3 +1,5 @@
+//! Tests of routes: patterns, order, what is filled, and the promise that a valid submission stays valid.
+
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 
