@@ -152,17 +152,24 @@ check_images
 # newer.
 step "database and migration"
 clear_old_migration
-documents '!(Deployment|HorizontalPodAutoscaler|ScaledObject)' | k apply -f - >/dev/null
+documents '!(Deployment|HorizontalPodAutoscaler|ScaledObject|Job/jobqueue-schedules)' | k apply -f - >/dev/null
 ok "configuration, database, network policies"
 wait_for_migration
 
 step "API, workers, reaper"
-k apply -f "$rendered" >/dev/null
+documents '!Job/jobqueue-schedules' >"$workdir/parts.yaml"
+k apply -f "$workdir/parts.yaml" >/dev/null
 if [ "$secret_changed" = yes ]; then
   k -n "$NAMESPACE" rollout restart deployment -l app.kubernetes.io/part-of=jobqueue >/dev/null
   note "the secret changed: the pods are restarted, because they read it only at start"
 fi
 wait_for_rollouts
+
+# Last, because the API of the release before may not know every field of the file.
+if has_schedules; then
+  step "schedules"
+  apply_schedules
+fi
 
 step "done"
 printf '     check it:  k8s/validate.sh%s\n' "${context:+ --context $context}" >&2

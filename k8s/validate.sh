@@ -13,6 +13,7 @@ readonly NAMESPACE=jobqueue
 context="" only="" url="" prometheus="" list=no quick=no wait_seconds=120
 . "$(dirname "${BASH_SOURCE[0]}")/scripts/placeholders.sh"
 . "$(dirname "${BASH_SOURCE[0]}")/scripts/validate/secret.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/scripts/validate/jobs.sh"
 passed=0 failed=0 skipped=0
 
 usage() {
@@ -42,7 +43,7 @@ fi
 readonly CHECKS=(
   namespace_restricted database_ready migration_done pods_ready pods_not_restarting probes_configured
   resources_bounded containers_hardened grace_longer_than_drain autoscalers_active disruption_budgets_allow
-  service_has_endpoints secret_is_real secret_has_no_copy api_alive api_ready key_required job_finishes metrics_of_the_queues metrics_of_the_processes
+  service_has_endpoints schedules_applied secret_is_real secret_has_no_copy api_alive api_ready key_required job_finishes metrics_of_the_queues metrics_of_the_processes
   prometheus_scrapes worker_loss_survived network_policy_effective
 )
 readonly DISTURBING=" worker_loss_survived network_policy_effective "
@@ -172,13 +173,6 @@ database_ready() {
   fi
 }
 
-migration_done() {
-  local succeeded
-  succeeded=$(k get job jobqueue-migration -o 'jsonpath={.status.succeeded}' 2>/dev/null) ||
-    { cannot "the Job no longer exists: it is removed a day after its end; api_ready checks whether the schema is supported"; return 1; }
-  [ "${succeeded:-0}" -ge 1 ] || because "job/jobqueue-migration has not succeeded: kubectl -n $NAMESPACE logs job/jobqueue-migration"
-}
-
 # Repeats a condition until it holds or the time is over. After the first time-out, later conditions are not
 # waited for.
 retry_until() { # condition
@@ -191,13 +185,14 @@ retry_until() { # condition
 }
 
 pods_ready() { retry_until all_pods_ready; }
-# Ignores pods that are terminating, completed or evicted: another pod replaces them.
+# Ignores pods that are terminating, completed or evicted, and failed attempts of a Job: another pod replaces
+# them.
 all_pods_ready() {
-  local pods name ready phase leaving why bad="" good=" "
+  local pods name ready phase leaving why owner bad="" good=" "
   pods=$(k get pods -o 'jsonpath={range .items[*]}{.metadata.name},{.status.conditions[?(@.type=="Ready")].status},'\
-'{.status.phase},{.metadata.deletionTimestamp},{.status.reason}{"\n"}{end}')
-  while IFS=, read -r name ready phase leaving why; do
-    if [[ -z "$name" || -n "$leaving" || "$phase/$why" =~ ^(Succeeded/.*|Failed/(Evicted|Preempting|NodeShutdown|Terminated))$ ]]; then continue; fi
+'{.status.phase},{.metadata.deletionTimestamp},{.status.reason},{.metadata.ownerReferences[0].kind}{"\n"}{end}')
+  while IFS=, read -r name ready phase leaving why owner; do
+    if [[ -z "$name" || -n "$leaving" || "$phase/$owner" = Failed/Job || "$phase/$why" =~ ^(Succeeded/.*|Failed/(Evicted|Preempting|NodeShutdown|Terminated))$ ]]; then continue; fi
     if [ "$ready" = True ]; then good="$good$name "; else bad="$bad $name"; fi
   done <<<"$pods"
   [ -z "$bad" ] || because "not ready:$bad" || return 1

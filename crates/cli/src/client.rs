@@ -141,7 +141,8 @@ impl Client {
     /// Whether the API is ready.
     pub(crate) async fn is_ready(&self) -> bool {
         let Ok(url) = self.url(&["ready"], &[]) else { return false };
-        self.http.get(url).send().await.is_ok_and(|response| response.status().is_success())
+        let answer = self.http.get(url).timeout(CONNECT_LIMIT).send().await;
+        answer.is_ok_and(|response| response.status().is_success())
     }
 
     /// Sends a request and returns the JSON of the response, unchanged. Repeats it while the API is too busy, and once if the

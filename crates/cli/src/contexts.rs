@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{CommandError, CommandResult};
+use crate::key_file;
 
 /// The content of the file.
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -36,11 +37,7 @@ pub(crate) struct NamedServer {
 impl NamedServer {
     /// The key, if there is a key file.
     pub(crate) fn key(&self) -> CommandResult<Option<String>> {
-        let Some(path) = &self.key_file else { return Ok(None) };
-        let key = fs::read_to_string(path).map_err(|error| {
-            CommandError::usage(format!("the key file {} cannot be read: {error}", path.display()))
-        })?;
-        Ok(Some(key.trim().to_owned()))
+        self.key_file.as_deref().map(key_file::read).transpose()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The demo: runs API, worker, reaper and Postgres, submits jobs and prints where to look at them.
 
+mod args;
 mod database;
 mod receiver;
 mod services;
@@ -11,8 +12,8 @@ use std::time::Duration;
 use jobqueue_runtime::{ConfigError, Shutdown};
 use jobqueue_store::Store;
 
-use crate::args::DemoArgs;
 use crate::client::Client;
+pub(crate) use args::DemoArgs;
 use database::Database;
 
 /// How long the services may take to become ready.

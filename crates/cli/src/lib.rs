@@ -1,4 +1,4 @@
-//! `jobqueue`: the demo (everything in one process on a private Postgres), `migrate`, and the client of the REST API.
+//! `jobqueue`: the demo (everything in one process on a private Postgres; the feature `demo`), `migrate`, and the client of the REST API.
 //!
 //! It only combines the other crates, and must never contain a rule of the queue.
 
@@ -7,10 +7,12 @@ mod client;
 mod confirm;
 mod connection;
 mod contexts;
+#[cfg(feature = "demo")]
 mod demo;
 mod duration;
 mod exit;
 mod ids;
+mod key_file;
 mod members;
 mod output;
 mod progress;
@@ -36,6 +38,7 @@ use verbs::act::{self, JobAction};
 pub fn start(cli: Cli) -> ExitCode {
     let telemetry = cli.telemetry();
     match cli.command {
+        #[cfg(feature = "demo")]
         Command::Demo(args) => boot("jobqueue", &telemetry, |shutdown| demo::run(args, shutdown)),
         Command::Migrate(args) => boot("jobqueue", &telemetry, |_| async move { migrate(&args).await }),
         command => run_client(command),
@@ -71,7 +74,9 @@ fn run_client(command: Command) -> ExitCode {
 
 async fn run(command: Command) -> CommandResult {
     match command {
-        Command::Demo(_) | Command::Migrate(_) => Err(CommandError::internal("it is not a client command")),
+        #[cfg(feature = "demo")]
+        Command::Demo(_) => Err(CommandError::internal("it is not a client command")),
+        Command::Migrate(_) => Err(CommandError::internal("it is not a client command")),
         Command::Get(args) => verbs::get::run(*args).await,
         Command::Describe(args) => verbs::describe::run(args).await,
         Command::Submit(args) => verbs::submit::run(*args).await,

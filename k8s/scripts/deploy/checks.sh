@@ -143,8 +143,8 @@ check_changes() {
   fi
   while IFS= read -r line; do
     case "$line" in
-      # Skips warnings, the old migration (which is deleted), and what other checks report.
-      '' | Warning:* | *jobqueue-migration* | *'no matches for kind'* | 'ensure CRDs'* | *'namespaces "'*'" not found'*) ;;
+      # Skips warnings, the old Jobs (which are deleted), and what other checks report.
+      '' | Warning:* | *jobqueue-migration* | *'"jobqueue-schedules" is invalid'*immutable* | *'no matches for kind'* | 'ensure CRDs'* | *'namespaces "'*'" not found'*) ;;
       '* '*) printf '     %s\n' "$line" >&2 ;;
       *)
         if [[ "$line" =~ ^The\ ([A-Za-z]+)\ \"([^\"]+)\"\ is\ invalid ]]; then

@@ -52,13 +52,17 @@ roll_on_change() { # checksums file
     END { flush() }' "$1" "$2"
 }
 
-# The documents of a file whose `kind` matches (or, with a leading !, does not).
+# The documents of a file whose `kind` or `kind/name` matches (or, with a leading !, does not).
 documents() { # kinds [file]
   awk -v kinds="$1" '
-    function flush() { if (text != "" && (kind ~ kinds) != inverse) printf "%s---\n", text; text = kind = "" }
+    function flush() {
+      if (text != "" && (kind ~ kinds || kind "/" name ~ kinds) != inverse) printf "%s---\n", text
+      text = kind = name = ""
+    }
     BEGIN { inverse = sub(/^!/, "", kinds); kinds = "^(" kinds ")$" }
     /^---$/ { flush(); next }
     /^kind: / { kind = $2 }
+    /^  name: / && name == "" { name = $2 }
     { text = text $0 "\n" }
     END { flush() }' "${2:-$rendered}"
 }

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Part of deploy.sh: the images, the migration, the rollouts, and the dry run.
+# Part of deploy.sh: the images, the migration, the rollouts, the schedules, and the dry run.
 
 readonly IMAGE_CHECK=jobqueue-image-check
 # Reasons with which a container waits if its image cannot be pulled.
@@ -86,7 +86,7 @@ migration_must_go() {
   why="it failed"
   [ "$(k -n "$NAMESPACE" get job jobqueue-migration -o 'jsonpath={.status.conditions[?(@.type=="Failed")].status}')" != True ] || return 0
   why="it is of another version"
-  if documents Job | k apply --dry-run=server -f - >/dev/null 2>"$workdir/refused"; then return 1; fi
+  if documents Job/jobqueue-migration | k apply --dry-run=server -f - >/dev/null 2>"$workdir/refused"; then return 1; fi
   grep -q immutable "$workdir/refused"
 }
 
@@ -104,20 +104,30 @@ stop_without_image() { # selector…
   [ -z "$bad" ] || die "an image cannot be pulled: $bad" "kubectl -n $NAMESPACE get pods -o wide shows on which node"
 }
 
-wait_for_migration() {
+# Waits for the end of a Job. Sets `ended`: Complete, Failed, or nothing if the time is over.
+wait_for_job() { # name
   local end=$((SECONDS + timeout)) conditions
+  ended=""
   while [ "$SECONDS" -lt "$end" ]; do
-    conditions=$(k -n "$NAMESPACE" get job jobqueue-migration \
+    conditions=$(k -n "$NAMESPACE" get job "$1" \
       -o 'jsonpath={range .status.conditions[?(@.status=="True")]}{.type} {end}' 2>/dev/null || true)
     case " $conditions" in
-      *" Complete "*) ok "migration done"; return ;;
-      *" Failed "*) die "the migration failed" "kubectl -n $NAMESPACE logs job/jobqueue-migration" "then run this script again: it starts the migration again" ;;
+      *" Complete "*) ended=Complete; return ;;
+      *" Failed "*) ended=Failed; return ;;
     esac
-    stop_without_image -l app.kubernetes.io/name=jobqueue-migration
+    stop_without_image -l "app.kubernetes.io/name=$1"
     sleep 2
   done
-  die "the migration is not done after $timeout s" "kubectl -n $NAMESPACE get pods" "kubectl -n $NAMESPACE logs job/jobqueue-migration" \
-    "kubectl -n $NAMESPACE logs job/jobqueue-migration -c wait-for-database shows what it waits for"
+}
+
+wait_for_migration() {
+  wait_for_job jobqueue-migration
+  case "$ended" in
+    Complete) ok "migration done" ;;
+    Failed) die "the migration failed" "kubectl -n $NAMESPACE logs job/jobqueue-migration" "then run this script again: it starts the migration again" ;;
+    *) die "the migration is not done after $timeout s" "kubectl -n $NAMESPACE get pods" "kubectl -n $NAMESPACE logs job/jobqueue-migration" \
+      "kubectl -n $NAMESPACE logs job/jobqueue-migration -c wait-for-database shows what it waits for" ;;
+  esac
 }
 
 wait_for_rollouts() {
@@ -129,7 +139,29 @@ wait_for_rollouts() {
   done
 }
 
+# The component schedules.
+has_schedules() { [ -n "$(documents Job/jobqueue-schedules)" ]; }
+
+# Applies the file of schedules with every deployment: a schedule that is as in the file is not touched. Then
+# deletes the ConfigMaps of earlier files.
+apply_schedules() {
+  local current said
+  k -n "$NAMESPACE" delete job jobqueue-schedules --ignore-not-found --wait=true --timeout=120s >/dev/null
+  documents Job/jobqueue-schedules | k apply -f - >/dev/null
+  wait_for_job jobqueue-schedules
+  if [ "$ended" != Complete ]; then
+    said=$(k -n "$NAMESPACE" logs job/jobqueue-schedules --tail=5 2>/dev/null || true)
+    die "the schedules of the file are not applied; everything else is deployed" ${said:+"${said//$'\n'/$'\n     '}"} \
+      "kubectl -n $NAMESPACE logs job/jobqueue-schedules" "correct the file, then run this script again"
+  fi
+  current=$(documents ConfigMap | sed -nE 's/^  name: (jobqueue-schedules-.*)/\1/p')
+  k -n "$NAMESPACE" delete configmap -l app.kubernetes.io/name=jobqueue-schedules --field-selector "metadata.name!=$current" >/dev/null ||
+    note "you have no permission to delete the ConfigMaps of earlier schedules"
+  ok "schedules"
+}
+
 dry_run() {
+  local without=jobqueue-schedules
   step "what would change"
   if ! k get namespace "$NAMESPACE" >/dev/null 2>&1; then
     note "the namespace $NAMESPACE does not exist yet: it, the secret $SECRET and all objects below would be created"
@@ -138,10 +170,10 @@ dry_run() {
   fi
   if migration_must_go; then
     note "job/jobqueue-migration would be deleted and created again: $why"
-    documents '!Job' | k diff -f - || differs $?
-  else
-    k diff -f "$rendered" || differs $?
+    without="jobqueue-schedules|jobqueue-migration"
   fi
+  if has_schedules; then note "job/jobqueue-schedules would run, and apply the file of schedules"; fi
+  documents "!Job/($without)" | k diff -f - || differs $?
 }
 
 # `kubectl diff` exits with 1 if there are differences.

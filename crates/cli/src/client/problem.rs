@@ -14,7 +14,7 @@ pub(crate) fn refusal(status: StatusCode, document: &RawValue) -> CommandError {
     match status {
         StatusCode::UNAUTHORIZED => CommandError::new(
             Exit::Refused,
-            "the API does not accept the key; set JOBQUEUE_API_KEY, --api-key or the key file of the context",
+            "the API does not accept the key; set JOBQUEUE_API_KEY, JOBQUEUE_API_KEY_FILE or the key file of the context",
         ),
         StatusCode::FORBIDDEN => {
             CommandError::new(Exit::Refused, format!("the key may not do this: {said}; use another key"))

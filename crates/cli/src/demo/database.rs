@@ -7,7 +7,7 @@ use jobqueue_embedded::{Server, ServerOptions, StopMode};
 use jobqueue_runtime::ConfigError;
 use jobqueue_store::{Store, StoreError};
 
-use crate::args::DemoArgs;
+use super::args::DemoArgs;
 
 /// Name of the database in the private server.
 const NAME: &str = "jobqueue";

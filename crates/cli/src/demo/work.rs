@@ -10,7 +10,7 @@ use jobqueue_runtime::Shutdown;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::args::DemoArgs;
+use super::args::DemoArgs;
 use crate::client::Client;
 use crate::resource;
 

@@ -4,6 +4,7 @@ mod differences;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use reqwest::Method;
@@ -13,12 +14,16 @@ use serde_json::{Map, Value, json};
 use crate::client::Client;
 use crate::confirm::confirm;
 use crate::connection::ClientArgs;
+use crate::duration;
 use crate::exit::{CommandError, CommandResult, Exit};
 use crate::output::print;
 use crate::raw::{self, Fields};
 use crate::resource::Resource;
 use crate::table::printable;
 use differences::differences;
+
+/// Time between two questions whether the API is ready.
+const READY_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Args, Debug)]
 pub(crate) struct ApplyArgs {
@@ -41,6 +46,10 @@ pub(crate) struct ApplyArgs {
     /// With --prune: do not ask.
     #[arg(short = 'y', long)]
     yes: bool,
+
+    /// Wait up to so long until the API is ready. Default: fail at once if it cannot be reached.
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    wait_for_api: Option<Duration>,
 
     #[command(flatten)]
     api: ClientArgs,
@@ -72,6 +81,9 @@ pub(crate) async fn run(args: &ApplyArgs, resource: &Resource, file: Wanted) -> 
     }
     let client = args.api.client()?;
     let wanted = owned(resource, file.bodies, owner.as_deref())?;
+    if let Some(limit) = args.wait_for_api {
+        wait_until_ready(&client, limit).await;
+    }
     let existing = existing(&client, resource).await?;
     let steps = steps(resource, (&wanted, &existing), owner.as_deref(), args.prune)?;
     let deleted: Vec<&str> = steps
@@ -92,6 +104,16 @@ pub(crate) async fn run(args: &ApplyArgs, resource: &Resource, file: Wanted) -> 
         }
     }
     Ok(exit)
+}
+
+/// Returns when the API is ready or the time is over. In the second case the first request says what is wrong.
+async fn wait_until_ready(client: &Client, limit: Duration) {
+    let ready = async {
+        while !client.is_ready().await {
+            tokio::time::sleep(READY_INTERVAL).await;
+        }
+    };
+    let _is_ready = tokio::time::timeout(limit, ready).await;
 }
 
 /// Reads a file: JSON if its name ends with `.json`, otherwise TOML.

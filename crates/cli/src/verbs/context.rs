@@ -16,7 +16,7 @@ Examples:
   jobqueue context use production
   jobqueue context list
   jobqueue --help
-The file is ~/.config/jobqueue/config.toml. JOBQUEUE_URL and JOBQUEUE_API_KEY override the context.";
+The file is ~/.config/jobqueue/config.toml. JOBQUEUE_URL, JOBQUEUE_API_KEY and JOBQUEUE_API_KEY_FILE override the context.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ContextCommand {

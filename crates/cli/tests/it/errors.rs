@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 
-use crate::service::{Home, Service, command, run};
+use crate::service::{Home, KEY, Service, command, run};
 
 #[tokio::test]
 async fn a_wrong_key_is_refused() {
@@ -16,6 +16,31 @@ async fn a_wrong_key_is_refused() {
         ran.fails(4, "JOBQUEUE_API_KEY");
         assert!(key.is_empty() || !ran.stderr.contains(key), "{ran:?}");
     }
+}
+
+#[tokio::test]
+async fn the_key_is_read_from_a_file() {
+    let service = Service::start().await;
+    let url = format!("http://{}", service.address);
+    let key = service.home.file("key", &format!("{KEY}\n"));
+    let empty = service.home.file("empty", "\n");
+    let cli = async |args: &[&str], variables: &[(&str, &str)]| {
+        let variables = [&[("JOBQUEUE_URL", url.as_str())], variables].concat();
+        run(&service.home, &[&["get", "queues"], args].concat(), &variables, "").await
+    };
+    for (args, variables) in [
+        (&[][..], &[("JOBQUEUE_API_KEY_FILE", key.as_str())][..]),
+        (&["--api-key-file", &key], &[]),
+        (&["--api-key-file", &key], &[("JOBQUEUE_API_KEY_FILE", "/no/such/file")]),
+        (&[], &[("JOBQUEUE_API_KEY_FILE", &key), ("JOBQUEUE_API_KEY", "")]),
+        (&[], &[("JOBQUEUE_API_KEY_FILE", ""), ("JOBQUEUE_API_KEY", KEY)]),
+    ] {
+        let ran = cli(args, variables).await;
+        assert_eq!(ran.code, 0, "{args:?} {variables:?}: {ran:?}");
+    }
+    cli(&["--api-key-file", "/no/such/file"], &[]).await.fails(64, "/no/such/file cannot be read");
+    cli(&[], &[("JOBQUEUE_API_KEY_FILE", &empty)]).await.fails(64, "is empty");
+    cli(&["--api-key", KEY], &[("JOBQUEUE_API_KEY_FILE", &key)]).await.fails(64, "not both");
 }
 
 #[tokio::test]
@@ -91,7 +116,7 @@ async fn a_closed_pipe_ends_it_quietly() {
     let service = Service::start().await;
     service.db.execute("SELECT jobqueue.enqueue('echo') FROM generate_series(1, 3000)").await;
     let url = format!("http://{}", service.address);
-    let variables = [("JOBQUEUE_URL", url.as_str()), ("JOBQUEUE_API_KEY", crate::service::KEY)];
+    let variables = [("JOBQUEUE_URL", url.as_str()), ("JOBQUEUE_API_KEY", KEY)];
     for args in
         [&["get", "jobs", "--all"][..], &["get", "jobs", "--all", "-o", "json"], &["completion", "bash"]]
     {

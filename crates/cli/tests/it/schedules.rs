@@ -1,8 +1,15 @@
 //! `schedule`: from a file to jobs.
 
-use serde_json::json;
+use std::net::TcpListener;
+use std::path::Path;
 
-use crate::service::Service;
+use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
+
+use crate::service::{Home, KEY, Service, run};
+
+/// The component of the manifests that applies a file.
+const COMPONENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../k8s/components/schedules");
 
 const FILE: &str = r#"
 owner = "shop"
@@ -88,4 +95,62 @@ async fn an_invalid_file_is_refused() {
     let file = service.home.file("g.toml", "[schedules.x]\ncron = \"1 * * * *\"\njob.kind = \"k\"");
     service.ran(&["schedule", "apply", "-f", &file, "--prune"]).await.fails(64, "needs an owner");
     service.ran(&["schedule", "apply", "-f", "/no/such/file"]).await.fails(64, "cannot be read");
+}
+
+/// The command of the Job in the manifests, with its file and its key file.
+#[tokio::test]
+async fn the_job_of_the_manifests_applies_its_file_however_often_it_runs() {
+    let service = Service::start().await;
+    let job = std::fs::read_to_string(Path::new(COMPONENT).join("job.yaml")).unwrap();
+    let job: Value = serde_saphyr::from_str(&job).unwrap();
+    let container = &job["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["command"], json!(["/usr/local/bin/jobqueue"]));
+    let file = format!("{COMPONENT}/schedules.toml");
+    let args: Vec<&str> =
+        container["args"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+    let mounted = args.iter().position(|word| *word == "/etc/jobqueue/schedules.toml").unwrap();
+    let args = [&args[..mounted], &[file.as_str()], &args[mounted + 1..]].concat();
+    let (url, key) = (format!("http://{}", service.address), service.home.file("key", &format!("{KEY}\n")));
+    let variables: Vec<&str> =
+        container["env"].as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap()).collect();
+    assert_eq!(variables, ["JOBQUEUE_URL", "JOBQUEUE_API_KEY_FILE"]);
+    let of_the_pod = [("JOBQUEUE_URL", url.as_str()), ("JOBQUEUE_API_KEY_FILE", key.as_str())];
+
+    for (name, owner) in [("of-another", "shop"), ("of-an-earlier-file", "kubernetes")] {
+        let text = format!("owner = \"{owner}\"\n[schedules.{name}]\ncron = \"0 1 * * *\"\njob.kind = \"k\"");
+        service.ok(&["schedule", "apply", "-f", &service.home.file("before.toml", &text)]).await;
+    }
+    for said in ["created", "unchanged"] {
+        let ran = run(&service.home, &args, &of_the_pod, "").await;
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert!(ran.stdout.contains(&format!("schedule jobqueue-smoke {said}\n")), "{ran:?}");
+        assert_eq!(ran.stdout.contains("of-an-earlier-file deleted"), said == "created", "{ran:?}");
+    }
+    assert_eq!(service.ok(&["get", "schedules", "-o", "name"]).await, "jobqueue-smoke\nof-another\n");
+}
+
+#[tokio::test]
+async fn apply_waits_for_an_api_that_starts() {
+    let home = Home::new();
+    let file = home.file("schedules.toml", FILE);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let url = format!("http://{address}");
+    let args = ["schedule", "apply", "-f", &file, "--wait-for-api"];
+    let variables = [("JOBQUEUE_URL", url.as_str()), ("JOBQUEUE_API_KEY", KEY)];
+    let patient = [&args[..], &["2m"]].concat();
+    let start = async {
+        // its first question is not answered
+        spawn_blocking(move || drop(listener.accept().unwrap())).await.unwrap();
+        Service::start_at(address).await
+    };
+    let (ran, service) = tokio::join!(run(&home, &patient, &variables, ""), start);
+    assert_eq!((ran.code, ran.stdout.lines().count()), (0, 2), "{ran:?}");
+    drop(service);
+
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("http://{closed}");
+    run(&home, &[&args[..], &["10ms"]].concat(), &[("JOBQUEUE_URL", &url)], "")
+        .await
+        .fails(5, "is it running?");
 }

@@ -41,10 +41,15 @@ pub(crate) struct Ran {
 
 impl Service {
     pub(crate) async fn start() -> Self {
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        Self::start_at(address).await
+    }
+
+    /// The same at an address that is free.
+    pub(crate) async fn start_at(address: SocketAddr) -> Self {
         install_tls_provider();
         let db = TestDb::new().await;
         let shutdown = Shutdown::new();
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
         let own = address.to_string();
         let words =
             ["jobqueue-api", "--api-addr", &own, "--admin-addr", "127.0.0.1:0", "--database-url", db.url()];

@@ -19,7 +19,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("cli", &["core", "store", "runtime", "embedded", "api", "worker", "reaper"]),
     ("bench", &["core", "store", "runtime", "embedded", "api", "worker", "reaper"]),
     (TESTKIT, &["core", "store", "embedded"]),
-    ("k8s-tests", &["core", "api", "reaper", "runtime", "worker"]),
+    ("k8s-tests", &["core", "api", "reaper", "runtime", "worker", "cli"]),
     ("e2e", &["core", "store", "runtime", "api", "worker", "reaper", "cli"]),
 ];
 const TESTKIT: &str = "testkit";

@@ -15,6 +15,7 @@ pub(crate) fn command(binary: &str) -> Command {
         "jobqueue-api" => jobqueue_api::args::ApiCli::command(),
         "jobqueue-worker" => jobqueue_worker::WorkerCli::command(),
         "jobqueue-reaper" => jobqueue_reaper::ReaperCli::command(),
+        "jobqueue" => jobqueue_cli::Cli::command(),
         other => panic!("no binary {other}"),
     }
 }
@@ -25,6 +26,13 @@ pub(crate) fn variables(command: &Command) -> BTreeMap<String, String> {
     let named =
         options.filter_map(|arg| Some((arg.get_env()?.to_str()?.to_owned(), arg.get_long()?.to_owned())));
     named.collect()
+}
+
+/// The variables that tell `jobqueue`, which is in the image of the API too, where the API is and its key.
+pub(crate) fn variables_of_the_client() -> BTreeMap<String, String> {
+    let mut known = variables(&subcommand("jobqueue", &["get".to_owned()]));
+    known.retain(|key, _| key.starts_with("JOBQUEUE_"));
+    known
 }
 
 /// The variables of a container, and those of its ConfigMaps.
@@ -48,13 +56,23 @@ fn programs(variant: &Variant) -> Vec<(Pod<'_>, &Value, &str)> {
     programs
 }
 
-/// The arguments that select the subcommand, and its command line definition.
-fn subcommand(binary: &str, container: &Value) -> (Vec<String>, Command) {
-    let words: Vec<_> = list(&container["args"]).iter().map(|word| text(word).to_owned()).collect();
-    let mut command = command(binary);
-    command.build();
-    let chosen = words.first().map(|word| command.find_subcommand(word).unwrap().clone());
-    (words, chosen.unwrap_or(command))
+/// The arguments of a container.
+fn words(container: &Value) -> Vec<String> {
+    list(&container["args"]).iter().map(|word| text(word).to_owned()).collect()
+}
+
+/// The definition of the command line of the subcommand that the arguments select.
+fn subcommand(binary: &str, words: &[String]) -> Command {
+    let mut chosen = command(binary);
+    chosen.build();
+    for (at, word) in words.iter().enumerate() {
+        match chosen.find_subcommand(word) {
+            Some(subcommand) => chosen = subcommand.clone(),
+            None if at > 0 => break,
+            None => panic!("{binary} has no subcommand {word}"),
+        }
+    }
+    chosen
 }
 
 #[test]
@@ -63,9 +81,11 @@ fn every_key_is_read_by_a_binary() {
         let mut shared_keys = BTreeSet::new();
         let mut read = BTreeSet::new();
         for (pod, container, binary) in programs(variant) {
-            let known = variables(&subcommand(binary, container).1);
+            let known = variables(&subcommand(binary, &words(container)));
             let (own, shared) = environment(variant, container);
-            for key in own.keys() {
+            let of_client =
+                if pod.name() == "jobqueue-api" { variables_of_the_client() } else { BTreeMap::new() };
+            for key in own.keys().filter(|key| !of_client.contains_key(*key)) {
                 assert!(known.contains_key(key), "{}: {}: no binary reads {key}", variant.name, pod.name());
             }
             shared_keys.extend(shared.into_keys());
@@ -112,8 +132,8 @@ fn secret_content(pod: &Pod<'_>, volume: &Value, file: &str) -> String {
 
 /// The command line that is equivalent to the environment.
 fn command_line(variant: &Variant, pod: &Pod<'_>, container: &Value, binary: &str) -> Vec<String> {
-    let (words, command) = subcommand(binary, container);
-    let known = variables(&command);
+    let words = words(container);
+    let known = variables(&subcommand(binary, &words));
     let (own, mut environment) = environment(variant, container);
     environment.extend(own);
     let mut line = vec![binary.to_owned()];
@@ -150,6 +170,12 @@ async fn the_binaries_accept_their_environment() {
                     let args = jobqueue_reaper::ReaperCli::try_parse_from(&line);
                     assert!(args.is_ok(), "{place}: {args:?}");
                 }
+                "jobqueue" => {
+                    let cli = jobqueue_cli::Cli::try_parse_from(&line);
+                    assert!(cli.is_ok(), "{place}: {cli:?}");
+                    let file = line.iter().position(|word| word == "-f").unwrap() + 1;
+                    assert!(mounted(variant, &pod, container, &line[file]).exists(), "{place}");
+                }
                 _ => {
                     let cli = jobqueue_api::args::ApiCli::try_parse_from(&line);
                     let cli = cli.unwrap_or_else(|error| panic!("{place}: {error}"));
@@ -168,16 +194,16 @@ async fn the_binaries_accept_their_environment() {
             }
         }
     }
-    assert_eq!(seen.len(), 3);
+    // the command line is in a component
+    assert_eq!(seen.len(), if variants().len() > 1 { 4 } else { 3 });
 }
 
 /// No process starts before the database answers and has the schema. The migration only waits for an answer.
 #[test]
-fn every_pod_of_ours_waits_for_the_database_first() {
+fn every_pod_that_uses_the_database_waits_for_it_first() {
     for variant in variants() {
-        let of_ours = variant.pods().filter(|pod| pod.binary().is_some());
         let mut waits = 0;
-        for pod in of_ours {
+        for pod in variant.pods().filter(Pod::uses_database) {
             let place = format!("{}: {}", variant.name, pod.name());
             let init = &pod.spec()["initContainers"][0];
             let wanted: &[&str] =
@@ -195,5 +221,19 @@ fn every_pod_of_ours_waits_for_the_database_first() {
             waits += 1;
         }
         assert!(waits >= 4, "{}", variant.name);
+    }
+}
+
+/// `kubectl exec deploy/jobqueue-api -- jobqueue get jobs` needs no option.
+#[test]
+fn the_command_line_in_the_pod_of_the_api_finds_the_api_and_its_key() {
+    for variant in variants() {
+        let container =
+            &variant.get("Deployment", "jobqueue-api")["spec"]["template"]["spec"]["containers"][0];
+        let own = environment(variant, container).0;
+        assert_eq!(own["JOBQUEUE_API_KEY_FILE"], own["API_SECRET_KEY_FILE"], "{}", variant.name);
+        let port = list(&container["ports"]).iter().find(|port| port["name"] == "http").unwrap();
+        let url = format!("http://127.0.0.1:{}", port["containerPort"]);
+        assert_eq!(own["JOBQUEUE_URL"], url, "{}", variant.name);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::environment::{command, variables};
+use crate::environment::{command, variables, variables_of_the_client};
 use crate::manifests::{base, list, parse, read, text, texts};
 
 const NAMES: [&str; 3] = ["api", "worker", "reaper"];
@@ -35,18 +35,27 @@ fn one_stage_builds_for_all_images_so_that_they_share_its_layers() {
     for name in NAMES {
         assert_eq!(stages(name).0, build, "Dockerfile.{name}");
         assert!(build.iter().any(|line| line.contains(&format!("--package jobqueue-{name}"))));
+        let manifest = read(&format!("crates/{name}/Cargo.toml"));
+        assert!(!manifest.contains("[features]"), "{name}: the build leaves out its default features");
     }
+    assert!(
+        build.iter().any(|line| line.contains("--package jobqueue-cli --no-default-features")),
+        "{build:?}"
+    );
 }
 
 #[test]
-fn an_image_contains_one_program_and_runs_it_as_the_user_of_the_manifests() {
+fn an_image_contains_its_program_and_runs_it_as_the_user_of_the_manifests() {
     for name in NAMES {
         let (_, run) = stages(name);
         let binary = format!("/usr/local/bin/jobqueue-{name}");
         assert_eq!(run[0], "FROM gcr.io/distroless/cc-debian12:nonroot");
         let copies: Vec<_> =
             run.iter().filter(|line| line.starts_with("COPY") || line.starts_with("ADD")).collect();
-        assert_eq!(copies, [&format!("COPY --from=build /out/jobqueue-{name} {binary}")], "{name}");
+        let copy = |program: &str| format!("COPY --from=build /out/{program} /usr/local/bin/{program}");
+        let mut wanted = vec![copy(&format!("jobqueue-{name}"))];
+        wanted.extend((name == "api").then(|| copy("jobqueue")));
+        assert_eq!(copies, wanted.iter().collect::<Vec<_>>(), "{name}");
         assert!(!run.iter().any(|line| line.starts_with("RUN")), "{name}: there is no shell to run it");
         assert!(run.contains(&format!("ENTRYPOINT [\"{binary}\"]")), "{name}");
         let version = format!("ARG VERSION={}", env!("CARGO_PKG_VERSION"));
@@ -118,7 +127,10 @@ fn compose_runs_the_images_of_the_manifests_with_variables_that_they_read() {
         assert_eq!(image.split_once(':').unwrap().1, env!("CARGO_PKG_VERSION"), "{name}");
         let file = text(&service["build"]["dockerfile"]);
         assert_eq!(file.strip_prefix("Dockerfile."), binary.strip_prefix("jobqueue-"), "{name}");
-        let known = variables(&command(binary));
+        let mut known = variables(&command(binary));
+        if name == "api" {
+            known.extend(variables_of_the_client());
+        }
         for key in texts(&service["environment"]).into_keys() {
             assert!(known.contains_key(&key), "{name}: {binary} does not read {key}");
         }

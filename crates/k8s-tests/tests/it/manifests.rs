@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use serde_json::Value;
 
 /// Every component, by the name of its directory.
-pub(crate) const COMPONENTS: [&str; 14] = [
+pub(crate) const COMPONENTS: [&str; 15] = [
     "cnpg",
     "ingress",
     "keda",
@@ -22,6 +22,7 @@ pub(crate) const COMPONENTS: [&str; 14] = [
     "prometheus-adapter",
     "prometheus-adapter-routed-workers",
     "routed-workers",
+    "schedules",
     "servicemonitor",
     "webhook-egress",
 ];
@@ -30,7 +31,15 @@ const OVERLAYS: [&str; 3] = ["dev", "staging", "prod"];
 const TOGETHER: [(&str, &[&str]); 3] = [
     (
         "many together",
-        &["routed-workers", "pod-deletion-cost", "pgbouncer", "otel", "servicemonitor", "limitrange-2to1"],
+        &[
+            "routed-workers",
+            "pod-deletion-cost",
+            "pgbouncer",
+            "otel",
+            "schedules",
+            "servicemonitor",
+            "limitrange-2to1",
+        ],
     ),
     (
         "many with cnpg",
@@ -42,13 +51,22 @@ const TOGETHER: [(&str, &[&str]); 3] = [
             "pod-deletion-cost",
             "otel",
             "ingress",
+            "schedules",
             "servicemonitor",
             "limitrange-2to1",
         ],
     ),
     (
         "many with managed postgres",
-        &["routed-workers", "managed-postgres", "keda", "keda-routed-workers", "pod-deletion-cost", "otel"],
+        &[
+            "routed-workers",
+            "managed-postgres",
+            "keda",
+            "keda-routed-workers",
+            "pod-deletion-cost",
+            "otel",
+            "schedules",
+        ],
     ),
 ];
 
@@ -140,9 +158,14 @@ impl<'a> Pod<'a> {
         list(&self.spec()["containers"]).iter().chain(list(&self.spec()["initContainers"]))
     }
 
-    /// Our binary in the first container, by its image.
+    /// Our binary in the first container.
     pub(crate) fn binary(&self) -> Option<&'a str> {
         binary(&self.spec()["containers"][0])
+    }
+
+    /// Whether it is ours and connects to the database: the command line calls the API instead.
+    pub(crate) fn uses_database(&self) -> bool {
+        self.binary().is_some_and(|binary| binary != "jobqueue")
     }
 
     /// Every container that runs one of our binaries, with that binary; the main container comes first.
@@ -151,10 +174,13 @@ impl<'a> Pod<'a> {
     }
 }
 
+/// What a container of our images runs: the program of its `command`, or that of the image.
 fn binary(container: &Value) -> Option<&str> {
     let image = text(&container["image"]);
     let name = image.rsplit('/').next().unwrap_or(image);
-    name.split([':', '@']).next().filter(|name| name.starts_with("jobqueue-"))
+    let own = name.split([':', '@']).next().filter(|name| name.starts_with("jobqueue-"))?;
+    let program = list(&container["command"]).first().map(text);
+    Some(program.map_or(own, |path| path.rsplit('/').next().unwrap_or(path)))
 }
 
 /// A list; empty if the field is missing.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::manifests::{Variant, base, variant, variants};
+use crate::manifests::{Pod, Variant, base, variant, variants};
 use crate::network::{End, Port, ends, reaches};
 
 const PORTS: [Port<'_>; 12] = [
@@ -82,7 +82,10 @@ fn expected(variant: &Variant) -> BTreeSet<String> {
     for end in ends(variant) {
         want(&end.name, "dns", &["UDP/53", "TCP/53"]);
     }
-    for pod in variant.pods().filter(|pod| pod.binary().is_some()) {
+    if variant.has("schedules") {
+        want("jobqueue-schedules", "jobqueue-api", &["TCP/8000"]);
+    }
+    for pod in variant.pods().filter(Pod::uses_database) {
         let name = pod.name();
         let serves = pod.owner["kind"] == "Deployment";
         if variant.has("pgbouncer") && serves {

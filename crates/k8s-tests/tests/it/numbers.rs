@@ -176,7 +176,7 @@ fn pods_of_a_lost_node_are_replaced_within_seconds() {
 
 /// The largest number of pods of a workload during a rollout at the largest scale.
 fn most_pods(variant: &Variant, pod: &Pod<'_>) -> u64 {
-    if pod.binary().is_none() {
+    if !pod.uses_database() {
         return 0;
     }
     let targets = |scaler: &&Value| scaler["spec"]["scaleTargetRef"]["name"] == pod.name();

@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::manifests::{Variant, kubectl_renders, list, text, with_components};
+use crate::manifests::{Pod, Variant, kubectl_renders, list, text, with_components};
 use crate::network_matrix::expected_is_found;
 use crate::numbers::connections_fit;
 use crate::wiring::secret_keys;
 
 /// Every component that needs no other one, in an order that works.
-const ORDER: [&str; 12] = [
+const ORDER: [&str; 13] = [
     "routed-workers",
     "servicemonitor",
+    "schedules",
     "ingress",
     "webhook-egress",
     "prometheus-adapter",
@@ -98,9 +99,9 @@ fn normalised(variant: &Variant) -> BTreeSet<String> {
     sorted.collect()
 }
 
-/// All our processes get their URL from the same place: the operator's secret, the pooled key, or the plain key.
+/// All our processes that use the database get their URL from the same place: the operator's secret, the pooled key, or the plain key.
 fn one_database(variant: &Variant) {
-    for pod in variant.pods().filter(|pod| pod.binary().is_some()) {
+    for pod in variant.pods().filter(Pod::uses_database) {
         let wanted = if variant.has("cnpg") {
             ("jobqueue-db-app", "uri")
         } else if variant.has("pgbouncer") && pod.owner["kind"] != "Job" {
@@ -114,8 +115,8 @@ fn one_database(variant: &Variant) {
     }
 }
 
-/// Whether the process exports traces; the migration has none.
-fn traces(variant: &Variant, pod: &crate::manifests::Pod<'_>) -> bool {
+/// Whether the process exports traces; a Job has none.
+fn traces(variant: &Variant, pod: &Pod<'_>) -> bool {
     let env = list(&pod.spec()["containers"][0]["env"]);
     let is_set = env.iter().any(|entry| entry["name"] == "OTEL_EXPORTER_OTLP_ENDPOINT");
     is_set || pod.owner["kind"] == "Job" && variant.has("otel")

@@ -221,6 +221,23 @@ fn an_external_database_replaces_the_one_of_the_base_and_has_its_authority() {
     assert_eq!(processes, 8, "four pods, each with one that waits");
 }
 
+#[test]
+fn the_job_of_the_schedules_has_a_file_the_key_and_the_address_of_the_api_and_nothing_else() {
+    for variant in variants().iter().filter(|variant| variant.has("schedules")) {
+        let pod = variant.pods().find(|pod| pod.name() == "jobqueue-schedules").unwrap();
+        assert_eq!(secret_keys(&pod), [("jobqueue-secret", "API_SECRET_KEY")], "{}", variant.name);
+        let container = &pod.spec()["containers"][0];
+        assert!(container["envFrom"].is_null() && pod.containers().count() == 1, "{}", variant.name);
+        let url = list(&container["env"]).iter().find(|entry| entry["name"] == "JOBQUEUE_URL").unwrap();
+        let service = variant.get("Service", text(&url["value"]).strip_prefix("http://").unwrap());
+        assert_eq!(service["spec"]["ports"][0]["port"], 80, "the port of a URL without one");
+        // another name for another file, so that a changed file cannot be applied without running the Job
+        let maps = config_maps(&pod);
+        let suffix = maps.first().unwrap().strip_prefix("jobqueue-schedules-").unwrap();
+        assert!(maps.len() == 1 && suffix.len() >= 8, "{maps:?}");
+    }
+}
+
 /// `name/file` of the ConfigMap files in the volume `secret`.
 fn config_maps_beside_secrets(pod: &Pod<'_>) -> BTreeSet<String> {
     let volumes = list(&pod.spec()["volumes"]).iter().filter(|volume| volume["name"] == "secret");

@@ -5,6 +5,7 @@ use std::fs;
 use std::process::Command;
 
 use super::{ScriptDir, output_text};
+use crate::manifests::{parse, read, text};
 
 #[test]
 fn deploy_refuses_without_a_secret_and_with_an_example() {
@@ -37,7 +38,7 @@ fn deploy_migrates_before_it_rolls_and_shows_no_secret() {
         "kind: Pod",
         "delete job jobqueue-migration",
         "1 kind: Job",
-        "rendered.yaml",
+        "parts.yaml",
         "rollout status deployment.apps/jobqueue-api",
     ];
     assert!(steps.map(at).is_sorted(), "{calls}");
@@ -185,6 +186,74 @@ fn deploy_lists_the_needs_of_the_render_and_values_that_are_examples() {
         assert!(line.contains(file), "{line}");
     }
     assert!(!output_text(&dir.run("k8s/deploy.sh", &[])).contains("is an example"));
+}
+
+#[test]
+fn deploy_applies_the_schedules_last_and_with_every_run() {
+    let Some(dir) = ScriptDir::new("schedules") else { return };
+    dir.with("secret", "").with_overlay("timed", &["schedules"], "");
+    let run = |more: &[&str]| {
+        let _absent = fs::remove_file(dir.0.join("fake-cluster/calls"));
+        let output = dir.run("k8s/deploy.sh", &[&["--overlay", "timed"], more].concat());
+        (output.status.success(), output_text(&output), dir.calls())
+    };
+    for changed in [false, true] {
+        if changed {
+            let file = dir.0.join("k8s/components/schedules/schedules.toml");
+            fs::write(&file, fs::read_to_string(&file).unwrap().replace("0 3 *", "0 4 *")).unwrap();
+        }
+        let (_, output, calls) = run(&["--dry-run"]);
+        assert!(output.contains("job/jobqueue-schedules would run") && !calls.contains("delete"), "{output}");
+        let (ok, output, calls) = run(&[]);
+        assert!(ok && output.contains("ok  schedules"), "{output}");
+        assert!(!calls.contains("delete job jobqueue-migration"), "{calls}");
+        let steps = ["rollout status", "delete job jobqueue-schedules", "1 kind: Job", "delete configmap"];
+        let last = |what: &str| calls.rfind(what).unwrap_or_else(|| panic!("no {what} in {calls}"));
+        assert!(steps.map(last).is_sorted(), "{calls}");
+        let name = fs::read_to_string(dir.0.join("fake-cluster/schedules-job")).unwrap();
+        assert!(calls.contains(&format!("metadata.name!={name}\n")), "the ConfigMap in use stays: {calls}");
+    }
+    dir.with("schedules-failed", "");
+    let (ok, output, _) = run(&[]);
+    assert!(!ok && output.contains("schedule nightly: the API refused"), "{output}");
+    assert!(
+        output.contains("the schedules of the file are not applied; everything else is deployed"),
+        "{output}"
+    );
+    let output = dir.run("k8s/deploy.sh", &[]);
+    assert!(output.status.success() && !output_text(&output).contains("schedules"), "without the component");
+}
+
+#[test]
+fn an_overlay_replaces_the_file_of_schedules() {
+    let Some(dir) = ScriptDir::new("own-schedules") else { return };
+    dir.with_overlay("timed", &["schedules", "../../k8s-overlays/timed/own"], "");
+    let own = dir.0.join("k8s-overlays/timed/own");
+    fs::create_dir_all(&own).unwrap();
+    let page = read("docs/schedules.md");
+    let shown = page.split("# my-cluster/schedules/kustomization.yaml\n").nth(1).unwrap();
+    fs::write(own.join("kustomization.yaml"), shown.split("```").next().unwrap()).unwrap();
+    let mut checksums = std::collections::BTreeSet::new();
+    for hour in [2, 3] {
+        let file =
+            format!("owner = \"shop\"\n[schedules.nightly]\ncron = \"0 {hour} * * *\"\njob.kind = \"k\"\n");
+        fs::write(own.join("schedules.toml"), &file).unwrap();
+        let output = dir.run("k8s/deploy.sh", &["--render", "--overlay", "timed"]);
+        assert!(output.status.success(), "{}", output_text(&output));
+        let objects = parse(std::str::from_utf8(&output.stdout).unwrap());
+        let of = |kind: &str| {
+            let named = |object: &&serde_json::Value| {
+                object["kind"] == kind && text(&object["metadata"]["name"]).starts_with("jobqueue-schedules")
+            };
+            objects.iter().find(named).unwrap().clone()
+        };
+        let map = of("ConfigMap");
+        assert_eq!(map["data"]["schedules.toml"], file.as_str());
+        let volumes = &of("Job")["spec"]["template"]["spec"]["volumes"];
+        assert!(volumes.to_string().contains(text(&map["metadata"]["name"])), "{volumes}");
+        checksums.insert(map["metadata"]["name"].to_string());
+    }
+    assert_eq!(checksums.len(), 2, "a changed file has another name");
 }
 
 #[test]

@@ -72,6 +72,15 @@ fn validate_fails_if_objects_are_missing() {
 }
 
 #[test]
+fn validate_skips_the_schedules_of_an_installation_without_them() {
+    let Some(dir) = ScriptDir::new("unscheduled") else { return };
+    let run = || output_text(&dir.run("k8s/validate.sh", &["--only", "pods_ready,schedules_applied"]));
+    assert!(run().contains("2 passed, 0 failed, 0 skipped"), "{}", run());
+    dir.with("missing", "job jobqueue-schedules");
+    assert!(run().contains("1 passed, 0 failed, 1 skipped"), "{}", run());
+}
+
+#[test]
 fn validate_waits_for_what_has_just_been_installed() {
     let Some(dir) = ScriptDir::new("waits") else { return };
     let checks = "pods_ready,autoscalers_active";
