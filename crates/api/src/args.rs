@@ -169,6 +169,30 @@ pub struct ApiArgs {
     )]
     pub api_max_long_polls: u32,
 
+    /// Largest number of listeners of `/v1/stream` and `/v1/jobs/ID/stream` at the same time, 1 to 100000; above it the
+    /// API answers 503.
+    #[arg(
+        long,
+        env = "API_MAX_STREAMS",
+        default_value_t = 2_000,
+        value_name = "COUNT",
+        value_parser = clap::value_parser!(u32).range(1..=100_000),
+        help_heading = "API"
+    )]
+    pub api_max_streams: u32,
+
+    /// Longest time in which a stream sends nothing, in seconds; then it sends a comment. Keep it below the idle timeout
+    /// of every proxy in front of the API.
+    #[arg(
+        long = "api-stream-keep-alive-seconds",
+        env = "API_STREAM_KEEP_ALIVE_SECONDS",
+        default_value = "15",
+        value_name = "SECONDS",
+        value_parser = Seconds::parse_duration,
+        help_heading = "API"
+    )]
+    pub api_stream_keep_alive: Duration,
+
     /// Memory for request bodies that are being read or stored, in MiB, 16 to 65536; above it the API answers
     /// 429.
     #[arg(
@@ -238,6 +262,8 @@ impl ApiArgs {
             limits,
             max_pending_jobs: to_usize(self.api_max_pending_jobs),
             max_long_polls: to_usize(self.api_max_long_polls),
+            max_streams: to_usize(self.api_max_streams),
+            stream_keep_alive: self.api_stream_keep_alive,
             body_memory_bytes: to_usize(self.api_body_memory_mib).saturating_mul(1024 * 1024),
             drain_target: self.api_drain_target,
         })

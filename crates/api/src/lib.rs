@@ -24,6 +24,7 @@ mod scope;
 mod state;
 mod store_access;
 mod storing;
+mod streams;
 mod submissions;
 mod submitter;
 mod table;

@@ -6,7 +6,9 @@ use std::time::Duration;
 use jobqueue_store::Store;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
 /// From the fastest response to the longest long poll.
 const SECONDS: [f64; 14] =
@@ -19,6 +21,7 @@ pub(crate) struct ApiMetrics {
     requests: HistogramVec,
     rejected: IntCounterVec,
     flushed: Histogram,
+    listeners: IntGaugeVec,
 }
 
 impl ApiMetrics {
@@ -33,21 +36,34 @@ impl ApiMetrics {
             &["route", "method", "status"],
         )?;
         let rejected = IntCounterVec::new(
-            Opts::new("api_rejected_total", "Requests answered with 429, by the limit that was reached"),
+            Opts::new(
+                "api_rejected_total",
+                "Requests answered with 429 or 503, by the limit that was reached",
+            ),
             &["bound"],
         )?;
-        for bound in ["pending_jobs", "pending_leases", "pending_settles", "long_polls", "body_memory"] {
+        for bound in
+            ["pending_jobs", "pending_leases", "pending_settles", "long_polls", "body_memory", "streams"]
+        {
             rejected.with_label_values(&[bound]);
         }
         let flushed = Histogram::with_opts(
             HistogramOpts::new("api_submissions_per_commit", "Single submissions that shared a transaction")
                 .buckets(BATCHES.to_vec()),
         )?;
+        let listeners = IntGaugeVec::new(
+            Opts::new("api_stream_listeners", "Clients that receive events, by stream"),
+            &["stream"],
+        )?;
+        for stream in ["job", "service"] {
+            listeners.with_label_values(&[stream]);
+        }
+        registry.register(Box::new(listeners.clone()))?;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(rejected.clone()))?;
         registry.register(Box::new(flushed.clone()))?;
         registry.register(Box::new(Connections::new(stores)?))?;
-        Ok(Self { requests, rejected, flushed })
+        Ok(Self { requests, rejected, flushed, listeners })
     }
 
     /// A request was answered.
@@ -59,6 +75,11 @@ impl ApiMetrics {
     /// A request was refused because a bound was reached.
     pub(crate) fn rejected(&self, bound: &str) {
         self.rejected.with_label_values(&[bound]).inc();
+    }
+
+    /// The number of listeners of a stream.
+    pub(crate) fn listeners(&self, stream: &str) -> IntGauge {
+        self.listeners.with_label_values(&[stream])
     }
 
     /// Records that one transaction stored this many single submissions.

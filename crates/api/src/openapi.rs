@@ -14,11 +14,16 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use crate::problem::ProblemKind;
-use crate::routes::{health, job_routes, jobs, leases, metrics, openapi, queues, schedules, stats, workers};
+use crate::routes::{
+    health, job_routes, jobs, leases, metrics, openapi, queues, schedules, stats, stream, workers,
+};
 use crate::scope::Access;
 use crate::table::{ENQUEUES, Route, table};
 use crate::wire::name::{RouteText, ScheduleText};
 use crate::wire::problem::ProblemView;
+use crate::wire::stream::{
+    JobDeletedEvent, JobStatusEvent, LogEvent, ProgressEvent, QueueEvent, UnavailableEvent, WorkerEvent,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -30,7 +35,7 @@ use crate::wire::problem::ProblemView;
     ),
     paths(
         jobs::enqueue::enqueue, jobs::batch::batch, jobs::list::list, jobs::show::show, jobs::cancel::cancel,
-        jobs::retry::retry, jobs::promote::promote, jobs::history::attempts, jobs::history::events, jobs::explain::explain,
+        jobs::retry::retry, jobs::promote::promote, jobs::history::attempts, jobs::history::events, jobs::explain::explain, jobs::stream::stream,
         jobs::bulk::cancel,
         jobs::bulk::retry, jobs::bulk::promote, queues::list, queues::show, queues::configure, queues::delete::delete,
         queues::pause, queues::resume, queues::purge, leases::acquire::acquire, leases::heartbeat::heartbeat,
@@ -38,10 +43,12 @@ use crate::wire::problem::ProblemView;
         schedules::set::delete, schedules::act::pause, schedules::act::resume, schedules::act::run,
         schedules::preview::stored, schedules::preview::unsaved, schedules::ticks::ticks, job_routes::list, job_routes::show, job_routes::put,
         job_routes::delete, job_routes::test, workers::list, workers::show,
-        workers::commands::send_all, workers::commands::send, workers::commands::list, stats::stats, health::live, health::ready, health::detailed,
+        workers::commands::send_all, workers::commands::send, workers::commands::list, stats::stats, stream::stream, health::live, health::ready, health::detailed,
         metrics::metrics, openapi::document,
     ),
-    components(schemas(ProblemView, ScheduleText, RouteText)),
+    components(schemas(
+        ProblemView, ScheduleText, RouteText, JobStatusEvent, JobDeletedEvent, ProgressEvent, LogEvent, UnavailableEvent, QueueEvent, WorkerEvent
+    )),
     modifiers(&KeysAndProblems),
     tags(
         (name = "jobs", description = "Submit jobs, read them and act on them"),

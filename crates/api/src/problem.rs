@@ -185,6 +185,8 @@ struct Parts {
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Why the database could not be used: a short cause and the error text, for the log. Never sent.
     outage: Option<(&'static str, String)>,
+    /// Whether a response with status 5xx needs no log line of its own.
+    is_expected: bool,
 }
 
 impl Problem {
@@ -204,6 +206,7 @@ impl Problem {
             extra: Map::new(),
             headers,
             outage: None,
+            is_expected: false,
         }))
     }
 
@@ -275,8 +278,24 @@ impl Problem {
         self.0.outage.as_ref().map(|(cause, error)| (*cause, error.as_str()))
     }
 
+    /// The refusal is a limit that was reached, or something that is logged elsewhere: many clients may get it at once.
+    pub(crate) fn expected(mut self) -> Self {
+        self.0.is_expected = true;
+        self
+    }
+
+    /// Whether the response needs no log line of its own.
+    pub(crate) fn is_expected(&self) -> bool {
+        self.0.is_expected
+    }
+
     pub(crate) fn kind(&self) -> ProblemKind {
         self.0.kind
+    }
+
+    /// The sentence for the client's developer.
+    pub(crate) fn detail(&self) -> &str {
+        &self.0.detail
     }
 
     /// The document.

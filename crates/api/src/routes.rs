@@ -9,4 +9,5 @@ pub(crate) mod openapi;
 pub(crate) mod queues;
 pub(crate) mod schedules;
 pub(crate) mod stats;
+pub(crate) mod stream;
 pub(crate) mod workers;

@@ -24,6 +24,7 @@ use crate::remote::Remote;
 use crate::routing;
 use crate::store_access::StoreAccess;
 use crate::storing::Storing;
+use crate::streams::{StreamSettings, Streams};
 use crate::submissions::Submissions;
 use crate::submitter::Submitter;
 
@@ -44,6 +45,10 @@ pub struct Settings {
     pub max_pending_jobs: usize,
     /// The largest number of requests that wait in a long poll.
     pub max_long_polls: usize,
+    /// The largest number of listeners of streams.
+    pub max_streams: usize,
+    /// The longest time in which a stream sends nothing.
+    pub stream_keep_alive: Duration,
     /// Bytes of request bodies that may be in memory.
     pub body_memory_bytes: usize,
     /// The time within which the recommended workers finish a backlog.
@@ -58,6 +63,8 @@ impl Settings {
             limits: Limits::default(),
             max_pending_jobs: 10_000,
             max_long_polls: 2_000,
+            max_streams: 2_000,
+            stream_keep_alive: Duration::from_secs(15),
             body_memory_bytes: 64 * 1024 * 1024,
             drain_target: Duration::from_mins(1),
         }
@@ -76,6 +83,7 @@ struct Parts {
     submissions: Submissions,
     remote: Remote,
     long_polls: LongPolls,
+    streams: Streams,
     census: CensusReader,
     cursors: Cursors,
     bodies: BodyBudget,
@@ -102,6 +110,7 @@ parts! {
     submissions: Submissions,
     remote: Remote,
     long_polls: LongPolls,
+    streams: Streams,
     census: CensusReader,
     cursors: Cursors,
     bodies: BodyBudget,
@@ -159,11 +168,14 @@ impl ApiState {
         let access = StoreAccess::new(store.clone(), shutdown, &storing);
         let secret = settings.key.as_ref().map_or("", |key| key.expose_secret());
         let of_remote = (settings.max_long_polls, settings.limits);
+        let census = CensusReader::new(access.clone(), settings.drain_target);
+        let of_streams = StreamSettings { max: settings.max_streams, keep_alive: settings.stream_keep_alive };
         Ok(Self(Arc::new(Parts {
             submissions: Submissions::new(for_submissions, submitter, settings.limits, notifier.clone()),
             remote: Remote::start(&store, &notifier, of_remote, shutdown, (&outages, &metrics)),
             long_polls: LongPolls::start(&store, settings.max_long_polls, shutdown, (&metrics, &wake_routes)),
-            census: CensusReader::new(access.clone(), settings.drain_target),
+            streams: Streams::start((&access, &census), of_streams, shutdown, (&outages, &metrics)),
+            census,
             cursors: Cursors::new(secret),
             bodies: BodyBudget::new(settings.body_memory_bytes, &metrics),
             notifier,

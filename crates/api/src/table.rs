@@ -5,7 +5,9 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 
 use crate::extract::Wire;
 use crate::middleware::accepts::Accepts;
-use crate::routes::{health, job_routes, jobs, leases, metrics, openapi, queues, schedules, stats, workers};
+use crate::routes::{
+    health, job_routes, jobs, leases, metrics, openapi, queues, schedules, stats, stream, workers,
+};
 use crate::scope::{Access, Scope};
 use crate::state::ApiState;
 use crate::wire::batch::BatchBody;
@@ -73,6 +75,8 @@ pub fn table() -> Vec<Route> {
         route("GET", "/v1/jobs/{id}/attempts", read, get(jobs::history::attempts)),
         route("GET", "/v1/jobs/{id}/events", read, get(jobs::history::events)),
         route("GET", "/v1/jobs/{id}/explain", read, get(jobs::explain::explain)),
+        route("GET", "/v1/jobs/{id}/stream", read, get(jobs::stream::stream)),
+        route("GET", "/v1/stream", read, get(stream::stream)),
         route("GET", "/v1/queues", read, get(queues::list)).query(queues::PAGE),
         route("GET", "/v1/queues/{name}", read, get(queues::show)),
         route("PATCH", "/v1/queues/{name}", admin, patch(queues::configure)).body::<QueueBody>(),

@@ -16,6 +16,7 @@ pub(crate) mod route;
 pub(crate) mod schedule;
 pub(crate) mod settle;
 pub(crate) mod stats;
+pub(crate) mod stream;
 pub(crate) mod tick;
 pub(crate) mod worker;
 pub(crate) mod worker_command;

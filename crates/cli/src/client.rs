@@ -1,7 +1,9 @@
 //! The client of the REST API. Owns requests, retries, and how a refusal becomes one sentence. It never changes what it sends or receives.
 
+mod events;
 mod problem;
 
+pub(crate) use events::{Events, ServerEvent};
 pub(crate) use problem::explanation;
 
 use std::net::IpAddr;
@@ -23,6 +25,8 @@ use crate::resource::{Resource, View};
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Time limit for a response, in addition to the wait that the request asks for.
 const ANSWER_LIMIT: Duration = Duration::from_mins(1);
+/// How long the API may be unreachable while something is waited for.
+pub(crate) const OUTAGE: Duration = Duration::from_mins(1);
 /// How often a request is repeated that the API was too busy for.
 const REPEATS: u32 = 4;
 /// Longest pause before a request is repeated.

@@ -3,6 +3,7 @@
 //! It only combines the other crates, and must never contain a rule of the queue.
 
 mod args;
+mod changes;
 mod client;
 mod confirm;
 mod connection;

@@ -24,6 +24,7 @@ pub use readers::inspect::{AttemptRecord, Event};
 pub use readers::list::{JobFilter, Page};
 pub use readers::routes::RouteRecord;
 pub use readers::schedules::{ScheduleFilter, ScheduleRecord, TickRecord};
+pub use readers::watch::{NewReport, REPORTS_READ, WatchedJob, WatchedState};
 pub use readers::workers::{WorkerJob, WorkerRecord, WorkerReport};
 pub use upkeep::migrate::{Applied as Migrated, SCHEMA_VERSION};
 pub use upkeep::prune::Pruned;

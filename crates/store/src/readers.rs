@@ -12,4 +12,5 @@ pub(crate) mod routes;
 pub(crate) mod row;
 pub(crate) mod schedules;
 pub(crate) mod walk;
+pub(crate) mod watch;
 pub(crate) mod workers;

@@ -47,7 +47,7 @@ pub(crate) async fn observe(State(observer): State<Observer>, request: Request, 
         if let Some((cause, error)) = problem.and_then(Problem::outage) {
             observer.outages.failed(&format!("{method} {route}"), cause, &error);
             tracing::debug!(http.status = status_code, duration_seconds = seconds, cause, "request failed");
-        } else if status.is_server_error() {
+        } else if status.is_server_error() && !problem.is_some_and(Problem::is_expected) {
             tracing::warn!(http.status = status_code, duration_seconds = seconds, "request failed");
         } else {
             tracing::debug!(http.status = status_code, duration_seconds = seconds, "request answered");

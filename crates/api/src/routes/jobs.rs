@@ -12,3 +12,4 @@ pub(crate) mod promote;
 mod record;
 pub(crate) mod retry;
 pub(crate) mod show;
+pub(crate) mod stream;

@@ -70,11 +70,18 @@ pub(crate) async fn exchange(addr: SocketAddr, bytes: &[u8]) -> Answer {
         // the server may respond and close before it has read everything
         let _refused = stream.write_all(bytes).await;
         let mut answer = Vec::new();
-        let _reset = stream.read_to_end(&mut answer).await;
+        // a stream of events has no end
+        while !is_head_of_stream(&answer) && stream.read_buf(&mut answer).await.is_ok_and(|count| count > 0) {
+        }
         answer
     };
     let answer = tokio::time::timeout(HANG, talk).await.expect("the server never answered");
     read(&answer)
+}
+
+fn is_head_of_stream(answer: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(answer);
+    text.split_once("\r\n\r\n").is_some_and(|(head, _)| head.contains("content-type: text/event-stream"))
 }
 
 /// Parses a response.

@@ -87,7 +87,13 @@ pub(crate) async fn run(mut args: GetArgs) -> CommandResult {
         if resource.one == JOB.one { ids::resolve(&client, &args.names).await? } else { args.names.clone() };
     if args.watch.is_on() {
         let fetch = async || Ok(fetch(&client, resource, &args, &wanted).await?.0);
-        return watch::run(args.watch, resource, &args.output, &client, fetch).await;
+        let of_job = wanted.first().map(|id| ["v1", "jobs", id, "stream"]);
+        let path: Option<&[&str]> = match &of_job {
+            Some(path) if resource.one == JOB.one && wanted.len() == 1 => Some(path),
+            _ if resource.one == QUEUE.one || resource.one == WORKER.one => Some(&["v1", "stream"]),
+            _ => None,
+        };
+        return watch::run((args.watch, path), resource, &args.output, &client, fetch).await;
     }
     let (objects, more) = fetch(&client, resource, &args, &wanted).await?;
     show(resource, &args.output, &client, &objects, wanted.len() == 1)?;

@@ -1,7 +1,5 @@
 //! `logs`: the log of a job's attempts. The API keeps the last 16 KiB of each.
 
-use std::time::Duration;
-
 use clap::Args;
 
 use crate::client::Client;
@@ -9,7 +7,6 @@ use crate::connection::ClientArgs;
 use crate::exit::{CommandError, CommandResult, Exit};
 use crate::output::print;
 use crate::raw::Fields;
-use crate::resource::is_final;
 use crate::table::printable_lines;
 use crate::{ids, output};
 
@@ -19,9 +16,6 @@ Examples:
   jobqueue logs 0198c1a2-3b4c-7d5e --attempt 1
   jobqueue logs 0198c1a2-3b4c-7d5e --all
   jobqueue logs -f 0198c1a2-3b4c-7d5e              follows until the job ends";
-
-/// Pause between two requests while following.
-const PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Args, Debug)]
 pub(crate) struct LogsArgs {
@@ -45,8 +39,8 @@ pub(crate) struct LogsArgs {
 }
 
 /// The log of one attempt.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct AttemptLog {
+#[derive(Debug)]
+struct PrintedLog {
     number: u64,
     ended: String,
     text: String,
@@ -55,91 +49,84 @@ struct AttemptLog {
 pub(crate) async fn run(args: LogsArgs) -> CommandResult {
     let client = args.api.client()?;
     let id = ids::one(&client, &args.id).await?;
-    let mut printed: Vec<AttemptLog> = Vec::new();
-    loop {
-        // the status first: a job that is final before the logs are read gets no more of them
-        let done =
-            !args.follow || is_final(&Fields::of(&client.job(&id, Duration::ZERO).await?).text("status"));
-        let mut logs = read(&client, &id).await?;
-        if let Some(wanted) = args.attempt {
-            logs.retain(|log| log.number == wanted);
-            if logs.is_empty() && done {
-                return Err(CommandError::new(
-                    Exit::NotFound,
-                    format!("not found: job {id} has no attempt {wanted}"),
-                ));
-            }
-        } else if !args.all && printed.is_empty() && logs.len() > 1 {
-            // following begins at the last attempt
-            printed = logs[..logs.len() - 1].to_vec();
-        }
-        print_new(&printed, &logs, args.all)?;
-        if done && logs.iter().all(|log| log.text.is_empty()) {
-            eprintln!("jobqueue: job {id} has no log");
-        }
-        if done {
-            return Ok(Exit::Done);
-        }
-        printed = logs;
-        tokio::time::sleep(PAUSE).await;
+    if args.follow && follow(&client, &id, &args).await? {
+        return Ok(Exit::Done);
     }
+    let mut logs = read(&client, &id).await?;
+    if let Some(wanted) = args.attempt {
+        logs.retain(|log| log.number == wanted);
+        if logs.is_empty() {
+            return Err(CommandError::new(
+                Exit::NotFound,
+                format!("not found: job {id} has no attempt {wanted}"),
+            ));
+        }
+    } else if !args.all && logs.len() > 1 {
+        logs.drain(..logs.len() - 1);
+    }
+    if logs.iter().all(|log| log.text.is_empty()) {
+        eprintln!("jobqueue: job {id} has no log");
+    }
+    for log in &logs {
+        if args.all {
+            print(&format!("--- attempt {} ({})\n", log.number, log.ended))?;
+        }
+        if !log.text.is_empty() {
+            print(&shown(&log.text))?;
+            print(if log.text.ends_with('\n') || log.ended == "running" { "" } else { "\n" })?;
+        }
+    }
+    Ok(Exit::Done)
 }
 
-async fn read(client: &Client, id: &str) -> CommandResult<Vec<AttemptLog>> {
+/// Prints lines as they arrive, until the job ends. Returns whether there was any. If the connection breaks, it continues after the last line.
+async fn follow(client: &Client, id: &str, args: &LogsArgs) -> CommandResult<bool> {
+    // without it the log begins with the last attempt
+    let first = (args.all || args.attempt.is_some()).then_some("0-0");
+    let mut events = client.events(&["v1", "jobs", id, "stream"], first);
+    let (mut printed, mut attempt) = (false, 0);
+    while let Some(event) = events.next().await? {
+        let fields = Fields::of(&event.json);
+        match event.name.as_str() {
+            "log" => {
+                let its = fields.count("attempt");
+                if args.attempt.is_some_and(|wanted| wanted != its) {
+                    continue;
+                }
+                if fields.raw("skipped_bytes").is_some() {
+                    eprintln!(
+                        "jobqueue: {} bytes of the log are no longer kept",
+                        fields.text("skipped_bytes")
+                    );
+                }
+                if args.all && its != attempt {
+                    print(&format!("--- attempt {its}\n"))?;
+                }
+                (printed, attempt) = (true, its);
+                print(&format!("{}\n", shown(&fields.text("line"))))?;
+            }
+            "unavailable" => eprintln!("jobqueue: {}; waiting", fields.text("reason")),
+            "end" => break,
+            _ => {}
+        }
+    }
+    Ok(printed)
+}
+
+/// A terminal must not be steered by a log; a file gets the bytes as they are.
+fn shown(text: &str) -> String {
+    if output::is_terminal() { printable_lines(text) } else { text.to_owned() }
+}
+
+async fn read(client: &Client, id: &str) -> CommandResult<Vec<PrintedLog>> {
     let answer = client.get(&["v1", "jobs", id, "attempts"], &[]).await?;
     let log = |attempt| {
         let attempt = Fields::of(attempt);
-        AttemptLog {
+        PrintedLog {
             number: attempt.count("attempt"),
             ended: attempt.text("ended"),
             text: attempt.text("log"),
         }
     };
     Ok(Fields::of(&answer).items("attempts").into_iter().map(log).collect())
-}
-
-fn print_new(printed: &[AttemptLog], logs: &[AttemptLog], titled: bool) -> CommandResult<()> {
-    for (place, log) in logs.iter().enumerate() {
-        let before = printed.get(place);
-        if titled && before.is_none() {
-            print(&format!("--- attempt {} ({})\n", log.number, log.ended))?;
-        }
-        let new = after(before.map_or("", |before| &before.text), &log.text);
-        if !new.is_empty() {
-            // a terminal must not be steered by a log; a file gets the bytes as they are
-            let text = if output::is_terminal() { printable_lines(new) } else { new.to_owned() };
-            let end = if text.ends_with('\n') || log.ended == "running" { "" } else { "\n" };
-            print(&format!("{text}{end}"))?;
-        }
-    }
-    Ok(())
-}
-
-/// What is new in a log of which only the end is kept: the part after the longest overlap with what was printed.
-fn after<'a>(printed: &str, log: &'a str) -> &'a str {
-    if let Some(rest) = log.strip_prefix(printed) {
-        return rest;
-    }
-    let starts = printed.char_indices().map(|(start, _)| start);
-    let overlap = starts.filter_map(|start| printed.get(start..)).find(|tail| log.starts_with(tail));
-    log.strip_prefix(overlap.unwrap_or_default()).unwrap_or(log)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_is_new_is_printed() {
-        for (printed, log, new) in [
-            ("", "a\nb\n", "a\nb\n"),
-            ("a\n", "a\nb\n", "b\n"),
-            ("a\nb\nc\n", "b\nc\nd\n", "d\n"),
-            ("a\n", "a\n", ""),
-            ("xyz", "abc", "abc"),
-            ("éa", "ab", "b"),
-        ] {
-            assert_eq!(after(printed, log), new, "{printed:?} {log:?}");
-        }
-    }
 }

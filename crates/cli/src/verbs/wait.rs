@@ -7,7 +7,8 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use crate::client::Client;
+use crate::changes::Changes;
+use crate::client::{Client, OUTAGE};
 use crate::connection::ClientArgs;
 use crate::exit::{CommandError, CommandResult, Exit};
 use crate::output::OutputArgs;
@@ -26,12 +27,10 @@ Examples:
 
 /// Longest wait of one request.
 const LONGEST: Duration = Duration::from_secs(30);
-/// Pause between two reads while it waits for a status that is not final.
+/// Pause between two reads while it waits for a status that is not final, if the API has no stream for it.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Requests that wait at the same time.
 const AT_ONCE: usize = 8;
-/// How long the API may be unreachable while jobs are waited for.
-const OUTAGE: Duration = Duration::from_mins(1);
 
 #[derive(Args, Debug)]
 pub(crate) struct WaitJobsArgs {
@@ -138,6 +137,8 @@ struct Waited {
 
 async fn one(client: &Client, id: &str, goal: Goal, deadline: Option<Instant>) -> CommandResult<Waited> {
     let mut reached: Option<Instant> = None;
+    let stream = ["v1", "jobs", id, "stream"];
+    let mut changes = Changes::of(client, (!goal.is_final()).then_some(&stream[..]));
     loop {
         let left = deadline.map_or(LONGEST, |deadline| deadline.saturating_duration_since(Instant::now()));
         let wait = if goal.is_final() { left.min(LONGEST) } else { Duration::ZERO };
@@ -164,8 +165,12 @@ async fn one(client: &Client, id: &str, goal: Goal, deadline: Option<Instant>) -
                 format!("job {id} is still {status} at the end of --timeout"),
             ));
         }
-        if !goal.is_final() {
-            tokio::time::sleep(left.min(PAUSE)).await;
+        // the status of an event counts, even if it is another one when the job is read again
+        if !goal.is_final()
+            && let Some(event) = changes.next(left, PAUSE).await
+            && goal.is_met(&Fields::of(&event.json).text("status"))
+        {
+            return Ok(Waited { job: client.job(id, Duration::ZERO).await?, exit: Exit::Done });
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::value::RawValue;
 
+use crate::changes::Changes;
 use crate::client::Client;
 use crate::exit::CommandResult;
 use crate::output::OutputArgs;
@@ -20,7 +21,7 @@ pub(crate) struct Watch {
     #[arg(short = 'w', long)]
     watch: bool,
 
-    /// Seconds between two requests of --watch.
+    /// Shortest time between two requests of --watch, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     interval: u32,
 }
@@ -31,9 +32,9 @@ impl Watch {
     }
 }
 
-/// Repeats the request without an end.
+/// Repeats the request without an end, after each change that the stream at `path` reports; without a path, in the interval.
 pub(crate) async fn run(
-    watch: Watch,
+    (watch, path): (Watch, Option<&[&str]>),
     resource: &Resource,
     output: &OutputArgs,
     client: &Client,
@@ -41,6 +42,7 @@ pub(crate) async fn run(
 ) -> CommandResult {
     let mut known: HashMap<String, Vec<Cell>> = HashMap::new();
     let mut titled = true;
+    let mut changes = Changes::of(client, path);
     loop {
         let mut objects = fetch().await?;
         let id_length = if resource.one == JOB.one { shown_ids(&objects) } else { None };
@@ -62,6 +64,6 @@ pub(crate) async fn run(
             titled = false;
         }
         known = seen;
-        tokio::time::sleep(Duration::from_secs(watch.interval.max(1).into())).await;
+        changes.wait(Duration::from_secs(watch.interval.max(1).into())).await;
     }
 }

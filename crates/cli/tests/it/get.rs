@@ -1,6 +1,12 @@
 //! `get`, `describe`, `logs`, `stats` and `top`: what they print, in each format.
 
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdout};
+
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 use crate::service::{SOON, Service, command, read_until};
 use jobqueue_testkit::{Signal, eventually};
@@ -105,6 +111,52 @@ async fn a_log_is_followed_until_the_job_ends() {
     assert_eq!(status.code(), Some(0));
 }
 
+/// A reverse proxy that serves the API under the prefix `/queue`, one request a connection, as long as its task is kept.
+async fn under_a_prefix(api: SocketAddr) -> (SocketAddr, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut proxy = JoinSet::new();
+    proxy.spawn(async move {
+        let mut connections = JoinSet::new();
+        loop {
+            let (client, _) = listener.accept().await.unwrap();
+            connections.spawn(without_the_prefix(client, api));
+        }
+    });
+    (address, proxy)
+}
+
+async fn without_the_prefix(mut client: TcpStream, api: SocketAddr) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if client.read_buf(&mut head).await.unwrap() == 0 {
+            return;
+        }
+    }
+    let head = String::from_utf8(head).unwrap();
+    let (line, rest) = head.split_once("\r\n").unwrap();
+    let line = line.replacen(" /queue/", " /", 1);
+    let mut server = TcpStream::connect(api).await.unwrap();
+    server.write_all(format!("{line}\r\nConnection: close\r\n{rest}").as_bytes()).await.unwrap();
+    let _closed = copy_bidirectional(&mut client, &mut server).await;
+}
+
+#[tokio::test]
+async fn streams_work_behind_a_proxy_with_a_prefix() {
+    let service = Service::start().await.with_worker();
+    let (proxy, _proxy) = under_a_prefix(service.address).await;
+    let url = format!("http://{proxy}/queue/");
+    let id = service.submit(&["fail"]).await;
+    assert_eq!(service.ok(&["logs", "-f", &id, "--url", &url]).await, "about to fail\n");
+    let later = service.submit(&["echo", "--delay-seconds", "3600"]).await;
+    service.ok(&["wait", &later, "--for", "scheduled", "--url", &url]).await;
+    let long = service.submit(&["block", "--delay-seconds", "3600"]).await;
+    let wait = ["wait", &long, "--for", "running", "--url", &url, "--timeout", "1m"];
+    let promote = ["promote", &long];
+    let (waited, _) = tokio::join!(service.ok(&wait), service.ok(&promote));
+    assert!(waited.contains("running"), "{waited}");
+}
+
 #[tokio::test]
 async fn workers_and_queues_are_shown() {
     let service = Service::start().await.with_worker();
@@ -128,6 +180,37 @@ async fn workers_and_queues_are_shown() {
     assert_eq!(service.ok(&["stats", "-o", "jsonpath=.workers"]).await, "1\n");
     service.ran(&["get", "worker", "missing"]).await.fails(3, "no worker `missing`");
     service.ran(&["get", "queue", "missing"]).await.fails(3, "not found");
+}
+
+/// Starts a command that has no end, and returns it when it has printed these words.
+async fn started(service: &Service, args: &[&str], words: &'static str) -> (Child, ChildStdout) {
+    let url = format!("http://{}", service.address);
+    let variables = [("JOBQUEUE_URL", url.as_str()), ("JOBQUEUE_API_KEY", crate::service::KEY)];
+    let mut child = command(&service.home, args, &variables).spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let read = move || {
+        read_until(&mut stdout, words);
+        stdout
+    };
+    let stdout = tokio::task::spawn_blocking(read).await.unwrap();
+    (child, stdout)
+}
+
+#[tokio::test]
+async fn a_watch_follows_the_stream_of_a_job_and_of_queues() {
+    let service = Service::start().await;
+    let id = service.submit(&["echo", "--queue", "mail", "--delay-seconds", "3600"]).await;
+    let (mut job, mut of_job) = started(&service, &["get", "job", &id, "-w"], "scheduled").await;
+    let (mut queues, mut of_queues) = started(&service, &["get", "queues", "-w"], "mail").await;
+    service.ok(&["queue", "pause", "mail"]).await;
+    service.ok(&["cancel", &id]).await;
+    let both = move || (read_until(&mut of_job, "cancelled"), read_until(&mut of_queues, "yes"));
+    let (_, queue) = tokio::task::spawn_blocking(both).await.unwrap();
+    assert!(queue.contains("mail"), "{queue}");
+    for child in [&mut job, &mut queues] {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The processes of one deployment: starts them and waits until they are ready. Never shares a database or a directory
 //! with another cluster.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
@@ -82,7 +82,13 @@ impl Cluster {
 
     /// Starts an API and waits until it is ready.
     pub(crate) async fn api(&self) -> Api {
-        let binary = self.binary("jobqueue-api").env("API_ADDR", "127.0.0.1:0").env("API_SECRET_KEY", KEY);
+        self.api_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
+    }
+
+    /// Starts an API at an address and waits until it is ready.
+    pub(crate) async fn api_at(&self, address: SocketAddr) -> Api {
+        let binary =
+            self.binary("jobqueue-api").env("API_ADDR", address.to_string()).env("API_SECRET_KEY", KEY);
         let node = Node::start(&binary).await;
         let address = node.process.listening("API requests", LIMIT).await;
         let api = Api { node, address, client: Client::new(address) };

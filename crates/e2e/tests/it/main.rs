@@ -33,6 +33,7 @@ mod roles;
 mod rotate;
 mod schedules;
 mod sql_arrivals;
+mod streams;
 mod terminated;
 mod tls;
 mod unstable;

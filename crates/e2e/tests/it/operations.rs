@@ -265,9 +265,16 @@ async fn the_commands_of_the_page_for_celery_users_run() {
     }
 }
 
+#[tokio::test]
+async fn the_commands_of_the_page_of_streams_run() {
+    if let Some(db) = run_page("streams", 0).await {
+        assert_eq!(db.number("SELECT count(*) FROM jobs WHERE status = 'completed'").await, 1);
+    }
+}
+
 #[test]
 fn the_pages_name_existing_routes() {
-    for name in ["docs/api.md", "docs/celery.md", "docs/routes.md", "docs/schedules.md"] {
+    for name in ["docs/api.md", "docs/celery.md", "docs/routes.md", "docs/schedules.md", "docs/streams.md"] {
         let page = read(name);
         let wrong: Vec<_> = spans(&page).iter().filter_map(finding).collect();
         assert!(wrong.is_empty(), "{name}\n{}", wrong.join("\n"));

@@ -42,13 +42,14 @@ impl Store {
                 CROSS JOIN LATERAL (SELECT job_ids FROM jobqueue.lease_jobs WHERE epoch = i.epoch LIMIT 1) j
                 WHERE (l.open >> i.ordinal) & 1 = 1 AND j.job_ids[i.ordinal + 1] = i.job_id),
             stored AS (
-                INSERT INTO jobqueue.report AS r (job_id, epoch, progress, log, updated_at)
+                INSERT INTO jobqueue.report AS r (job_id, epoch, progress, log, updated_at, logged_bytes)
                 SELECT job_id, epoch,
                        (array_agg(progress ORDER BY place DESC) FILTER (WHERE progress IS NOT NULL))[1]::json,
-                       jobqueue.tail(string_agg(log, '' ORDER BY place), $7), jobqueue.now()
+                       jobqueue.tail(string_agg(log, '' ORDER BY place), $7), jobqueue.now(), sum(octet_length(log))
                 FROM live GROUP BY job_id, epoch
                 ON CONFLICT (job_id, epoch) DO UPDATE
                 SET progress = coalesce(excluded.progress, r.progress), updated_at = excluded.updated_at,
+                    logged_bytes = coalesce(r.logged_bytes, octet_length(r.log)) + excluded.logged_bytes,
                     log = CASE WHEN octet_length(excluded.log) > $7 - 4 THEN excluded.log
                                ELSE jobqueue.tail(r.log || excluded.log, $7) END)
             SELECT place AS "place!" FROM live"#,

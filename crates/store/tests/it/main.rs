@@ -52,4 +52,5 @@ mod vanished;
 mod vectors;
 mod waiting;
 mod walk;
+mod watch;
 mod workers;

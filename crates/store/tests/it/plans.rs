@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use jobqueue_core::{JobId, Lease, Outcome, Status, Ties};
+use jobqueue_core::{JobId, Lease, LogPosition, Outcome, Status, Ties};
 use jobqueue_store::{
-    AttemptReport, Cancelled, JobFilter, Leased, Pooler, Retried, Settled, Store, StoreOptions,
+    AttemptReport, Cancelled, JobFilter, Leased, Pooler, Retried, Settled, Store, StoreOptions, WatchedJob,
 };
 use jobqueue_testkit::{TestServer, eventually};
 use sqlx::PgPool;
@@ -100,6 +100,11 @@ async fn cycle(store: &Store) -> i64 {
     store.jobs_by_id(&some).await.unwrap();
     store.job(some[0]).await.unwrap();
     assert_eq!(store.not_live(&some).await.unwrap().len(), some.len());
+    let watched =
+        |id: &JobId| WatchedJob { id: *id, lease: None, log: LogPosition::default(), reported_at: None };
+    let watched: Vec<WatchedJob> = some.iter().map(watched).collect();
+    store.watched(&watched).await.unwrap();
+    store.job_logs(some[0], LogPosition::default(), 5).await.unwrap();
     store.jobs().cancel(&some[..some.len().min(5)], &boom()).await.unwrap();
     let mut ended = completed.len();
     let queued = JobFilter { statuses: vec![Status::Queued], ..JobFilter::default() };
