@@ -72,7 +72,9 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON jobqueue.unique_claim, jobqueue.idempote
 -- The reader: jobs with payloads, results and logs, queues, workers and counts; no token of a lease, no idempotency key.
 GRANT SELECT ON jobqueue.jobs, jobqueue.running, jobqueue.body, jobqueue.ready, jobqueue.scheduled, jobqueue.lease_jobs, jobqueue.outcome, jobqueue.attempt,
     jobqueue.report, jobqueue.expiry, jobqueue.snooze, jobqueue.cancel_request, jobqueue.worker, jobqueue.live_worker, jobqueue.worker_command, jobqueue.tally, jobqueue.counter,
-    jobqueue.census, jobqueue.census_state, jobqueue.present_queue, jobqueue.schedule, jobqueue.tick, jobqueue.route, jobqueue.route_version TO jobqueue_reader;
+    jobqueue.census, jobqueue.census_state, jobqueue.present_queue, jobqueue.schedule, jobqueue.tick, jobqueue.route, jobqueue.route_version,
+    jobqueue.dead_letter, jobqueue.dead_letter_cause, jobqueue.dead_letter_group, jobqueue.dead_letter_total, jobqueue.replacement,
+    jobqueue.redrive TO jobqueue_reader;
 GRANT SELECT (epoch, worker_id, queue_id, leased_at, expires_at, open) ON jobqueue.lease TO jobqueue_reader;
 
 -- The operator: reads, cancels, retries, promotes, purges, pauses, deletes queues and changes their settings, and sets schedules and routes.
@@ -92,6 +94,10 @@ GRANT DELETE ON jobqueue.tick TO jobqueue_operator;
 GRANT INSERT, UPDATE, DELETE ON jobqueue.route TO jobqueue_operator;
 GRANT UPDATE ON jobqueue.route_version TO jobqueue_operator;   -- to lock the row
 GRANT INSERT ON jobqueue.worker_command TO jobqueue_operator;
+GRANT UPDATE, DELETE ON jobqueue.dead_letter TO jobqueue_operator;
+GRANT INSERT ON jobqueue.replacement TO jobqueue_operator;
+GRANT INSERT, UPDATE ON jobqueue.redrive TO jobqueue_operator;
+GRANT SELECT, DELETE ON jobqueue.redriven TO jobqueue_operator;
 
 -- The runner: leases jobs of every queue, renews, reports and settles.
 GRANT SELECT ON jobqueue.body TO jobqueue_runner;
@@ -100,6 +106,10 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON jobqueue.ready, jobqueue.lease, jobqueue
 GRANT INSERT ON jobqueue.scheduled, jobqueue.outcome, jobqueue.attempt, jobqueue.tally TO jobqueue_runner;
 GRANT SELECT, UPDATE (delivered_at, acknowledged_at, result, error) ON jobqueue.worker_command TO jobqueue_runner;
 GRANT USAGE ON SEQUENCE jobqueue.lease_epoch TO jobqueue_runner;
+-- a job whose last attempt failed becomes a dead letter
+GRANT SELECT (job_id, status, finished_at) ON jobqueue.outcome TO jobqueue_runner;
+GRANT SELECT, INSERT, UPDATE ON jobqueue.dead_letter TO jobqueue_runner;
+GRANT SELECT, INSERT ON jobqueue.dead_letter_cause TO jobqueue_runner;
 
 -- The reaper: settles for lost workers as a runner does, submits the jobs of schedules, promotes, expires, counts, and deletes what is old.
 GRANT jobqueue_runner, jobqueue_submitter TO jobqueue_reaper;
@@ -110,6 +120,9 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON jobqueue.scheduled, jobqueue.counter, jo
 GRANT SELECT ON jobqueue.present_queue, jobqueue.live_worker TO jobqueue_reaper;
 GRANT UPDATE ON jobqueue.queue TO jobqueue_reaper;
 GRANT DELETE ON jobqueue.worker_command TO jobqueue_reaper;
+GRANT SELECT, INSERT, UPDATE, DELETE ON jobqueue.dead_letter, jobqueue.dead_letter_cause, jobqueue.dead_letter_tally, jobqueue.dead_letter_group,
+    jobqueue.dead_letter_total, jobqueue.dead_letter_pass, jobqueue.redrive, jobqueue.redriven TO jobqueue_reaper;
+GRANT SELECT ON jobqueue.replacement TO jobqueue_reaper;
 GRANT SELECT, DELETE ON jobqueue.body, jobqueue.outcome, jobqueue.attempt, jobqueue.report, jobqueue.idempotency,
     jobqueue.body_default, jobqueue.outcome_default, jobqueue.attempt_default, jobqueue.report_default TO jobqueue_reaper;
 GRANT SELECT ON SEQUENCE jobqueue.sql_calls TO jobqueue_reaper;

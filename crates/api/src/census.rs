@@ -247,6 +247,13 @@ fn depths(registry: &Registry, queues: &[&QueueCensus], latest: &Latest) -> prom
         Opts::new("job_queue_paused", "1 while the queue is paused: its depth and age need no workers"),
         &["queue"],
     )?;
+    let dead_letters = IntGaugeVec::new(
+        Opts::new(
+            "job_dead_letters",
+            "Failed jobs that wait for a decision, at the last count of dead letters",
+        ),
+        &["queue"],
+    )?;
     let census_age = GaugeVec::new(
         Opts::new("job_queue_census_age_seconds", "Age of the counts; it grows if no reaper counts"),
         &["queue"],
@@ -257,6 +264,7 @@ fn depths(registry: &Registry, queues: &[&QueueCensus], latest: &Latest) -> prom
         jobs.with_label_values(&[name, "scheduled"]).set(signed(queue.scheduled));
         jobs.with_label_values(&[name, "queued"]).set(signed(queue.queued));
         jobs.with_label_values(&[name, "running"]).set(signed(queue.running));
+        dead_letters.with_label_values(&[name]).set(signed(queue.dead_letters));
         oldest.with_label_values(&[name]).set(latest.oldest_age_seconds(queue));
         paused.with_label_values(&[name]).set(queue.paused.into());
         if let Some(taken_at) = queue.taken_at {
@@ -265,6 +273,7 @@ fn depths(registry: &Registry, queues: &[&QueueCensus], latest: &Latest) -> prom
     }
     registry.register(Box::new(depth))?;
     registry.register(Box::new(jobs))?;
+    registry.register(Box::new(dead_letters))?;
     registry.register(Box::new(oldest))?;
     registry.register(Box::new(paused))?;
     registry.register(Box::new(census_age))

@@ -15,7 +15,8 @@ use utoipa::{Modify, OpenApi};
 
 use crate::problem::ProblemKind;
 use crate::routes::{
-    health, job_routes, jobs, leases, metrics, openapi, queues, schedules, stats, stream, workers,
+    dead_letters, health, job_routes, jobs, leases, metrics, openapi, queues, schedules, stats, stream,
+    workers,
 };
 use crate::scope::Access;
 use crate::table::{ENQUEUES, Route, table};
@@ -43,6 +44,9 @@ use crate::wire::stream::{
         schedules::set::delete, schedules::act::pause, schedules::act::resume, schedules::act::run,
         schedules::preview::stored, schedules::preview::unsaved, schedules::ticks::ticks, job_routes::list, job_routes::show, job_routes::put,
         job_routes::delete, job_routes::test, workers::list, workers::show,
+        dead_letters::list, dead_letters::show, dead_letters::groups, dead_letters::group_detail, dead_letters::purge,
+        dead_letters::retry::retry, dead_letters::redrives::start, dead_letters::redrives::list, dead_letters::redrives::show,
+        dead_letters::redrives::stop,
         workers::commands::send_all, workers::commands::send, workers::commands::list, stats::stats, stream::stream, health::live, health::ready, health::detailed,
         metrics::metrics, openapi::document,
     ),
@@ -55,6 +59,7 @@ use crate::wire::stream::{
         (name = "queues", description = "Read queues and change their settings"),
         (name = "schedules", description = "Enqueue jobs at given times"),
         (name = "routes", description = "Set defaults for jobs by their kind"),
+        (name = "dead letters", description = "Jobs that are `failed`: search, group, retry, redrive, purge"),
         (name = "workers", description = "Run jobs in any language: lease, heartbeat, settle; and list all workers"),
         (name = "operations", description = "Probes and metrics"),
     ),

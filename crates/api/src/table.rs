@@ -6,15 +6,18 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use crate::extract::Wire;
 use crate::middleware::accepts::Accepts;
 use crate::routes::{
-    health, job_routes, jobs, leases, metrics, openapi, queues, schedules, stats, stream, workers,
+    dead_letters, health, job_routes, jobs, leases, metrics, openapi, queues, schedules, stats, stream,
+    workers,
 };
 use crate::scope::{Access, Scope};
 use crate::state::ApiState;
 use crate::wire::batch::BatchBody;
 use crate::wire::bulk::BulkBody;
+use crate::wire::dead_letter::{DeadLetterPurgeBody, DeadLetterRetryBody};
 use crate::wire::job::EnqueueBody;
 use crate::wire::lease::{AcquireBody, HeartbeatBody};
 use crate::wire::queue::{CreateBody, PurgeBody, QueueBody};
+use crate::wire::redrive::RedriveBody;
 use crate::wire::route::RouteBody;
 use crate::wire::schedule::{ScheduleBody, SchedulePatch};
 use crate::wire::settle::SettleBody;
@@ -99,6 +102,7 @@ pub fn table() -> Vec<Route> {
     ];
     table.extend(of_schedules());
     table.extend(of_routes());
+    table.extend(of_dead_letters());
     table.extend([
         route("GET", "/health", Access::Public, get(health::live)),
         route("GET", "/health/", Access::Public, get(health::live)),
@@ -151,6 +155,33 @@ fn of_routes() -> [Route; 5] {
         route("GET", "/v1/routes/{name}", read, get(job_routes::show)),
         route("PUT", "/v1/routes/{name}", admin, put(job_routes::put)).body::<RouteBody>(),
         route("DELETE", "/v1/routes/{name}", admin, delete(job_routes::delete)),
+    ]
+}
+
+/// The routes of dead letters.
+fn of_dead_letters() -> [Route; 10] {
+    let (read, write, admin) =
+        (Access::Needs(Scope::Read), Access::Needs(Scope::Write), Access::Needs(Scope::Admin));
+    [
+        route("GET", "/v1/dead-letters", read, get(dead_letters::list)).query(dead_letters::PARAMETERS),
+        route("GET", "/v1/dead-letters/groups", read, get(dead_letters::groups)).query(dead_letters::GROUPS),
+        route("GET", "/v1/dead-letters/groups/{group}", read, get(dead_letters::group_detail)),
+        route("POST", "/v1/dead-letters/purge", admin, post(dead_letters::purge))
+            .body::<DeadLetterPurgeBody>(),
+        route("GET", "/v1/dead-letters/redrives", read, get(dead_letters::redrives::list))
+            .query(dead_letters::redrives::PAGE),
+        route("POST", "/v1/dead-letters/redrives", admin, post(dead_letters::redrives::start))
+            .body::<RedriveBody>(),
+        route("GET", "/v1/dead-letters/redrives/{redrive_id}", read, get(dead_letters::redrives::show)),
+        route(
+            "POST",
+            "/v1/dead-letters/redrives/{redrive_id}/stop",
+            admin,
+            post(dead_letters::redrives::stop),
+        ),
+        route("GET", "/v1/dead-letters/{id}", read, get(dead_letters::show)),
+        route("POST", "/v1/dead-letters/{id}/retry", write, post(dead_letters::retry::retry))
+            .body::<DeadLetterRetryBody>(),
     ]
 }
 

@@ -3,6 +3,7 @@
 
 pub(crate) mod batch;
 pub(crate) mod bulk;
+pub(crate) mod dead_letter;
 pub(crate) mod explain;
 pub(crate) mod history;
 pub(crate) mod job;
@@ -11,6 +12,7 @@ pub(crate) mod list;
 pub(crate) mod name;
 pub(crate) mod problem;
 pub(crate) mod queue;
+pub(crate) mod redrive;
 pub(crate) mod retry;
 pub(crate) mod route;
 pub(crate) mod schedule;

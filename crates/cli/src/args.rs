@@ -11,6 +11,7 @@ use crate::verbs::completion::{self, CompletionArgs};
 use crate::verbs::context::{self, ContextCommand};
 use crate::verbs::delete::{self, DeleteArgs};
 use crate::verbs::describe::{self, DescribeArgs};
+use crate::verbs::dlq::{self, DlqCommand};
 use crate::verbs::doctor::{self, DoctorArgs};
 use crate::verbs::explain::{self, ExplainArgs};
 use crate::verbs::get::{self, GetArgs};
@@ -105,6 +106,9 @@ pub(crate) enum Command {
     /// Applies files of routes; lists, tests and deletes routes.
     #[command(subcommand, after_help = route::EXAMPLES)]
     Route(RouteCommand),
+    /// Searches, groups, retries, redrives and purges dead letters: jobs that are `failed`.
+    #[command(subcommand, after_help = dlq::EXAMPLES)]
+    Dlq(DlqCommand),
     /// Prints counts and totals of all queues.
     #[command(after_help = stats::EXAMPLES)]
     Stats(StatsArgs),

@@ -92,6 +92,7 @@ async fn run(command: Command) -> CommandResult {
         Command::Worker(command) => verbs::worker::run(command).await,
         Command::Schedule(command) => verbs::schedule::run(command).await,
         Command::Route(command) => verbs::route::run(command).await,
+        Command::Dlq(command) => verbs::dlq::run(command).await,
         Command::Stats(args) => verbs::stats::run(args).await,
         Command::Top(args) => verbs::top::run(args).await,
         Command::Doctor(args) => verbs::doctor::run(*args).await,

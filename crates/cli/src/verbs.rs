@@ -6,6 +6,7 @@ pub(crate) mod completion;
 pub(crate) mod context;
 pub(crate) mod delete;
 pub(crate) mod describe;
+pub(crate) mod dlq;
 pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod get;

@@ -11,6 +11,8 @@ use crate::ties::Ties;
 pub struct Effects {
     /// The job's unique key is freed, unless the submitter listed this final status as one that keeps it.
     pub unique_key: Option<Status>,
+    /// The job is a dead letter now.
+    pub dead_letter: bool,
 }
 
 /// What follows from the settlement of a job with these ties, apart from the job itself.
@@ -19,7 +21,7 @@ pub fn aftermath(ties: Ties, settlement: &Settlement) -> Effects {
     if !status.is_final() {
         return Effects::default();
     }
-    Effects { unique_key: ties.unique_key.then_some(status) }
+    Effects { unique_key: ties.unique_key.then_some(status), dead_letter: status == Status::Failed }
 }
 
 #[cfg(test)]
@@ -50,8 +52,9 @@ mod tests {
         }
 
         #[test]
-        fn the_end_of_a_plain_job_has_no_effects(settlement in settlements()) {
-            prop_assert_eq!(aftermath(Ties::NONE, &settlement), Effects::default());
+        fn the_end_of_a_plain_job_has_no_effects_unless_it_failed(settlement in settlements()) {
+            let dead_letter = settlement.status() == Status::Failed;
+            prop_assert_eq!(aftermath(Ties::NONE, &settlement), Effects { unique_key: None, dead_letter });
         }
 
         #[test]

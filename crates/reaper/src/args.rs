@@ -78,6 +78,16 @@ pub struct DutyArgs {
           value_parser = Seconds::parse_duration)]
     pub census_interval: Duration,
 
+    /// How often the dead letters are counted by group. Lists of groups are at most so old.
+    #[arg(long = "dead-letters-interval-seconds", env = "REAPER_DEAD_LETTERS_INTERVAL_SECONDS", default_value = "1", value_name = "SECONDS",
+          value_parser = Seconds::parse_duration)]
+    pub dead_letters_interval: Duration,
+
+    /// How often redrives of dead letters make a step.
+    #[arg(long = "redrive-interval-seconds", env = "REAPER_REDRIVE_INTERVAL_SECONDS", default_value = "0.5", value_name = "SECONDS",
+          value_parser = Seconds::parse_duration)]
+    pub redrive_interval: Duration,
+
     /// How often the dead rows of the tables that change most are counted.
     #[arg(long = "vacuum-interval-seconds", env = "REAPER_VACUUM_INTERVAL_SECONDS", default_value = "1", value_name = "SECONDS",
           value_parser = Seconds::parse_duration)]

@@ -1,4 +1,5 @@
-//! The duties that run without a request: reclaim, promote, schedules, expire, prune, expire_queues, census, vacuum.
+//! The duties that run without a request: reclaim, promote, schedules, expire, prune, expire_queues, census,
+//! dead_letters, redrive, vacuum.
 //!
 //! A duty reads the state and does what is due. It takes no input and keeps no state that matters, so it may
 //! be killed at any time and several reapers may run at once. It does not decide what becomes of a job:
@@ -20,7 +21,8 @@ use prometheus::Registry;
 
 pub use args::{DutyArgs, ReaperCli};
 pub use duties::{
-    CensusDuty, ExpireDuty, ExpireQueuesDuty, PromoteDuty, PruneDuty, ReclaimDuty, SchedulesDuty, VacuumDuty,
+    CensusDuty, DeadLettersDuty, ExpireDuty, ExpireQueuesDuty, PromoteDuty, PruneDuty, ReclaimDuty,
+    RedriveDuty, SchedulesDuty, VacuumDuty,
 };
 pub use duty::{Done, Duty, Step};
 use metrics::ReaperMetrics;
@@ -63,6 +65,8 @@ fn start(store: &Store, args: &DutyArgs, metrics: &Arc<ReaperMetrics>, shutdown:
         Box::new(CensusDuty::new(args)),
         Box::new(PruneDuty::new(args)),
         Box::new(ExpireQueuesDuty::new(args)),
+        Box::new(DeadLettersDuty::new(args)),
+        Box::new(RedriveDuty::new(args)),
         Box::new(VacuumDuty::new(args)),
     ];
     for duty in duties {

@@ -19,6 +19,10 @@ pub struct Schedules<'a>(pub(crate) &'a Store);
 #[derive(Clone, Copy, Debug)]
 pub struct Routes<'a>(pub(crate) &'a Store);
 
+/// Dead letters: jobs that are `failed`, and what operators do with them.
+#[derive(Clone, Copy, Debug)]
+pub struct DeadLetters<'a>(pub(crate) &'a Store);
+
 /// Periodic maintenance, which the reaper runs.
 #[derive(Clone, Copy, Debug)]
 pub struct Upkeep<'a>(pub(crate) &'a Store);
@@ -42,6 +46,11 @@ impl Store {
     /// Create, read and delete routes.
     pub const fn routes(&self) -> Routes<'_> {
         Routes(self)
+    }
+
+    /// Read, purge, replace and redrive dead letters.
+    pub const fn dead_letters(&self) -> DeadLetters<'_> {
+        DeadLetters(self)
     }
 
     /// Retention, vacuum, and stuck sessions.

@@ -10,7 +10,7 @@ mod readers;
 mod upkeep;
 mod verbs;
 
-pub use handles::{Jobs, Queues, Routes, Schedules, Upkeep};
+pub use handles::{DeadLetters, Jobs, Queues, Routes, Schedules, Upkeep};
 pub use plumbing::batches::Batches;
 pub use plumbing::cause::Cause;
 pub use plumbing::connect::{Store, StoreOptions};
@@ -20,6 +20,11 @@ pub use plumbing::url::{DatabaseUrl, UrlError};
 pub use plumbing::wakeup::{Heard, Listener, Notifier};
 pub use readers::arrivals::ArrivalWatcher;
 pub use readers::census::{Census, QueueCensus};
+pub use readers::dead_letters::groups::{
+    DeadLetterGroup, DeadLetterGroupDetail, GroupFilter, GroupOrder, GroupPosition,
+};
+pub use readers::dead_letters::redrives::{Redrive, RedriveState};
+pub use readers::dead_letters::{DeadLetter, DeadLetterFilter, LetterPosition};
 pub use readers::inspect::{AttemptRecord, Event};
 pub use readers::list::{JobFilter, Page};
 pub use readers::routes::RouteRecord;
@@ -32,6 +37,8 @@ pub use upkeep::retention::Retention;
 pub use upkeep::stuck::EndedSession;
 pub use upkeep::vacuum::HotTable;
 pub use verbs::cancel::Cancelled;
+pub use verbs::dead_letters::Replaced;
+pub use verbs::dead_letters::redrive::{RedriveStep, RedriveStop};
 pub use verbs::enqueue::submission::{Accepted, Answer, Submission};
 pub use verbs::heartbeat::{Beat, Extended, HeldLeases, WorkerEntry, WorkerState};
 pub use verbs::idempotency::{Idempotency, KeyClaim, KeyState};

@@ -3,6 +3,7 @@
 pub(crate) mod arrivals;
 pub(crate) mod body;
 pub(crate) mod census;
+pub(crate) mod dead_letters;
 pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod inspect;

@@ -2,6 +2,7 @@
 
 pub(crate) mod aftermath;
 pub(crate) mod cancel;
+pub(crate) mod dead_letters;
 pub(crate) mod enqueue;
 pub(crate) mod expire;
 pub(crate) mod heartbeat;

@@ -23,6 +23,14 @@ pub(crate) struct SchedulePath(pub(crate) ScheduleName);
 #[derive(Debug)]
 pub(crate) struct RoutePath(pub(crate) RouteName);
 
+/// `{group}` of dead letters.
+#[derive(Debug)]
+pub(crate) struct GroupPath(pub(crate) Uuid);
+
+/// `{redrive_id}`.
+#[derive(Debug)]
+pub(crate) struct RedrivePath(pub(crate) Uuid);
+
 /// `{worker_id}`.
 #[derive(Debug)]
 pub(crate) struct WorkerPath(pub(crate) WorkerId);
@@ -61,13 +69,35 @@ impl<S: Sync> FromRequestParts<S> for RoutePath {
     }
 }
 
+/// The UUID of this text, if it is hyphenated and in lower case, as we write it.
+pub(crate) fn uuid_of(text: &str) -> Option<Uuid> {
+    Uuid::try_parse(text).ok().filter(|id| text == id.hyphenated().to_string())
+}
+
+impl<S: Sync> FromRequestParts<S> for GroupPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let detail = "a group is a hyphenated UUID in lower case, as `GET /v1/dead-letters/groups` lists it";
+        uuid_of(&only(parts).await?).map(Self).ok_or_else(|| Problem::new(ProblemKind::InvalidPath, detail))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for RedrivePath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let detail = "the id of a redrive is a hyphenated UUID in lower case, as `GET /v1/dead-letters/redrives` lists it";
+        uuid_of(&only(parts).await?).map(Self).ok_or_else(|| Problem::new(ProblemKind::InvalidPath, detail))
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for WorkerPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let text = only(parts).await?;
-        let id = Uuid::try_parse(&text).ok().filter(|id| text == id.hyphenated().to_string());
-        id.map(|id| Self(WorkerId::from_uuid(id))).ok_or_else(|| {
+        uuid_of(&text).map(|id| Self(WorkerId::from_uuid(id))).ok_or_else(|| {
             let detail =
                 "the id of a worker is a hyphenated UUID in lower case, as `GET /v1/workers` lists it";
             Problem::new(ProblemKind::InvalidPath, detail)

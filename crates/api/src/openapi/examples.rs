@@ -47,6 +47,17 @@ pub(super) fn of(operation_id: &str) -> Option<Value> {
             "lease_seconds": 30,
             "worker": { "name": "thumbnails-1", "language": "python", "slots": 4, "answers": [{ "id": 7, "result": { "slots": 4 } }] },
         }),
+        "retry_dead_letter" => json!({ "payload": { "to": "ada@example.org", "template": "welcome" } }),
+        "purge_dead_letters" => {
+            json!({ "filter": { "queue": ["default"], "failed_before": "2026-01-31T09:00:00Z" }, "limit": 100, "dry_run": true })
+        }
+        "start_redrive" => json!({
+            "filter": { "kind": ["send_email"], "error_type": ["http_503"], "failed_after": "2026-01-31T09:00:00Z" },
+            "rate": 5,
+            "stop_share": 0.5,
+            "stop_window": 20,
+            "dry_run": true,
+        }),
         "command_worker" => json!({ "command": "resize", "slots": 20 }),
         "command_workers" => {
             json!({ "filter": { "queue": "default", "name": "web-*" }, "command": "pause", "dry_run": true })

@@ -9,7 +9,7 @@ pub(crate) mod explain;
 pub(crate) mod history;
 pub(crate) mod list;
 pub(crate) mod promote;
-mod record;
+pub(crate) mod record;
 pub(crate) mod retry;
 pub(crate) mod show;
 pub(crate) mod stream;

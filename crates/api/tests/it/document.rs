@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
 use jobqueue_api::{Access, openapi, table};
+use jobqueue_core::{Failure, Outcome};
 use serde_json::Value;
 
 use crate::bench::Api;
@@ -121,6 +122,7 @@ async fn every_example_is_accepted() {
     api.put_schedule("default").await;
     api.put_route("default").await;
     let worker = api.register_worker("ada", "other").await;
+    let dead = api.ended(Outcome::Discarded(Failure::new("boom", "it broke"))).await;
     let mut sent = 0;
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
@@ -129,8 +131,10 @@ async fn every_example_is_accepted() {
             }
             let example = &operation["requestBody"]["content"]["application/json"]["example"];
             assert!(example.is_object(), "{method} {path} has no example");
-            let (path, body) =
-                (path.replace("{name}", "default").replace("{worker_id}", &worker), example.to_string());
+            let (path, body) = (
+                path.replace("{name}", "default").replace("{worker_id}", &worker).replace("{id}", &dead),
+                example.to_string(),
+            );
             let headers = ["Content-Type: application/json"];
             let answer = api.send(&method.to_ascii_uppercase(), &path, &headers, body.as_bytes()).await;
             let stale =

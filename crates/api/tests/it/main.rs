@@ -11,6 +11,7 @@ mod batch;
 mod bench;
 mod board_stream;
 mod client;
+mod dead_letters;
 mod document;
 mod early;
 mod explain;

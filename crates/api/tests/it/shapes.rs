@@ -112,7 +112,7 @@ async fn no_request_type_accepts_an_array_for_an_object() {
             document.wrong(schema, "", &document.sample(schema), &mut all);
             assert!(!all.is_empty(), "{method} {path}");
             for wrong in all {
-                let path = path.replace("{name}", "q").replace("{worker_id}", &worker);
+                let path = path.replace("{name}", "q").replace("{worker_id}", &worker).replace("{id}", &id);
                 let body = wrong.body.to_string();
                 let answer = api.send(&method.to_ascii_uppercase(), &path, &headers, body.as_bytes()).await;
                 assert_eq!(answer.problem(422), "invalid-body", "{path} {wrong:?}");

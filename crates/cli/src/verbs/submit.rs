@@ -16,7 +16,8 @@ use crate::raw::{Fields, quoted};
 use crate::resource::JOB;
 use crate::verbs::wait::{Goal, wait};
 use crate::{duration, verbs::get};
-use body::{body, json};
+use body::body;
+pub(crate) use body::json;
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -150,8 +151,8 @@ pub(crate) async fn run(args: SubmitArgs) -> CommandResult {
 impl SubmitArgs {
     fn payload_text(&self) -> CommandResult<String> {
         match (&self.payload_file, self.payload.as_deref()) {
-            (Some(path), _) => read(path),
-            (None, Some("-")) => read(Path::new("-")),
+            (Some(path), _) => read_text(path),
+            (None, Some("-")) => read_text(Path::new("-")),
             (None, Some(text)) => Ok(text.to_owned()),
             (None, None) => Ok("{}".to_owned()),
         }
@@ -187,7 +188,7 @@ impl FieldArgs {
 }
 
 /// Reads a file, or standard input for `-`.
-fn read(path: &Path) -> CommandResult<String> {
+pub(crate) fn read_text(path: &Path) -> CommandResult<String> {
     let mut text = String::new();
     let outcome = if path == Path::new("-") {
         std::io::stdin().take(LARGEST).read_to_string(&mut text)

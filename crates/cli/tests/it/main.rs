@@ -4,6 +4,7 @@
 
 mod act;
 mod contexts;
+mod dead_letters;
 mod doctor;
 mod errors;
 mod get;

@@ -274,7 +274,14 @@ async fn the_commands_of_the_page_of_streams_run() {
 
 #[test]
 fn the_pages_name_existing_routes() {
-    for name in ["docs/api.md", "docs/celery.md", "docs/routes.md", "docs/schedules.md", "docs/streams.md"] {
+    for name in [
+        "docs/api.md",
+        "docs/celery.md",
+        "docs/dead-letters.md",
+        "docs/routes.md",
+        "docs/schedules.md",
+        "docs/streams.md",
+    ] {
         let page = read(name);
         let wrong: Vec<_> = spans(&page).iter().filter_map(finding).collect();
         assert!(wrong.is_empty(), "{name}\n{}", wrong.join("\n"));

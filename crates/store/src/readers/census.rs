@@ -62,6 +62,8 @@ pub struct QueueCensus {
     pub failed: u64,
     /// Jobs cancelled, since the beginning.
     pub cancelled: u64,
+    /// Dead letters now, at the reaper's last count of them.
+    pub dead_letters: u64,
     /// Attempts that were retried, by policy or by an operator.
     pub retried: u64,
     /// Jobs leased by workers, since the beginning.
@@ -105,6 +107,7 @@ impl Store {
                    coalesce(t.retried, 0)::bigint AS "retried!", coalesce(t.leased, 0)::bigint AS "leased!",
                    coalesce(t.lost, 0)::bigint AS "lost!", coalesce(t.pruned, 0)::bigint AS "pruned!",
                    coalesce(t.snoozed, 0)::bigint AS "snoozed!",
+                   coalesce((SELECT d.count FROM jobqueue.dead_letter_total d WHERE d.queue_id = q.id), 0) AS "dead_letters!",
                    coalesce(t.attempts, 0)::bigint AS "attempts!", coalesce(t.run_ms, 0)::bigint AS "run_ms!",
                    c.arrivals AS "arrivals?", CASE WHEN c.attempts > 0 THEN c.run_ms / c.attempts END AS mean_run_ms, w.slots AS "slots?"
             FROM jobqueue.present_queue q
@@ -197,6 +200,7 @@ struct QueueRow {
     lost: i64,
     pruned: i64,
     snoozed: i64,
+    dead_letters: i64,
     attempts: i64,
     run_ms: i64,
     arrivals: Option<f64>,
@@ -223,6 +227,7 @@ impl QueueRow {
             lost: to_count(self.lost),
             pruned: to_count(self.pruned),
             snoozed: to_count(self.snoozed),
+            dead_letters: to_count(self.dead_letters),
             attempts: to_count(self.attempts),
             run: from_ms(self.run_ms),
             arrivals_per_second: self.arrivals.unwrap_or(0.0),
@@ -243,6 +248,7 @@ impl QueueCensus {
             sum.scheduled += queue.scheduled;
             sum.queued += queue.queued;
             sum.running += queue.running;
+            sum.dead_letters += queue.dead_letters;
             sum.arrivals_per_second += queue.arrivals_per_second;
             sum.oldest_at = [sum.oldest_at, queue.oldest_at].into_iter().flatten().min();
             (sum.taken_at, sum.now) = (sum.taken_at.or(queue.taken_at), queue.now);

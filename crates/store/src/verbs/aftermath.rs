@@ -1,20 +1,28 @@
-//! Frees what the ends of jobs free, as `core::aftermath` decided. No other code of the verbs does.
+//! Frees what the ends of jobs free, and records dead letters, as `core::aftermath` decided. No other code of the verbs does.
 
-use jobqueue_core::{JobId, Settlement, Ties, aftermath};
+use jobqueue_core::{FailureCause, JobId, Settlement, Ties, aftermath};
 
 use crate::plumbing::connect::Unit;
 use crate::plumbing::error::StoreError;
-use crate::verbs::unique;
+use crate::verbs::{dead_letters, unique};
 
 /// Carries out the aftermath of these ends, in the transaction that ended the jobs.
 pub(crate) async fn carry_out(
     unit: &mut Unit,
     ended: impl IntoIterator<Item = (JobId, Ties, &Settlement)>,
 ) -> Result<(), StoreError> {
-    let mut keys = Vec::new();
+    let (mut keys, mut letters) = (Vec::new(), Vec::new());
     for (id, ties, settlement) in ended {
         let effects = aftermath(ties, settlement);
         keys.extend(effects.unique_key.map(|status| (id, status)));
+        letters.extend(
+            settlement
+                .failure()
+                .filter(|_| effects.dead_letter)
+                .map(|failure| (id, FailureCause::of(failure))),
+        );
     }
-    unique::free(unit, &keys).await
+    unique::free(unit, &keys).await?;
+    // last: its waits for the first dead letter of a new group must not hold up anything else
+    dead_letters::record(unit, &letters).await
 }

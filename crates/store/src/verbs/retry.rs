@@ -47,16 +47,21 @@ impl Jobs<'_> {
 impl Store {
     async fn retry_once(&self, ids: &[JobId]) -> Result<Vec<Retried>, StoreError> {
         let mut unit = self.begin().await?;
+        let retried = Self::retry_within(&mut unit, ids).await?;
+        unit.commit().await?;
+        Ok(retried)
+    }
+
+    /// The same in the caller's transaction.
+    pub(crate) async fn retry_within(unit: &mut Unit, ids: &[JobId]) -> Result<Vec<Retried>, StoreError> {
         let mut answers: HashMap<Uuid, Retried> = HashMap::new();
         let mut again: Vec<Uuid> = Vec::new();
-        for candidate in Self::candidates(&mut unit, ids).await? {
+        for candidate in Self::candidates(unit, ids).await? {
             let id = JobId::from_uuid(candidate.id);
             let status = candidate.status.map(|number| final_status(id, number)).transpose()?;
             let answer = match status {
                 Some(Status::Failed | Status::Cancelled) if candidate.expired => Retried::Expired,
-                Some(Status::Failed | Status::Cancelled)
-                    if Self::claim_again(&mut unit, &candidate).await? =>
-                {
+                Some(Status::Failed | Status::Cancelled) if Self::claim_again(unit, &candidate).await? => {
                     again.push(candidate.id);
                     Retried::Now
                 }
@@ -83,10 +88,9 @@ impl Store {
             SELECT id, lane, kind, 0 FROM again WHERE run_at IS NULL OR run_at <= jobqueue.now()",
             &again,
         )
-        .execute(&mut *unit)
+        .execute(&mut **unit)
         .await?;
-        snooze::reset(&mut unit, &again).await?;
-        unit.commit().await?;
+        snooze::reset(unit, &again).await?;
         Ok(ids.iter().map(|id| answers.get(&id.as_uuid()).copied().unwrap_or(Retried::Unknown)).collect())
     }
 

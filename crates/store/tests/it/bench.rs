@@ -124,6 +124,11 @@ impl Bench {
         self.record(id).await.status
     }
 
+    /// The number of the final status of a job, which may be unreadable otherwise.
+    pub(crate) async fn status_number(&self, id: JobId) -> i64 {
+        self.count(&format!("SELECT status::bigint FROM jobqueue.outcome WHERE job_id = '{id}'")).await
+    }
+
     pub(crate) async fn count(&self, sql: &str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap()
     }

@@ -10,7 +10,7 @@ use jobqueue_store::Leased;
 use sqlx::PgPool;
 
 /// Invariants of one snapshot, by their numbers; each statement returns the jobs that violate it.
-const SNAPSHOT: [(&str, &str); 9] = [
+const SNAPSHOT: [(&str, &str); 11] = [
     ("I13 a job is in exactly one place", "SELECT b.id FROM jobqueue.body b LEFT JOIN place p ON p.id = b.id GROUP BY b.id HAVING count(p.id) <> 1"),
     ("I2 a place without a job", "SELECT p.id FROM place p WHERE NOT EXISTS (SELECT FROM jobqueue.body b WHERE b.id = p.id)"),
     (
@@ -42,6 +42,26 @@ const SNAPSHOT: [(&str, &str); 9] = [
         "I13 created = all that is + pruned",
         "SELECT gen_random_uuid() FROM (SELECT sum(created - pruned) AS n FROM (SELECT created, pruned FROM jobqueue.tally
            UNION ALL SELECT created, pruned FROM jobqueue.counter) t) t WHERE t.n <> (SELECT count(*) FROM jobqueue.body)",
+    ),
+    (
+        "D1 the failed jobs that were not replaced are the dead letters",
+        "SELECT coalesce(o.job_id, d.job_id) FROM (
+             SELECT job_id FROM jobqueue.outcome WHERE status = 6 EXCEPT SELECT job_id FROM jobqueue.replacement) o
+         FULL JOIN jobqueue.dead_letter d ON d.job_id = o.job_id WHERE o.job_id IS NULL OR d.job_id IS NULL",
+    ),
+    (
+        "D2 groups and tallies count the dead letters",
+        "SELECT coalesce(c.fingerprint, t.fingerprint) FROM (
+             SELECT queue_id, fingerprint, count(*) AS n FROM jobqueue.dead_letter GROUP BY queue_id, fingerprint
+             UNION ALL SELECT 0, fingerprint, count(*) FROM jobqueue.dead_letter GROUP BY fingerprint) c
+         FULL JOIN (
+             SELECT queue_id, fingerprint, sum(n) AS n FROM (
+                 SELECT queue_id, fingerprint, count AS n FROM jobqueue.dead_letter_group
+                 UNION ALL SELECT queue_id, fingerprint, count FROM jobqueue.dead_letter_tally
+                 UNION ALL SELECT 0, fingerprint, count FROM jobqueue.dead_letter_tally) u
+             GROUP BY queue_id, fingerprint HAVING sum(n) <> 0) t
+           ON t.queue_id = c.queue_id AND t.fingerprint = c.fingerprint
+         WHERE c.n IS DISTINCT FROM t.n",
     ),
 ];
 

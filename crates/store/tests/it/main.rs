@@ -14,6 +14,7 @@ mod cancel;
 mod checker;
 mod collide;
 mod commands;
+mod dead_letters;
 mod deleted;
 mod enqueue;
 mod explain;

@@ -72,6 +72,16 @@ async fn a_store_that_grants_a_job_twice_is_detected() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_forgets_dead_letters_is_detected() {
+    is_detected("DELETE FROM jobqueue.dead_letter", "D1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_does_not_count_dead_letters_is_detected() {
+    is_detected("DELETE FROM jobqueue.dead_letter_tally", "D2").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_loses_keys_is_detected() {
     is_detected("DELETE FROM jobqueue.unique_claim", "I10").await;
 }

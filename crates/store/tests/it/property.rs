@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jobqueue_core::job::UniqueDraft;
-use jobqueue_core::{JobDraft, OnConflict, Outcome, RetryPolicy, WorkerId, settle};
+use jobqueue_core::{JobDraft, JobId, Json, Limits, OnConflict, Outcome, RetryPolicy, WorkerId, settle};
 use jobqueue_store::{
-    Accepted, AttemptEnd, Cancelled, HeldLeases, LeaseRequest, Leased, Pooler, RemoteWorker, Retried,
-    Settled, Store, StoreError, WorkerState,
+    Accepted, AttemptEnd, Cancelled, HeldLeases, LeaseRequest, Leased, Pooler, RemoteWorker, Replaced,
+    Retried, Settled, Store, StoreError, WorkerState,
 };
 use jobqueue_testkit::TestDb;
 use rand::rngs::StdRng;
@@ -246,6 +246,9 @@ async fn operator(world: World, mut dice: StdRng) {
             for id in &once {
                 world.history.retried(*id);
             }
+            if let Some(id) = once.first().filter(|_| dice.random_bool(0.3)) {
+                replace(&world, *id).await;
+            }
             let answers = world.expect_ok("retry", world.store.jobs().retry(&once).await);
             if answers.contains(&Retried::Unknown) {
                 world.history.broken(vec!["I1 retry does not know a job".to_owned()]);
@@ -255,12 +258,27 @@ async fn operator(world: World, mut dice: StdRng) {
     }
 }
 
+/// Retries a job as a new one, if it is a dead letter.
+async fn replace(world: &World, id: JobId) {
+    let payload = Json::parse("[]".to_owned()).unwrap();
+    match world.store.dead_letters().replace(id, payload, &Limits::default()).await {
+        Ok(Replaced::By { id, .. }) => {
+            let stored = world.store.job(id).await.unwrap().expect("a committed job");
+            world.history.submitted(id, stored.job.max_attempts);
+        }
+        Ok(_) => {}
+        Err(error) => world.history.broken(vec![format!("replace failed: {error}")]),
+    }
+}
+
 async fn reaper(world: World) {
     while world.is_running() {
         world.expect_ok("promote", world.store.promote_due(20).await);
         world.expect_ok("reclaim", world.store.reclaim(Duration::ZERO, 5).await);
         world.expect_ok("expire", world.store.expire_due(10).await);
         world.expect_ok("census", world.store.take_census(200).await);
+        world.expect_ok("count of dead letters", world.store.upkeep().count_dead_letters().await);
+        world.expect_ok("pass over dead letters", world.store.upkeep().compare_dead_letters().await);
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

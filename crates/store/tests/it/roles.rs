@@ -6,10 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use jobqueue_core::schedule::Overlap;
-use jobqueue_core::{JobDraft, JobId, Limits, Outcome, RouteDraft, Schedule, ScheduleDraft, Status};
+use jobqueue_core::{
+    JobDraft, JobId, Limits, Outcome, RedriveRules, RouteDraft, Schedule, ScheduleDraft, Status,
+};
 use jobqueue_store::{
-    AttemptReport, HeldLeases, JobFilter, Precondition, QueueDeletion, RemoteWorker, Retention, Retried,
-    ScheduleChange, Settled, Store, WorkerState,
+    AttemptReport, DeadLetterFilter, GroupFilter, GroupOrder, HeldLeases, JobFilter, Precondition,
+    QueueDeletion, RemoteWorker, Retention, Retried, ScheduleChange, Settled, Store, WorkerState,
 };
 use jobqueue_testkit::TestDb;
 use sqlx::Row as _;
@@ -72,6 +74,8 @@ async fn the_reaper_does_its_work(bench: &Bench, lost: JobId) {
         "it may end no session of another role"
     );
     assert!(reaper.take_census(200).await.unwrap());
+    reaper.upkeep().count_dead_letters().await.unwrap();
+    reaper.upkeep().compare_dead_letters().await.unwrap();
     let pruned = reaper.upkeep().prune(Retention { completed: 7 * DAY, failed: 30 * DAY }).await.unwrap();
     assert!(pruned.days > 0 && pruned.days_made > 0 && pruned.days_waiting == 0, "{pruned:?}");
     for table in reaper.upkeep().hot_tables(0).await.unwrap().iter().filter(|table| table.allowed) {
@@ -215,6 +219,35 @@ async fn the_operator_sets_schedules_and_the_reaper_fires_them() {
     assert_eq!(reaper.schedules().count_failed().await.unwrap(), 0);
     let deleted = store_as(&bench, "operator").schedules().delete(&name, &always).await.unwrap();
     assert!(matches!(deleted, ScheduleChange::Changed(_)));
+}
+
+#[tokio::test]
+async fn the_operator_handles_dead_letters_and_the_reaper_redrives_them() {
+    let mut bench = Bench::new().await;
+    apply(&bench.db).await;
+    let runner = store_as(&bench, "runner");
+    let ids = bench.add_many(3).await;
+    for leased in runner.lease(&request(Some(bench.worker), &["default"], 3)).await.unwrap() {
+        runner.settle(vec![end(leased, Outcome::Discarded(boom()))]).await.unwrap();
+    }
+    let reaper = store_as(&bench, "reaper");
+    reaper.upkeep().count_dead_letters().await.unwrap();
+    let viewer = store_as(&bench, "reader");
+    let (groups, _) =
+        viewer.dead_letters().groups(&GroupFilter::default(), GroupOrder::Count, None, 10).await.unwrap();
+    assert_eq!(groups[0].count, 3);
+    assert!(viewer.dead_letters().group(groups[0].fingerprint).await.unwrap().is_some());
+    let all = DeadLetterFilter::default();
+    assert_eq!(viewer.dead_letters().list(&all, None, 10).await.unwrap().0.len(), 3);
+    let operator = store_as(&bench, "operator");
+    assert_eq!(operator.dead_letters().purge(&ids[..1]).await.unwrap(), 1);
+    let rules = RedriveRules { rate: 1.0, stop_share: 0.5, stop_window: 10 };
+    let redrive = operator.dead_letters().begin_redrive(&all, rules, None).await.unwrap();
+    bench.pass(MINUTE);
+    let reaper = store_as(&bench, "reaper");
+    assert_eq!(reaper.redrive_step().await.unwrap().unwrap().jobs, 2);
+    store_as(&bench, "operator").dead_letters().stop_redrive(redrive.id).await.unwrap();
+    while reaper.upkeep().compare_dead_letters().await.unwrap().1 {}
 }
 
 #[tokio::test]

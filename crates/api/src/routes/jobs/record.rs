@@ -11,13 +11,13 @@ pub(super) const PAGE_BYTES: usize = 4 * 1024 * 1024;
 const JOB_BYTES: usize = 1024;
 
 /// The job as it is now, or 404.
-pub(super) async fn read(store: &StoreAccess, id: JobId) -> Result<JobRecord, Problem> {
+pub(crate) async fn read(store: &StoreAccess, id: JobId) -> Result<JobRecord, Problem> {
     let found = store.call(move |store| async move { store.job(id).await }).await?;
     found.ok_or_else(Problem::no_job)
 }
 
 /// The refusal of an action that the status of the job does not allow.
-pub(super) fn wrong_status(status: Status, sentence: &str) -> Problem {
+pub(crate) fn wrong_status(status: Status, sentence: &str) -> Problem {
     Problem::new(ProblemKind::WrongStatus, format!("the job is {status}: {sentence}"))
         .with("job_status", status.as_str())
 }

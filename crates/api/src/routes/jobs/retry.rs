@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use jobqueue_core::Status;
+use jobqueue_core::{JobId, Status};
 use jobqueue_store::{Notifier, Retried};
 
 use super::record::{read, wrong_status};
@@ -28,9 +28,18 @@ pub(crate) async fn retry(
     State(notifier): State<Notifier>,
     JobPath(id): JobPath,
 ) -> Result<Json<JobView>, Problem> {
+    again(&store, &notifier, id).await
+}
+
+/// Retries the job as it is.
+pub(crate) async fn again(
+    store: &StoreAccess,
+    notifier: &Notifier,
+    id: JobId,
+) -> Result<Json<JobView>, Problem> {
     let done = store.call(move |store| async move { store.jobs().retry(&[id]).await }).await?;
     let outcome = done.first().copied().unwrap_or(Retried::Unknown);
-    let record = if outcome == Retried::Unknown { Err(Problem::no_job()) } else { read(&store, id).await };
+    let record = if outcome == Retried::Unknown { Err(Problem::no_job()) } else { read(store, id).await };
     let record = record?;
     match outcome {
         Retried::Now => notifier.wake(&record.job.queue),

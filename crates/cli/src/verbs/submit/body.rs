@@ -16,7 +16,7 @@ pub(crate) fn body(kind: Option<&str>, fields: &[(&str, String)], payload: Optio
 }
 
 /// A text that must be JSON.
-pub(super) fn json(what: &str, text: &str) -> CommandResult<Box<RawValue>> {
+pub(crate) fn json(what: &str, text: &str) -> CommandResult<Box<RawValue>> {
     RawValue::from_string(text.to_owned()).map_err(|error| {
         CommandError::usage(format!(
             "{what} is not JSON ({error}); a text needs quotes, for example '\"text\"'"

@@ -1,4 +1,4 @@
-//! The commands of docs/cli.md run, against an API, a worker and a reaper.
+//! The commands of docs/cli.md and docs/dead-letters.md run, against an API, a worker and a reaper.
 
 use std::fs;
 
@@ -11,7 +11,19 @@ use crate::cluster::Cluster;
 
 #[tokio::test]
 async fn the_commands_of_the_page_of_the_cli_run() {
-    let page = read("docs/cli.md");
+    run_page("cli", 40).await;
+}
+
+#[tokio::test]
+async fn the_commands_of_the_page_of_dead_letters_run() {
+    let db = run_page("dead-letters", 30).await;
+    assert_eq!(db.number("SELECT count(*) FROM jobqueue.dead_letter").await, 0, "they were purged");
+    assert_eq!(db.number("SELECT count(*) FROM jobs WHERE status = 'completed'").await, 1, "the replacement");
+}
+
+/// Runs at least so many commands of a page, which has the handlers of its worker.
+async fn run_page(name: &'static str, least: usize) -> TestDb {
+    let page = read(&format!("docs/{name}.md"));
     let db = TestDb::new().await;
     let cluster = Cluster::quick(db.url()).await;
     let (_, handlers) = page.split_once("```toml\n").unwrap();
@@ -20,10 +32,10 @@ async fn the_commands_of_the_page_of_the_cli_run() {
         tokio::join!(cluster.api(), cluster.worker("of-the-page", 2), cluster.reaper());
     let address = api.address.to_string();
     let wanted: Vec<_> = commands(&page).iter().filter_map(|command| prepared(command, &address)).collect();
-    assert!(wanted.len() >= 40, "{wanted:?}");
+    assert!(wanted.len() >= least, "{wanted:?}");
     let url = db.url().to_owned();
     let all = move || {
-        let dir = PageDir::new("cli");
+        let dir = PageDir::new(name);
         let variables = vec![
             ("API_SECRET_KEY", KEY.to_owned()),
             ("DATABASE_URL", url),
@@ -34,4 +46,5 @@ async fn the_commands_of_the_page_of_the_cli_run() {
         dir.run(&wanted, &path, &variables).unwrap_or_else(|failure| panic!("{failure}"));
     };
     spawn_blocking(all).await.unwrap();
+    db
 }
