@@ -1,4 +1,5 @@
 -- Routes: defaults for jobs whose kind matches a pattern. docs/routes.md describes them; docs/adr/0022-routes.md says why they are stored so.
+-- The migration 0161 has the webhooks that routes and jobs can ask for.
 
 CREATE TABLE jobqueue.route (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -53,11 +54,12 @@ CREATE FUNCTION jobqueue.route(
     expires_after_seconds float8 DEFAULT NULL,
     tags text[] DEFAULT NULL,
     owner text DEFAULT NULL,
-    description text DEFAULT NULL
+    description text DEFAULT NULL,
+    on_end anycompatible DEFAULT NULL
 ) RETURNS boolean LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
 DECLARE
-    new_spec json; stored jobqueue.route; at int := 0; word text;
+    new_spec json; stored jobqueue.route; at int := 0; word text; target json;
 BEGIN
     IF name IS NULL OR name !~ '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$' OR name = 'test' THEN
         PERFORM jobqueue.refuse('name', 'must be 1 to 128 letters, digits, "_", "-", "." or ":", and not "test"');
@@ -96,14 +98,21 @@ BEGIN
         PERFORM jobqueue.check_text('description', description, 1024);
     END IF;
 
+    PERFORM FROM jobqueue.route_version FOR UPDATE;
+    SELECT * INTO stored FROM jobqueue.route r WHERE r.name = route.name;
+    IF on_end IS NOT NULL THEN
+        target := jobqueue.check_on_end(on_end::text::json);
+        target := json_build_object('url', target->>'url', 'queue', target->>'queue', 'secret_id',
+            jobqueue.keep_secret(on_end::text::json->>'secret', (stored.spec#>>'{on_end,secret_id}')::bigint));
+        target := json_strip_nulls(target);
+    END IF;
+
     SELECT json_object_agg(v.key, v.value) INTO new_spec FROM (VALUES
         ('position', to_json("position")), ('kind', to_json(kind)), ('queue', to_json(queue)), ('priority', to_json(priority)),
         ('max_attempts', to_json(max_attempts)), ('retry', retry::text::json), ('timeout_seconds', to_json(timeout_seconds)),
         ('soft_timeout_seconds', to_json(soft_timeout_seconds)), ('expires_after_seconds', to_json(expires_after_seconds)),
-        ('tags', to_json(nullif(tags, '{}'))), ('owner', to_json(owner)), ('description', to_json(description))) AS v (key, value)
+        ('tags', to_json(nullif(tags, '{}'))), ('owner', to_json(owner)), ('description', to_json(description)), ('on_end', target)) AS v (key, value)
      WHERE v.value IS NOT NULL;
-    PERFORM FROM jobqueue.route_version FOR UPDATE;
-    SELECT * INTO stored FROM jobqueue.route r WHERE r.name = route.name;
     IF stored.id IS NULL THEN
         IF (SELECT count(*) FROM jobqueue.route) >= 1000 THEN
             PERFORM jobqueue.refuse('name', 'is one too many: at most 1000 routes may exist');
@@ -126,13 +135,14 @@ BEGIN
     RETURN FOUND;
 END $$;
 
--- As before, with the defaults of the first route whose pattern matches the kind. The parameters that a route can set are null if they
+-- As before, with `on_end` (migration 0161) and with the defaults of the first route whose pattern matches the kind. The parameters that a route can set are null if they
 -- are left out; docs/sql.md has the defaults that apply then.
 --
 -- Returns the id of the new job, or of the job that holds its unique key. JSON may be given as json, as jsonb or as text; anycompatible
 -- makes all JSON parameters of one call the same type. A null parameter means its default, but kind and payload must not be null.
 -- wake := true also notifies workers at commit. Commits that notify wait for each other, so leave it off on busy paths.
-CREATE OR REPLACE FUNCTION jobqueue.enqueue(
+DROP FUNCTION jobqueue.enqueue;
+CREATE FUNCTION jobqueue.enqueue(
     kind text,
     payload anycompatible DEFAULT '{}',
     queue text DEFAULT NULL,
@@ -150,7 +160,8 @@ CREATE OR REPLACE FUNCTION jobqueue.enqueue(
     metadata anycompatible DEFAULT NULL,
     traceparent text DEFAULT NULL,
     unique_key text DEFAULT NULL,             -- short for "unique" := '{"key": …}'
-    wake boolean DEFAULT false
+    wake boolean DEFAULT false,
+    on_end anycompatible DEFAULT NULL
 ) RETURNS uuid LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
 DECLARE
@@ -158,12 +169,16 @@ DECLARE
     present CONSTANT timestamptz := jobqueue.now();
     content CONSTANT text := payload::text;
     document CONSTANT json := content::json;
-    policy json; wish json; about json; route json;
+    policy json; wish json; about json; route json; target json; target_secret text;
     start_at timestamptz := run_at;
     lane_number int; queue_number int; kind_number int; holder uuid; claim uuid; keeps smallint; at int; word text;
 BEGIN
-    SELECT r.spec INTO route FROM jobqueue.route r WHERE kind LIKE r.kind_like ORDER BY r.position, r.name LIMIT 1;
-    IF FOUND THEN
+    -- the size is 0 until the first route is set, and reading it costs less than a look into the table
+    IF pg_relation_size('jobqueue.route') > 0 THEN
+        SELECT r.spec INTO route FROM jobqueue.route r WHERE kind LIKE r.kind_like AND kind <> 'jobqueue.webhook'
+         ORDER BY r.position, r.name LIMIT 1;
+    END IF;
+    IF route IS NOT NULL THEN
         -- as in core::route: a route fills what the call left out, and gives way where it would contradict the call
         queue := coalesce(queue, route->>'queue');
         priority := coalesce(priority, (route->>'priority')::int);
@@ -181,6 +196,7 @@ BEGIN
                         + floor((route->>'expires_after_seconds')::float8 * 1000) * interval '1 ms';
             expires_at := CASE WHEN expires_at <= present + interval '3153600000 s' THEN expires_at END;
         END IF;
+        target := CASE WHEN on_end IS NULL THEN route->'on_end' END;
         IF coalesce(cardinality(tags), 0) = 0 AND route->'tags' IS NOT NULL THEN
             tags := ARRAY(SELECT t.tag FROM json_array_elements_text(route->'tags') AS t (tag));
         END IF;
@@ -277,6 +293,11 @@ BEGIN
         PERFORM jobqueue.refuse('traceparent', 'must be a W3C traceparent such as 00-<32 hex>-<16 hex>-01');
     END IF;
 
+    IF on_end IS NOT NULL THEN
+        target := jobqueue.check_on_end(on_end::text::json);
+        target_secret := on_end::text::json->>'secret';
+    END IF;
+
     IF wish IS NOT NULL THEN
         unique_key := wish->>'key';
         word := coalesce(wish->>'scope', 'kind');
@@ -299,9 +320,9 @@ BEGIN
         INSERT INTO jobqueue.tally (queue_id, created) VALUES (queue_number, 1);
     END IF;
     INSERT INTO jobqueue.body (id, lane, kind, max_attempts, payload, retry, timeout_ms, soft_timeout_ms, run_at, expires_at,
-                               unique_key, unique_digest, unique_kept, tags, metadata, traceparent)
+                               unique_key, unique_digest, unique_kept, tags, metadata, traceparent, on_end, on_end_secret)
     VALUES (new_job, lane_number, kind_number, max_attempts, document, policy, (timeout_seconds * 1000)::bigint,
-            (soft_timeout_seconds * 1000)::bigint, start_at, expires_at, unique_key, claim, keeps, tags, about, traceparent);
+            (soft_timeout_seconds * 1000)::bigint, start_at, expires_at, unique_key, claim, keeps, tags, about, traceparent, target, target_secret);
     IF start_at > present THEN
         INSERT INTO jobqueue.scheduled VALUES (new_job, start_at, lane_number, kind_number, 0);
     ELSE

@@ -51,7 +51,7 @@ REVOKE ALL ON ALL TABLES IN SCHEMA jobqueue
     FROM jobqueue_submitter, jobqueue_reader, jobqueue_operator, jobqueue_runner, jobqueue_reaper;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA jobqueue
     FROM jobqueue_submitter, jobqueue_reader, jobqueue_operator, jobqueue_runner, jobqueue_reaper;
-REVOKE ALL ON FUNCTION jobqueue.add_partitions(date, int), jobqueue.prune_day(text, interval, interval, int)
+REVOKE ALL ON FUNCTION jobqueue.add_partitions(date, int), jobqueue.prune_day(text, interval, interval, int), jobqueue.keep_secret(text, bigint)
     FROM PUBLIC, jobqueue_submitter, jobqueue_reader, jobqueue_operator, jobqueue_runner, jobqueue_reaper;
 
 -- All roles: the schema, its version, and the names of queues and kinds. Functions run with the rights of their caller, except those that
@@ -70,11 +70,14 @@ GRANT USAGE ON SEQUENCE jobqueue.sql_calls TO jobqueue_submitter, jobqueue_opera
 GRANT SELECT, INSERT, UPDATE, DELETE ON jobqueue.unique_claim, jobqueue.idempotency TO jobqueue_submitter;
 
 -- The reader: jobs with payloads, results and logs, queues, workers and counts; no token of a lease, no idempotency key.
-GRANT SELECT ON jobqueue.jobs, jobqueue.running, jobqueue.body, jobqueue.ready, jobqueue.scheduled, jobqueue.lease_jobs, jobqueue.outcome, jobqueue.attempt,
+GRANT SELECT ON jobqueue.jobs, jobqueue.running, jobqueue.ready, jobqueue.scheduled, jobqueue.lease_jobs, jobqueue.outcome, jobqueue.attempt,
     jobqueue.report, jobqueue.expiry, jobqueue.snooze, jobqueue.cancel_request, jobqueue.worker, jobqueue.live_worker, jobqueue.worker_command, jobqueue.tally, jobqueue.counter,
     jobqueue.census, jobqueue.census_state, jobqueue.present_queue, jobqueue.schedule, jobqueue.tick, jobqueue.route, jobqueue.route_version,
     jobqueue.dead_letter, jobqueue.dead_letter_cause, jobqueue.dead_letter_group, jobqueue.dead_letter_total, jobqueue.replacement,
     jobqueue.redrive TO jobqueue_reader;
+-- all but the secret of a webhook
+GRANT SELECT (id, lane, kind, max_attempts, payload, retry, timeout_ms, soft_timeout_ms, run_at, expires_at, unique_key, unique_digest, unique_kept, tags,
+    metadata, traceparent, on_end) ON jobqueue.body TO jobqueue_reader;
 GRANT SELECT (epoch, worker_id, queue_id, leased_at, expires_at, open) ON jobqueue.lease TO jobqueue_reader;
 
 -- The operator: reads, cancels, retries, promotes, purges, pauses, deletes queues and changes their settings, and sets schedules and routes.
@@ -98,6 +101,8 @@ GRANT UPDATE, DELETE ON jobqueue.dead_letter TO jobqueue_operator;
 GRANT INSERT ON jobqueue.replacement TO jobqueue_operator;
 GRANT INSERT, UPDATE ON jobqueue.redrive TO jobqueue_operator;
 GRANT SELECT, DELETE ON jobqueue.redriven TO jobqueue_operator;
+GRANT EXECUTE ON FUNCTION jobqueue.keep_secret(text, bigint) TO jobqueue_operator;
+GRANT SELECT ON jobqueue.body TO jobqueue_operator;   -- functions that act on a job read all of it
 
 -- The runner: leases jobs of every queue, renews, reports and settles.
 GRANT SELECT ON jobqueue.body TO jobqueue_runner;

@@ -10,6 +10,7 @@ use crate::id::{JobId, WorkerId};
 use crate::json::Json;
 use crate::limits::{DEFAULT_MAX_ATTEMPTS, PRIORITIES};
 use crate::name::{KindName, QueueName};
+use crate::on_end::{OnEnd, OnEndDraft};
 use crate::retry::RetryPolicy;
 use crate::status::Status;
 use crate::ties::Ties;
@@ -69,6 +70,9 @@ pub struct JobDraft {
     /// W3C trace context of the submitter, restored in the worker.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// Webhook for the end of the job; default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_end: Option<OnEndDraft>,
 }
 
 impl JobDraft {
@@ -139,6 +143,8 @@ pub struct NewJob {
     pub metadata: Option<Json>,
     /// Trace context of the submitter, restored in the worker.
     pub traceparent: Option<TraceParent>,
+    /// Webhook for the end of the job.
+    pub on_end: Option<OnEnd>,
 }
 
 /// A stored job as a worker receives it: what the submitter sent, the id, and the number of the attempt.
@@ -175,6 +181,8 @@ pub struct Job {
     pub metadata: Option<Json>,
     /// Trace context of the submitter.
     pub traceparent: Option<TraceParent>,
+    /// Whether a webhook announces the end of the job.
+    pub has_webhook: bool,
 }
 
 /// A job as readers get it: the job, its status, and its result or error.
@@ -206,19 +214,21 @@ pub struct JobRecord {
     pub result: Option<Json>,
     /// Why the job failed or was cancelled. Set when it is final and not completed.
     pub error: Option<Failure>,
+    /// The URL of the webhook for the end of the job. `None`: it has none, or it was not read.
+    pub webhook_url: Option<String>,
 }
 
 impl Job {
     /// What the end of the job may free.
     pub const fn ties(&self) -> Ties {
-        Ties { unique_key: self.unique_key.is_some() }
+        Ties { unique_key: self.unique_key.is_some(), on_end: self.has_webhook }
     }
 }
 
 impl NewJob {
     /// What the job holds once it is stored.
     pub const fn ties(&self) -> Ties {
-        Ties { unique_key: self.unique.is_some() }
+        Ties { unique_key: self.unique.is_some(), on_end: self.on_end.is_some() }
     }
 }
 
@@ -259,6 +269,7 @@ pub(crate) mod tests {
             tags: vec![],
             metadata: None,
             traceparent: None,
+            has_webhook: false,
         }
     }
 

@@ -41,6 +41,8 @@ pub fn replacement(
         // the metadata of a stored job is an object
         metadata: metadata.ok().or(job.metadata),
         traceparent: job.traceparent,
+        // the secret of the old one cannot be read
+        on_end: None,
     })
 }
 
@@ -66,6 +68,7 @@ mod tests {
             max_snoozes: DEFAULT_MAX_SNOOZES,
             result: None,
             error: None,
+            webhook_url: None,
         }
     }
 

@@ -18,6 +18,7 @@ pub use glob::Glob;
 
 use crate::job::JobDraft;
 use crate::name::RouteName;
+use crate::on_end::{OnEndDraft, WEBHOOK_KIND};
 use crate::retry::RetryPolicy;
 use crate::time::{self, HORIZON};
 
@@ -42,6 +43,7 @@ pub struct JobRoute {
     soft_timeout_seconds: Option<f64>,
     expires_after: Option<TimeDelta>,
     tags: Vec<String>,
+    on_end: Option<OnEndDraft>,
 }
 
 impl JobRoute {
@@ -75,6 +77,7 @@ impl JobRoute {
         if draft.tags.is_empty() {
             draft.tags.clone_from(&self.tags);
         }
+        draft.on_end = draft.on_end.take().or_else(|| self.on_end.clone());
     }
 }
 
@@ -117,8 +120,8 @@ impl RouteTable {
         self.0.is_empty()
     }
 
-    /// The first route for this kind.
+    /// The first route for this kind. None is for the jobs that deliver webhooks, so no webhook causes another.
     pub fn find(&self, kind: &str) -> Option<&JobRoute> {
-        self.0.iter().find(|route| route.kind.matches(kind))
+        self.0.iter().find(|route| route.kind.matches(kind) && kind != WEBHOOK_KIND)
     }
 }

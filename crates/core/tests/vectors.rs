@@ -73,6 +73,7 @@ fn draft(text: &str) -> Result<JobDraft, String> {
         tags: field(all, "tags")?.unwrap_or_default(),
         metadata: field(all, "metadata")?,
         traceparent: field(all, "traceparent")?,
+        on_end: field(all, "on_end")?,
     };
     fields.into_keys().next().map_or(Ok(draft), |unknown| Err(format!("/{unknown}")))
 }

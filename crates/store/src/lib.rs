@@ -55,6 +55,7 @@ pub use verbs::routes::RouteChange;
 pub use verbs::schedules::ScheduleChange;
 pub use verbs::schedules::fire::{FailedSchedule, Firing};
 pub use verbs::settle::end::{AttemptEnd, Settled};
+pub use verbs::webhook::WebhookTarget;
 pub use verbs::worker_command::{
     CommandAnswer, CommandRecord, CommandTargets, CommandedWorker, SentCommand, WorkerFilter,
 };

@@ -21,4 +21,5 @@ pub(crate) mod settle;
 pub(crate) mod settle_and_lease;
 pub(crate) mod snooze;
 pub(crate) mod unique;
+pub(crate) mod webhook;
 pub(crate) mod worker_command;

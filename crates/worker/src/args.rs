@@ -54,6 +54,11 @@ pub struct WorkerArgs {
     #[arg(long = "kinds", env = "WORKER_KINDS", value_name = "KINDS")]
     pub kinds: Option<String>,
 
+    /// Hosts, as `host` or `host:port`, separated by commas, to which webhooks of jobs (`on_end`) may be sent although their
+    /// addresses are private. Default: none.
+    #[arg(long = "webhook-allow", env = "WORKER_WEBHOOK_ALLOW", value_name = "HOSTS")]
+    pub webhook_allow: Option<String>,
+
     /// Number of jobs that run at the same time.
     #[arg(long = "slots", env = "WORKER_SLOTS", default_value_t = 10, value_name = "JOBS")]
     pub slots: usize,
@@ -176,6 +181,9 @@ impl WorkerArgs {
         }
         if let Some(name) = &self.name {
             builder = builder.name(name);
+        }
+        if let Some(hosts) = &self.webhook_allow {
+            builder = builder.webhook_allow(hosts.split(','));
         }
         if let Some(kinds) = &self.kinds {
             builder = builder.kinds(kinds.split(','));

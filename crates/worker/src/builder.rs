@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jobqueue_core::KindName;
+use jobqueue_core::on_end::WEBHOOK_KIND;
 use jobqueue_runtime::ConfigError;
 use jobqueue_store::{DatabaseUrl, Pooler, Store, StoreOptions};
 use prometheus::Registry;
@@ -14,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::command::Processes;
 use crate::handler::{self, Handler, HandlerError, Handlers, JobContext};
+use crate::http::WebhookHandler;
 use crate::metrics::WorkerMetrics;
 use crate::options::Options;
 use crate::queues::QueuePlan;
@@ -88,6 +90,13 @@ impl WorkerBuilder {
             Ok(kinds) => self.options.kinds = Some(kinds),
             Err(reason) => self.refuse(reason),
         }
+        self
+    }
+
+    /// Hosts, as `host` or `host:port`, to which webhooks of jobs may be sent although their addresses are private. Default: none.
+    #[must_use]
+    pub fn webhook_allow<'a>(mut self, hosts: impl IntoIterator<Item = &'a str>) -> Self {
+        self.options.webhook_allow = hosts.into_iter().map(|host| host.trim().to_owned()).collect();
         self
     }
 
@@ -231,7 +240,7 @@ impl WorkerBuilder {
     ///
     /// # Errors
     /// One sentence that says which setting to change.
-    pub fn build(self) -> Result<Worker, ConfigError> {
+    pub fn build(mut self) -> Result<Worker, ConfigError> {
         if let Some(refused) = self.refused {
             return Err(ConfigError(refused));
         }
@@ -241,13 +250,16 @@ impl WorkerBuilder {
                 "the worker has no handlers and would run nothing: bind a kind, with the binary by WORKER_CONFIG".to_owned(),
             ));
         }
+        let store = Store::connect_lazy(&self.store).map_err(|reason| ConfigError(reason.to_string()))?;
+        let webhooks = Arc::new(WebhookHandler::new(store.clone(), self.options.webhook_allow.clone()));
+        self.handlers
+            .bind_unbound(WEBHOOK_KIND.parse().map_err(|_| ConfigError(WEBHOOK_KIND.to_owned()))?, webhooks);
         if let Some(kind) = self.options.kinds.iter().flatten().find(|kind| self.handlers.of(kind).is_none())
         {
             return Err(ConfigError(format!(
                 "the kind `{kind}` of WORKER_KINDS has no handler: bind one or leave the kind out"
             )));
         }
-        let store = Store::connect_lazy(&self.store).map_err(|reason| ConfigError(reason.to_string()))?;
         let kinds = self.handlers.bound().map(ToString::to_string);
         let metrics = WorkerMetrics::new(&self.registry, kinds).map_err(|error| {
             ConfigError(format!("the registry has a metric of this name already: {error}"))

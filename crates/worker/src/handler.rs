@@ -123,6 +123,11 @@ impl Handlers {
         self.by_kind.insert(kind, handler).is_none()
     }
 
+    /// Binds a kind, unless it is bound already.
+    pub(crate) fn bind_unbound(&mut self, kind: KindName, handler: Arc<dyn Handler>) {
+        self.by_kind.entry(kind).or_insert(handler);
+    }
+
     /// Binds every kind without its own handler.
     pub(crate) fn bind_rest(&mut self, handler: Arc<dyn Handler>) {
         self.catch_all = Some(handler);

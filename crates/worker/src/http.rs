@@ -5,6 +5,7 @@ mod answer;
 mod connections;
 mod guard;
 mod sign;
+mod webhook;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ use answer::ClientErrors;
 use connections::{Connections, NoResponse};
 use guard::{Guard, Refused};
 use sign::Secrets;
+
+pub(crate) use webhook::WebhookHandler;
 
 /// Defaults of the endpoint's limits.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -55,6 +58,7 @@ pub(crate) struct HttpConfig {
 pub(crate) struct HttpHandler(Arc<Endpoint>);
 
 struct Endpoint {
+    content_type: &'static str,
     /// The request target: path and query.
     target: Uri,
     host: HeaderValue,
@@ -68,7 +72,36 @@ struct Endpoint {
 impl HttpHandler {
     /// Checks the configuration.
     pub(crate) fn new(config: HttpConfig) -> Result<Self, String> {
-        let url = Url::parse(&config.url).map_err(|error| format!("url `{}`: {error}", config.url))?;
+        let secrets = config.secret_env.map(|name| Secrets::from_env(&name)).transpose()?;
+        let most = config.max_response_bytes.unwrap_or(MAX_RESPONSE_BYTES);
+        let endpoint = Endpoint::new(EndpointSettings {
+            url: &config.url,
+            allow: &config.allow,
+            secrets,
+            limit: config.timeout_seconds.map_or(Ok(TIMEOUT), time_limit)?,
+            max_response: most.min(Limits::default().result_bytes),
+            client_errors: config.client_errors,
+            content_type: "application/json",
+        })?;
+        Ok(Self(Arc::new(endpoint)))
+    }
+}
+
+/// What an endpoint is made of.
+struct EndpointSettings<'a> {
+    url: &'a str,
+    allow: &'a [String],
+    secrets: Option<Secrets>,
+    limit: Duration,
+    max_response: usize,
+    client_errors: ClientErrors,
+    content_type: &'static str,
+}
+
+impl Endpoint {
+    /// Checks the URL.
+    fn new(settings: EndpointSettings<'_>) -> Result<Self, String> {
+        let url = Url::parse(settings.url).map_err(|error| format!("url `{}`: {error}", settings.url))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(format!("url: the scheme must be http or https, not `{}`", url.scheme()));
         }
@@ -78,22 +111,21 @@ impl HttpHandler {
                     .to_owned(),
             );
         }
-        let guard = Guard::new(&url, &config.allow)?;
-        let secrets = config.secret_env.map(|name| Secrets::from_env(&name)).transpose()?;
-        let unusable = |error: &dyn std::fmt::Display| format!("url `{}`: {error}", config.url);
+        let guard = Guard::new(&url, settings.allow)?;
+        let unusable = |error: &dyn std::fmt::Display| format!("url `{}`: {error}", settings.url);
         let uri: Uri = url.as_str().parse().map_err(|error| unusable(&error))?;
         let host = uri.authority().map_or("", hyper::http::uri::Authority::as_str);
-        let most = config.max_response_bytes.unwrap_or(MAX_RESPONSE_BYTES);
-        Ok(Self(Arc::new(Endpoint {
+        Ok(Self {
             target: target(&uri)?,
             host: HeaderValue::from_str(host).map_err(|error| unusable(&error))?,
             connections: Connections::new(uri, guard)
                 .map_err(|error| format!("TLS cannot be set up: {error}"))?,
-            secrets,
-            limit: config.timeout_seconds.map_or(Ok(TIMEOUT), time_limit)?,
-            max_response: most.min(Limits::default().result_bytes),
-            client_errors: config.client_errors,
-        })))
+            secrets: settings.secrets,
+            limit: settings.limit,
+            max_response: settings.max_response,
+            client_errors: settings.client_errors,
+            content_type: settings.content_type,
+        })
     }
 }
 
@@ -132,7 +164,7 @@ impl Endpoint {
     fn headers(&self, context: &JobContext, body: &str) -> Result<HeaderMap, HandlerError> {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, self.host.clone());
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("jobqueue/", env!("CARGO_PKG_VERSION"))));
         headers.insert("jobqueue-attempt", context.attempt().into());
         headers.insert("jobqueue-kind", HeaderValue::from_str(context.kind().as_str())?);

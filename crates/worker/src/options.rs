@@ -21,6 +21,8 @@ pub(crate) struct Options {
     pub(crate) queues: QueuePlan,
     /// `WORKER_KINDS`: the only kinds to lease; `None` means every kind that has a handler.
     pub(crate) kinds: Option<BTreeSet<KindName>>,
+    /// `WORKER_WEBHOOK_ALLOW`: hosts that webhooks of jobs may be sent to although their addresses are private.
+    pub(crate) webhook_allow: Vec<String>,
     /// `WORKER_SLOTS`: how many jobs run at the same time.
     pub(crate) slots: usize,
     /// `WORKER_BATCH_SIZE`: the largest number of jobs that one lease call takes.
@@ -55,6 +57,7 @@ impl Default for Options {
             name: host_name(),
             queues: QueuePlan::Strict(vec![jobqueue_core::QueueName::default()]),
             kinds: None,
+            webhook_allow: Vec::new(),
             slots: 10,
             batch: 10,
             poll: Duration::from_secs(1),

@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 /// A lease of no job: settling it is answered with 409.
 const LEASE: &str = "AAAAAAAAAAEAAAAAAABAAIAAAAAAAAAAAZjBojtMfV6PYHGCk6S1xgAAAQ";
 
+/// The secret of the examples of Standard Webhooks.
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
 /// The example body of an operation.
 pub(super) fn of(operation_id: &str) -> Option<Value> {
     Some(match operation_id {
@@ -22,6 +25,7 @@ pub(super) fn of(operation_id: &str) -> Option<Value> {
             "tags": ["signup"],
             "metadata": { "tenant": "acme" },
             "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "on_end": { "url": "https://hooks.example.com/jobs", "secret": SECRET },
         }),
         "enqueue_jobs" => json!({
             "jobs": [{ "kind": "resize", "payload": { "image": 1 } }, { "kind": "resize", "payload": { "image": 2 } }],
@@ -94,6 +98,7 @@ fn of_rules(operation_id: &str) -> Option<Value> {
             "retry": { "strategy": "fixed", "delay_seconds": 30 },
             "expires_after_seconds": 86_400,
             "tags": ["mail"],
+            "on_end": { "url": "https://hooks.example.com/mail", "secret": SECRET },
             "owner": "shop",
         }),
         "test_route" => json!({ "kind": "mail.send", "priority": 9, "payload": { "to": "ada@example.com" } }),

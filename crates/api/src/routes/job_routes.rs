@@ -93,6 +93,10 @@ pub(crate) async fn put(
         RouteChange::Refused => Err(refused()),
         RouteChange::Unknown => Err(missing()),
         RouteChange::Full => Err(full()),
+        RouteChange::UnknownSecret => {
+            let message = "is not that of the stored route; give `secret` instead";
+            Err(Problem::field("/on_end/secret_id", "invalid", message))
+        }
     }
 }
 
@@ -162,6 +166,7 @@ fn filled(before: &JobDraft, after: &JobDraft) -> Vec<&'static str> {
         ),
         ("expires_at", before.expires_at != after.expires_at),
         ("tags", before.tags != after.tags),
+        ("on_end", before.on_end != after.on_end),
     ];
     fields.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
 }

@@ -1,9 +1,12 @@
 //! A job as it is submitted and as it is read.
 
+use std::fmt;
+
 use chrono::{DateTime, Utc};
 use jobqueue_core::job::UniqueDraft;
 use jobqueue_core::{
-    Failure, FieldError, Job, JobDraft, JobId, JobRecord, Json, OnConflict, Status, UniqueScope, WorkerId,
+    Failure, FieldError, Job, JobDraft, JobId, JobRecord, Json, OnConflict, OnEndDraft, Status, UniqueScope,
+    WorkerId,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -65,6 +68,29 @@ pub(crate) struct EnqueueBody {
     /// W3C trace context. Default: the `traceparent` header of the request.
     #[schema(min_length = 55, example = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")]
     traceparent: Option<String>,
+    /// Webhook for the end of the job.
+    on_end: Option<OnEndBody>,
+}
+
+/// A webhook for the end of a job: completed, failed or cancelled.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OnEndBody {
+    /// `http` or `https` URL that gets the webhook.
+    #[schema(required = true, value_type = String, min_length = 1, max_length = 2048, example = "https://hooks.example.com/jobs")]
+    url: Option<String>,
+    /// One to four `whsec_…` secrets, separated by a space, the newest first. Each signs. It is never shown.
+    #[schema(required = true, value_type = String, min_length = 1, max_length = 512)]
+    secret: Option<String>,
+    /// Queue of the job that delivers the webhook. Default: that of the job that ends.
+    #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9_.:-]*$")]
+    queue: Option<String>,
+}
+
+impl fmt::Debug for OnEndBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnEndBody").field("url", &self.url).finish_non_exhaustive()
+    }
 }
 
 /// Uniqueness of a job.
@@ -117,7 +143,15 @@ impl EnqueueBody {
             tags: self.tags,
             metadata: self.metadata,
             traceparent: self.traceparent.or_else(|| traceparent.map(ToOwned::to_owned)),
+            on_end: self.on_end.map(OnEndBody::into_draft),
         }
+    }
+}
+
+impl OnEndBody {
+    fn into_draft(self) -> OnEndDraft {
+        let Self { url, secret, queue } = self;
+        OnEndDraft { url: url.unwrap_or_default(), secret, queue, secret_id: None }
     }
 }
 
@@ -262,6 +296,9 @@ pub(crate) struct JobView {
     /// Why the job failed or was cancelled, or why its last attempt failed.
     #[schema(value_type = Option<FailureBody>)]
     error: Option<Failure>,
+    /// URL of the webhook for its end. Its delivery is a job with the tag `job:ID`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webhook_url: Option<String>,
 }
 
 impl From<Job> for JobCore {
@@ -302,6 +339,7 @@ impl From<JobRecord> for JobView {
             max_snoozes: record.max_snoozes,
             result: record.result,
             error: record.error,
+            webhook_url: record.webhook_url,
         }
     }
 }

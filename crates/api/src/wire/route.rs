@@ -1,7 +1,9 @@
 //! Routes as they are set and read.
 
+use std::fmt;
+
 use chrono::{DateTime, Utc};
-use jobqueue_core::{FieldError, JobRoute, Json, Limits, RetryPolicy, RouteDraft, RouteName};
+use jobqueue_core::{FieldError, JobRoute, Json, Limits, OnEndDraft, RetryPolicy, RouteDraft, RouteName};
 use jobqueue_store::RouteRecord;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -45,6 +47,8 @@ pub(crate) struct RouteBody {
     #[serde(default)]
     #[schema(value_type = Vec<super::name::TagText>, max_items = 20)]
     tags: Vec<String>,
+    /// Default webhook for the end of the job.
+    on_end: Option<RouteOnEndBody>,
     /// The file or program that manages the route; the list can be filtered by it.
     #[schema(min_length = 1, max_length = 255)]
     owner: Option<String>,
@@ -54,6 +58,37 @@ pub(crate) struct RouteBody {
 }
 
 impl Wire for RouteBody {}
+
+/// A webhook for the end of jobs.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct RouteOnEndBody {
+    /// `http` or `https` URL that gets the webhook.
+    #[schema(required = true, value_type = String, min_length = 1, max_length = 2048, example = "https://hooks.example.com/jobs")]
+    url: Option<String>,
+    /// One to four `whsec_…` secrets, separated by a space, the newest first. Each signs. It is never shown.
+    #[schema(min_length = 1, max_length = 512)]
+    secret: Option<String>,
+    /// Instead of `secret`, what a GET shows: the secret stays as it is.
+    #[schema(minimum = 1, maximum = 9_007_199_254_740_991_u64)]
+    secret_id: Option<i64>,
+    /// Queue of the job that delivers the webhook. Default: that of the job that ends.
+    #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9_.:-]*$")]
+    queue: Option<String>,
+}
+
+impl RouteOnEndBody {
+    fn into_draft(self) -> OnEndDraft {
+        let Self { url, secret, secret_id, queue } = self;
+        OnEndDraft { url: url.unwrap_or_default(), secret, queue, secret_id }
+    }
+}
+
+impl fmt::Debug for RouteOnEndBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RouteOnEndBody").field("url", &self.url).finish_non_exhaustive()
+    }
+}
 
 impl RouteBody {
     /// The draft, if it passes the checks of the core.
@@ -69,6 +104,7 @@ impl RouteBody {
             soft_timeout_seconds: self.soft_timeout_seconds,
             expires_after_seconds: self.expires_after_seconds,
             tags: self.tags,
+            on_end: self.on_end.map(RouteOnEndBody::into_draft),
             owner: self.owner,
             description: self.description,
         };

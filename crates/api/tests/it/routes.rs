@@ -212,3 +212,49 @@ async fn a_change_reaches_every_api_process_and_the_schedules() {
     api.put("/v1/schedules/s", &[], &schedule).await.expect(201);
     assert_eq!(api.act("/v1/schedules/s/run").await.expect(201)["queue"], "mail");
 }
+
+#[tokio::test]
+async fn a_webhook_is_shown_without_its_secret_and_a_fault_is_named() {
+    let api = Api::start().await;
+    let secret = format!("whsec_{}", "A".repeat(44));
+    let on_end = json!({ "url": "https://a/x", "secret": secret });
+    let job = api.post("/v1/jobs", &json!({ "kind": "k", "on_end": on_end })).await;
+    assert!(!job.text.contains("whsec"), "{job:?}");
+    let job = job.expect(201);
+    assert_eq!(job["webhook_url"], "https://a/x");
+    let shown = api.get(&format!("/v1/jobs/{}", job["id"].as_str().unwrap())).await;
+    assert!(shown.text.contains("https://a/x") && !shown.text.contains("whsec"), "{shown:?}");
+    let mut route = mail();
+    route["on_end"] = on_end;
+    let set = api.put(MAIL, &[], &route).await;
+    assert!(!set.text.contains("whsec"), "{set:?}");
+    let mut spec = set.expect(201)["spec"].clone();
+    spec["priority"] = json!(7);
+    let changed = api.put(MAIL, &[], &spec).await.expect(200);
+    assert_eq!((&changed["version"], &changed["spec"]), (&json!(2), &spec), "what is read can be set again");
+    spec["on_end"]["secret_id"] = json!(99);
+    let foreign = api.put(MAIL, &[], &spec).await;
+    assert_eq!(
+        (foreign.problem(422), &foreign.json()["errors"][0]["pointer"]),
+        ("invalid-body".into(), &json!("/on_end/secret_id"))
+    );
+    let routed = api.post("/v1/jobs", &json!({ "kind": "mail.send" })).await;
+    assert!(routed.text.contains("https://a/x") && !routed.text.contains("whsec"), "{routed:?}");
+    let tested = api.post("/v1/routes/test", &json!({ "kind": "mail.send" })).await;
+    assert!(tested.text.contains("https://a/x") && !tested.text.contains("whsec"), "{tested:?}");
+    for (wrong, pointer) in [
+        (json!({ "secret": secret }), "/on_end/url"),
+        (json!({ "url": "https://a" }), "/on_end/secret"),
+        (json!({ "url": "https://a", "secret": "short" }), "/on_end/secret"),
+        (json!({ "url": "https://a", "secret": secret, "queue": "a/b" }), "/on_end/queue"),
+        (json!({ "url": "https://a", "secret": secret, "secret_id": 1 }), "/on_end/secret_id"),
+        (json!([]), "/on_end"),
+    ] {
+        let answer = api.post("/v1/jobs", &json!({ "kind": "k", "on_end": wrong })).await;
+        assert_eq!(answer.problem(422), "invalid-body", "{wrong}");
+        assert_eq!(answer.json()["errors"][0]["pointer"], pointer, "{answer:?}");
+    }
+    let schedule = json!({ "cron": "@daily", "job": { "kind": "k", "on_end": { "url": "https://a", "secret": secret } } });
+    let refused = api.put("/v1/schedules/s", &[], &schedule).await;
+    assert_eq!((refused.status, &refused.json()["errors"][0]["pointer"]), (422, &json!("/job/on_end")));
+}

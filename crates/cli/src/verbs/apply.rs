@@ -55,10 +55,15 @@ pub(crate) struct ApplyArgs {
     api: ClientArgs,
 }
 
+/// Members that are not compared: what is sent, and what is shown instead.
+const SECRETS: [&str; 2] = ["on_end.secret", "on_end.secret_id"];
+
 /// What to do with one of them.
 enum Step {
     Create,
     Change(Vec<(String, Value, Value)>),
+    /// It is as in the file, except that its secret, which the API never shows, may be another one.
+    Secret,
     Keep,
     Delete,
 }
@@ -183,10 +188,7 @@ fn steps(
                         ),
                     ));
                 }
-                _ => match differences(spec, body) {
-                    found if found.is_empty() => Step::Keep,
-                    found => Step::Change(found),
-                },
+                _ => changed(spec, body),
             },
         };
         steps.push((name.clone(), step));
@@ -195,6 +197,19 @@ fn steps(
     let left = existing.iter().filter(|(name, spec)| prune && is_ours(spec) && !wanted.contains_key(*name));
     steps.extend(left.map(|(name, _)| (name.clone(), Step::Delete)));
     Ok(steps)
+}
+
+/// What to do with one that exists. A secret is never printed.
+fn changed(spec: &Value, body: &Value) -> Step {
+    let mut found = differences(spec, body);
+    found.retain(|(path, ..)| !SECRETS.contains(&path.as_str()));
+    if !found.is_empty() {
+        Step::Change(found)
+    } else if body["on_end"]["secret"].is_string() {
+        Step::Secret
+    } else {
+        Step::Keep
+    }
 }
 
 async fn carry_out(
@@ -207,7 +222,7 @@ async fn carry_out(
     match step {
         Step::Keep => {}
         Step::Delete => drop(client.send(&Method::DELETE, &path, None).await?),
-        Step::Create | Step::Change(_) => {
+        Step::Create | Step::Change(_) | Step::Secret => {
             let body = wanted.get(name).map(ToString::to_string).unwrap_or_default();
             client.send(&Method::PUT, &path, Some(&body)).await?;
         }
@@ -220,6 +235,8 @@ fn said(resource: &Resource, name: &str, step: &Step, dry_run: bool) -> String {
     let would = |verb: &str, done: &str| if dry_run { format!("would be {verb}") } else { done.to_owned() };
     match step {
         Step::Keep => format!("{one} {name} unchanged\n"),
+        Step::Secret if dry_run => format!("{one} {name} unchanged; its secret is not compared\n"),
+        Step::Secret => format!("{one} {name} unchanged, with the secret of the file\n"),
         Step::Create => format!("{one} {name} {}\n", would("created", "created")),
         Step::Delete => format!("{one} {name} {}\n", would("deleted", "deleted")),
         Step::Change(found) => {

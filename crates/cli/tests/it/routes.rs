@@ -74,6 +74,26 @@ async fn a_route_is_shown_tested_used_and_deleted() {
 }
 
 #[tokio::test]
+async fn the_secret_of_a_webhook_is_set_and_never_printed() {
+    let service = Service::start().await;
+    let text = |secret: &str, url: &str| {
+        format!(
+            "[[routes]]\nname = \"x\"\nkind = \"*\"\non_end = {{ url = \"{url}\", secret = \"whsec_{secret}\" }}"
+        )
+    };
+    let (one, two) = ("A".repeat(44), "B".repeat(44));
+    let file = service.home.file("routes.toml", &text(&one, "https://a"));
+    let apply = ["route", "apply", "-f", file.as_str()];
+    assert_eq!(service.ok(&apply).await, "route x created\n");
+    assert_eq!(service.ok(&apply).await, "route x unchanged, with the secret of the file\n");
+    service.home.file("routes.toml", &text(&two, "https://b"));
+    let changed = service.ok(&apply).await;
+    assert!(changed.contains("https://b") && !changed.contains("BBBB"), "{changed}");
+    let shown = service.ok(&["route", "get", "x", "-o", "json"]).await;
+    assert!(shown.contains("secret_id") && !shown.contains("whsec"), "{shown}");
+}
+
+#[tokio::test]
 async fn an_invalid_file_is_refused() {
     let service = Service::start().await;
     for (name, text, code, words) in [

@@ -9,6 +9,7 @@ use crate::field::FieldError;
 use crate::json::Json;
 use crate::limits::{Limits, MAX_SNOOZES};
 use crate::name::NameError;
+use crate::on_end::{OnEnd, OnEndDraft};
 use crate::status::Status;
 use crate::time::{self, MIN_LIMIT, TIMESTAMP_RULE};
 use crate::trace::TraceParent;
@@ -53,6 +54,7 @@ impl Checker<'_> {
             self.metadata(metadata);
         }
         let traceparent = draft.traceparent.and_then(|text| self.traceparent(text));
+        let on_end = draft.on_end.and_then(|on_end| self.on_end(&on_end));
         let (Some(queue), Some(kind), true) = (queue, kind, self.errors.is_empty()) else {
             return Err(self.errors);
         };
@@ -72,6 +74,7 @@ impl Checker<'_> {
             tags,
             metadata: draft.metadata,
             traceparent,
+            on_end,
         })
     }
 
@@ -206,6 +209,10 @@ impl Checker<'_> {
 
     fn traceparent(&mut self, text: String) -> Option<TraceParent> {
         TraceParent::try_from(text).map_err(|message| self.note("/traceparent", "invalid", message)).ok()
+    }
+
+    fn on_end(&mut self, draft: &OnEndDraft) -> Option<OnEnd> {
+        OnEnd::parse(draft).map_err(|errors| self.errors.extend(errors)).ok()
     }
 
     fn text(&mut self, pointer: &str, text: &str, max: usize) {

@@ -32,6 +32,7 @@ impl JobRoute {
             timeout_seconds: draft.timeout_seconds,
             soft_timeout_seconds: draft.soft_timeout_seconds,
             tags: draft.tags.clone(),
+            on_end: draft.on_end.clone(),
             ..JobDraft::default()
         };
         errors.extend(NewJob::parse(submission, limits).err().into_iter().flatten());
@@ -60,6 +61,7 @@ impl JobRoute {
             soft_timeout_seconds: draft.soft_timeout_seconds,
             expires_after,
             tags: draft.tags.clone(),
+            on_end: draft.on_end.clone(),
         })
     }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::on_end::OnEndDraft;
 use crate::retry::RetryPolicy;
 
 /// A route as the user sent it, unchecked. It is stored in this form.
@@ -37,6 +38,9 @@ pub struct RouteDraft {
     /// Default labels.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
+    /// Default webhook for the end of the job. Its secret is stored apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_end: Option<OnEndDraft>,
     /// The file or program that manages the route; default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,

@@ -237,6 +237,11 @@ impl Checker<'_> {
                 self.note(pointer, "conflict", message);
             }
         }
+        if job.on_end.take().is_some() {
+            let message =
+                "is not for schedules, which are shown with everything they have: use a route for the kind";
+            self.note("/job/on_end", "conflict", message);
+        }
         (job.run_at, job.expires_at) = (None, None);
         let metadata = job.metadata.take();
         let mut errors = Vec::new();

@@ -40,4 +40,5 @@ mod unstable;
 mod upgrade;
 mod urls;
 mod vanished;
+mod webhooks;
 mod zombie;

@@ -259,6 +259,13 @@ async fn the_commands_of_the_page_of_routes_run() {
 }
 
 #[tokio::test]
+async fn the_commands_of_the_page_of_webhooks_run() {
+    if let Some(db) = run_page("webhooks", 0).await {
+        assert_eq!(db.number("SELECT count(*) FROM jobs").await, 3, "two jobs and one webhook");
+    }
+}
+
+#[tokio::test]
 async fn the_commands_of_the_page_for_celery_users_run() {
     if let Some(db) = run_page("celery", 0).await {
         assert_eq!(db.number("SELECT count(*) FROM jobqueue.schedule").await, 3);
@@ -281,6 +288,7 @@ fn the_pages_name_existing_routes() {
         "docs/routes.md",
         "docs/schedules.md",
         "docs/streams.md",
+        "docs/webhooks.md",
     ] {
         let page = read(name);
         let wrong: Vec<_> = spans(&page).iter().filter_map(finding).collect();

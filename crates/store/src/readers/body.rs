@@ -20,6 +20,7 @@ impl Store {
             r#"-- store.bodies
             SELECT id, lane, kind, max_attempts, payload::text AS "payload!", retry::text AS retry, timeout_ms, soft_timeout_ms,
                    run_at, expires_at, unique_key, tags, metadata::text AS metadata, traceparent,
+                   on_end IS NOT NULL AS "announced!",
                    CASE WHEN expires_at IS NULL THEN false ELSE expires_at <= (SELECT jobqueue.now()) END AS "overdue!",
                    (SELECT jobqueue.now()) AS "now!"
             -- the bounds are for the days that are left out

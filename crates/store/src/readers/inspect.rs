@@ -10,6 +10,7 @@ use crate::plumbing::connect::{Store, Unit};
 use crate::plumbing::error::StoreError;
 use crate::readers::row::{corrupt, final_status, stored_failure, stored_json};
 use crate::verbs::snooze::{self, Snoozes};
+use crate::verbs::webhook;
 
 /// Maximum number of attempts that are read.
 const ATTEMPTS_READ: i64 = 200;
@@ -142,12 +143,15 @@ impl Store {
         // bodies never change, so they can be read after the snapshot of the places
         let mut bodies = self.body_rows(unit, &wanted).await?;
         let snoozes = snooze::read(unit, &wanted).await?;
+        let announced = bodies.values().filter(|body| body.stored.announced).map(|body| body.stored.id);
+        let mut urls = webhook::urls(unit, announced.collect()).await?;
         let mut records = Vec::with_capacity(wanted.len());
         for id in wanted {
             let (Some(place), Some(body)) = (places.remove(&id), bodies.remove(&id)) else { continue };
             let created_at = JobId::from_uuid(id).created_at().unwrap_or_default();
             let run_at = body.stored.run_at;
             let mut record = place.into_record(|attempt| body.into_job(attempt), created_at, run_at)?;
+            record.webhook_url = urls.remove(&id);
             let Snoozes { count, max } = snoozes.get(&id).copied().unwrap_or_default();
             (record.snoozes, record.max_snoozes) = (count, max);
             records.push(record);
@@ -309,6 +313,7 @@ impl Place {
             max_snoozes: 0,
             result: result.map(|text| stored_json(id, "outcome", "result", text)).transpose()?,
             error: stored_failure(id, "outcome", error)?,
+            webhook_url: None,
         })
     }
 }

@@ -56,6 +56,8 @@ pub(crate) struct StoredBody {
     pub(crate) tags: Option<Vec<String>>,
     pub(crate) metadata: Option<String>,
     pub(crate) traceparent: Option<String>,
+    /// Whether a webhook announces the end of the job.
+    pub(crate) announced: bool,
     /// Whether `expires_at` has passed.
     pub(crate) overdue: bool,
     /// The database's time of this read.
@@ -79,7 +81,7 @@ impl BodyRow {
 
     /// What the job holds. Known even if the rest of the row is corrupt.
     pub(crate) fn ties(&self) -> Ties {
-        Ties { unique_key: self.stored.unique_key.is_some() }
+        Ties { unique_key: self.stored.unique_key.is_some(), on_end: self.stored.announced }
     }
 
     /// The job with this attempt number.
@@ -105,6 +107,7 @@ impl BodyRow {
             tags: stored.tags.unwrap_or_default(),
             metadata: stored.metadata.map(|text| stored_json(id, "body", "metadata", text)).transpose()?,
             traceparent: stored.traceparent.and_then(|text| text.try_into().ok()),
+            has_webhook: stored.announced,
         })
     }
 }

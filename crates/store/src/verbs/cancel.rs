@@ -105,7 +105,7 @@ impl Store {
         sorted.sort_unstable();
         let rows = sqlx::query!(
             r#"-- store.withdraw
-            WITH target AS MATERIALIZED (SELECT b.id, b.lane, b.unique_digest FROM jobqueue.body b WHERE b.id = ANY ($1)),
+            WITH target AS MATERIALIZED (SELECT b.id, b.lane, b.unique_digest, b.on_end IS NOT NULL AS announced FROM jobqueue.body b WHERE b.id = ANY ($1)),
             waiting AS MATERIALIZED (
                 SELECT r.at FROM target t CROSS JOIN LATERAL (
                     SELECT ctid AS at FROM jobqueue.ready WHERE lane = t.lane AND job_id = t.id LIMIT 1 FOR UPDATE) r),
@@ -120,7 +120,7 @@ impl Store {
             tally AS (
                 INSERT INTO jobqueue.tally (queue_id, cancelled)
                 SELECT l.queue_id, count(*)::int FROM gone g JOIN jobqueue.lane l ON l.id = g.lane GROUP BY l.queue_id)
-            SELECT g.job_id AS "job_id!", t.unique_digest IS NOT NULL AS "keyed!" FROM gone g JOIN target t ON t.id = g.job_id"#,
+            SELECT g.job_id AS "job_id!", t.unique_digest IS NOT NULL AS "keyed!", t.announced AS "announced!" FROM gone g JOIN target t ON t.id = g.job_id"#,
             &sorted,
             failure_text(reason),
         )
@@ -128,7 +128,7 @@ impl Store {
         .await?;
         Ok(rows
             .into_iter()
-            .map(|row| (JobId::from_uuid(row.job_id), Ties { unique_key: row.keyed }))
+            .map(|row| (JobId::from_uuid(row.job_id), Ties { unique_key: row.keyed, on_end: row.announced }))
             .collect())
     }
 

@@ -130,14 +130,14 @@ impl Store {
                 SELECT i.*, coalesce(i.run_at, CASE WHEN i.delay_ms IS NOT NULL THEN jobqueue.now() + i.delay_ms * interval '1 ms' END) AS start_at
                 FROM unnest($1::uuid[], $2::int[], $3::int[], $4::smallint[], $5::text[], $6::text[], $7::bigint[], $8::bigint[],
                             $9::timestamptz[], $10::bigint[], $11::timestamptz[], $12::text[], $13::text[], $14::text[], $15::text[],
-                            $18::uuid[], $19::smallint[])
+                            $18::uuid[], $19::smallint[], $20::text[], $21::text[])
                   AS i (id, lane, kind, max_attempts, payload, retry, timeout_ms, soft_timeout_ms,
-                        run_at, delay_ms, expires_at, unique_key, tags, metadata, traceparent, unique_digest, unique_kept)),
+                        run_at, delay_ms, expires_at, unique_key, tags, metadata, traceparent, unique_digest, unique_kept, on_end, on_end_secret)),
             body AS (
                 INSERT INTO jobqueue.body (id, lane, kind, max_attempts, payload, retry, timeout_ms, soft_timeout_ms,
-                                           run_at, expires_at, unique_key, unique_digest, unique_kept, tags, metadata, traceparent)
+                                           run_at, expires_at, unique_key, unique_digest, unique_kept, tags, metadata, traceparent, on_end, on_end_secret)
                 SELECT id, lane, kind, max_attempts, payload::json, retry::json, timeout_ms, soft_timeout_ms,
-                       start_at, expires_at, unique_key, unique_digest, unique_kept, tags::text[], metadata::json, traceparent FROM input),
+                       start_at, expires_at, unique_key, unique_digest, unique_kept, tags::text[], metadata::json, traceparent, on_end::json, on_end_secret FROM input),
             ready AS (
                 INSERT INTO jobqueue.ready (job_id, lane, kind, attempt)
                 SELECT id, lane, kind, 0 FROM input WHERE start_at IS NULL OR start_at <= (SELECT jobqueue.now())),
@@ -169,6 +169,8 @@ impl Store {
             &created,
             used(&rows.unique_digests) as _,
             used(&rows.unique_kepts) as _,
+            used(&rows.on_ends) as _,
+            used(&rows.on_end_secrets) as _,
         )
         .fetch_one(&mut **unit)
         .await?;

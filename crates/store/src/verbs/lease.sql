@@ -42,12 +42,12 @@ SELECT g.epoch AS "epoch?", g.token AS "token?", g.job_ids AS "job_ids?", g.atte
        g.took_micros AS "took_micros?", NULL::uuid AS "id?", g.lane AS "lane?", NULL::int AS "kind?", NULL::smallint AS "max_attempts?", NULL::text AS "payload?",
        NULL::text AS "retry?", NULL::bigint AS "timeout_ms?", NULL::bigint AS "soft_timeout_ms?", NULL::timestamptz AS "run_at?",
        NULL::timestamptz AS "expires_at?", NULL::text AS "unique_key?", NULL::text[] AS "tags?", NULL::text AS "metadata?",
-       NULL::text AS "traceparent?", NULL::boolean AS "overdue?", (SELECT jobqueue.now()) AS "now?"
+       NULL::text AS "traceparent?", NULL::boolean AS "announced?", NULL::boolean AS "overdue?", (SELECT jobqueue.now()) AS "now?"
 FROM granted g
 UNION ALL
 SELECT NULL, NULL, NULL, NULL, NULL,
        id, lane, kind, max_attempts, payload::text, retry::text, timeout_ms, soft_timeout_ms, run_at, expires_at, unique_key, tags,
-       metadata::text, traceparent,
+       metadata::text, traceparent, on_end IS NOT NULL,
        CASE WHEN expires_at IS NULL THEN false ELSE expires_at <= (SELECT jobqueue.now()) END, (SELECT jobqueue.now())
 FROM jobqueue.body
 WHERE id = ANY (ARRAY(SELECT job_id FROM pick)) AND id BETWEEN $10 AND $11 AND id >= (SELECT job_id FROM pick ORDER BY job_id LIMIT 1)

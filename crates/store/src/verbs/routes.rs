@@ -24,6 +24,8 @@ pub enum RouteChange {
     Unknown,
     /// As many routes exist as may. Nothing was changed.
     Full,
+    /// It names a stored secret that is not its own. Nothing was changed.
+    UnknownSecret,
 }
 
 impl Routes<'_> {
@@ -34,21 +36,25 @@ impl Routes<'_> {
         draft: &RouteDraft,
         condition: &Precondition,
     ) -> Result<RouteChange, StoreError> {
-        let spec = serde_json::to_string(draft).map_err(|error| StoreError::Abandoned(error.to_string()))?;
         let mut unit = self.0.begin().await?;
         Self::lock(&mut unit).await?;
         let current = Self::read(&mut unit, name).await?;
         if !condition.holds(current.as_ref().map(|current| (current.id, current.version))) {
             return Ok(RouteChange::Refused);
         }
+        let stored = current.as_ref().and_then(|current| current.spec.to::<RouteDraft>().ok());
+        let Some(draft) = Self::with_secret(&mut unit, draft.clone(), stored.as_ref()).await? else {
+            return Ok(RouteChange::UnknownSecret);
+        };
         let change = match current {
             None if Self::is_full(&mut unit).await? => return Ok(RouteChange::Full),
             None => RouteChange::Created,
-            Some(current) if current.spec.to::<RouteDraft>().is_ok_and(|stored| stored == *draft) => {
+            Some(current) if stored.as_ref() == Some(&draft) => {
                 return Ok(RouteChange::Same(current));
             }
             Some(_) => RouteChange::Changed,
         };
+        let spec = serde_json::to_string(&draft).map_err(|error| StoreError::Abandoned(error.to_string()))?;
         sqlx::query!(
             "-- store.route.put
             INSERT INTO jobqueue.route AS r (name, spec) VALUES ($1, $2::text::json)
@@ -88,6 +94,30 @@ impl Routes<'_> {
             .fetch_all(&mut **unit)
             .await?;
         Ok(())
+    }
+
+    /// The draft with the number of its secret instead of the secret. `None` if it names a number that is not that of the route.
+    async fn with_secret(
+        unit: &mut Unit,
+        mut draft: RouteDraft,
+        stored: Option<&RouteDraft>,
+    ) -> Result<Option<RouteDraft>, StoreError> {
+        let current = stored.and_then(|stored| stored.on_end.as_ref()?.secret_id);
+        let Some(on_end) = &mut draft.on_end else { return Ok(Some(draft)) };
+        match on_end.secret.take() {
+            Some(secret) => {
+                let kept = sqlx::query_scalar!(
+                    r#"-- store.route.secret
+                    SELECT jobqueue.keep_secret($1, $2) AS "id!""#,
+                    secret,
+                    current,
+                );
+                on_end.secret_id = Some(kept.fetch_one(&mut **unit).await?);
+            }
+            None if on_end.secret_id.is_none() || on_end.secret_id != current => return Ok(None),
+            None => {}
+        }
+        Ok(Some(draft))
     }
 
     async fn is_full(unit: &mut Unit) -> Result<bool, StoreError> {

@@ -54,4 +54,5 @@ mod vectors;
 mod waiting;
 mod walk;
 mod watch;
+mod webhooks;
 mod workers;

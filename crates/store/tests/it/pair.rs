@@ -103,6 +103,7 @@ impl Subject {
             tags: vec![],
             metadata: None,
             traceparent: None,
+            has_webhook: false,
         };
         jobqueue_store::Leased { job, lease, waited: None }
     }

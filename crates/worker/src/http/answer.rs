@@ -30,6 +30,9 @@ pub(in crate::http) enum ClientErrors {
     #[default]
     Fail,
     Retry,
+    /// Retry all but 410, which says that the endpoint wants nothing more. For webhooks; no configuration names it.
+    #[serde(skip)]
+    RetryUnlessGone,
 }
 
 /// A response body, as far as it was read.
@@ -86,7 +89,12 @@ fn refusal(
             status,
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
         );
-    if temporary || client_errors == ClientErrors::Retry {
+    let is_retried = match client_errors {
+        ClientErrors::Fail => false,
+        ClientErrors::Retry => true,
+        ClientErrors::RetryUnlessGone => status != StatusCode::GONE,
+    };
+    if temporary || is_retried {
         HandlerError::retry(kind, message)
     } else {
         HandlerError::discard(kind, message)

@@ -23,7 +23,7 @@ impl Secrets {
     }
 
     /// Parses the secrets. The error never contains a secret.
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         let secret = |word: &str| {
             let encoded = word.strip_prefix("whsec_").ok_or("must start with `whsec_`")?;
             let bytes = STANDARD.decode(encoded).map_err(|_| "must be base64 after `whsec_`")?;

@@ -100,7 +100,9 @@ fn created_view(id: JobId, status: Status, new: NewJob, stored: Option<&JobRecor
         tags: new.tags,
         metadata: new.metadata,
         traceparent: new.traceparent,
+        has_webhook: new.on_end.is_some(),
     };
+    let webhook_url = stored.map_or(new.on_end.map(|on_end| on_end.url), |record| record.webhook_url.clone());
     let job = stored.map_or(submitted, |record| Job { attempt: 0, ..record.job.clone() });
     let created_at = id.created_at().unwrap_or_default();
     JobView::from(JobRecord {
@@ -117,5 +119,6 @@ fn created_view(id: JobId, status: Status, new: NewJob, stored: Option<&JobRecor
         max_snoozes: new.max_snoozes.unwrap_or(DEFAULT_MAX_SNOOZES),
         result: None,
         error: None,
+        webhook_url,
     })
 }

@@ -1,7 +1,8 @@
 //! New jobs as rows and columns, before they are inserted.
 
 use chrono::{DateTime, Utc};
-use jobqueue_core::{JobId, Json, NewJob, Start, Status, TraceParent};
+use jobqueue_core::on_end::WebhookSecret;
+use jobqueue_core::{JobId, Json, NewJob, OnEnd, Start, Status, TraceParent};
 use uuid::Uuid;
 
 use super::submission::Accepted;
@@ -62,6 +63,8 @@ pub(super) struct Columns<'a> {
     pub(super) tags: Vec<Option<String>>,
     pub(super) metadata: Vec<Option<&'a str>>,
     pub(super) traceparents: Vec<Option<&'a str>>,
+    pub(super) on_ends: Vec<Option<String>>,
+    pub(super) on_end_secrets: Vec<Option<&'a str>>,
 }
 
 impl<'a> Columns<'a> {
@@ -89,6 +92,11 @@ impl<'a> Columns<'a> {
         self.tags.push((!job.tags.is_empty()).then(|| array_literal(&job.tags)));
         self.metadata.push(job.metadata.as_ref().map(Json::as_str));
         self.traceparents.push(job.traceparent.as_ref().map(TraceParent::as_str));
+        self.on_ends.push(job.on_end.as_ref().map(OnEnd::target));
+        self.on_end_secrets.push(match job.on_end.as_ref().map(|on_end| &on_end.secret) {
+            Some(WebhookSecret::Own(secret)) => Some(secret.as_str()),
+            _ => None,
+        });
     }
 }
 

@@ -38,6 +38,7 @@ struct ResultRow {
     tags: Option<Vec<String>>,
     metadata: Option<String>,
     traceparent: Option<String>,
+    announced: Option<bool>,
     overdue: Option<bool>,
     now: Option<DateTime<Utc>>,
 }
@@ -91,6 +92,7 @@ impl ResultRow {
             tags: self.tags,
             metadata: self.metadata,
             traceparent: self.traceparent,
+            announced: self.announced?,
             overdue: self.overdue?,
             now: self.now?,
         })
