@@ -107,7 +107,8 @@ async fn lines_are_neither_lost_nor_doubled_when_a_listener_moves_between_replic
         let listens = !(2..=6).contains(&round);
         let mut line = 0;
         for piece in 0..3 {
-            let text: String = (0..=piece).map(|n| format!("attempt {round} line {}\n", line + n)).collect();
+            let text: Vec<_> = (0..=piece).map(|n| format!("attempt {round} line {}", line + n)).collect();
+            let text = text.join("\n") + "\n";
             line += piece + 1;
             written.extend(text.lines().map(ToOwned::to_owned));
             report(&api, &lease, &text, json!(null)).await;
@@ -149,7 +150,8 @@ async fn lines_are_neither_lost_nor_doubled_when_a_listener_moves_between_replic
 async fn what_is_no_longer_kept_is_counted() {
     let api = Api::start().await;
     let (id, lease) = running(&api).await;
-    let text: String = (0..2_000).map(|n| format!("line {n:05}\n")).collect();
+    let text: Vec<_> = (0..2_000).map(|n| format!("line {n:05}")).collect();
+    let text = text.join("\n") + "\n";
     for part in text.as_bytes().chunks(7_000) {
         report(&api, &lease, std::str::from_utf8(part).unwrap(), json!(null)).await;
     }

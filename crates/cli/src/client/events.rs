@@ -66,16 +66,13 @@ impl Events<'_> {
                 }
                 continue;
             };
-            match timeout(SILENCE, response.chunk()).await {
-                Ok(Ok(Some(bytes))) => {
-                    self.reached = Some(Instant::now());
-                    self.parser.push(&bytes);
-                }
-                Ok(Ok(None) | Err(_)) | Err(_) => {
-                    self.response = None;
-                    self.parser.clear();
-                    sleep(self.parser.retry.unwrap_or(RETRY)).await;
-                }
+            if let Ok(Ok(Some(bytes))) = timeout(SILENCE, response.chunk()).await {
+                self.reached = Some(Instant::now());
+                self.parser.push(&bytes);
+            } else {
+                self.response = None;
+                self.parser.clear();
+                sleep(self.parser.retry.unwrap_or(RETRY)).await;
             }
         }
     }

@@ -42,7 +42,7 @@ pub(crate) async fn run(
 ) -> CommandResult {
     let mut known: HashMap<String, Vec<Cell>> = HashMap::new();
     let mut titled = true;
-    let mut changes = Changes::of(client, path);
+    let mut events = Changes::of(client, path);
     loop {
         let mut objects = fetch().await?;
         let id_length = if resource.one == JOB.one { shown_ids(&objects) } else { None };
@@ -64,6 +64,6 @@ pub(crate) async fn run(
             titled = false;
         }
         known = seen;
-        changes.wait(Duration::from_secs(watch.interval.max(1).into())).await;
+        events.wait(Duration::from_secs(watch.interval.max(1).into())).await;
     }
 }
