@@ -80,17 +80,20 @@ GRANT SELECT (id, lane, kind, max_attempts, payload, retry, timeout_ms, soft_tim
     metadata, traceparent, on_end) ON jobqueue.body TO jobqueue_reader;
 GRANT SELECT (epoch, worker_id, queue_id, leased_at, expires_at, open) ON jobqueue.lease TO jobqueue_reader;
 
--- The operator: reads, cancels, retries, promotes, purges, pauses, deletes queues and changes their settings, and sets schedules and routes.
+-- The operator: reads, cancels, retries, promotes, edits, deletes, purges, pauses, deletes queues and changes their settings, and sets schedules and routes.
 GRANT jobqueue_reader TO jobqueue_operator;
 GRANT INSERT, UPDATE, DELETE ON jobqueue.ready, jobqueue.scheduled, jobqueue.outcome, jobqueue.cancel_request, jobqueue.expiry,
     jobqueue.snooze TO jobqueue_operator;
 GRANT SELECT, INSERT, UPDATE, DELETE ON jobqueue.unique_claim, jobqueue.idempotency TO jobqueue_operator;
 GRANT DELETE ON jobqueue.body, jobqueue.attempt, jobqueue.report TO jobqueue_operator;
+GRANT UPDATE (lane, max_attempts, payload, retry, timeout_ms, soft_timeout_ms, run_at, expires_at, unique_digest, tags, metadata)
+    ON jobqueue.body TO jobqueue_operator;   -- an edit; the id and the kind of a job never change
 GRANT INSERT, UPDATE ON jobqueue.queue TO jobqueue_operator;
 GRANT INSERT, UPDATE, DELETE ON jobqueue.counter TO jobqueue_operator;
 GRANT DELETE ON jobqueue.census TO jobqueue_operator;
 GRANT UPDATE (queue_id) ON jobqueue.tally TO jobqueue_operator;
 GRANT INSERT ON jobqueue.lane, jobqueue.kind, jobqueue.tally TO jobqueue_operator;
+GRANT SELECT, INSERT ON jobqueue.unnamed TO jobqueue_operator;   -- an edit in SQL that names a new queue
 GRANT UPDATE (open) ON jobqueue.lease TO jobqueue_operator;   -- to lock the row
 GRANT INSERT, UPDATE, DELETE ON jobqueue.schedule TO jobqueue_operator;
 GRANT DELETE ON jobqueue.tick TO jobqueue_operator;

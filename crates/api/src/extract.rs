@@ -13,7 +13,7 @@ pub(crate) mod trace;
 pub(crate) use idempotency::IdempotencyKey;
 pub(crate) use json::{JsonBody, Wire};
 pub(crate) use path::{GroupPath, JobPath, QueuePath, RedrivePath, RoutePath, SchedulePath, WorkerPath};
-pub(crate) use precondition::Condition;
+pub(crate) use precondition::{Condition, JobCondition};
 pub(crate) use query::Query;
 pub(crate) use strict::{Refusal, parse};
 pub(crate) use trace::Trace;

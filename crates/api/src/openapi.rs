@@ -37,7 +37,7 @@ use crate::wire::stream::{
     paths(
         jobs::enqueue::enqueue, jobs::batch::batch, jobs::list::list, jobs::show::show, jobs::cancel::cancel,
         jobs::retry::retry, jobs::promote::promote, jobs::history::attempts, jobs::history::events, jobs::explain::explain, jobs::stream::stream,
-        jobs::bulk::cancel,
+        jobs::count::count, jobs::edit::edit, jobs::delete::delete, jobs::bulk::cancel, jobs::bulk::delete,
         jobs::bulk::retry, jobs::bulk::promote, queues::list, queues::show, queues::configure, queues::delete::delete,
         queues::pause, queues::resume, queues::purge, leases::acquire::acquire, leases::heartbeat::heartbeat,
         leases::settle::settle, schedules::list, schedules::show, schedules::set::put, schedules::set::patch,

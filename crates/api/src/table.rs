@@ -14,6 +14,7 @@ use crate::state::ApiState;
 use crate::wire::batch::BatchBody;
 use crate::wire::bulk::BulkBody;
 use crate::wire::dead_letter::{DeadLetterPurgeBody, DeadLetterRetryBody};
+use crate::wire::edit::EditBody;
 use crate::wire::job::EnqueueBody;
 use crate::wire::lease::{AcquireBody, HeartbeatBody};
 use crate::wire::queue::{CreateBody, PurgeBody, QueueBody};
@@ -71,7 +72,11 @@ pub fn table() -> Vec<Route> {
         route("POST", "/v1/jobs/cancel", admin, post(jobs::bulk::cancel)).body::<BulkBody>(),
         route("POST", "/v1/jobs/retry", admin, post(jobs::bulk::retry)).body::<BulkBody>(),
         route("POST", "/v1/jobs/promote", admin, post(jobs::bulk::promote)).body::<BulkBody>(),
+        route("POST", "/v1/jobs/delete", admin, post(jobs::bulk::delete)).body::<BulkBody>(),
+        route("GET", "/v1/jobs/count", read, get(jobs::count::count)).query(jobs::count::PARAMETERS),
         route("GET", "/v1/jobs/{id}", read, get(jobs::show::show)).query(&["wait"]),
+        route("PATCH", "/v1/jobs/{id}", write, patch(jobs::edit::edit)).body::<EditBody>(),
+        route("DELETE", "/v1/jobs/{id}", admin, delete(jobs::delete::delete)),
         route("POST", "/v1/jobs/{id}/cancel", write, post(jobs::cancel::cancel)),
         route("POST", "/v1/jobs/{id}/retry", write, post(jobs::retry::retry)),
         route("POST", "/v1/jobs/{id}/promote", write, post(jobs::promote::promote)),

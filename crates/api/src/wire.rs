@@ -4,6 +4,7 @@
 pub(crate) mod batch;
 pub(crate) mod bulk;
 pub(crate) mod dead_letter;
+pub(crate) mod edit;
 pub(crate) mod explain;
 pub(crate) mod history;
 pub(crate) mod job;

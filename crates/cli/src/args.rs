@@ -9,10 +9,12 @@ use crate::exit;
 use crate::verbs::act::{self, ActArgs};
 use crate::verbs::completion::{self, CompletionArgs};
 use crate::verbs::context::{self, ContextCommand};
+use crate::verbs::count::{self, CountArgs};
 use crate::verbs::delete::{self, DeleteArgs};
 use crate::verbs::describe::{self, DescribeArgs};
 use crate::verbs::dlq::{self, DlqCommand};
 use crate::verbs::doctor::{self, DoctorArgs};
+use crate::verbs::edit::{self, EditArgs};
 use crate::verbs::explain::{self, ExplainArgs};
 use crate::verbs::get::{self, GetArgs};
 use crate::verbs::logs::{self, LogsArgs};
@@ -91,9 +93,15 @@ pub(crate) enum Command {
     /// Starts scheduled jobs now.
     #[command(after_help = act::PROMOTE_EXAMPLES)]
     Promote(Box<ActArgs>),
-    /// Deletes queues.
+    /// Deletes jobs that are final, or queues.
     #[command(after_help = delete::EXAMPLES)]
-    Delete(DeleteArgs),
+    Delete(Box<DeleteArgs>),
+    /// Changes jobs that wait: by fields, by a patch, or in an editor.
+    #[command(after_help = edit::EXAMPLES)]
+    Edit(EditArgs),
+    /// Counts jobs.
+    #[command(after_help = count::EXAMPLES)]
+    Count(Box<CountArgs>),
     /// Pauses, resumes, configures, purges, deletes and lists queues.
     #[command(subcommand, after_help = queue::EXAMPLES)]
     Queue(QueueCommand),

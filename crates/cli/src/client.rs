@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, DATE, ETAG, HeaderMap, IF_MATCH, RETRY_AFTER};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -56,6 +56,15 @@ pub(crate) struct Ask<'a> {
     pub(crate) body: Option<&'a str>,
     /// How long the API may wait before it responds.
     pub(crate) wait: Duration,
+    /// The version that may be changed.
+    pub(crate) if_match: Option<&'a str>,
+}
+
+impl<'a> Ask<'a> {
+    /// A request without anything but its path.
+    pub(crate) const fn new(method: &'a Method, path: &'a [&'a str]) -> Self {
+        Self { method, path, query: &[], body: None, wait: Duration::ZERO, if_match: None }
+    }
 }
 
 impl Client {
@@ -93,11 +102,11 @@ impl Client {
     }
 
     pub(crate) async fn get(&self, path: &[&str], query: &[(&str, String)]) -> CommandResult<Box<RawValue>> {
-        self.ask(Ask { method: &Method::GET, path, query, body: None, wait: Duration::ZERO }).await
+        self.ask(Ask { query, ..Ask::new(&Method::GET, path) }).await
     }
 
     pub(crate) async fn post(&self, path: &[&str], body: Option<&str>) -> CommandResult<Box<RawValue>> {
-        self.ask(Ask { method: &Method::POST, path, query: &[], body, wait: Duration::ZERO }).await
+        self.ask(Ask { body, ..Ask::new(&Method::POST, path) }).await
     }
 
     /// Sends a request without a query.
@@ -107,14 +116,19 @@ impl Client {
         path: &[&str],
         body: Option<&str>,
     ) -> CommandResult<Box<RawValue>> {
-        self.ask(Ask { method, path, query: &[], body, wait: Duration::ZERO }).await
+        self.ask(Ask { body, ..Ask::new(method, path) }).await
     }
 
     /// A job; waits up to `wait` until it is final.
     pub(crate) async fn job(&self, id: &str, wait: Duration) -> CommandResult<Box<RawValue>> {
         let query = [("wait", format!("{:.3}", wait.as_secs_f64()))];
         let query = if wait.is_zero() { &query[..0] } else { &query[..] };
-        self.ask(Ask { method: &Method::GET, path: &["v1", "jobs", id], query, body: None, wait }).await
+        self.ask(Ask { query, wait, ..Ask::new(&Method::GET, &["v1", "jobs", id]) }).await
+    }
+
+    /// An object, and its `ETag` if it has one.
+    pub(crate) async fn tagged(&self, path: &[&str]) -> CommandResult<(Box<RawValue>, Option<String>)> {
+        self.ask_tagged(Ask::new(&Method::GET, path)).await
     }
 
     /// Up to `limit` items of a list, over several pages, and whether there are more.
@@ -152,6 +166,10 @@ impl Client {
     /// Sends a request and returns the JSON of the response, unchanged. Repeats it while the API is too busy, and once if the
     /// connection broke. All of them have the same idempotency key, so nothing is done twice.
     pub(crate) async fn ask(&self, ask: Ask<'_>) -> CommandResult<Box<RawValue>> {
+        self.ask_tagged(ask).await.map(|(json, _)| json)
+    }
+
+    async fn ask_tagged(&self, ask: Ask<'_>) -> CommandResult<(Box<RawValue>, Option<String>)> {
         let url = self.url(ask.path, ask.query)?;
         let key = Uuid::now_v7().to_string();
         let mut repeats = 0;
@@ -164,13 +182,16 @@ impl Client {
             if *ask.method == Method::POST {
                 request = request.header("Idempotency-Key", &key);
             }
+            if let Some(tag) = ask.if_match {
+                request = request.header(IF_MATCH, tag);
+            }
             if let Some(body) = ask.body {
                 request = request.header(CONTENT_TYPE, "application/json").body(body.to_owned());
             }
             repeats += 1;
             let pause = match request.send().await {
                 Ok(response) => match self.read(response).await? {
-                    Answer::Done(json) => return Ok(json),
+                    Answer::Done(json, tag) => return Ok((json, tag)),
                     Answer::Busy(_, pause) if repeats <= REPEATS => pause,
                     Answer::Busy(refusal, _) => return Err(refusal),
                 },
@@ -185,10 +206,11 @@ impl Client {
         let status = response.status();
         self.note_date(response.headers());
         let pause = pause(response.headers());
+        let tag = response.headers().get(ETAG).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
         let text = response.text().await.map_err(|error| self.unreachable(&error))?;
         let json = RawValue::from_string(text).ok();
         match json {
-            Some(json) if status.is_success() => Ok(Answer::Done(json)),
+            Some(json) if status.is_success() => Ok(Answer::Done(json, tag)),
             Some(json) if is_busy(status) => Ok(Answer::Busy(problem::refusal(status, &json), pause)),
             Some(json) => Err(problem::refusal(status, &json)),
             None => Err(CommandError::new(
@@ -237,7 +259,8 @@ impl Client {
 
 /// A response that was read.
 enum Answer {
-    Done(Box<RawValue>),
+    /// With its `ETag`.
+    Done(Box<RawValue>, Option<String>),
     /// Nothing was stored, or the result is unknown: repeat the request after the pause.
     Busy(CommandError, Duration),
 }

@@ -162,6 +162,11 @@ pub(crate) fn structured(
     }
 }
 
+/// JSON with a line for each member.
+pub(crate) fn pretty(object: &RawValue) -> String {
+    json::pretty(object)
+}
+
 /// Whether stdout shows colours: it is a terminal, and `NO_COLOR` is not set (no-color.org).
 pub(crate) fn coloured() -> bool {
     let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());

@@ -31,6 +31,26 @@ pub(crate) struct Selector {
     /// Only jobs submitted before this time.
     #[arg(long, value_name = "TIME")]
     created_before: Option<String>,
+
+    /// Only jobs that became final at or after this time.
+    #[arg(long, value_name = "TIME")]
+    finished_after: Option<String>,
+
+    /// Only jobs that became final before this time.
+    #[arg(long, value_name = "TIME")]
+    finished_before: Option<String>,
+
+    /// Only jobs that failed or were cancelled with one of these types of error.
+    #[arg(long, value_name = "TYPE", value_delimiter = ',')]
+    error_type: Vec<String>,
+
+    /// Only jobs with one of these unique keys. May be repeated.
+    #[arg(long, value_name = "KEY")]
+    unique_key: Vec<String>,
+
+    /// Only jobs whose metadata has this value, for example team=billing, owner.team=billing or /a.b/c=1. May be repeated.
+    #[arg(long, value_name = "PATH=VALUE")]
+    metadata: Vec<String>,
 }
 
 impl Selector {
@@ -59,12 +79,25 @@ impl Selector {
         format!("{{{}}}", members.join(","))
     }
 
-    fn lists(&self) -> [(&'static str, &[String]); 4] {
-        [("status", &self.status), ("queue", &self.queue), ("kind", &self.kind), ("tag", &self.tag)]
+    fn lists(&self) -> [(&'static str, &[String]); 7] {
+        [
+            ("status", &self.status),
+            ("queue", &self.queue),
+            ("kind", &self.kind),
+            ("tag", &self.tag),
+            ("error_type", &self.error_type),
+            ("unique_key", &self.unique_key),
+            ("metadata", &self.metadata),
+        ]
     }
 
-    fn times(&self) -> [(&'static str, &Option<String>); 2] {
-        [("created_after", &self.created_after), ("created_before", &self.created_before)]
+    fn times(&self) -> [(&'static str, &Option<String>); 4] {
+        [
+            ("created_after", &self.created_after),
+            ("created_before", &self.created_before),
+            ("finished_after", &self.finished_after),
+            ("finished_before", &self.finished_before),
+        ]
     }
 }
 

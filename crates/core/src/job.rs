@@ -18,6 +18,7 @@ use crate::trace::TraceParent;
 use crate::unique::{OnConflict, Unique, UniqueScope};
 
 pub(crate) mod check;
+pub mod edit;
 
 /// A job as the submitter sent it, unchecked. An absent field gets its default. A schedule stores it in this form.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -152,7 +153,7 @@ pub struct NewJob {
 pub struct Job {
     /// Id of the job, set when it is stored. It contains the time of submission.
     pub id: JobId,
-    /// The queue that the submitter chose, or `default`. It never changes.
+    /// The queue that the submitter chose, or `default`. Only an edit of the waiting job changes it.
     pub queue: QueueName,
     /// The kind that the submitter chose. It selects the handler and never changes.
     pub kind: KindName,

@@ -51,6 +51,10 @@ impl Default for Limits {
 
 /// Maximum number of jobs in one batch request and in one store call.
 pub const MAX_BATCH: usize = 1000;
+/// Maximum number of jobs that a count counts. It says that there are more.
+pub const MAX_COUNT: u32 = 10_000;
+/// Maximum number of values of one filter for metadata, error types or unique keys.
+pub const MAX_FILTER_VALUES: usize = 20;
 /// Maximum number of rows of one page.
 pub const MAX_PAGE: u32 = 1000;
 /// Maximum number of jobs of one grant. Each job is one bit of a 64-bit column.

@@ -46,15 +46,31 @@ pub struct Unique {
     pub on_conflict: OnConflict,
 }
 
+impl UniqueScope {
+    /// All scopes.
+    pub const ALL: [Self; 3] = [Self::Kind, Self::Queue, Self::Global];
+
+    /// Identifies a key in this scope: the first 128 bits of a SHA-256.
+    pub fn digest(self, queue: &QueueName, kind: &KindName, key: &str) -> Uuid {
+        let (scope, within) = match self {
+            Self::Kind => ("kind", kind.as_str()),
+            Self::Queue => ("queue", queue.as_str()),
+            Self::Global => ("global", ""),
+        };
+        digest(&[scope, within, key])
+    }
+}
+
+/// The digest of a stored key after its job moved to another queue. A job stores its digest and not its scope, so the scope is found by the digest.
+pub fn moved_digest(stored: Uuid, key: &str, kind: &KindName, from: &QueueName, to: &QueueName) -> Uuid {
+    let scope = UniqueScope::ALL.into_iter().find(|scope| scope.digest(from, kind, key) == stored);
+    scope.map_or(stored, |scope| scope.digest(to, kind, key))
+}
+
 impl Unique {
     /// Identifies the key and its scope: the first 128 bits of a SHA-256.
     pub fn digest(&self, queue: &QueueName, kind: &KindName) -> Uuid {
-        let (scope, within) = match self.scope {
-            UniqueScope::Kind => ("kind", kind.as_str()),
-            UniqueScope::Queue => ("queue", queue.as_str()),
-            UniqueScope::Global => ("global", ""),
-        };
-        digest(&[scope, within, &self.key])
+        self.scope.digest(queue, kind, &self.key)
     }
 
     /// Whether the holder frees the key when it reaches `status`.
@@ -91,5 +107,8 @@ mod tests {
         assert_eq!(by(UniqueScope::Queue, &a, &x), by(UniqueScope::Queue, &a, &y));
         assert_eq!(by(UniqueScope::Global, &a, &x), by(UniqueScope::Global, &b, &y));
         assert_ne!(digest(&["ab", "c"]), digest(&["a", "bc"]));
+        for scope in UniqueScope::ALL {
+            assert_eq!(moved_digest(by(scope, &a, &x), "k", &x, &a, &b), by(scope, &b, &x), "{scope:?}");
+        }
     }
 }

@@ -28,7 +28,7 @@ pub struct DeadLetters<'a>(pub(crate) &'a Store);
 pub struct Upkeep<'a>(pub(crate) &'a Store);
 
 impl Store {
-    /// Cancel, retry and promote jobs.
+    /// Cancel, retry, promote, edit and delete jobs.
     pub const fn jobs(&self) -> Jobs<'_> {
         Jobs(self)
     }

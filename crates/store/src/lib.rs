@@ -1,5 +1,5 @@
 //! The only crate that knows SQL. Its methods are the verbs of a job's life, one file each in `verbs`:
-//! enqueue · promote · lease · heartbeat · settle · reclaim · cancel · expire · retry · prune, and the readers.
+//! enqueue · promote · lease · heartbeat · settle · reclaim · cancel · expire · retry · edit · delete · prune, and the readers.
 //!
 //! It moves rows and decides nothing: `jobqueue_core::settle` decides what follows from an outcome.
 //! No other crate knows the table layout (`docs/adr/0001-storage.md`).
@@ -26,7 +26,7 @@ pub use readers::dead_letters::groups::{
 pub use readers::dead_letters::redrives::{Redrive, RedriveState};
 pub use readers::dead_letters::{DeadLetter, DeadLetterFilter, LetterPosition};
 pub use readers::inspect::{AttemptRecord, Event};
-pub use readers::list::{JobFilter, Page};
+pub use readers::list::{JobFilter, Matches, Page};
 pub use readers::routes::RouteRecord;
 pub use readers::schedules::{ScheduleFilter, ScheduleRecord, TickRecord};
 pub use readers::watch::{NewReport, REPORTS_READ, WatchedJob, WatchedState};
@@ -39,6 +39,8 @@ pub use upkeep::vacuum::HotTable;
 pub use verbs::cancel::Cancelled;
 pub use verbs::dead_letters::Replaced;
 pub use verbs::dead_letters::redrive::{RedriveStep, RedriveStop};
+pub use verbs::delete::Deleted;
+pub use verbs::edit::Edited;
 pub use verbs::enqueue::submission::{Accepted, Answer, Submission};
 pub use verbs::heartbeat::{Beat, Extended, HeldLeases, WorkerEntry, WorkerState};
 pub use verbs::idempotency::{Idempotency, KeyClaim, KeyState};

@@ -3,6 +3,8 @@
 pub(crate) mod aftermath;
 pub(crate) mod cancel;
 pub(crate) mod dead_letters;
+pub(crate) mod delete;
+pub(crate) mod edit;
 pub(crate) mod enqueue;
 pub(crate) mod expire;
 pub(crate) mod heartbeat;

@@ -32,6 +32,46 @@ impl<S: Sync> FromRequestParts<S> for Condition {
     }
 }
 
+/// The condition of an edit of a job.
+#[derive(Debug)]
+pub(crate) enum JobCondition {
+    /// There is none, or `*`.
+    Any,
+    /// The `ETag` of the job is one of these.
+    OneOf(Vec<String>),
+}
+
+impl JobCondition {
+    /// Whether a job with this `ETag` may be edited.
+    pub(crate) fn holds(&self, tag: impl FnOnce() -> String) -> bool {
+        match self {
+            Self::Any => true,
+            Self::OneOf(tags) => tags.contains(&tag()),
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for JobCondition {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let invalid =
+            || Problem::new(ProblemKind::BadRequest, "send `If-Match` with `*` or with ETags of the job");
+        let wanted = values(parts, &IF_MATCH)?;
+        if parts.headers.contains_key(IF_NONE_MATCH) {
+            return Err(invalid());
+        }
+        if wanted.is_empty() || wanted == ["*"] {
+            return Ok(Self::Any);
+        }
+        let is_tag = |tag: &String| {
+            let opaque = tag.strip_prefix("W/").unwrap_or(tag);
+            opaque.len() >= 2 && opaque.starts_with('"') && opaque.ends_with('"')
+        };
+        if wanted.iter().all(is_tag) { Ok(Self::OneOf(wanted)) } else { Err(invalid()) }
+    }
+}
+
 /// The members of a header that is a list.
 fn values(parts: &Parts, name: &HeaderName) -> Result<Vec<String>, Problem> {
     let mut members = Vec::new();

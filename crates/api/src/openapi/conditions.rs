@@ -5,7 +5,8 @@ use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 /// The routes that take them.
-pub(super) const TAKEN_BY: [(&str, &str); 5] = [
+pub(super) const TAKEN_BY: [(&str, &str); 6] = [
+    ("PATCH", "/v1/jobs/{id}"),
     ("PUT", "/v1/schedules/{name}"),
     ("PATCH", "/v1/schedules/{name}"),
     ("DELETE", "/v1/schedules/{name}"),

@@ -37,7 +37,9 @@ pub(super) fn of(operation_id: &str) -> Option<Value> {
             "limit": 100,
             "dry_run": true,
         }),
-        "promote_jobs" => json!({ "filter": { "tag": ["signup"] }, "dry_run": true }),
+        "promote_jobs" => json!({ "ids": ["0198c1a2-3b4c-7d5e-8f60-718293a4b5c6"], "dry_run": true }),
+        "delete_jobs" => delete_jobs(),
+        "edit_job" => edit_job(),
         "configure_queue" => {
             json!({ "completed_retention_seconds": 86_400, "failed_retention_seconds": null })
         }
@@ -103,5 +105,28 @@ fn of_rules(operation_id: &str) -> Option<Value> {
         }),
         "test_route" => json!({ "kind": "mail.send", "priority": 9, "payload": { "to": "ada@example.com" } }),
         _ => return None,
+    })
+}
+
+fn delete_jobs() -> Value {
+    json!({
+        "filter": {
+            "status": ["failed"],
+            "error_type": ["timeout"],
+            "finished_before": "2026-01-31T09:00:00Z",
+            "metadata": ["team=billing"],
+        },
+        "dry_run": true,
+    })
+}
+
+fn edit_job() -> Value {
+    json!({
+        "queue": "default",
+        "priority": 50,
+        "delay_seconds": 600,
+        "payload": { "template": "welcome-2" },
+        "tags": ["signup", "second-try"],
+        "timeout_seconds": 120,
     })
 }

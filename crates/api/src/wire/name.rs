@@ -38,6 +38,12 @@ pub(crate) struct TagText(String);
 #[expect(dead_code, reason = "describes a text that the store compares")]
 pub(crate) struct TagFilterText(String);
 
+/// A condition on the metadata: a path, `=` and a value, such as `team=billing`, `owner.team=billing` or `/a.b/c=1`.
+#[derive(ToSchema)]
+#[schema(as = MetadataTerm, min_length = 2, max_length = 1024, pattern = r"^[^=\u0000]+=[^\u0000]*$")]
+#[expect(dead_code, reason = "describes a text that the core checks")]
+pub(crate) struct MetadataText(String);
+
 /// A delay in seconds, up to a week.
 #[derive(ToSchema)]
 #[schema(as = DelaySeconds, minimum = 0, maximum = 604_800)]

@@ -98,7 +98,7 @@ impl From<WorkerRecord> for WorkerView {
             paused,
             rss_bytes,
             jobs_per_minute,
-            heartbeat_age_seconds: record.beat_age.as_secs_f64(),
+            heartbeat_age_seconds: in_millis(record.beat_age),
             id: record.id,
             name: record.name,
             remote: record.remote,
@@ -120,4 +120,10 @@ impl From<WorkerJob> for WorkerJobView {
         let WorkerJob { id, kind, queue, attempt, leased_at, age } = job;
         Self { id, kind, queue, attempt, leased_at, age_seconds: age.as_secs_f64() }
     }
+}
+
+/// Seconds, exact to the millisecond: more digits are noise.
+fn in_millis(age: std::time::Duration) -> f64 {
+    let millis = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+    std::time::Duration::from_millis(millis).as_secs_f64()
 }

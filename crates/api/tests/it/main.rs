@@ -14,6 +14,7 @@ mod client;
 mod dead_letters;
 mod document;
 mod early;
+mod edits;
 mod explain;
 mod idempotency;
 mod leases;

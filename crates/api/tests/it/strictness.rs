@@ -113,16 +113,17 @@ async fn every_route_rejects_unknown_content() {
 async fn an_empty_body_is_no_body() {
     let (api, fill) = with_a_job().await;
     for Operation { method, path, body, .. } in operations() {
-        let (is_queue, runs) = (path.starts_with("/v1/queues"), path.ends_with("/run"));
+        let has_jobs = path.starts_with("/v1/queues") || path == "/v1/jobs/{id}";
+        let runs = path.ends_with("/run");
         let is_unknown =
             ["{group}", "{redrive_id}", "dead-letters/{id}"].iter().any(|part| path.contains(part));
         let path = fill(&path);
         if body || path.contains("/v1/jobs/") && method == "POST" {
             continue;
         }
-        // a queue with jobs is not deleted: the refusal of the route itself
+        // a queue with jobs and a job that waits are not deleted: the refusal of the route itself
         let served = match method.as_str() {
-            "DELETE" if is_queue => 409,
+            "DELETE" if has_jobs => 409,
             // the job is no dead letter
             _ if is_unknown => 404,
             "POST" if runs => 201,

@@ -1,14 +1,16 @@
-//! `cancel`, `retry` and `promote`: single jobs by id, or all jobs that match a selector.
+//! `cancel`, `retry`, `promote` and `delete`: jobs by id, or all jobs that match a selector.
 
 mod bulk;
 mod request;
 
 use futures_util::{StreamExt as _, stream};
+use reqwest::Method;
 use serde_json::value::RawValue;
 
 use crate::client::Client;
 use crate::exit::{CommandError, CommandResult, Exit};
-use crate::output::OutputArgs;
+use crate::output::{OutputArgs, print};
+use crate::raw::Fields;
 use crate::resource::JOB;
 use crate::verbs::get;
 use crate::{ids, progress};
@@ -39,11 +41,11 @@ const AT_ONCE: usize = 4;
 pub(crate) async fn run(action: JobAction, args: ActArgs) -> CommandResult {
     let client = args.api.client()?;
     match (args.ids.is_empty(), args.selector.is_empty()) {
-        (false, true) if args.dry_run => {
-            Err(CommandError::usage("--dry-run is for selectors; with ids use `jobqueue get job ID`"))
-        }
         (false, true) => {
             let ids = ids::resolve(&client, &args.ids).await?;
+            if args.dry_run {
+                return bulk::dry(action, &client, &args, &ids).await;
+            }
             each(action, &client, &ids, &args.output).await
         }
         (true, false) => bulk::run(action, &client, &args).await,
@@ -59,17 +61,19 @@ pub(crate) async fn run(action: JobAction, args: ActArgs) -> CommandResult {
 async fn each(action: JobAction, client: &Client, ids: &[String], output: &OutputArgs) -> CommandResult {
     let bar = progress::bar(ids.len(), action.verb());
     let requests = ids.iter().map(|id| async {
-        let answer = client.post(&["v1", "jobs", id, action.verb()], None).await;
+        let answer = one(action, client, id).await;
         bar.inc(1);
         answer
     });
-    let answers: Vec<CommandResult<Box<RawValue>>> = stream::iter(requests).buffered(AT_ONCE).collect().await;
+    let answers: Vec<CommandResult<Option<Box<RawValue>>>> =
+        stream::iter(requests).buffered(AT_ONCE).collect().await;
     bar.finish_and_clear();
     let mut exit = Exit::Done;
     let mut jobs = Vec::with_capacity(answers.len());
     for (id, answer) in ids.iter().zip(answers) {
         match answer {
-            Ok(job) => jobs.push(job),
+            Ok(Some(job)) => jobs.push(job),
+            Ok(None) => print(&format!("job {id} deleted\n"))?,
             Err(error) => exit = exit.or(error.about(&format!("job {id}"))),
         }
     }
@@ -77,4 +81,16 @@ async fn each(action: JobAction, client: &Client, ids: &[String], output: &Outpu
         get::show(&JOB, output, client, &jobs, ids.len() == 1)?;
     }
     Ok(exit)
+}
+
+/// Acts on one job, and returns it, unless it is deleted.
+async fn one(action: JobAction, client: &Client, id: &str) -> CommandResult<Option<Box<RawValue>>> {
+    if !matches!(action, JobAction::Delete) {
+        return client.post(&["v1", "jobs", id, action.verb()], None).await.map(Some);
+    }
+    let answer = client.send(&Method::DELETE, &["v1", "jobs", id], None).await?;
+    if Fields::of(&answer).is_true("deleted") {
+        return Ok(None);
+    }
+    Err(CommandError::new(Exit::NotFound, "not found: no job has this id"))
 }

@@ -1,6 +1,7 @@
 //! `schedule apply` and `route apply`: make the schedules or routes of an owner those of a file.
 
 mod differences;
+mod lossless;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::time::Duration;
 use clap::Args;
 use reqwest::Method;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::client::Client;
@@ -74,6 +76,8 @@ pub(crate) struct Wanted {
     pub(crate) owner: Option<String>,
     /// The fields of a PUT, by name.
     pub(crate) bodies: BTreeMap<String, Map<String, Value>>,
+    /// The same as the JSON that is sent, in which numbers have the digits of the file. One that is missing is written from `bodies`.
+    pub(crate) texts: BTreeMap<String, Box<RawValue>>,
 }
 
 /// Makes those of the owner the ones of the file.
@@ -101,8 +105,11 @@ pub(crate) async fn run(args: &ApplyArgs, resource: &Resource, file: Wanted) -> 
     }
     let mut exit = Exit::Done;
     for (name, step) in &steps {
-        let done =
-            if args.dry_run { Ok(()) } else { carry_out(&client, resource, (name, step), &wanted).await };
+        let body = || match file.texts.get(name) {
+            Some(text) => with_owner(text, owner.as_deref()),
+            None => wanted.get(name).map(ToString::to_string).unwrap_or_default(),
+        };
+        let done = if args.dry_run { Ok(()) } else { carry_out(&client, resource, (name, step), body).await };
         match done {
             Ok(()) => print(&said(resource, name, step, args.dry_run))?,
             Err(error) => exit = exit.or(error.about(&format!("{} {name}", resource.one))),
@@ -121,21 +128,34 @@ async fn wait_until_ready(client: &Client, limit: Duration) {
     let _is_ready = tokio::time::timeout(limit, ready).await;
 }
 
-/// Reads a file: JSON if its name ends with `.json`, otherwise TOML.
-pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> CommandResult<T> {
+/// Reads a file: JSON if its name ends with `.json`, otherwise TOML. Also returns its JSON, in which numbers have the digits of the file.
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> CommandResult<(T, Box<RawValue>)> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| CommandError::usage(format!("{} cannot be read: {error}", path.display())))?;
     let is_json = path.extension().is_some_and(|ending| ending == "json");
-    let parsed = if is_json {
-        serde_json::from_str(&text).map_err(|error| error.to_string())
+    let json = if is_json {
+        RawValue::from_string(text.trim().to_owned()).map_err(|error| error.to_string())
     } else {
-        toml::from_str(&text).map_err(|error| {
+        // only this one knows the line of an error
+        let checked: Result<T, String> = toml::from_str(&text).map_err(|error| {
             let line =
                 error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
             format!("line {line}: {}", error.message())
-        })
+        });
+        checked.and_then(|_| lossless::json(&text))
     };
+    let parsed = json
+        .and_then(|json| Ok((serde_json::from_str(json.get()).map_err(|error| error.to_string())?, json)));
     parsed.map_err(|reason| CommandError::usage(format!("{} is invalid: {reason}", path.display())))
+}
+
+/// The body with its owner.
+fn with_owner(body: &RawValue, owner: Option<&str>) -> String {
+    let (fields, owner) = (Fields::of(body), owner.map(raw::quoted));
+    let owner = owner.as_deref().map(|owner| ("owner", owner));
+    let members: Vec<(&str, &str)> =
+        fields.iter().map(|(name, value)| (name, value.get())).chain(owner).collect();
+    raw::object(&members).get().to_owned()
 }
 
 /// The bodies of the file, each with its owner.
@@ -160,7 +180,7 @@ fn owned(
 /// The specs of all of the API, by name.
 async fn existing(client: &Client, resource: &Resource) -> CommandResult<BTreeMap<String, Value>> {
     let (all, _) = client.list(resource, &[], usize::MAX).await?;
-    let spec = |one: &serde_json::value::RawValue| {
+    let spec = |one: &RawValue| {
         let one = Fields::of(one);
         (one.text("name"), one.raw("spec").map_or(Value::Null, |spec| raw::value(spec, 0)))
     };
@@ -216,15 +236,14 @@ async fn carry_out(
     client: &Client,
     resource: &Resource,
     (name, step): (&str, &Step),
-    wanted: &BTreeMap<String, Value>,
+    body: impl FnOnce() -> String,
 ) -> CommandResult<()> {
     let path = ["v1", resource.many, name];
     match step {
         Step::Keep => {}
         Step::Delete => drop(client.send(&Method::DELETE, &path, None).await?),
         Step::Create | Step::Change(_) | Step::Secret => {
-            let body = wanted.get(name).map(ToString::to_string).unwrap_or_default();
-            client.send(&Method::PUT, &path, Some(&body)).await?;
+            client.send(&Method::PUT, &path, Some(&body())).await?;
         }
     }
     Ok(())

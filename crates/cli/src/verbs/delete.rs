@@ -1,4 +1,4 @@
-//! `delete`: deletes queues.
+//! `delete`: deletes queues, and jobs that are final.
 
 use std::time::Duration;
 
@@ -11,10 +11,14 @@ use crate::connection::ClientArgs;
 use crate::exit::{CommandError, CommandResult, Exit};
 use crate::output::print;
 use crate::raw::Fields;
-use crate::resource::QUEUE;
+use crate::resource::{JOB, QUEUE};
+use crate::verbs::act::{self, ActArgs, JobAction};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
+  jobqueue delete job 0198c1a2-3b4c-7d5e
+  jobqueue delete jobs --status failed --error-type timeout --dry-run
+  jobqueue delete jobs --status completed --finished-before 2026-01-31T09:00:00Z --yes
   jobqueue delete queue old-mail
   jobqueue delete queue old-mail --force --yes      its waiting jobs are deleted, running ones are asked to stop";
 
@@ -23,12 +27,16 @@ const FORCED: Duration = Duration::from_secs(20);
 
 #[derive(Args, Debug)]
 pub(crate) struct DeleteArgs {
-    /// queue.
+    /// jobs or queues; the singular and the first letter work too.
     #[arg(value_name = "WHAT")]
     what: String,
 
+    /// With queues: delete the jobs that wait, too, and ask the workers to stop those that run.
+    #[arg(long)]
+    force: bool,
+
     #[command(flatten)]
-    queues: DeleteQueueArgs,
+    targets: ActArgs,
 }
 
 #[derive(Args, Debug)]
@@ -50,10 +58,20 @@ pub(crate) struct DeleteQueueArgs {
 }
 
 pub(crate) async fn run(args: DeleteArgs) -> CommandResult {
-    if !QUEUE.is_named(&args.what) {
-        return Err(CommandError::usage(format!("`{}` cannot be deleted; use queue", args.what)));
+    let DeleteArgs { what, force, targets } = args;
+    if JOB.is_named(&what) {
+        if force {
+            return Err(CommandError::usage("--force is for queues; cancel a job before you delete it"));
+        }
+        return act::run(JobAction::Delete, targets).await;
     }
-    queues(args.queues).await
+    if !QUEUE.is_named(&what) {
+        return Err(CommandError::usage(format!("`{what}` cannot be deleted; use queue or job")));
+    }
+    if targets.ids.is_empty() || !targets.selector.is_empty() || targets.dry_run || targets.limit.is_some() {
+        return Err(CommandError::usage("a queue is deleted by its name, without selectors"));
+    }
+    queues(DeleteQueueArgs { names: targets.ids, force, yes: targets.yes, api: targets.api }).await
 }
 
 /// Deletes each queue. A refused one is reported, and the others are still deleted.
@@ -75,7 +93,8 @@ pub(crate) async fn queues(args: DeleteQueueArgs) -> CommandResult {
 async fn queue(client: &Client, name: &str, force: bool) -> CommandResult<String> {
     let query = [("force", "true".to_owned())];
     let query = if force { &query[..] } else { &[] };
-    let ask = Ask { method: &Method::DELETE, path: &["v1", "queues", name], query, body: None, wait: FORCED };
+    let path = ["v1", "queues", name];
+    let ask = Ask { query, wait: FORCED, ..Ask::new(&Method::DELETE, &path) };
     let answer = client.ask(ask).await?;
     let answer = Fields::of(&answer);
     if !answer.is_true("deleted") {

@@ -160,8 +160,7 @@ async fn set(args: &SetQueueArgs) -> CommandResult {
     let given = members.into_iter().filter_map(|(name, json)| Some(format!("\"{name}\":{}", json?)));
     let body = format!("{{{}}}", given.collect::<Vec<_>>().join(","));
     let path = ["v1", "queues", args.name.as_str()];
-    let ask =
-        Ask { method: &Method::PATCH, path: &path, query: &[], body: Some(&body), wait: Duration::ZERO };
+    let ask = Ask { body: Some(&body), ..Ask::new(&Method::PATCH, &path) };
     let queue = client.ask(ask).await?;
     get::show(&QUEUE, &args.output, &client, &[queue], true)?;
     Ok(Exit::Done)

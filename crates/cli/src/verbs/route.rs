@@ -130,14 +130,14 @@ impl RouteFile {
                 return Err(CommandError::usage(format!("route {name} is in the file twice")));
             }
         }
-        Ok(Wanted { owner: self.owner, bodies })
+        Ok(Wanted { owner: self.owner, bodies, texts: BTreeMap::new() })
     }
 }
 
 pub(crate) async fn run(command: RouteCommand) -> CommandResult {
     match command {
         RouteCommand::Apply(args) => {
-            let file = apply::read::<RouteFile>(&args.file)?.wanted()?;
+            let file = apply::read::<RouteFile>(&args.file)?.0.wanted()?;
             apply::run(&args, &ROUTE, file).await
         }
         RouteCommand::List(args) => list(&args).await,

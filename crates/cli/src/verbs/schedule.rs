@@ -166,8 +166,10 @@ struct ScheduleFile {
 pub(crate) async fn run(command: ScheduleCommand) -> CommandResult {
     match command {
         ScheduleCommand::Apply(args) => {
-            let ScheduleFile { owner, schedules } = apply::read(&args.file)?;
-            apply::run(&args, &SCHEDULE, Wanted { owner, bodies: schedules }).await
+            let (ScheduleFile { owner, schedules }, json) = apply::read(&args.file)?;
+            let texts = Fields::of(&json).object("schedules");
+            let texts = texts.iter().map(|(name, body)| (name.to_owned(), body.to_owned())).collect();
+            apply::run(&args, &SCHEDULE, Wanted { owner, bodies: schedules, texts }).await
         }
         ScheduleCommand::List(args) => list(&args).await,
         ScheduleCommand::Describe(args) => {

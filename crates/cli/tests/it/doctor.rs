@@ -106,4 +106,7 @@ async fn a_database_that_is_unreachable_has_its_own_code() {
     assert!(!ran.stderr.contains("hunter2"), "{ran:?}");
     assert_eq!(run(&home, &["doctor"], &[], "").await.code, 64);
     run(&home, &["doctor"], &[("DATABASE_URL", "mysql://x")], "").await.fails(64, "DATABASE_URL");
+    let missing = run(&home, &["doctor"], &[], "").await;
+    let named = "DATABASE_URL (the variable, or --database-url <URL>)";
+    assert!(missing.code == 64 && missing.stderr.contains(named), "{missing:?}");
 }

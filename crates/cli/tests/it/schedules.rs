@@ -154,3 +154,15 @@ async fn apply_waits_for_an_api_that_starts() {
         .await
         .fails(5, "is it running?");
 }
+
+#[tokio::test]
+async fn numbers_of_a_file_keep_their_digits() {
+    let service = Service::start().await;
+    let text = "[schedules.a]\ncron = \"0 0 1 1 *\"\njob = { kind = \"k\", payload = { price = 1.50, at = 2027-01-01T00:00:00Z } }\n";
+    let file = service.home.file("schedules.toml", text);
+    let apply = ["schedule", "apply", "-f", file.as_str()];
+    assert_eq!(service.ok(&apply).await, "schedule a created\n");
+    let payload = service.ok(&["get", "schedule", "a", "-o", "jsonpath=.spec.job.payload"]).await;
+    assert_eq!(payload.trim(), r#"{"at":"2027-01-01T00:00:00Z","price":1.50}"#);
+    assert_eq!(service.ok(&apply).await, "schedule a unchanged\n");
+}

@@ -112,22 +112,18 @@ impl Checker<'_> {
             ("/at", draft.at.is_some()),
         ];
         let mut given = given.into_iter().filter(|(_, given)| *given).map(|(pointer, _)| pointer);
-        match (given.next(), given.next()) {
-            (None, _) => self.note("/cron", "required", "give one of cron, interval_seconds, solar and at"),
-            (_, Some(other)) => {
-                self.note(other, "conflict", "give only one of cron, interval_seconds, solar and at");
-            }
-            _ => {}
+        if given.next().is_none() {
+            self.note("/cron", "required", "give one of cron, interval_seconds, solar and at");
         }
-        if let Some(text) = &draft.cron {
-            self.cron(text, draft)
-        } else if let Some(seconds) = draft.interval_seconds {
-            self.every(seconds, draft.anchor.as_deref())
-        } else if let Some(event) = draft.solar {
-            self.sun(event, draft)
-        } else {
-            self.timestamp("/at", draft.at.as_deref()).map(Timing::Once)
+        for other in given {
+            self.note(other, "conflict", "give only one of cron, interval_seconds, solar and at");
         }
+        // each is checked, so that one answer has all errors
+        let cron = draft.cron.as_ref().and_then(|text| self.cron(text, draft));
+        let every = draft.interval_seconds.and_then(|seconds| self.every(seconds, draft.anchor.as_deref()));
+        let sun = draft.solar.and_then(|event| self.sun(event, draft));
+        let once = self.timestamp("/at", draft.at.as_deref()).map(Timing::Once);
+        cron.or(every).or(sun).or(once)
     }
 
     fn sun(&mut self, event: Solar, draft: &ScheduleDraft) -> Option<Timing> {

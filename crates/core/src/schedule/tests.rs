@@ -122,6 +122,22 @@ fn a_schedule_has_exactly_one_kind_of_times() {
     ] {
         assert_eq!(errors(wrong), [(pointer.to_owned(), "conflict")]);
     }
+    let all = ScheduleDraft {
+        cron: Some("61 * * * *".into()),
+        at: Some("now".into()),
+        interval_seconds: Some(0.0),
+        max_runs: Some(0),
+        ..none.clone()
+    };
+    let expected = [
+        ("/interval_seconds", "conflict"),
+        ("/at", "conflict"),
+        ("/cron", "invalid"),
+        ("/interval_seconds", "out_of_range"),
+        ("/at", "invalid"),
+        ("/max_runs", "out_of_range"),
+    ];
+    assert_eq!(errors(all), expected.map(|(pointer, code)| (pointer.to_owned(), code)));
     let sun = |latitude, longitude| ScheduleDraft {
         solar: Some(Solar::Sunset),
         latitude,

@@ -1,6 +1,7 @@
-//! Names an option in an error as the user set it: by its variable, unless its flag is on the command line.
+//! Names an option in an error as the user set it: by its variable, unless its flag is on the command line. A required option that is missing
+//! is named by both.
 
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command};
 use std::ffi::OsString;
 
@@ -14,11 +15,16 @@ pub(super) fn by_variable(
     command.build();
     let typed: Vec<_> =
         arguments.into_iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let is_missing = error.kind() == ErrorKind::MissingRequiredArgument;
+    let name_of = |shown: &str| match name_of(shown, &command, &typed) {
+        variable if is_missing && variable != shown => format!("{variable} (the variable, or {shown})"),
+        name => name,
+    };
     for kind in [ContextKind::InvalidArg, ContextKind::PriorArg] {
         let named = match error.get(kind) {
-            Some(ContextValue::String(shown)) => ContextValue::String(name_of(shown, &command, &typed)),
+            Some(ContextValue::String(shown)) => ContextValue::String(name_of(shown)),
             Some(ContextValue::Strings(shown)) => {
-                ContextValue::Strings(shown.iter().map(|shown| name_of(shown, &command, &typed)).collect())
+                ContextValue::Strings(shown.iter().map(|shown| name_of(shown)).collect())
             }
             _ => continue,
         };
@@ -30,7 +36,9 @@ pub(super) fn by_variable(
 /// The variable of the option that clap shows as `--flag <VALUE>`, unless the flag is on the command line or
 /// the option has no variable.
 fn name_of(shown: &str, command: &Command, typed: &[String]) -> String {
-    let Some(option) = options(command).into_iter().find(|option| option.to_string() == shown) else {
+    // two subcommands may have the same flag, one of them with a variable
+    let is_it = |option: &&Arg| option.get_env().is_some() && option.to_string() == shown;
+    let Some(option) = options(command).into_iter().find(is_it) else {
         return shown.to_owned();
     };
     let is_typed = option.get_long().is_some_and(|long| {
@@ -80,7 +88,7 @@ mod tests {
             assert!(error(&wrong, typed).contains("'--admin-addr <IP:PORT>'"));
         }
         let missing = error(&[], &["test"]);
-        assert!(missing.contains("  DATABASE_URL\n"), "{missing}");
+        assert!(missing.contains("  DATABASE_URL (the variable, or --database-url <URL>)\n"), "{missing}");
         let both = error(&["--database-url", "x", "--database-url-file", "y"], &["test"]);
         assert!(
             both.contains("'DATABASE_URL' cannot be used with 'DATABASE_URL_FILE'")

@@ -1,4 +1,4 @@
-//! Reads bodies by id. Bodies never change, so they can be read after the snapshot of the row that refers to them.
+//! Reads bodies by id. The body of a running or final job never changes, so it can be read after the snapshot of the row that refers to it.
 
 use std::collections::HashMap;
 

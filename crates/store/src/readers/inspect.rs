@@ -78,7 +78,8 @@ impl Store {
 
     /// Jobs in the order of `ids`, without those that do not exist.
     pub async fn jobs_by_id(&self, ids: &[JobId]) -> Result<Vec<JobRecord>, StoreError> {
-        let mut unit = self.begin().await?;
+        // an edit changes body and place together
+        let mut unit = self.begin_snapshot().await?;
         let records = self.records(&mut unit, ids).await?;
         unit.commit().await?;
         Ok(records)
@@ -110,7 +111,7 @@ impl Store {
         let epochs: Vec<i64> = leases.iter().map(Lease::epoch).collect();
         let tokens: Vec<Uuid> = leases.iter().map(Lease::token).collect();
         let ordinals: Vec<i32> = leases.iter().map(|lease| i32::from(lease.ordinal())).collect();
-        // two reads without a common snapshot are enough, because a body never changes
+        // two reads without a common snapshot are enough, because the body of a running job never changes
         let mut unit = self.one().await?;
         let live = sqlx::query!(
             r#"-- store.leased
@@ -140,7 +141,7 @@ impl Store {
         let wanted: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
         let places = Self::places(unit, &wanted).await?;
         let mut places: HashMap<Uuid, Place> = places.into_iter().map(|place| (place.id, place)).collect();
-        // bodies never change, so they can be read after the snapshot of the places
+        // in a common snapshot, or for jobs that the caller has locked: an edit changes both
         let mut bodies = self.body_rows(unit, &wanted).await?;
         let snoozes = snooze::read(unit, &wanted).await?;
         let announced = bodies.values().filter(|body| body.stored.announced).map(|body| body.stored.id);

@@ -1,29 +1,17 @@
 //! Reads many jobs: a page of those that match a filter, newest first, by keyset and never by offset.
 
-use chrono::{DateTime, Utc};
-use jobqueue_core::{JobId, JobRecord, KindName, QueueName, Status};
+use jobqueue_core::{JobId, JobRecord, Status};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::plumbing::connect::{Store, Unit};
 use crate::plumbing::error::StoreError;
 
-/// A filter for jobs. Empty lists and `None` match all jobs.
-#[derive(Clone, Debug, Default)]
-pub struct JobFilter {
-    /// The job has one of these statuses.
-    pub statuses: Vec<Status>,
-    /// The job is in one of these queues.
-    pub queues: Vec<QueueName>,
-    /// The job has one of these kinds.
-    pub kinds: Vec<KindName>,
-    /// The job has all of these tags.
-    pub tags: Vec<String>,
-    /// The job was submitted at or after this timestamp.
-    pub created_after: Option<DateTime<Utc>>,
-    /// The job was submitted before this timestamp.
-    pub created_before: Option<DateTime<Utc>>,
-}
+mod filter;
+mod narrow;
+
+use filter::some;
+pub use filter::{JobFilter, Matches};
 
 /// A page of jobs.
 #[derive(Clone, Debug, Default)]
@@ -46,33 +34,30 @@ impl Store {
         // one snapshot, so that a job does not change its status between the search and the read
         let mut unit = self.begin_snapshot().await?;
         let began = Instant::now();
-        let mut ids = match Self::matching(&mut unit, filter, after, limit.saturating_add(1)).await {
-            Ok(ids) => ids,
+        let found = match Self::search(&mut unit, filter, after, limit).await {
+            Ok(found) => found,
             Err(error) => {
                 drop(unit);
                 return Err(self.after_walk(error, began).await);
             }
         };
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let more = ids.len() > limit;
-        ids.truncate(limit);
-        let jobs = self.records(&mut unit, &ids).await?;
+        let jobs = self.records(&mut unit, &found.ids).await?;
         unit.commit().await?;
-        Ok(Page { jobs, next: if more { ids.last().copied() } else { None } })
+        Ok(Page { jobs, next: found.next })
     }
 
-    /// Ids of up to `limit` jobs that match, newest first; for acting on many at once.
+    /// Ids of up to `limit` jobs that match, newest first; for acting on many at once, and for counting.
     /// [`StoreError::TooBroad`] if reading many jobs takes 5 s.
     pub async fn find(
         &self,
         filter: &JobFilter,
         after: Option<JobId>,
         limit: u32,
-    ) -> Result<Vec<JobId>, StoreError> {
-        let mut unit = self.begin().await?;
+    ) -> Result<Matches, StoreError> {
+        let mut unit = self.begin_snapshot().await?;
         let began = Instant::now();
-        match Self::matching(&mut unit, filter, after, limit).await {
-            Ok(ids) => unit.commit().await.map(|()| ids),
+        match Self::search(&mut unit, filter, after, limit).await {
+            Ok(found) => unit.commit().await.map(|()| found),
             Err(error) => {
                 drop(unit);
                 Err(self.after_walk(error, began).await)
@@ -80,15 +65,46 @@ impl Store {
         }
     }
 
-    /// Each status is searched in its own table, so a few dead letters among millions of other jobs are found
-    /// fast.
-    async fn matching(
+    /// The statuses of those of these jobs that exist.
+    pub async fn statuses(&self, ids: &[JobId]) -> Result<Vec<(JobId, Status)>, StoreError> {
+        let wanted: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
+        let mut unit = self.one().await?;
+        let rows = sqlx::query!(
+            r#"-- store.statuses
+            SELECT i.id AS "id!", jobqueue.status(i.id) AS status FROM unnest($1::uuid[]) AS i (id)"#,
+            &wanted,
+        )
+        .fetch_all(&mut *unit)
+        .await?;
+        unit.commit().await?;
+        let known =
+            rows.into_iter().filter_map(|row| Some((JobId::from_uuid(row.id), row.status?.parse().ok()?)));
+        Ok(known.collect())
+    }
+
+    /// Those that match all parts of the filter.
+    async fn search(
+        unit: &mut Unit,
+        filter: &JobFilter,
+        after: Option<JobId>,
+        limit: u32,
+    ) -> Result<Matches, StoreError> {
+        Self::before_walk(unit).await?;
+        if filter.needs_a_look() {
+            return narrow::search(unit, filter, after, limit).await;
+        }
+        let ids = Self::indexed(unit, filter, after, limit.saturating_add(1)).await?;
+        Ok(Matches::first(ids, limit))
+    }
+
+    /// Those that match the part of the filter that indexes answer. Each status is searched in its own table, so a few dead letters
+    /// among millions of other jobs are found fast.
+    async fn indexed(
         unit: &mut Unit,
         filter: &JobFilter,
         after: Option<JobId>,
         limit: u32,
     ) -> Result<Vec<JobId>, StoreError> {
-        Self::before_walk(unit).await?;
         let wants = |status| filter.statuses.contains(&status);
         let queues: Option<Vec<String>> = some(filter.queues.iter().map(ToString::to_string));
         let kinds: Option<Vec<String>> = some(filter.kinds.iter().map(ToString::to_string));
@@ -118,9 +134,4 @@ impl Store {
         let ids: Vec<Uuid> = ids;
         Ok(ids.into_iter().map(JobId::from_uuid).collect())
     }
-}
-
-fn some(words: impl Iterator<Item = String>) -> Option<Vec<String>> {
-    let words: Vec<String> = words.collect();
-    (!words.is_empty()).then_some(words)
 }

@@ -33,12 +33,12 @@ impl Jobs<'_> {
     /// Cancels jobs. Returns one result each, in order.
     pub async fn cancel(&self, ids: &[JobId], reason: &Failure) -> Result<Vec<Cancelled>, StoreError> {
         let mut done: HashMap<JobId, Cancelled> = HashMap::new();
-        for _ in 0..TRIES {
+        for attempt in 0..TRIES {
             let open: Vec<JobId> = ids.iter().copied().filter(|id| !done.contains_key(id)).collect();
             if open.is_empty() {
                 break;
             }
-            match self.0.cancel_once(&open, reason).await {
+            match self.0.cancel_once(&open, reason, attempt > 0).await {
                 Ok(found) => done.extend(found),
                 Err(error) if error.is_conflict() => {}
                 Err(error) => return Err(error),
@@ -49,13 +49,17 @@ impl Jobs<'_> {
 }
 
 impl Store {
-    /// Cancels those jobs that do not move from one place to another meanwhile.
+    /// Cancels those jobs that do not move from one place to another meanwhile. `again`: they moved before, so edits have to wait now.
     async fn cancel_once(
         &self,
         ids: &[JobId],
         reason: &Failure,
+        again: bool,
     ) -> Result<Vec<(JobId, Cancelled)>, StoreError> {
         let mut unit = self.begin().await?;
+        if again {
+            Self::hold_off_edits(&mut unit, ids).await?;
+        }
         let (found, workers) = Self::cancel_within(&mut unit, ids, reason).await?;
         unit.commit().await?;
         self.hint_heartbeats(&workers).await;

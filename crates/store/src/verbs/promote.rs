@@ -9,6 +9,9 @@ use crate::plumbing::error::StoreError;
 use crate::plumbing::retry_on_conflict::retry_on_conflict;
 use crate::readers::row::to_count;
 
+/// Maximum number of tries for jobs that are edited meanwhile.
+const TRIES: u32 = 10;
+
 /// The result of a promotion.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Promotion {
@@ -21,7 +24,16 @@ pub struct Promotion {
 impl Jobs<'_> {
     /// Promotes these jobs now. Returns those that were scheduled.
     pub async fn promote(&self, ids: &[JobId]) -> Result<Vec<JobId>, StoreError> {
-        retry_on_conflict(|| self.0.promote_once(ids)).await
+        let mut moved = retry_on_conflict(|| self.0.promote_once(ids, false)).await?;
+        for _ in 0..TRIES {
+            let left: Vec<JobId> = ids.iter().copied().filter(|id| !moved.contains(id)).collect();
+            // an edit gives a job a new row, which a statement that began before does not see
+            if left.is_empty() || !self.0.any_scheduled(&left).await? {
+                break;
+            }
+            moved.extend(retry_on_conflict(|| self.0.promote_once(&left, true)).await?);
+        }
+        Ok(moved)
     }
 }
 
@@ -53,9 +65,13 @@ impl Store {
         Ok(Promotion { jobs: to_count(row.jobs), queues })
     }
 
-    async fn promote_once(&self, ids: &[JobId]) -> Result<Vec<JobId>, StoreError> {
+    /// `again`: edits came in between before, so they have to wait now.
+    async fn promote_once(&self, ids: &[JobId], again: bool) -> Result<Vec<JobId>, StoreError> {
         let wanted: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
-        let mut unit = self.one().await?;
+        let mut unit = if again { self.begin().await? } else { self.one().await? };
+        if again {
+            Self::hold_off_edits(&mut unit, ids).await?;
+        }
         let moved = sqlx::query_scalar!(
             "-- store.promote.these
             WITH due AS MATERIALIZED (
@@ -70,5 +86,19 @@ impl Store {
         .await?;
         unit.commit().await?;
         Ok(moved.into_iter().map(JobId::from_uuid).collect())
+    }
+
+    async fn any_scheduled(&self, ids: &[JobId]) -> Result<bool, StoreError> {
+        let wanted: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
+        let mut unit = self.one().await?;
+        let any = sqlx::query_scalar!(
+            r#"-- store.promote.left
+            SELECT count(*) > 0 AS "any!" FROM jobqueue.scheduled WHERE job_id = ANY ($1) AND pending IS NULL"#,
+            &wanted,
+        )
+        .fetch_one(&mut *unit)
+        .await?;
+        unit.commit().await?;
+        Ok(any)
     }
 }

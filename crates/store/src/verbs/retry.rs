@@ -123,21 +123,32 @@ impl Store {
     /// Claims the job's unique key. True if the job holds it now, or has none.
     async fn claim_again(unit: &mut Unit, candidate: &Candidate) -> Result<bool, StoreError> {
         let Some(digest) = candidate.digest else { return Ok(true) };
+        let holder = Self::claim_for(unit, digest, candidate.id, candidate.kept.unwrap_or(0)).await?;
+        Ok(holder.is_none())
+    }
+
+    /// Claims a key for a job. Returns the other job that holds it.
+    pub(crate) async fn claim_for(
+        unit: &mut Unit,
+        digest: Uuid,
+        job: Uuid,
+        kept: i16,
+    ) -> Result<Option<Uuid>, StoreError> {
         // a key can be freed between the failed insert and the read of its holder: then insert again
         loop {
             sqlx::query!(
                 "-- store.retry.claim
                 INSERT INTO jobqueue.unique_claim (digest, job_id, kept) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
                 digest,
-                candidate.id,
-                candidate.kept.unwrap_or(0),
+                job,
+                kept,
             )
             .execute(&mut **unit)
             .await?;
             let holder =
                 sqlx::query_scalar!("SELECT job_id FROM jobqueue.unique_claim WHERE digest = $1", digest);
             if let Some(holder) = holder.fetch_optional(&mut **unit).await? {
-                return Ok(holder == candidate.id);
+                return Ok((holder != job).then_some(holder));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The checker: invariants of every snapshot of the database, and of the history that the actors record. `property`
 //! shows that the store passes it, `mutants` that a broken store does not.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -90,6 +90,8 @@ pub(crate) async fn check_snapshot(pool: &PgPool) -> Vec<String> {
 struct Grant {
     job: JobId,
     epoch: i64,
+    /// The number in the payload that came with the grant.
+    payload: Option<u64>,
     before: u64,
     after: u64,
 }
@@ -119,6 +121,10 @@ struct Records {
     ends: HashMap<(JobId, i64), Vec<Ended>>,
     cancelled: HashMap<JobId, u64>,
     retried: HashMap<JobId, u64>,
+    /// The numbers of the edits of each job that were answered, with the reading of the clock after the answer.
+    edited: HashMap<JobId, Vec<(u64, u64)>>,
+    deleting: HashSet<JobId>,
+    deleted: HashSet<JobId>,
     broken: Vec<String>,
 }
 
@@ -139,8 +145,13 @@ impl History {
 
     pub(crate) fn granted(&self, leased: &[Leased], before: u64) {
         let now = self.tick();
-        let grants =
-            leased.iter().map(|one| Grant { job: one.job.id, epoch: one.lease.epoch(), before, after: now });
+        let grants = leased.iter().map(|one| Grant {
+            job: one.job.id,
+            epoch: one.lease.epoch(),
+            payload: one.job.payload.as_str().parse().ok(),
+            before,
+            after: now,
+        });
         self.records.lock().unwrap().grants.extend(grants);
     }
 
@@ -156,6 +167,26 @@ impl History {
         *self.records.lock().unwrap().retried.entry(job).or_default() += 1;
     }
 
+    /// An edit that set the payload to `number` was answered.
+    pub(crate) fn edited(&self, job: JobId, number: u64) {
+        let now = self.tick();
+        self.records.lock().unwrap().edited.entry(job).or_default().push((number, now));
+    }
+
+    /// A deletion of the job begins.
+    pub(crate) fn deleting(&self, job: JobId) {
+        self.records.lock().unwrap().deleting.insert(job);
+    }
+
+    pub(crate) fn deleted(&self, job: JobId) {
+        self.records.lock().unwrap().deleted.insert(job);
+    }
+
+    /// Whether the job may be gone.
+    pub(crate) fn is_deleted(&self, job: JobId) -> bool {
+        self.records.lock().unwrap().deleting.contains(&job)
+    }
+
     pub(crate) fn broken(&self, what: Vec<String>) {
         self.records.lock().unwrap().broken.extend(what);
     }
@@ -168,7 +199,10 @@ impl History {
         let mut broken = records.broken.clone();
         let submitted: HashMap<JobId, u16> = records.submitted.iter().copied().collect();
         let stored: std::collections::HashSet<JobId> = stored.into_iter().map(JobId::from_uuid).collect();
-        broken.extend(submitted.keys().filter(|id| !stored.contains(id)).map(|id| format!("I1 lost: {id}")));
+        let gone = |id: &&JobId| !stored.contains(id) && !records.deleted.contains(id);
+        broken.extend(submitted.keys().filter(gone).map(|id| format!("I1 lost: {id}")));
+        let back = stored.iter().filter(|id| records.deleted.contains(id));
+        broken.extend(back.map(|id| format!("I1 deleted and still there: {id}")));
         broken.extend(
             stored
                 .iter()
@@ -183,6 +217,7 @@ impl History {
                 .map(|(one, _)| format!("I4 ended twice: {one:?}")),
         );
         broken.extend(records.epochs());
+        broken.extend(records.payloads());
         broken.extend(records.lives(&submitted));
         broken
     }
@@ -203,6 +238,30 @@ impl Records {
                 } else if pair[1].after < pair[0].before {
                     broken.push(format!("I3 epochs of {job} went back to {}", pair[0].epoch));
                 }
+            }
+        }
+        broken
+    }
+
+    /// A grant that began after an edit was answered has the payload of that edit or of a later one. Edits of one job exclude each other, so
+    /// their numbers, which are drawn before the edit, need not be in the order of the edits; an edit that was answered before another began has
+    /// the smaller number.
+    fn payloads(&self) -> Vec<String> {
+        let mut broken = Vec::new();
+        for grant in &self.grants {
+            let edits = self.edited.get(&grant.job).map_or(&[][..], Vec::as_slice);
+            let known = |number: u64| number == 0 || edits.iter().any(|(edit, _)| *edit == number);
+            let Some(payload) = grant.payload.filter(|number| known(*number)) else {
+                broken.push(format!("{} ran with the payload of no edit: {:?}", grant.job, grant.payload));
+                continue;
+            };
+            // the edit of the payload was answered before another edit began, which was answered before the grant began
+            let answered = edits.iter().find(|(edit, _)| *edit == payload).map_or(0, |(_, at)| *at);
+            if edits.iter().any(|(later, at)| *later > answered && *at < grant.before) {
+                broken.push(format!(
+                    "{} ran with the payload {payload} although a later edit was answered",
+                    grant.job
+                ));
             }
         }
         broken

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jobqueue_core::job::UniqueDraft;
-use jobqueue_core::{JobDraft, JobId, Json, Limits, OnConflict, Outcome, RetryPolicy, WorkerId, settle};
+use jobqueue_core::{
+    EditDraft, JobDraft, JobEdit, JobId, JobRecord, Json, Limits, OnConflict, Outcome, RetryPolicy,
+    UniqueScope, WorkerId, settle,
+};
 use jobqueue_store::{
-    Accepted, AttemptEnd, Cancelled, HeldLeases, LeaseRequest, Leased, Pooler, RemoteWorker, Replaced,
-    Retried, Settled, Store, StoreError, WorkerState,
+    Accepted, AttemptEnd, Cancelled, Deleted, Edited, HeldLeases, LeaseRequest, Leased, Pooler, RemoteWorker,
+    Replaced, Retried, Settled, Store, StoreError, WorkerState,
 };
 use jobqueue_testkit::TestDb;
 use rand::rngs::StdRng;
@@ -17,7 +20,7 @@ use sqlx::PgPool;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::bench::{boom, draft, entry, production, request, served, start, submission, twin};
+use crate::bench::{boom, draft, entry, json, production, request, served, start, submission, twin};
 use crate::checker::{Ended, History, check_snapshot};
 
 /// How long the actors run.
@@ -84,13 +87,14 @@ fn random_draft(dice: &mut StdRng) -> JobDraft {
         key: format!("k{}", dice.random_range(0..6)),
         on_conflict: [OnConflict::Return, OnConflict::Replace, OnConflict::Reject][dice.random_range(0..3)],
         statuses: dice.random_bool(0.2).then(|| jobqueue_core::Status::ALL.to_vec()),
-        ..UniqueDraft::default()
+        scope: [UniqueScope::Kind, UniqueScope::Queue][dice.random_range(0..2)],
     });
     JobDraft {
         queue: Some(["a", "b"][dice.random_range(0..2)].to_owned()),
         priority: Some(dice.random_range(0..2)),
         max_attempts: Some(dice.random_range(1..4)),
         delay_seconds: dice.random_bool(0.3).then(|| dice.random_range(0.0..0.2)),
+        payload: Some(json("0")),
         retry: Some(RetryPolicy::Fixed { delay_seconds: dice.random_range(0.0..0.05) }),
         unique,
         ..draft()
@@ -227,6 +231,11 @@ async fn operator(world: World, mut dice: StdRng) {
         let count = dice.random_range(1..8);
         let some: Vec<_> =
             (0..count).filter_map(|_| world.history.any(dice.random_range(0..1_000_000))).collect();
+        match dice.random_range(0..5) {
+            0..2 => edit_some(&world, &mut dice, &some).await,
+            2 => delete_some(&world, &some).await,
+            _ => {}
+        }
         if dice.random_bool(0.5) {
             let mut cancelled = std::collections::HashSet::new();
             for (id, answer) in
@@ -234,7 +243,9 @@ async fn operator(world: World, mut dice: StdRng) {
             {
                 match answer {
                     Cancelled::Now if cancelled.insert(*id) => world.history.cancelled(*id),
-                    Cancelled::Unknown => world.history.broken(vec![format!("I1 cancel does not know {id}")]),
+                    Cancelled::Unknown if !world.history.is_deleted(*id) => {
+                        world.history.broken(vec![format!("I1 cancel does not know {id}")]);
+                    }
                     _ => {}
                 }
             }
@@ -250,8 +261,10 @@ async fn operator(world: World, mut dice: StdRng) {
                 replace(&world, *id).await;
             }
             let answers = world.expect_ok("retry", world.store.jobs().retry(&once).await);
-            if answers.contains(&Retried::Unknown) {
-                world.history.broken(vec!["I1 retry does not know a job".to_owned()]);
+            for (id, _) in once.iter().zip(answers).filter(|(_, answer)| *answer == Retried::Unknown) {
+                if !world.history.is_deleted(*id) {
+                    world.history.broken(vec![format!("I1 retry does not know {id}")]);
+                }
             }
         }
         tokio::time::sleep(Duration::from_millis(dice.random_range(0..30))).await;
@@ -260,7 +273,7 @@ async fn operator(world: World, mut dice: StdRng) {
 
 /// Retries a job as a new one, if it is a dead letter.
 async fn replace(world: &World, id: JobId) {
-    let payload = Json::parse("[]".to_owned()).unwrap();
+    let payload = Json::parse("0".to_owned()).unwrap();
     match world.store.dead_letters().replace(id, payload, &Limits::default()).await {
         Ok(Replaced::By { id, .. }) => {
             let stored = world.store.job(id).await.unwrap().expect("a committed job");
@@ -268,6 +281,47 @@ async fn replace(world: &World, id: JobId) {
         }
         Ok(_) => {}
         Err(error) => world.history.broken(vec![format!("replace failed: {error}")]),
+    }
+}
+
+/// Edits what is in a body, in a place and in a side table. The payload is a number that counts up; a grant must have the newest one.
+async fn edit_some(world: &World, dice: &mut StdRng, some: &[JobId]) {
+    for id in some {
+        let number = world.history.tick();
+        let change = EditDraft {
+            queue: dice.random_bool(0.5).then(|| Some(["a", "b"][dice.random_range(0..2)].to_owned())),
+            priority: dice.random_bool(0.5).then(|| Some(dice.random_range(0..2))),
+            delay_seconds: dice.random_bool(0.3).then(|| dice.random_range(0.0..0.1)),
+            max_snoozes: dice.random_bool(0.2).then(|| Some(dice.random_range(5..9))),
+            payload: Some(Some(json(&number.to_string()))),
+            ..EditDraft::default()
+        };
+        let decide = |record: &JobRecord| JobEdit::parse(record, change.clone(), &Limits::default());
+        match world.store.jobs().edit(*id, decide).await {
+            Ok(Edited::Job(_, true)) => world.history.edited(*id, number),
+            Ok(Edited::Unknown) if !world.history.is_deleted(*id) => {
+                world.history.broken(vec![format!("I1 edit does not know {id}")]);
+            }
+            Ok(Edited::Job(_, false) | Edited::Refused(_)) => {
+                world.history.broken(vec![format!("an edit of {id} was not made")]);
+            }
+            Ok(Edited::NotWaiting(_) | Edited::KeyTaken(_) | Edited::Unknown) => {}
+            Err(error) => world.history.broken(vec![format!("edit failed: {error}")]),
+        }
+    }
+}
+
+async fn delete_some(world: &World, some: &[JobId]) {
+    // a deletion is recorded before it, because others must not miss the job before they may
+    let mut once = some.to_vec();
+    once.truncate(1);
+    for id in &once {
+        world.history.deleting(*id);
+    }
+    for (id, answer) in once.iter().zip(world.expect_ok("delete", world.store.jobs().delete(&once).await)) {
+        if answer == Deleted::Now {
+            world.history.deleted(*id);
+        }
     }
 }
 

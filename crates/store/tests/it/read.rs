@@ -43,7 +43,7 @@ async fn jobs_in_every_status(bench: &Bench) -> Vec<(JobId, Status, JobDraft)> {
 }
 
 async fn found(store: &Store, filter: &JobFilter) -> HashSet<JobId> {
-    store.find(filter, None, 100).await.unwrap().into_iter().collect()
+    store.find(filter, None, 100).await.unwrap().ids.into_iter().collect()
 }
 
 #[tokio::test]
@@ -97,9 +97,9 @@ async fn timestamps_filter_by_submission() {
     }
     let middle = ids[1].created_at();
     let after = JobFilter { created_after: middle, ..JobFilter::default() };
-    assert_eq!(bench.store.find(&after, None, 9).await.unwrap(), [ids[2], ids[1]]);
+    assert_eq!(bench.store.find(&after, None, 9).await.unwrap().ids, [ids[2], ids[1]]);
     let before = JobFilter { created_before: middle, statuses: vec![Status::Queued], ..JobFilter::default() };
-    assert_eq!(bench.store.find(&before, None, 9).await.unwrap(), ids[..1]);
+    assert_eq!(bench.store.find(&before, None, 9).await.unwrap().ids, ids[..1]);
 }
 
 #[tokio::test]
@@ -111,7 +111,7 @@ async fn paging_has_no_gaps_and_no_repetitions() {
     }
     for statuses in [vec![], vec![Status::Queued, Status::Failed, Status::Running, Status::Scheduled]] {
         let filter = JobFilter { statuses, ..JobFilter::default() };
-        let whole = bench.store.find(&filter, None, 1000).await.unwrap();
+        let whole = bench.store.find(&filter, None, 1000).await.unwrap().ids;
         assert!(whole.len() > 20 && whole.is_sorted_by(|a, b| a > b), "newest first");
         for size in [1, 4, 7, 1000] {
             let (mut paged, mut after) = (Vec::new(), None);

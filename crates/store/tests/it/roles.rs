@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use jobqueue_core::schedule::Overlap;
 use jobqueue_core::{
-    JobDraft, JobId, Limits, Outcome, RedriveRules, RouteDraft, Schedule, ScheduleDraft, Status,
+    EditDraft, JobDraft, JobEdit, JobId, JobRecord, Limits, Outcome, RedriveRules, RouteDraft, Schedule,
+    ScheduleDraft, Status,
 };
 use jobqueue_store::{
-    AttemptReport, DeadLetterFilter, GroupFilter, GroupOrder, HeldLeases, JobFilter, Precondition,
-    QueueDeletion, RemoteWorker, Retention, Retried, ScheduleChange, Settled, Store, WorkerState,
+    AttemptReport, DeadLetterFilter, Deleted, Edited, GroupFilter, GroupOrder, HeldLeases, JobFilter,
+    Precondition, QueueDeletion, RemoteWorker, Retention, Retried, ScheduleChange, Settled, Store,
+    WorkerState,
 };
 use jobqueue_testkit::TestDb;
 use sqlx::Row as _;
@@ -136,6 +138,7 @@ async fn each_role_does_its_work() {
     operator.jobs().cancel(&[ids[1], ids[4]], &boom()).await.unwrap();
     assert_eq!(operator.jobs().retry(&[ids[0]]).await.unwrap(), [Retried::Now]);
     operator.jobs().promote(&[ids[3]]).await.unwrap();
+    the_operator_edits_and_deletes(&operator, ids[0], ids[1]).await;
     assert!(operator.queues().pause(&"default".parse().unwrap()).await.unwrap());
     assert_eq!(operator.queues().purge(&"new.queue".parse().unwrap(), 10).await.unwrap(), 1);
 
@@ -146,6 +149,23 @@ async fn each_role_does_its_work() {
                 AND relowner <> 'jobqueue_owner'::regrole";
     assert_eq!(bench.db.number(mine).await, 0, "the owner owns everything");
     store_as(&bench, "reader").list(&JobFilter::default(), None, 10).await.unwrap();
+}
+
+/// The operator moves a job to another queue and back, and deletes a final one.
+async fn the_operator_edits_and_deletes(operator: &Store, waiting: JobId, ended: JobId) {
+    let anew = EditDraft {
+        queue: Some(Some("new.queue".into())),
+        expires_at: Some(Some("2100-01-01T00:00:00Z".into())),
+        max_snoozes: Some(Some(5)),
+        ..EditDraft::default()
+    };
+    let decide = |record: &JobRecord| JobEdit::parse(record, anew.clone(), &Limits::default());
+    let edited = operator.jobs().edit(waiting, decide).await.unwrap();
+    assert!(matches!(edited, Edited::Job(_, true)), "{edited:?}");
+    let back = EditDraft { queue: Some(None), ..EditDraft::default() };
+    let decide = |record: &JobRecord| JobEdit::parse(record, back.clone(), &Limits::default());
+    assert!(matches!(operator.jobs().edit(waiting, decide).await.unwrap(), Edited::Job(_, true)));
+    assert_eq!(operator.jobs().delete(&[ended]).await.unwrap(), [Deleted::Now]);
 }
 
 #[tokio::test]

@@ -174,3 +174,73 @@ async fn a_job_with_new_names_can_be_cancelled_by_its_own_transaction() {
     assert_eq!(bench.record(gone).await.job.queue.as_str(), "fresh");
     assert_eq!(bench.count("SELECT sum(created) * 10 + sum(cancelled) FROM jobqueue.tally").await, 21);
 }
+
+#[tokio::test]
+async fn edit_takes_part_in_the_transaction_and_changes_what_it_names() {
+    let bench = Bench::new().await;
+    let id = bench.add(JobDraft { tags: vec!["old".into()], ..draft() }).await;
+    let edit = |arguments: &str| format!("SELECT jobqueue.edit('{id}', {arguments})");
+    let mut transaction = bench.pool.begin().await.unwrap();
+    let changed = edit(
+        "'{\"n\": 1.50}', 'a.new.queue', 7, now() + interval '1 hour', now() + interval '2 hours', '{x,y}'",
+    );
+    let status: String = sqlx::query_scalar(&changed).fetch_one(&mut *transaction).await.unwrap();
+    assert_eq!(status, "scheduled");
+    let before = bench.record(id).await;
+    assert_eq!((before.status, before.job.priority), (Status::Queued, 0), "not before the commit");
+    assert_eq!(bench.lease(10).await.len(), 0, "an open edit locks the job");
+    transaction.commit().await.unwrap();
+    let record = bench.record(id).await;
+    assert_eq!(
+        (record.status, record.job.queue.as_str(), record.job.priority),
+        (Status::Scheduled, "a.new.queue", 7)
+    );
+    assert_eq!((record.job.payload.as_str(), record.job.tags.len()), (r#"{"n": 1.50}"#, 2));
+    assert!(record.job.expires_at > record.run_at && record.run_at.is_some());
+    let now = edit("run_at => '1970-01-01Z', queue => 'default', expires_at => 'infinity'");
+    assert_eq!(
+        bench.count(&format!("SELECT count(*) FROM ({now}) AS e (status) WHERE status = 'queued'")).await,
+        1
+    );
+    assert_eq!(bench.count("SELECT count(*) FROM jobqueue.expiry").await, 0);
+    let leased = bench.lease_one().await;
+    assert_eq!((leased.job.id, leased.job.payload.as_str()), (id, r#"{"n": 1.50}"#));
+    let running: Option<String> =
+        sqlx::query_scalar(&edit("priority => 1")).fetch_one(&bench.pool).await.unwrap();
+    assert_eq!(running.as_deref(), Some("running"));
+    assert_eq!(bench.record(id).await.job.priority, 7);
+    for wrong in [
+        "priority => 101",
+        "queue => 'a/b'",
+        "payload => '{\"a\":1,\"a\":2}'",
+        "tags => '{\"\"}'",
+        "run_at => '2300-01-01Z'",
+    ] {
+        let error = sqlx::query(&edit(wrong)).execute(&bench.pool).await.unwrap_err();
+        assert_eq!(error.as_database_error().unwrap().code().unwrap(), "22023", "{wrong}");
+    }
+    assert_eq!(crate::checker::check_snapshot(&bench.pool).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn edit_in_sql_moves_a_unique_key_of_a_queue() {
+    let bench = Bench::new().await;
+    let unique = |queue: &str| {
+        format!("'k', queue => '{queue}', \"unique\" => '{{\"key\":\"u\",\"scope\":\"queue\"}}'")
+    };
+    let mut session = bench.pool.acquire().await.unwrap();
+    let (a, b) = (
+        enqueue(&mut session, &unique("a")).await.unwrap(),
+        enqueue(&mut session, &unique("b")).await.unwrap(),
+    );
+    let taken = sqlx::query(&format!("SELECT jobqueue.edit('{a}', queue => 'b')"))
+        .execute(&mut *session)
+        .await
+        .unwrap_err();
+    assert_eq!(taken.as_database_error().unwrap().code().unwrap(), "23505");
+    sqlx::query(&format!("SELECT jobqueue.edit('{a}', queue => 'c')")).execute(&mut *session).await.unwrap();
+    assert_eq!(enqueue(&mut session, &unique("c")).await, Ok(a));
+    assert_eq!(enqueue(&mut session, &unique("b")).await, Ok(b));
+    assert_ne!(enqueue(&mut session, &unique("a")).await, Ok(a), "its old key is free");
+    assert_eq!(crate::checker::check_snapshot(&bench.pool).await, Vec::<String>::new());
+}

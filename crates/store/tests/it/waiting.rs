@@ -17,7 +17,7 @@ async fn blocked(bench: &Bench, draft: JobDraft) -> JobId {
 
 async fn listed(bench: &Bench, status: Status) -> Vec<JobId> {
     let filter = JobFilter { statuses: vec![status], ..JobFilter::default() };
-    bench.store.find(&filter, None, 10).await.unwrap()
+    bench.store.find(&filter, None, 10).await.unwrap().ids
 }
 
 async fn in_sql(bench: &Bench, id: JobId) -> (String, String) {

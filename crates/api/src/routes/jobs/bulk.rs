@@ -1,29 +1,31 @@
-//! Actions on all jobs that match a filter, up to 1000 per request.
+//! Actions on the jobs with given ids, and on all jobs that match a filter, up to 1000 per request.
 
 use axum::Json;
 use axum::extract::State;
 use jobqueue_core::{JobId, Status};
-use jobqueue_store::{Cancelled, Retried};
+use jobqueue_store::{Cancelled, Deleted, Retried, Store};
 
 use super::cancel::by_request;
 use super::retry::refusal;
+use crate::cursor::Cursors;
 use crate::extract::JsonBody;
 use crate::problem::{Problem, ProblemKind};
 use crate::store_access::StoreAccess;
-use crate::wire::bulk::{BulkBody, BulkFailure, BulkView};
+use crate::wire::bulk::{BulkBody, BulkFailure, BulkView, Targets};
 
-/// Cancel all jobs that match.
+/// Cancel jobs, by ids or by a filter.
 ///
-/// A running job counts as changed when its worker has been asked to stop. Repeat the request while `more` is true, with a new
-/// `Idempotency-Key` if you use one.
+/// A running job counts as changed when its worker has been asked to stop. Repeat the request while `more` is true, with `next_cursor` as
+/// its `cursor`, and with a new `Idempotency-Key` if you use one.
 #[utoipa::path(post, path = "/v1/jobs/cancel", operation_id = "cancel_jobs", tag = "jobs", request_body = BulkBody,
     responses((status = 200, description = "The result", body = BulkView)))]
 pub(crate) async fn cancel(
     State(store): State<StoreAccess>,
+    State(cursors): State<Cursors>,
     body: JsonBody<BulkBody>,
 ) -> Result<Json<BulkView>, Problem> {
     let live = [Status::Blocked, Status::Scheduled, Status::Queued, Status::Running];
-    let Found { ids, mut view } = find(&store, &body.value, &live).await?;
+    let Found { ids, mut view } = find(&store, &cursors, &body.value, &live).await?;
     if !view.dry_run {
         let (targets, reason) = (ids.clone(), by_request());
         let done = store.call(|store| async move { store.jobs().cancel(&targets, &reason).await }).await?;
@@ -41,14 +43,16 @@ pub(crate) async fn cancel(
     Ok(Json(view))
 }
 
-/// Run all failed or cancelled jobs that match again.
+/// Run failed or cancelled jobs again, by ids or by a filter.
 #[utoipa::path(post, path = "/v1/jobs/retry", operation_id = "retry_jobs", tag = "jobs", request_body = BulkBody,
     responses((status = 200, description = "The result", body = BulkView)))]
 pub(crate) async fn retry(
     State(store): State<StoreAccess>,
+    State(cursors): State<Cursors>,
     body: JsonBody<BulkBody>,
 ) -> Result<Json<BulkView>, Problem> {
-    let Found { ids, mut view } = find(&store, &body.value, &[Status::Failed, Status::Cancelled]).await?;
+    let Found { ids, mut view } =
+        find(&store, &cursors, &body.value, &[Status::Failed, Status::Cancelled]).await?;
     if !view.dry_run {
         let targets = ids.clone();
         let done = store.call(|store| async move { store.jobs().retry(&targets).await }).await?;
@@ -66,19 +70,57 @@ pub(crate) async fn retry(
     Ok(Json(view))
 }
 
-/// Queue all scheduled jobs that match now.
+/// Queue scheduled jobs now, by ids or by a filter.
 #[utoipa::path(post, path = "/v1/jobs/promote", operation_id = "promote_jobs", tag = "jobs", request_body = BulkBody,
     responses((status = 200, description = "The result", body = BulkView)))]
 pub(crate) async fn promote(
     State(store): State<StoreAccess>,
+    State(cursors): State<Cursors>,
     body: JsonBody<BulkBody>,
 ) -> Result<Json<BulkView>, Problem> {
-    let Found { ids, mut view } = find(&store, &body.value, &[Status::Scheduled]).await?;
+    let Found { ids, mut view } = find(&store, &cursors, &body.value, &[Status::Scheduled]).await?;
     if !view.dry_run {
         let targets = ids.clone();
-        let moved = store.call(|store| async move { store.jobs().promote(&targets).await }).await?;
+        let promote = |store: Store| async move {
+            let moved = store.jobs().promote(&targets).await?;
+            let left: Vec<JobId> = targets.into_iter().filter(|id| !moved.contains(id)).collect();
+            let known = if left.is_empty() { vec![] } else { store.statuses(&left).await? };
+            Ok((moved, known))
+        };
+        let (moved, known) = store.call(promote).await?;
         for id in ids {
-            view.note(id, (!moved.contains(&id)).then_some(ProblemKind::WrongStatus));
+            let is_known = known.iter().any(|(known, _)| *known == id);
+            let problem = if is_known { ProblemKind::WrongStatus } else { ProblemKind::NotFound };
+            view.note(id, (!moved.contains(&id)).then_some(problem));
+        }
+    }
+    Ok(Json(view))
+}
+
+/// Delete final jobs, by ids or by a filter.
+///
+/// Their payloads, results, attempts and logs are gone. Jobs that wait or run stay.
+#[utoipa::path(post, path = "/v1/jobs/delete", operation_id = "delete_jobs", tag = "jobs", request_body = BulkBody,
+    responses((status = 200, description = "The result", body = BulkView)))]
+pub(crate) async fn delete(
+    State(store): State<StoreAccess>,
+    State(cursors): State<Cursors>,
+    body: JsonBody<BulkBody>,
+) -> Result<Json<BulkView>, Problem> {
+    let ended = [Status::Completed, Status::Failed, Status::Cancelled];
+    let Found { ids, mut view } = find(&store, &cursors, &body.value, &ended).await?;
+    if !view.dry_run {
+        let targets = ids.clone();
+        let done = store.call(|store| async move { store.jobs().delete(&targets).await }).await?;
+        for (id, outcome) in ids.into_iter().zip(done) {
+            view.note(
+                id,
+                match outcome {
+                    Deleted::Now => None,
+                    Deleted::NotFinal => Some(ProblemKind::WrongStatus),
+                    Deleted::Unknown => Some(ProblemKind::NotFound),
+                },
+            );
         }
     }
     Ok(Json(view))
@@ -90,30 +132,72 @@ struct Found {
 }
 
 /// Finds the jobs to act on. Workers are not woken for them: they find them by polling.
-async fn find(store: &StoreAccess, body: &BulkBody, usual: &[Status]) -> Result<Found, Problem> {
-    let filter = body.filter(usual).map_err(|errors| Problem::fields(&errors))?;
-    let limit = body.limit().map_err(|error| Problem::fields(&[error]))?;
-    let one_more = u32::try_from(limit + 1).map_err(|_| Problem::internal())?;
-    let mut ids = store.call(move |store| async move { store.find(&filter, None, one_more).await }).await?;
-    let more = ids.len() > limit;
-    ids.truncate(limit);
-    let shown = if body.dry_run { ids.iter().map(|id| id.as_uuid()).collect() } else { vec![] };
-    let view =
-        BulkView { dry_run: body.dry_run, matched: ids.len(), ids: shown, more, ..BulkView::default() };
-    Ok(Found { ids, view })
+async fn find(
+    store: &StoreAccess,
+    cursors: &Cursors,
+    body: &BulkBody,
+    usual: &[Status],
+) -> Result<Found, Problem> {
+    let view = BulkView { dry_run: body.dry_run, ..BulkView::default() };
+    match body.targets(usual).map_err(|errors| Problem::fields(&errors))? {
+        Targets::Ids(ids) => Ok(Found { view: named(store, &ids, view, usual).await?, ids }),
+        Targets::Filter(filter, limit) => {
+            let after = body.cursor.as_deref().map(|text| cursors.open(text)).transpose()?;
+            let limit = u32::try_from(limit).map_err(|_| Problem::internal())?;
+            let found =
+                store.call(move |store| async move { store.find(&filter, after, limit).await }).await?;
+            let next_cursor = found.next.map(|after| cursors.seal(after));
+            let shown = found.ids.iter().filter(|_| body.dry_run).map(|id| id.as_uuid()).collect();
+            let view = BulkView {
+                matched: found.ids.len(),
+                ids: shown,
+                more: next_cursor.is_some(),
+                next_cursor,
+                ..view
+            };
+            Ok(Found { ids: found.ids, view })
+        }
+    }
+}
+
+/// The view for jobs that the request names. A dry run says which of them the action would change.
+async fn named(
+    store: &StoreAccess,
+    ids: &[JobId],
+    view: BulkView,
+    usual: &[Status],
+) -> Result<BulkView, Problem> {
+    let mut view = BulkView { matched: ids.len(), ..view };
+    if view.dry_run {
+        let wanted = ids.to_vec();
+        let known = store.call(move |store| async move { store.statuses(&wanted).await }).await?;
+        for id in ids {
+            match known.iter().find(|(known, _)| known == id) {
+                Some((id, status)) if usual.contains(status) => view.ids.push(id.as_uuid()),
+                Some((id, _)) => view.failed(*id, ProblemKind::WrongStatus),
+                None => view.failed(*id, ProblemKind::NotFound),
+            }
+        }
+    }
+    Ok(view)
 }
 
 impl BulkView {
     fn note(&mut self, id: JobId, refused: Option<ProblemKind>) {
-        let id = id.as_uuid();
         match refused {
             None => {
                 self.changed += 1;
-                self.ids.push(id);
+                self.ids.push(id.as_uuid());
             }
-            Some(kind) => {
-                self.failures.push(BulkFailure { id, status: kind.status().as_u16(), code: kind.slug() });
-            }
+            Some(kind) => self.failed(id, kind),
         }
+    }
+
+    fn failed(&mut self, id: JobId, kind: ProblemKind) {
+        self.failures.push(BulkFailure {
+            id: id.as_uuid(),
+            status: kind.status().as_u16(),
+            code: kind.slug(),
+        });
     }
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use jobqueue_core::limits::MAX_PAGE;
-use jobqueue_core::{JobId, JobRecord, Status};
+use jobqueue_core::{JobId, JobRecord};
 use jobqueue_store::JobFilter;
 use tokio::time::Instant;
 
+use super::filter;
 use super::record::{PAGE_BYTES, weight};
 use crate::cursor::Cursors;
 use crate::extract::Query;
@@ -16,11 +17,24 @@ use crate::problem::Problem;
 use crate::store_access::StoreAccess;
 use crate::wire::job::JobView;
 use crate::wire::list::PageView;
-use crate::wire::name::{KindText, QueueText, TagFilterText};
+use crate::wire::name::{KindText, MetadataText, QueueText, TagFilterText};
 
 /// The query parameters.
-pub(crate) const PARAMETERS: &[&str] =
-    &["status", "queue", "kind", "tag", "created_after", "created_before", "limit", "cursor"];
+pub(crate) const PARAMETERS: &[&str] = &[
+    "status",
+    "queue",
+    "kind",
+    "tag",
+    "created_after",
+    "created_before",
+    "finished_after",
+    "finished_before",
+    "error_type",
+    "unique_key",
+    "metadata",
+    "limit",
+    "cursor",
+];
 const DEFAULT_PAGE: u32 = 50;
 /// After this time no further store call starts, so that the request is answered within 30 s even if a call is slow.
 const LAST_STEP_AFTER: Duration = Duration::from_secs(5);
@@ -28,8 +42,14 @@ const LAST_STEP_AFTER: Duration = Duration::from_secs(5);
 /// List jobs, newest first.
 ///
 /// A repeated parameter matches any of its values, except `tag`: a job must have all tags. A page ends at about 4 MiB of
-/// JSON, so it may have fewer jobs than `limit`, but at least one if any job matches. There are more jobs if `next_cursor` is
-/// not `null`.
+/// JSON, so it may have fewer jobs than `limit`. There are more jobs if `next_cursor` is not `null`.
+///
+/// `finished_after`, `finished_before`, `error_type`, `unique_key` and `metadata` have no index. The search looks at the jobs that match
+/// the other parameters, newest first, for about five seconds. So a page may be empty although `next_cursor` is not `null`: a status, a queue or a
+/// time range makes it fast.
+///
+/// `metadata` is a path, `=` and a value: `metadata=team=billing`, `metadata=owner.team=billing`, or with a JSON pointer
+/// `metadata=/a.b/c=1`. `metadata.team=billing` is the same as the first. Numbers and `true` are compared as they are written.
 #[utoipa::path(get, path = "/v1/jobs", operation_id = "list_jobs", tag = "jobs",
     params(
         ("status" = Option<Vec<crate::wire::job::StatusWord>>, Query, description = "Only jobs with one of these values"),
@@ -38,6 +58,11 @@ const LAST_STEP_AFTER: Duration = Duration::from_secs(5);
         ("tag" = Option<Vec<TagFilterText>>, Query, description = "Only jobs with all of these tags"),
         ("created_after" = Option<String>, Query, format = DateTime, description = "Submitted at or after (RFC 3339)"),
         ("created_before" = Option<String>, Query, format = DateTime, description = "Submitted before (RFC 3339)"),
+        ("finished_after" = Option<String>, Query, format = DateTime, description = "Became final at or after (RFC 3339)"),
+        ("finished_before" = Option<String>, Query, format = DateTime, description = "Became final before (RFC 3339)"),
+        ("error_type" = Option<Vec<TagFilterText>>, Query, description = "Failed or cancelled with an error of one of these types"),
+        ("unique_key" = Option<Vec<TagFilterText>>, Query, description = "Only jobs with one of these unique keys, in any scope"),
+        ("metadata" = Option<Vec<MetadataText>>, Query, description = "Only jobs whose metadata meets all of these conditions"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Largest number of jobs in the page, 1 to 1000; default 50"),
         ("cursor" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]{43}$", description = "`next_cursor` of the previous page"),
     ),
@@ -67,6 +92,7 @@ async fn fill(
     loop {
         let filter = filter.clone();
         let page = store.call(move |store| async move { store.list(&filter, after, step).await }).await?;
+        let found = u32::try_from(page.jobs.len()).unwrap_or(step);
         for job in page.jobs {
             let more = weight(&job);
             if let Some(last) = jobs.last().filter(|_| bytes + more > PAGE_BYTES) {
@@ -76,7 +102,7 @@ async fn fill(
             bytes += more;
             jobs.push(job);
         }
-        left = left.saturating_sub(step);
+        left = left.saturating_sub(found);
         if page.next.is_none() || left == 0 || Instant::now() >= last_step {
             return Ok((jobs, page.next));
         }
@@ -87,22 +113,8 @@ async fn fill(
 }
 
 fn read(cursors: &Cursors, mut query: Query) -> Result<(JobFilter, Option<JobId>, u32), Problem> {
-    let filter = JobFilter {
-        statuses: query.all::<Status>("status")?,
-        queues: query.all("queue")?,
-        kinds: query.all("kind")?,
-        tags: tags(query.all("tag")?)?,
-        created_after: query.timestamp("created_after")?,
-        created_before: query.timestamp("created_before")?,
-    };
+    let filter = filter::read(&mut query)?;
     let limit = query.number("limit", DEFAULT_PAGE, (1, MAX_PAGE))?;
     let after = query.one::<String>("cursor")?.map(|text| cursors.open(&text)).transpose()?;
     Ok((filter, after, limit))
-}
-
-fn tags(tags: Vec<String>) -> Result<Vec<String>, Problem> {
-    if tags.iter().any(|tag| tag.contains('\0')) {
-        return Err(Problem::parameter("tag", "must not contain U+0000"));
-    }
-    Ok(tags)
 }

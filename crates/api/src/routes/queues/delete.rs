@@ -71,7 +71,7 @@ async fn stop_running(store: &StoreAccess, name: &QueueName) -> Result<(), Probl
     store
         .call(move |store| async move {
             let running = store.find(&filter, None, MAX_PAGE).await?;
-            store.jobs().cancel(&running, &by_request()).await
+            store.jobs().cancel(&running.ids, &by_request()).await
         })
         .await?;
     Ok(())

@@ -18,7 +18,8 @@ const ROUND: usize = 1000;
 
 pub(super) async fn run(action: JobAction, client: &Client, args: &ActArgs) -> CommandResult {
     let limit = args.limit.unwrap_or(usize::MAX).max(1);
-    let preview = request(action, client, args, ROUND.min(limit), true).await?;
+    let filter = format!("\"filter\":{}", args.selector.body());
+    let preview = preview(action, client, &filter, ROUND.min(limit)).await?;
     let preview = Fields::of(&preview);
     let (matched, more) = (preview.count("matched"), preview.is_true("more") && limit > ROUND);
     if args.dry_run {
@@ -33,7 +34,7 @@ pub(super) async fn run(action: JobAction, client: &Client, args: &ActArgs) -> C
     }
     let count = if more { format!("more than {matched}") } else { matched.to_string() };
     confirm(&format!("{} {count} jobs?", capital(action.verb())), args.yes)?;
-    let done = rounds(action, client, args, limit).await?;
+    let done = rounds(action, client, &filter, limit).await?;
     let answer =
         raw::object(&[("changed", &done.changed.len().to_string()), ("refused", &done.refused.to_string())]);
     structured(&args.output, &answer, || {
@@ -48,39 +49,86 @@ struct Rounds {
     refused: usize,
 }
 
-/// A job can match again after it was changed: a running job that was asked to stop, or a refused one. A round that changes no other job is
-/// the last one.
-async fn rounds(action: JobAction, client: &Client, args: &ActArgs, limit: usize) -> CommandResult<Rounds> {
+/// What a dry run says about the first jobs that match. A search that has looked at many jobs without a match continues.
+async fn preview(
+    action: JobAction,
+    client: &Client,
+    filter: &str,
+    limit: usize,
+) -> CommandResult<Box<RawValue>> {
+    let mut cursor = None;
+    loop {
+        let answer = request(action, client, filter, limit, cursor.as_deref(), true).await?;
+        let fields = Fields::of(&answer);
+        cursor = Some(fields.text("next_cursor")).filter(|cursor| !cursor.is_empty());
+        if cursor.is_none() || fields.count("matched") > 0 {
+            return Ok(answer);
+        }
+    }
+}
+
+/// Each round continues after the jobs of the round before, so none is met twice.
+async fn rounds(action: JobAction, client: &Client, filter: &str, limit: usize) -> CommandResult<Rounds> {
     let mut done = Rounds::default();
+    let mut cursor: Option<String> = None;
     let bar = progress::bar(usize::MAX, action.verb());
     bar.unset_length();
     loop {
         let left = limit.saturating_sub(done.changed.len()).min(ROUND);
-        let answer = request(action, client, args, left, false).await?;
+        let answer = request(action, client, filter, left, cursor.as_deref(), false).await?;
         let answer = Fields::of(&answer);
-        let before = done.changed.len();
         done.changed.extend(answer.texts("ids").iter().filter_map(|id| id.parse::<Uuid>().ok()));
-        for failure in answer.items("failures") {
-            let failure = Fields::of(failure);
-            bar.suspend(|| eprintln!("jobqueue: job {}: {}", failure.text("id"), failure.text("code")));
-        }
+        bar.suspend(|| report(&answer));
         done.refused += answer.items("failures").len();
         bar.set_position(u64::try_from(done.changed.len()).unwrap_or(u64::MAX));
-        if !answer.is_true("more") || done.changed.len() == before || done.changed.len() >= limit {
+        cursor = Some(answer.text("next_cursor")).filter(|cursor| !cursor.is_empty());
+        if cursor.is_none() || done.changed.len() >= limit {
             bar.finish_and_clear();
             return Ok(done);
         }
     }
 }
 
+/// Says which jobs were not changed.
+fn report(answer: &Fields<'_>) {
+    for failure in answer.items("failures") {
+        let failure = Fields::of(failure);
+        eprintln!("jobqueue: job {}: {}", failure.text("id"), failure.text("code"));
+    }
+}
+
+/// Says which of the jobs with these ids would be changed.
+pub(super) async fn dry(action: JobAction, client: &Client, args: &ActArgs, ids: &[String]) -> CommandResult {
+    let (mut matching, mut refused) = (Vec::new(), 0);
+    for ids in ids.chunks(ROUND) {
+        let ids: Vec<String> = ids.iter().map(|id| raw::quoted(id)).collect();
+        let body = format!("{{\"ids\":[{}],\"dry_run\":true}}", ids.join(","));
+        let answer = client.post(&["v1", "jobs", action.verb()], Some(&body)).await?;
+        let answer = Fields::of(&answer);
+        report(&answer);
+        refused += answer.items("failures").len();
+        matching.extend(answer.texts("ids"));
+    }
+    if args.output.is_json_or_yaml() {
+        let list: Vec<String> = matching.iter().map(|id| raw::quoted(id)).collect();
+        structured(&args.output, &raw::object(&[("ids", &format!("[{}]", list.join(",")))]), String::new)?;
+    } else {
+        print_lines(&matching)?;
+    }
+    eprintln!("{} of {} jobs would be changed; nothing was changed.", matching.len(), ids.len());
+    Ok(if refused == 0 { Exit::Done } else { Exit::Unmet })
+}
+
 async fn request(
     action: JobAction,
     client: &Client,
-    args: &ActArgs,
+    filter: &str,
     limit: usize,
+    cursor: Option<&str>,
     dry_run: bool,
 ) -> CommandResult<Box<RawValue>> {
-    let body = format!("{{\"filter\":{},\"limit\":{limit},\"dry_run\":{dry_run}}}", args.selector.body());
+    let cursor = cursor.map_or_else(String::new, |cursor| format!(",\"cursor\":{}", raw::quoted(cursor)));
+    let body = format!("{{{filter},\"limit\":{limit},\"dry_run\":{dry_run}{cursor}}}");
     client.post(&["v1", "jobs", action.verb()], Some(&body)).await
 }
 

@@ -1,4 +1,4 @@
-//! What to do, and with which jobs: the arguments of `cancel`, `retry` and `promote`.
+//! What to do, and with which jobs: the arguments of `cancel`, `retry`, `promote` and `delete`.
 
 use clap::Args;
 
@@ -15,7 +15,7 @@ pub(crate) struct ActArgs {
     #[command(flatten)]
     pub(crate) selector: Selector,
 
-    /// With a selector: change nothing, and print the matching jobs' ids.
+    /// Change nothing, and print the ids of the jobs that would be changed.
     #[arg(long)]
     pub(crate) dry_run: bool,
 
@@ -40,6 +40,7 @@ pub(crate) enum JobAction {
     Cancel,
     Retry,
     Promote,
+    Delete,
 }
 
 impl JobAction {
@@ -49,6 +50,7 @@ impl JobAction {
             Self::Cancel => "cancel",
             Self::Retry => "retry",
             Self::Promote => "promote",
+            Self::Delete => "delete",
         }
     }
 }

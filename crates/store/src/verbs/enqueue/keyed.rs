@@ -14,6 +14,9 @@ use crate::verbs::aftermath;
 use crate::verbs::idempotency::{self, Claimed};
 use crate::verbs::unique::{self, KeyRequest};
 
+/// How often a holder that moves from one place to another meanwhile is looked for again.
+const MOVES: u32 = 10;
+
 /// What to do with one job of a request, decided before the insert.
 enum Plan<'a> {
     Insert(JobWithId<'a>),
@@ -118,10 +121,18 @@ impl Store {
         let Some(request) = new.key_request() else { return Ok(Plan::Insert(new)) };
         let reason = Failure::new("replaced", format!("replaced by job {}", new.id));
         let settlement = Settlement::Cancel { failure: reason.clone() };
+        let mut moves = 0;
         while holder != new.id {
             let withdrawn = Self::take_out(unit, &[holder], &reason).await?;
             if withdrawn.is_empty() && !Self::stays_final(unit, holder).await? {
-                return Ok(Plan::Answered(Accepted::Existing(holder)));
+                // it runs, or it was promoted or edited between the statements
+                if moves == MOVES || !Self::waits_or_lost_its_key(unit, &request, holder).await? {
+                    return Ok(Plan::Answered(Accepted::Existing(holder)));
+                }
+                moves += 1;
+                Self::hold_off_edits(unit, &[holder]).await?;
+                holder = unique::claim(unit, &[&request]).await?.remove(&request.digest).unwrap_or(holder);
+                continue;
             }
             // the new job takes the key
             let rest = withdrawn.into_iter().map(|(id, ties)| (id, ties.without_unique_key(), &settlement));
@@ -132,6 +143,23 @@ impl Store {
             holder = unique::claim(unit, &[&request]).await?.remove(&request.digest).unwrap_or(holder);
         }
         Ok(Plan::Insert(new))
+    }
+
+    /// Whether the job waits, or does not hold the key.
+    async fn waits_or_lost_its_key(
+        unit: &mut Unit,
+        request: &KeyRequest<'_>,
+        job: JobId,
+    ) -> Result<bool, StoreError> {
+        Ok(sqlx::query_scalar!(
+            r#"-- store.enqueue.moved
+            SELECT (SELECT c.job_id FROM jobqueue.unique_claim c WHERE c.digest = $1) IS DISTINCT FROM $2
+                OR coalesce(jobqueue.status($2) IN ('blocked', 'scheduled', 'queued'), true) AS "moved!""#,
+            request.digest,
+            job.as_uuid(),
+        )
+        .fetch_one(&mut **unit)
+        .await?)
     }
 
     /// Stores the answers under their keys. The key of a request that stored nothing is freed, so the client can change

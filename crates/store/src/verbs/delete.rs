@@ -1,0 +1,102 @@
+//! delete: an operator deletes final jobs before their retention ends, with their results, attempts and logs.
+
+use std::collections::{HashMap, HashSet};
+
+use jobqueue_core::JobId;
+use uuid::Uuid;
+
+use crate::handles::Jobs;
+use crate::plumbing::connect::{Store, Unit};
+use crate::plumbing::error::StoreError;
+use crate::plumbing::retry_on_conflict::retry_on_conflict;
+
+/// Maximum number of tries for a job that becomes final meanwhile.
+const TRIES: u32 = 10;
+
+/// The result of a deletion for one job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    /// The job was final. It does not exist any more.
+    Now,
+    /// The job waits or runs, and stays.
+    NotFinal,
+    /// No job has this id.
+    Unknown,
+}
+
+impl Jobs<'_> {
+    /// Deletes final jobs, with everything that belongs to them. Returns one result each, in order. Their unique keys are free then, also
+    /// those that they would have kept.
+    pub async fn delete(&self, ids: &[JobId]) -> Result<Vec<Deleted>, StoreError> {
+        retry_on_conflict(|| self.0.delete_once(ids)).await
+    }
+}
+
+impl Store {
+    async fn delete_once(&self, ids: &[JobId]) -> Result<Vec<Deleted>, StoreError> {
+        let mut unit = self.begin().await?;
+        let mut open: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
+        open.sort_unstable();
+        open.dedup();
+        let mut answers: HashMap<Uuid, Deleted> = HashMap::new();
+        for _ in 0..TRIES {
+            let gone = Self::delete_final(&mut unit, &open).await?;
+            open.retain(|id| !gone.contains(id));
+            answers.extend(gone.into_iter().map(|id| (id, Deleted::Now)));
+            let live = Self::live_among(&mut unit, &open).await?;
+            for (id, is_final) in &live {
+                if !is_final {
+                    answers.insert(*id, Deleted::NotFinal);
+                }
+            }
+            // a job that became final between the two statements is tried again
+            open.retain(|id| live.get(id) == Some(&true));
+            if open.is_empty() {
+                break;
+            }
+        }
+        unit.commit().await?;
+        Ok(ids.iter().map(|id| answers.get(&id.as_uuid()).copied().unwrap_or(Deleted::Unknown)).collect())
+    }
+
+    /// Deletes those of these jobs that are final. An operator's retry of such a job waits for the lock and then finds no job, or comes first
+    /// and leaves no outcome.
+    async fn delete_final(unit: &mut Unit, ids: &[Uuid]) -> Result<HashSet<Uuid>, StoreError> {
+        let locked = sqlx::query_scalar!(
+            "-- store.delete.lock
+            SELECT job_id FROM jobqueue.outcome WHERE job_id = ANY ($1) AND job_id BETWEEN $2 AND $3 ORDER BY job_id FOR UPDATE",
+            ids,
+            ids.first(),
+            ids.last(),
+        )
+        .fetch_all(&mut **unit)
+        .await?;
+        if !locked.is_empty() {
+            sqlx::query!(
+                r#"-- store.delete
+                WITH tally AS (
+                    INSERT INTO jobqueue.tally (queue_id, pruned)
+                    SELECT l.queue_id, count(*)::int FROM jobqueue.body b JOIN jobqueue.lane l ON l.id = b.lane
+                    WHERE b.id = ANY ($1) GROUP BY l.queue_id)
+                SELECT jobqueue.forget($1) AS "gone!""#,
+                &locked,
+            )
+            .fetch_one(&mut **unit)
+            .await?;
+        }
+        Ok(locked.into_iter().collect())
+    }
+
+    /// Those of these jobs that exist, and whether each is final.
+    async fn live_among(unit: &mut Unit, ids: &[Uuid]) -> Result<HashMap<Uuid, bool>, StoreError> {
+        let rows = sqlx::query!(
+            r#"-- store.delete.others
+            SELECT b.id, (SELECT o.status FROM jobqueue.outcome o WHERE o.job_id = b.id) IS NOT NULL AS "is_final!"
+            FROM jobqueue.body b WHERE b.id = ANY ($1)"#,
+            ids,
+        )
+        .fetch_all(&mut **unit)
+        .await?;
+        Ok(rows.into_iter().map(|row| (row.id, row.is_final)).collect())
+    }
+}
