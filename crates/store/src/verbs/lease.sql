@@ -7,7 +7,8 @@
 -- The result has a row for each grant and a row for each body; the process joins them. A join here would read each body separately or, with a
 -- plan made for few rows, scan all bodies. $10 and $11 limit the days whose tables are opened, because opening a table costs as much as
 -- a lookup. Bodies outside of these limits are read by a second statement (`body.rs`).
--- Bodies never change and were committed together with the row that refers to them, so this snapshot contains them.
+-- A body is committed together with the row that refers to it: a submission inserts both, and an edit replaces both. So this snapshot has the
+-- body that belongs to the row.
 WITH pick AS MATERIALIZED (
     SELECT lane.queue_id, lane.id AS lane, r.at, r.job_id, r.attempt, r.kind
     FROM (SELECT l.id, l.queue_id, coalesce(s.after, '00000000-0000-0000-0000-000000000000') AS after,
