@@ -317,7 +317,7 @@ BEGIN
         lane_number := 0;
         kind_number := 0;
     ELSE
-        INSERT INTO jobqueue.tally (queue_id, created) VALUES (queue_number, 1);
+        INSERT INTO jobqueue.tally (queue_id, created, kinds) VALUES (queue_number, 1, ARRAY[kind_number]);
     END IF;
     INSERT INTO jobqueue.body (id, lane, kind, max_attempts, payload, retry, timeout_ms, soft_timeout_ms, run_at, expires_at,
                                unique_key, unique_digest, unique_kept, tags, metadata, traceparent, on_end, on_end_secret)

@@ -118,7 +118,8 @@ BEGIN
     IF job_lane = 0 THEN
         UPDATE jobqueue.unnamed u SET cancelled = true WHERE u.job_id = job;
     ELSE
-        INSERT INTO jobqueue.tally (queue_id, cancelled) SELECT l.queue_id, 1 FROM jobqueue.lane l WHERE l.id = job_lane;
+        INSERT INTO jobqueue.tally (queue_id, cancelled, kinds)
+            SELECT l.queue_id, 1, ARRAY(SELECT b.kind FROM jobqueue.body b WHERE b.id = job) FROM jobqueue.lane l WHERE l.id = job_lane;
     END IF;
     IF free THEN
         DELETE FROM jobqueue.unique_claim c WHERE c.job_id = job AND c.kept & 4 = 0;

@@ -114,7 +114,8 @@ BEGIN
             -- the commit counts it as created in the new queue
             INSERT INTO jobqueue.tally (queue_id, pruned) VALUES (old_queue_id, 1);
         ELSIF new_queue_id <> old_queue_id THEN
-            INSERT INTO jobqueue.tally (queue_id, created, pruned) VALUES (new_queue_id, 1, 0), (old_queue_id, 0, 1);
+            INSERT INTO jobqueue.tally (queue_id, created, pruned, kinds)
+                VALUES (new_queue_id, 1, 0, ARRAY[job.kind]), (old_queue_id, 0, 1, NULL);
         END IF;
         UPDATE jobqueue.body b SET lane = new_lane, payload = coalesce(content::json, b.payload), run_at = coalesce(run_at, b.run_at),
                expires_at = ends, unique_digest = claim, tags = coalesce(tags, b.tags) WHERE b.id = id;

@@ -74,7 +74,7 @@ GRANT SELECT ON jobqueue.jobs, jobqueue.running, jobqueue.ready, jobqueue.schedu
     jobqueue.report, jobqueue.expiry, jobqueue.snooze, jobqueue.cancel_request, jobqueue.worker, jobqueue.live_worker, jobqueue.worker_command, jobqueue.tally, jobqueue.counter,
     jobqueue.census, jobqueue.census_state, jobqueue.present_queue, jobqueue.schedule, jobqueue.tick, jobqueue.route, jobqueue.route_version,
     jobqueue.dead_letter, jobqueue.dead_letter_cause, jobqueue.dead_letter_group, jobqueue.dead_letter_total, jobqueue.replacement,
-    jobqueue.redrive TO jobqueue_reader;
+    jobqueue.redrive, jobqueue.statistic TO jobqueue_reader;
 -- all but the secret of a webhook
 GRANT SELECT (id, lane, kind, max_attempts, payload, retry, timeout_ms, soft_timeout_ms, run_at, expires_at, unique_key, unique_digest, unique_kept, tags,
     metadata, traceparent, on_end) ON jobqueue.body TO jobqueue_reader;
@@ -124,7 +124,7 @@ GRANT jobqueue_runner, jobqueue_submitter TO jobqueue_reaper;
 GRANT SELECT, UPDATE ON jobqueue.schedule TO jobqueue_reaper;
 GRANT SELECT, INSERT, UPDATE, DELETE ON jobqueue.tick TO jobqueue_reaper;
 GRANT SELECT, INSERT, UPDATE, DELETE ON jobqueue.scheduled, jobqueue.counter, jobqueue.census, jobqueue.census_state, jobqueue.tally,
-    jobqueue.watch, jobqueue.outage, jobqueue.prune_pass TO jobqueue_reaper;
+    jobqueue.watch, jobqueue.outage, jobqueue.prune_pass, jobqueue.statistic TO jobqueue_reaper;
 GRANT SELECT ON jobqueue.present_queue, jobqueue.live_worker TO jobqueue_reaper;
 GRANT UPDATE ON jobqueue.queue TO jobqueue_reaper;
 GRANT DELETE ON jobqueue.worker_command TO jobqueue_reaper;

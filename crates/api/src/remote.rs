@@ -9,7 +9,7 @@ use jobqueue_core::limits::MAX_BATCH;
 use jobqueue_core::{Job, Lease, Limits, Outcome, Status, WorkerId, settle as decide};
 use jobqueue_runtime::{OutageLog, Shutdown};
 use jobqueue_store::{
-    AttemptEnd, Batches, LeaseRequest, Leased, Notifier, RemoteWorker, Settled, Store, StoreError,
+    AttemptEnd, Batches, HeldJob, LeaseRequest, Leased, Notifier, RemoteWorker, Settled, Store, StoreError,
 };
 use tokio::time::timeout;
 
@@ -255,10 +255,14 @@ async fn end(
     let mut places: Vec<(usize, &Job, Option<Duration>)> = Vec::new();
     let mut known: Vec<AttemptEnd> = Vec::new();
     for (at, ((lease, (_, outcome)), job)) in leases.into_iter().zip(ends).zip(&jobs).enumerate() {
-        let Some(job) = job else { continue };
+        let Some(HeldJob { job, waited }) = job else { continue };
         let settlement = decide(job, outcome.clone(), rand::random());
         places.push((at, job, settlement.delay().filter(|_| settlement.is_snooze())));
-        known.push(AttemptEnd { lease: lease.with_ties(job.ties()), settlement, ran: None });
+        known.push(AttemptEnd {
+            lease: lease.with_ties(job.ties()).with_waited(*waited),
+            settlement,
+            ran: None,
+        });
     }
     let mut settled = vec![Settled::Stale; jobs.len()];
     for ((at, job, delay), one) in places.into_iter().zip(store.settle(known).await?) {

@@ -103,7 +103,7 @@ pub fn table() -> Vec<Route> {
         route("POST", "/v1/workers/{worker_id}/commands", admin, post(workers::commands::send))
             .body::<CommandBody>(),
         route("GET", "/v1/workers/{worker_id}/commands", read, get(workers::commands::list)),
-        route("GET", "/v1/stats", read, get(stats::stats)).query(queues::PAGE),
+        route("GET", "/v1/stats", read, get(stats::stats)).query(stats::PARAMETERS),
     ];
     table.extend(of_schedules());
     table.extend(of_routes());

@@ -18,6 +18,7 @@ pub(crate) mod retry;
 pub(crate) mod route;
 pub(crate) mod schedule;
 pub(crate) mod settle;
+pub(crate) mod statistics;
 pub(crate) mod stats;
 pub(crate) mod stream;
 pub(crate) mod tick;

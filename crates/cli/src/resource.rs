@@ -7,6 +7,7 @@ mod job;
 mod queue;
 mod route;
 mod schedule;
+mod statistic;
 mod worker;
 
 use chrono::{DateTime, Utc};
@@ -21,6 +22,7 @@ pub(crate) use job::{JOB, is_final, shown_ids, status_tone, succeeded};
 pub(crate) use queue::{QUEUE, QUEUE_STATS};
 pub(crate) use route::ROUTE;
 pub(crate) use schedule::{NEXT_TICK, SCHEDULE, TICK};
+pub(crate) use statistic::STATISTIC;
 pub(crate) use worker::{SENT_COMMAND, WORKER};
 
 /// One kind of thing.

@@ -29,6 +29,25 @@ pub(crate) fn short(seconds: f64) -> String {
     parts.concat()
 }
 
+/// A measured duration in three digits and one unit: `850µs`, `12.3ms`, `4.56s`. From a minute on in at most two units.
+pub(crate) fn brief(seconds: f64) -> String {
+    let (value, unit) = match seconds {
+        seconds if !seconds.is_finite() || seconds < 0.0 => return "0s".to_owned(),
+        seconds if seconds >= 60.0 => return short(seconds),
+        seconds if seconds >= 1.0 => (seconds, "s"),
+        seconds if seconds >= 0.001 => (seconds * 1e3, "ms"),
+        seconds => (seconds * 1e6, "µs"),
+    };
+    let digits = if value >= 100.0 || unit == "µs" {
+        0
+    } else if value >= 10.0 {
+        1
+    } else {
+        2
+    };
+    format!("{value:.digits$}{unit}")
+}
+
 /// Parses a timestamp of the API.
 pub(crate) fn parse(text: &str) -> Option<DateTime<Utc>> {
     text.parse().ok()
@@ -72,6 +91,23 @@ mod tests {
             (-1.0, "0s"),
         ] {
             assert_eq!(short(seconds), expected, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn measured_durations_have_three_digits() {
+        for (seconds, expected) in [
+            (0.0, "0µs"),
+            (0.000_85, "850µs"),
+            (0.001_234, "1.23ms"),
+            (0.012_34, "12.3ms"),
+            (0.5, "500ms"),
+            (4.555, "4.55s"),
+            (59.0, "59.0s"),
+            (75.0, "1m15s"),
+            (f64::NAN, "0s"),
+        ] {
+            assert_eq!(brief(seconds), expected, "{seconds}");
         }
     }
 

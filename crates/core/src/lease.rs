@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -28,6 +29,7 @@ pub struct Lease {
     ordinal: u8,
     attempt: u16,
     ties: Ties,
+    waited: Option<Duration>,
 }
 
 impl Lease {
@@ -42,6 +44,7 @@ impl Lease {
             ordinal,
             attempt,
             ties,
+            waited: None,
         })
     }
 
@@ -49,6 +52,12 @@ impl Lease {
     #[must_use]
     pub const fn with_ties(self, ties: Ties) -> Self {
         Self { ties, ..self }
+    }
+
+    /// The same lease with this wait of its job.
+    #[must_use]
+    pub const fn with_waited(self, waited: Option<Duration>) -> Self {
+        Self { waited, ..self }
     }
 
     /// A copy, to repeat a settle whose result is unknown. If the first one was committed, the repeated one changes nothing.
@@ -61,6 +70,7 @@ impl Lease {
             ordinal: self.ordinal,
             attempt: self.attempt,
             ties: self.ties,
+            waited: self.waited,
         }
     }
 
@@ -92,6 +102,12 @@ impl Lease {
     /// What the end of the job may free. Set by the store when it reads the job's body.
     pub const fn ties(&self) -> Ties {
         self.ties
+    }
+
+    /// How long the job was runnable before this lease, for statistics. Set by the store when it reads the body of a job whose first
+    /// attempt this is. `None` if it is not known. Like the ties it is not part of the text.
+    pub const fn waited(&self) -> Option<Duration> {
+        self.waited
     }
 }
 

@@ -28,6 +28,7 @@ pub mod route;
 pub mod scaling;
 pub mod schedule;
 pub mod settle;
+pub mod statistics;
 pub mod status;
 pub mod ties;
 pub mod time;

@@ -25,10 +25,11 @@ pub use readers::dead_letters::groups::{
 };
 pub use readers::dead_letters::redrives::{Redrive, RedriveState};
 pub use readers::dead_letters::{DeadLetter, DeadLetterFilter, LetterPosition};
-pub use readers::inspect::{AttemptRecord, Event};
+pub use readers::inspect::{AttemptRecord, Event, HeldJob};
 pub use readers::list::{JobFilter, Matches, Page};
 pub use readers::routes::RouteRecord;
 pub use readers::schedules::{ScheduleFilter, ScheduleRecord, TickRecord};
+pub use readers::statistics::RangeStatistics;
 pub use readers::watch::{NewReport, REPORTS_READ, WatchedJob, WatchedState};
 pub use readers::workers::{WorkerJob, WorkerRecord, WorkerReport};
 pub use upkeep::migrate::{Applied as Migrated, SCHEMA_VERSION};

@@ -12,6 +12,7 @@ pub(crate) mod route_table;
 pub(crate) mod routes;
 pub(crate) mod row;
 pub(crate) mod schedules;
+pub(crate) mod statistics;
 pub(crate) mod walk;
 pub(crate) mod watch;
 pub(crate) mod workers;

@@ -5,5 +5,6 @@ pub(crate) mod empty;
 pub(crate) mod migrate;
 pub(crate) mod prune;
 pub(crate) mod retention;
+pub(crate) mod statistics;
 pub(crate) mod stuck;
 pub(crate) mod vacuum;

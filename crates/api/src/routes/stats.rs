@@ -1,34 +1,93 @@
-//! Statistics of all queues as JSON.
+//! Statistics as JSON: of now, or of a range of time.
 
 use axum::Json;
 use axum::extract::State;
-use jobqueue_core::QueueName;
+use jobqueue_core::statistics::{Range, RangeRequest};
+use jobqueue_core::{KindName, QueueName};
 
 use super::queues::{cut, page};
 use crate::census::CensusReader;
 use crate::extract::Query;
 use crate::problem::Problem;
-use crate::wire::name::QueueText;
+use crate::store_access::StoreAccess;
+use crate::wire::name::{KindText, QueueText};
+use crate::wire::statistics::{StatisticsView, StatsAnswer};
 use crate::wire::stats::StatsView;
 
-/// Statistics of all queues, at most one second old.
+/// The query parameters.
+pub(crate) const PARAMETERS: &[&str] = &["from", "to", "step", "queue", "kind", "limit", "cursor"];
+
+/// Statistics: the present counts of all queues, or what happened in a range of time.
 ///
-/// `total` covers all queues, not only those of the page.
+/// Without `from`, `to`, `step`, `queue` and `kind` the counts of all queues, at most one second old. `total` covers all queues, not only
+/// those of the page.
+///
+/// With one of these, how many jobs were created, completed, failed, retried, cancelled and snoozed in each step of the range, and quantiles of
+/// how long they waited and ran. At most 3000 steps. The numbers of minutes are kept for 14 days, those of hours for 400 days.
 #[utoipa::path(get, path = "/v1/stats", operation_id = "get_stats", tag = "queues",
     params(
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Largest number of queues in the page, 1 to 1000; default 1000"),
-        ("cursor" = Option<QueueText>, Query, description = "`next_cursor` of the previous page"),
+        ("from" = Option<String>, Query, format = DateTime, description = "Begin (RFC 3339); default an hour before `to`"),
+        ("to" = Option<String>, Query, format = DateTime, description = "End (RFC 3339); default now"),
+        ("step" = Option<u32>, Query, minimum = 60, maximum = 34_560_000, description = "Length of a step in seconds, a multiple of 60; beyond the last 14 days a multiple of 3600. Steps begin at multiples of it since 1970, in UTC. Default: one that gives up to about 120 steps"),
+        ("queue" = Option<QueueText>, Query, description = "Only jobs of this queue"),
+        ("kind" = Option<KindText>, Query, description = "Only jobs of this kind"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "For present counts: largest number of queues in the page, 1 to 1000; default 1000"),
+        ("cursor" = Option<QueueText>, Query, description = "For present counts: `next_cursor` of the previous page"),
     ),
-    responses((status = 200, description = "Statistics", body = StatsView)))]
+    responses((status = 200, description = "Statistics", body = StatsAnswer)))]
 pub(crate) async fn stats(
     State(census): State<CensusReader>,
+    State(store): State<StoreAccess>,
     mut query: Query,
-) -> Result<Json<StatsView>, Problem> {
+) -> Result<Json<StatsAnswer>, Problem> {
+    let (queue, kind) = (query.one::<QueueName>("queue")?, query.one::<KindName>("kind")?);
+    let request = range_request(&mut query)?;
+    if queue.is_none() && kind.is_none() && request.is_empty() {
+        return Ok(Json(StatsAnswer::Now(now(&census, query).await?)));
+    }
+    refuse_page(&mut query)?;
+    let range = check(&store, request).await?;
+    let wanted = (queue.clone(), kind.clone());
+    let read = move |store: jobqueue_store::Store| async move {
+        store.statistics(&range, wanted.0.as_ref(), wanted.1.as_ref()).await
+    };
+    let read = store.call(read).await?;
+    Ok(Json(StatsAnswer::Range(Box::new(StatisticsView::new(&range, queue, kind, &read)))))
+}
+
+/// Refuses the parameters of the present counts, which have pages.
+fn refuse_page(query: &mut Query) -> Result<(), Problem> {
+    for name in ["limit", "cursor"] {
+        if query.one::<String>(name)?.is_some() {
+            let message = "belongs to the present counts, so it must not be used with `from`, `to`, `step`, `queue` or `kind`";
+            return Err(Problem::parameter(name, message));
+        }
+    }
+    Ok(())
+}
+
+async fn now(census: &CensusReader, mut query: Query) -> Result<StatsView, Problem> {
     let (after, limit) = page(&mut query)?;
     let latest = census.read().await?;
     let after = after.as_ref().map_or("", QueueName::as_str);
     let rest = latest.census.queues.iter().filter(|queue| queue.queue.as_str() > after);
     let most = usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1);
     let (queues, next_cursor) = cut(rest.take(most).collect(), limit, |queue| queue.queue.as_str());
-    Ok(Json(StatsView::page(&latest, &queues, next_cursor)))
+    Ok(StatsView::page(&latest, &queues, next_cursor))
+}
+
+fn range_request(query: &mut Query) -> Result<RangeRequest, Problem> {
+    let step = query.one::<String>("step")?;
+    let step_seconds = step.map(|text| text.parse::<u32>());
+    let step_seconds = step_seconds
+        .transpose()
+        .map_err(|_| Problem::parameter("step", "must be a whole number of seconds, a multiple of 60"))?;
+    Ok(RangeRequest { from: query.timestamp("from")?, to: query.timestamp("to")?, step_seconds })
+}
+
+/// Checks a range against the time of the database.
+async fn check(store: &StoreAccess, request: RangeRequest) -> Result<Range, Problem> {
+    let time = store.call(|store| async move { store.time().await }).await?;
+    let now = time.ok_or_else(Problem::internal)?;
+    request.check(now).map_err(|error| Problem::parameter(error.parameter, error.message))
 }

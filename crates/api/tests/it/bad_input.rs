@@ -292,6 +292,35 @@ async fn query_parameters() {
         assert_eq!(api.get(&format!("/v1/jobs?{query}")).await.problem(400), "invalid-query", "{query}");
     }
     let id = api.enqueue(json!({ "kind": "k" })).await;
+    for query in [
+        "from=yesterday",
+        "from=2027-01-31",
+        "from=2027-01-31T09:00:00",
+        "from=1990-01-01T00:00:00Z",
+        "from=9999-01-01T00:00:00Z",
+        "to=1990-01-01T00:00:00Z",
+        "to=x",
+        "from=2027-01-31T09:00:00Z&from=2027-01-31T09:00:00Z",
+        "step=0",
+        "step=1",
+        "step=90",
+        "step=-60",
+        "step=60.0",
+        "step=1h",
+        "step=99999999999",
+        "step=34560060",
+        "step=",
+        "queue=a&queue=b",
+        "queue=a%20b",
+        "queue=_other",
+        "queue=",
+        "kind=%00",
+        "queue=a&limit=5",
+        "kind=a&cursor=b",
+        "interval=5",
+    ] {
+        assert_eq!(api.get(&format!("/v1/stats?{query}")).await.problem(400), "invalid-query", "{query}");
+    }
     for query in ["wait=61", "wait=60.1", "wait=NaN", "wait=-1", "wait=x", "wait=1&wait=1", "wat=1"] {
         assert_eq!(api.get(&format!("/v1/jobs/{id}?{query}")).await.problem(400), "invalid-query", "{query}");
     }

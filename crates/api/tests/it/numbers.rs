@@ -117,6 +117,35 @@ async fn stats_have_the_numbers_for_an_autoscaler() {
 }
 
 #[tokio::test]
+async fn statistics_of_a_range_have_points_totals_and_quantiles() {
+    let api = Api::start().await;
+    api.enqueue_in("q").await;
+    api.enqueue_in("other").await;
+    assert!(api.store.take_census(200).await.unwrap());
+    let all = api.get("/v1/stats?step=3600").await.expect(200);
+    assert_eq!(all["total"]["created"], 2);
+    let keys = ["created", "completed", "failed", "retried", "cancelled", "snoozed"];
+    let points = all["points"].as_array().unwrap();
+    for key in keys {
+        let sum: u64 = points.iter().map(|point| point[key].as_u64().unwrap()).sum();
+        assert_eq!(all["total"][key], sum, "{key}");
+    }
+    let none = json!({ "count": 0, "p50_seconds": null, "p95_seconds": null, "p99_seconds": null });
+    assert_eq!((&all["total"]["wait"], &all["total"]["run"]), (&none, &none));
+    assert!(points.iter().all(|point| point["at"].as_str().unwrap().ends_with(":00:00Z")));
+    let hours = points.len();
+    assert!(hours == 2 && all["step_seconds"] == 3600 && all["counted_until"].is_string(), "{all}");
+    assert_eq!(
+        (&all["queue"], &all["kind"], &all["has_others"]),
+        (&json!(null), &json!(null), &json!(false))
+    );
+
+    let mine = api.get("/v1/stats?queue=q&step=3600").await.expect(200);
+    assert_eq!((&mine["queue"], &mine["total"]["created"]), (&json!("q"), &json!(1)));
+    assert_eq!(api.get("/v1/stats?kind=unknown").await.expect(200)["total"]["created"], 0);
+}
+
+#[tokio::test]
 async fn probes_respond_at_every_path() {
     let api = Api::start().await;
     for path in ["/health", "/health/live", "/health/startup", "/ready", "/health/ready", "/health/detailed"]

@@ -178,6 +178,18 @@ async fn workers_and_queues_are_shown() {
     let stats = service.ok(&["stats"]).await;
     assert!(stats.contains("total: ") && stats.contains("workers"), "{stats}");
     assert_eq!(service.ok(&["stats", "-o", "jsonpath=.workers"]).await, "1\n");
+    let range = ["stats", "--from", "2h", "--step", "1h", "--queue", "mail", "--kind", "block"];
+    let store = jobqueue_store::Store::from_pool(service.db.pool().clone());
+    assert!(store.take_census(200).await.unwrap());
+    let stats = service.ok(&range).await;
+    assert!(stats.contains("\ntotal: 1 created, 0 completed"), "{stats}");
+    assert!(stats.starts_with("TIME") && stats.contains("run: p50 -, p95 -"), "{stats}");
+    let json = service.json(&range).await;
+    assert_eq!((&json["queue"], &json["total"]["created"]), (&"mail".into(), &1.into()));
+    let unclear = service.ran(&["stats", "--from", "yesterday"]).await;
+    assert!(unclear.code == 64 && unclear.stderr.contains("how long ago"), "{unclear:?}");
+    service.ran(&["stats", "--step", "90s"]).await.fails(4, "whole number of minutes");
+    service.ran(&["stats", "--from", "500d"]).await.fails(4, "400 days");
     service.ran(&["get", "worker", "missing"]).await.fails(3, "no worker `missing`");
     service.ran(&["get", "queue", "missing"]).await.fails(3, "not found");
 }

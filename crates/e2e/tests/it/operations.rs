@@ -288,6 +288,7 @@ fn the_pages_name_existing_routes() {
         "docs/routes.md",
         "docs/schedules.md",
         "docs/streams.md",
+        "docs/statistics.md",
         "docs/webhooks.md",
     ] {
         let page = read(name);

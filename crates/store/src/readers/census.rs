@@ -9,6 +9,7 @@ use crate::plumbing::error::StoreError;
 use crate::readers::row::{from_ms, to_count};
 use crate::readers::walk::joins;
 
+pub(crate) mod drain;
 pub(crate) mod front;
 mod take;
 
@@ -115,7 +116,11 @@ impl Store {
             LEFT JOIN (SELECT queue_id, sum(created) AS created, sum(completed) AS completed, sum(failed) AS failed,
                               sum(cancelled) AS cancelled, sum(retried) AS retried, sum(leased) AS leased, sum(lost) AS lost,
                               sum(pruned) AS pruned, sum(snoozed) AS snoozed, sum(attempts) AS attempts, sum(run_ms) AS run_ms
-                       FROM (SELECT * FROM jobqueue.tally UNION ALL SELECT * FROM jobqueue.counter) u GROUP BY queue_id) t
+                       FROM (SELECT queue_id, created, completed, failed, cancelled, retried, leased, lost, pruned, attempts, run_ms, snoozed
+                             FROM jobqueue.tally
+                             UNION ALL
+                             SELECT queue_id, created, completed, failed, cancelled, retried, leased, lost, pruned, attempts, run_ms, snoozed
+                             FROM jobqueue.counter) u GROUP BY queue_id) t
                    ON t.queue_id = q.id
             LEFT JOIN (SELECT n.queue, avg(w.slots)::float8 AS slots FROM jobqueue.live_worker w CROSS JOIN LATERAL unnest(w.queues) n (queue)
                        WHERE NOT w.draining GROUP BY n.queue) w

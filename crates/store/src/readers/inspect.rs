@@ -1,6 +1,7 @@
 //! Reads single jobs: their status, their attempts, and their history.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use jobqueue_core::{Ended, EventKind, Failure, Job, JobId, JobRecord, Json, Lease, Status, WorkerId};
@@ -47,6 +48,15 @@ pub struct Event {
     pub attempt: Option<u16>,
     /// The failure, if there is one.
     pub error: Option<Failure>,
+}
+
+/// The job of a lease that is held.
+#[derive(Debug)]
+pub struct HeldJob {
+    /// The job; `attempt` is the number from the grant.
+    pub job: Job,
+    /// How long the job had been runnable before the lease. Set for a first attempt only.
+    pub waited: Option<Duration>,
 }
 
 /// The place of a job, read in one snapshot. Only the fields of one place are set: outcome, ready, scheduled
@@ -106,7 +116,7 @@ impl Store {
 
     /// The jobs of leases that remote workers hold, with the attempt number from the grant, for the decision
     /// at their settle. One entry each, in order. `None` if the lease is stale or forged, or occurs twice.
-    pub async fn leased_jobs(&self, leases: &[Lease]) -> Result<Vec<Option<Job>>, StoreError> {
+    pub async fn leased_jobs(&self, leases: &[Lease]) -> Result<Vec<Option<HeldJob>>, StoreError> {
         let ids: Vec<Uuid> = leases.iter().map(|lease| lease.job_id().as_uuid()).collect();
         let epochs: Vec<i64> = leases.iter().map(Lease::epoch).collect();
         let tokens: Vec<Uuid> = leases.iter().map(Lease::token).collect();
@@ -115,9 +125,9 @@ impl Store {
         let mut unit = self.one().await?;
         let live = sqlx::query!(
             r#"-- store.leased
-            SELECT i.place AS "place!", j.attempts[i.ordinal + 1] AS "attempt!"
+            SELECT i.place AS "place!", j.attempts[i.ordinal + 1] AS "attempt!", l.leased_at AS "leased_at!"
             FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::uuid[]) WITH ORDINALITY AS i (epoch, token, ordinal, job_id, place)
-            CROSS JOIN LATERAL (SELECT open FROM jobqueue.lease WHERE epoch = i.epoch AND token = i.token LIMIT 1) l
+            CROSS JOIN LATERAL (SELECT open, leased_at FROM jobqueue.lease WHERE epoch = i.epoch AND token = i.token LIMIT 1) l
             CROSS JOIN LATERAL (SELECT job_ids, attempts FROM jobqueue.lease_jobs WHERE epoch = i.epoch LIMIT 1) j
             WHERE (l.open >> i.ordinal) & 1 = 1 AND j.job_ids[i.ordinal + 1] = i.job_id"#,
             &epochs,
@@ -129,10 +139,13 @@ impl Store {
         .await?;
         let mut bodies = self.body_rows(&mut unit, &ids).await?;
         unit.commit().await?;
-        let attempts: HashMap<i64, i16> = live.into_iter().map(|row| (row.place, row.attempt)).collect();
+        let live: HashMap<i64, (i16, DateTime<Utc>)> =
+            live.into_iter().map(|row| (row.place, (row.attempt, row.leased_at))).collect();
         let job = |(place, id): (i64, Uuid)| {
-            let attempt = attempts.get(&place)?;
-            Some(bodies.remove(&id)?.into_job(*attempt))
+            let (attempt, leased_at) = *live.get(&place)?;
+            let body = bodies.remove(&id)?;
+            let waited = body.waited(leased_at).filter(|_| attempt == 1);
+            Some(body.into_job(attempt).map(|job| HeldJob { job, waited }))
         };
         (1..).zip(ids).map(job).map(Option::transpose).collect()
     }

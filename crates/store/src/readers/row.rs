@@ -73,10 +73,12 @@ pub(crate) struct BodyRow {
 }
 
 impl BodyRow {
-    /// How long the job has been runnable, provided that it never ran.
-    pub(crate) fn waited(&self) -> Option<Duration> {
-        let since = self.stored.run_at.or(JobId::from_uuid(self.stored.id).created_at())?;
-        (self.stored.now - since).to_std().ok()
+    /// How long the job had been runnable at this time, provided that it never ran: since its submission, or since its `run_at`. `None` if an
+    /// operator promoted it before that.
+    pub(crate) fn waited(&self, until: DateTime<Utc>) -> Option<Duration> {
+        let created_at = JobId::from_uuid(self.stored.id).created_at()?;
+        let since = self.stored.run_at.map_or(created_at, |run_at| run_at.max(created_at));
+        (until - since).to_std().ok()
     }
 
     /// What the job holds. Known even if the rest of the row is corrupt.

@@ -76,6 +76,7 @@ impl Upkeep<'_> {
             }
         }
         self.delete_side_rows().await?;
+        self.prune_statistics().await?;
         let mut transactions = pass::TRANSACTIONS;
         for day in self.old_days(retention).await? {
             self.prune_old_day(&day, retention, &mut transactions, &mut pruned).await?;

@@ -114,16 +114,17 @@ impl Store {
                 SELECT r.at FROM target t CROSS JOIN LATERAL (
                     SELECT ctid AS at FROM jobqueue.ready WHERE lane = t.lane AND job_id = t.id LIMIT 1 FOR UPDATE) r),
             queued AS (
-                DELETE FROM jobqueue.ready WHERE ctid = ANY (ARRAY(SELECT at FROM waiting)) RETURNING job_id, lane, attempt),
+                DELETE FROM jobqueue.ready WHERE ctid = ANY (ARRAY(SELECT at FROM waiting)) RETURNING job_id, lane, kind, attempt),
             later AS (
-                DELETE FROM jobqueue.scheduled s WHERE s.job_id = ANY ($1) RETURNING s.job_id, s.lane, s.attempt),
+                DELETE FROM jobqueue.scheduled s WHERE s.job_id = ANY ($1) RETURNING s.job_id, s.lane, s.kind, s.attempt),
             gone AS (SELECT * FROM queued UNION ALL SELECT * FROM later),
             outcome AS (
                 INSERT INTO jobqueue.outcome (job_id, status, attempt, finished_at, detail)
                 SELECT job_id, 7, attempt, jobqueue.now(), $2::text::json FROM gone),
             tally AS (
-                INSERT INTO jobqueue.tally (queue_id, cancelled)
-                SELECT l.queue_id, count(*)::int FROM gone g JOIN jobqueue.lane l ON l.id = g.lane GROUP BY l.queue_id)
+                INSERT INTO jobqueue.tally (queue_id, cancelled, kinds)
+                SELECT l.queue_id, count(*)::int, ARRAY[g.kind] FROM gone g JOIN jobqueue.lane l ON l.id = g.lane
+                GROUP BY l.queue_id, g.kind)
             SELECT g.job_id AS "job_id!", t.unique_digest IS NOT NULL AS "keyed!", t.announced AS "announced!" FROM gone g JOIN target t ON t.id = g.job_id"#,
             &sorted,
             failure_text(reason),

@@ -215,8 +215,9 @@ impl Store {
                 SELECT $1, coalesce(run_at, jobqueue.now()), $2, $18, $12, $17 FROM place WHERE waits),
             old AS (SELECT queue_id FROM jobqueue.lane WHERE id = $19::int),
             tally AS (
-                INSERT INTO jobqueue.tally (queue_id, created, pruned)
-                SELECT $20::int, 1, 0 FROM old WHERE queue_id <> $20 UNION ALL SELECT queue_id, 0, 1 FROM old WHERE queue_id <> $20)
+                INSERT INTO jobqueue.tally (queue_id, created, pruned, kinds)
+                SELECT $20::int, 1, 0, ARRAY[$18] FROM old WHERE queue_id <> $20
+                UNION ALL SELECT queue_id, 0, 1, NULL FROM old WHERE queue_id <> $20)
             SELECT id FROM body"#,
             id,
             lane.id,

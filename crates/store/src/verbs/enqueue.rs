@@ -119,7 +119,9 @@ impl Store {
 
     /// Inserts bodies and places. Many jobs need a transaction, which the caller begins. Returns the scheduled jobs.
     async fn insert(&self, unit: &mut Unit, jobs: &[JobWithId<'_>]) -> Result<Vec<JobId>, StoreError> {
-        let Batch { copied, rows, queues, created } = self.batch(jobs).await?;
+        let batch = self.batch(jobs).await?;
+        let kinds = batch.kinds_of_queues();
+        let Batch { copied, rows, queues, created, .. } = batch;
         if !copied.ids.is_empty() {
             bulk::copy(unit, &copied).await?;
         }
@@ -148,7 +150,8 @@ impl Store {
                 INSERT INTO jobqueue.expiry (job_id, expires_at)
                 SELECT id, expires_at FROM input WHERE expires_at IS NOT NULL),
             tally AS (
-                INSERT INTO jobqueue.tally (queue_id, created) SELECT * FROM unnest($16::int[], $17::int[]))
+                INSERT INTO jobqueue.tally (queue_id, created, kinds)
+                SELECT t.queue_id, t.created, t.kinds::int[] FROM unnest($16::int[], $17::int[], $22::text[]) AS t (queue_id, created, kinds))
             SELECT jobqueue.now() - now() + clock_timestamp() AS "now!", ARRAY(SELECT job_id FROM later) AS "later!""#,
             &rows.ids,
             &rows.lanes,
@@ -171,6 +174,7 @@ impl Store {
             used(&rows.unique_kepts) as _,
             used(&rows.on_ends) as _,
             used(&rows.on_end_secrets) as _,
+            &kinds,
         )
         .fetch_one(&mut **unit)
         .await?;
@@ -185,14 +189,10 @@ impl Store {
         let mut batch = Batch::default();
         for new in jobs {
             let lane = self.lane(&new.job.queue, new.job.priority).await?;
+            let kind = self.kind(&new.job.kind).await?;
             let columns = if many && bulk::can_copy(new.job) { &mut batch.copied } else { &mut batch.rows };
-            columns.push(new, lane.id, self.kind(&new.job.kind).await?);
-            if let Some(at) = batch.queues.iter().position(|queue| *queue == lane.queue_id) {
-                batch.created[at] += 1;
-            } else {
-                batch.queues.push(lane.queue_id);
-                batch.created.push(1);
-            }
+            columns.push(new, lane.id, kind);
+            batch.count(lane.queue_id, kind);
         }
         Ok(batch)
     }

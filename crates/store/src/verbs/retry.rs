@@ -79,8 +79,9 @@ impl Store {
             again AS MATERIALIZED (
                 SELECT id, run_at, lane, kind FROM jobqueue.body WHERE id = ANY (ARRAY(SELECT job_id FROM gone))),
             tally AS (
-                INSERT INTO jobqueue.tally (queue_id, retried)
-                SELECT l.queue_id, count(*)::int FROM again JOIN jobqueue.lane l ON l.id = again.lane GROUP BY l.queue_id),
+                INSERT INTO jobqueue.tally (queue_id, retried, kinds)
+                SELECT l.queue_id, count(*)::int, ARRAY[again.kind]
+                FROM again JOIN jobqueue.lane l ON l.id = again.lane GROUP BY l.queue_id, again.kind),
             later AS (
                 INSERT INTO jobqueue.scheduled (job_id, run_at, lane, kind, attempt)
                 SELECT id, run_at, lane, kind, 0 FROM again WHERE run_at > jobqueue.now())

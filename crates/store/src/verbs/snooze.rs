@@ -101,9 +101,9 @@ pub(crate) async fn count(
     sqlx::query!(
         "-- store.snooze.count
         WITH tally AS (
-            INSERT INTO jobqueue.tally (queue_id, snoozed)
-            SELECT l.queue_id, count(*)::int FROM jobqueue.body b JOIN jobqueue.lane l ON l.id = b.lane
-            WHERE b.id = ANY ($1) GROUP BY l.queue_id)
+            INSERT INTO jobqueue.tally (queue_id, snoozed, kinds)
+            SELECT l.queue_id, count(*)::int, ARRAY[b.kind] FROM jobqueue.body b JOIN jobqueue.lane l ON l.id = b.lane
+            WHERE b.id = ANY ($1) GROUP BY l.queue_id, b.kind)
         INSERT INTO jobqueue.snooze AS s (job_id, snoozes) SELECT id, 1 FROM unnest($1::uuid[]) AS i (id)
         ON CONFLICT (job_id) DO UPDATE SET snoozes = s.snoozes + 1",
         &ids,

@@ -10,7 +10,7 @@ use jobqueue_store::Leased;
 use sqlx::PgPool;
 
 /// Invariants of one snapshot, by their numbers; each statement returns the jobs that violate it.
-const SNAPSHOT: [(&str, &str); 11] = [
+const SNAPSHOT: [(&str, &str); 14] = [
     ("I13 a job is in exactly one place", "SELECT b.id FROM jobqueue.body b LEFT JOIN place p ON p.id = b.id GROUP BY b.id HAVING count(p.id) <> 1"),
     ("I2 a place without a job", "SELECT p.id FROM place p WHERE NOT EXISTS (SELECT FROM jobqueue.body b WHERE b.id = p.id)"),
     (
@@ -62,6 +62,32 @@ const SNAPSHOT: [(&str, &str); 11] = [
              GROUP BY queue_id, fingerprint HAVING sum(n) <> 0) t
            ON t.queue_id = c.queue_id AND t.fingerprint = c.fingerprint
          WHERE c.n IS DISTINCT FROM t.n",
+    ),
+    (
+        "S1 the statistics have what the counters have",
+        "SELECT gen_random_uuid()
+         FROM (SELECT sum(created), sum(completed), sum(failed), sum(retried), sum(cancelled), sum(snoozed) FROM jobqueue.counter WHERE queue_id <> 0) c,
+              (SELECT sum(created), sum(completed), sum(failed), sum(retried), sum(cancelled), sum(snoozed) FROM jobqueue.statistic
+               WHERE hourly AND queue_id = 0 AND kind_id = 0) s
+         WHERE ROW(c.*) IS DISTINCT FROM ROW(s.*)",
+    ),
+    (
+        "S2 an hour is the sum of its minutes",
+        "SELECT gen_random_uuid()
+         FROM (SELECT queue_id, kind_id, at, created, completed, failed, retried, cancelled, snoozed FROM jobqueue.statistic WHERE hourly) h
+         FULL JOIN (SELECT queue_id, kind_id, date_trunc('hour', at) AS at, sum(created) AS created, sum(completed) AS completed,
+                           sum(failed) AS failed, sum(retried) AS retried, sum(cancelled) AS cancelled, sum(snoozed) AS snoozed
+                    FROM jobqueue.statistic WHERE NOT hourly GROUP BY 1, 2, 3) m USING (queue_id, kind_id, at)
+         WHERE (h.created, h.completed, h.failed, h.retried, h.cancelled, h.snoozed)
+               IS DISTINCT FROM (m.created, m.completed, m.failed, m.retried, m.cancelled, m.snoozed)",
+    ),
+    (
+        "S3 queues and kinds have what all have together",
+        "SELECT gen_random_uuid() FROM (
+             SELECT sign(abs(queue_id)) AS queue, sign(abs(kind_id)) AS kind, hourly, at, sum(created) AS created, sum(completed) AS completed,
+                    sum(failed) AS failed, sum(retried) AS retried, sum(cancelled) AS cancelled, sum(snoozed) AS snoozed
+             FROM jobqueue.statistic GROUP BY 1, 2, 3, 4) s
+         GROUP BY hourly, at HAVING count(DISTINCT (created, completed, failed, retried, cancelled, snoozed)) <> 1 OR count(*) <> 4",
     ),
 ];
 

@@ -48,6 +48,7 @@ mod sql;
 mod sql_page;
 mod sql_verbs;
 mod squash;
+mod statistics;
 mod stuck;
 mod takeover;
 mod unique;

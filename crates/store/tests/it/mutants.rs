@@ -106,6 +106,15 @@ async fn a_store_that_does_not_count_attempts_is_detected() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_store_whose_statistics_lose_an_event_is_detected() {
+    is_detected("UPDATE jobqueue.statistic SET created = created - 1 WHERE hourly AND created > 0", "S1")
+        .await;
+    is_detected("UPDATE jobqueue.statistic SET completed = completed + 1 WHERE NOT hourly", "S2").await;
+    is_detected("UPDATE jobqueue.statistic SET failed = failed + 1 WHERE queue_id > 0 AND kind_id > 0", "S3")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_store_without_a_token_check_is_detected() {
     let db = TestDb::new().await;
     let world = World { tokens_leak: true, ..World::new(&db, Duration::from_secs(3)) };

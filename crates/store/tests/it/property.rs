@@ -91,6 +91,7 @@ fn random_draft(dice: &mut StdRng) -> JobDraft {
     });
     JobDraft {
         queue: Some(["a", "b"][dice.random_range(0..2)].to_owned()),
+        kind: ["noop", "other"][dice.random_range(0..2)].to_owned(),
         priority: Some(dice.random_range(0..2)),
         max_attempts: Some(dice.random_range(1..4)),
         delay_seconds: dice.random_bool(0.3).then(|| dice.random_range(0.0..0.2)),

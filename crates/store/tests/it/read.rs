@@ -159,7 +159,8 @@ async fn a_running_job_has_its_worker() {
     let lasts = record.lease_expires_at.unwrap() - record.started_at.unwrap();
     assert_eq!(lasts.to_std().unwrap(), 5 * MINUTE);
     let twice = [copy(&leased[1].lease), copy(&leased[0].lease)];
-    let jobs = bench.store.leased_jobs(&twice).await.unwrap();
+    let jobs = bench.store.leased_jobs(&twice).await.unwrap().into_iter();
+    let jobs: Vec<_> = jobs.map(|held| held.map(|held| held.job)).collect();
     assert_eq!(jobs, [Some(leased[1].job.clone()), Some(leased[0].job.clone())]);
 }
 

@@ -146,7 +146,7 @@ async fn the_number_of_the_attempt_is_not_taken_from_the_lease() {
     let leased = bench.lease_one().await;
     let good = &leased.lease;
     let young = Lease::grant(good.epoch(), good.token(), good.job_id(), good.ordinal(), 0).unwrap();
-    let job = bench.store.leased_jobs(&[copy(&young)]).await.unwrap().pop().unwrap().unwrap();
+    let job = bench.store.leased_jobs(&[copy(&young)]).await.unwrap().pop().unwrap().unwrap().job;
     assert_eq!(job.attempt, 1);
     let settlement = jobqueue_core::settle(&job, failed(), 0.5);
     bench.store.settle(vec![AttemptEnd { lease: young, settlement, ran: None }]).await.unwrap();

@@ -1,6 +1,7 @@
 //! Calls every verb once on a store with the options of production: with a direct connection, and in the mode for
 //! transaction poolers.
 
+use jobqueue_core::statistics::RangeRequest;
 use jobqueue_core::{JobId, Outcome, QueueName, Status, WorkerId};
 use jobqueue_store::{
     AttemptReport, Cancelled, Extended, Heard, HeldLeases, Idempotency, JobFilter, Notifier, Pooler,
@@ -111,6 +112,9 @@ async fn duties(store: &Store) {
     store.reclaim(Duration::ZERO, 10).await.unwrap();
     store.upkeep().prune(Retention { completed: 7 * DAY, failed: 30 * DAY }).await.unwrap();
     assert!(store.take_census(200).await.unwrap());
+    let range = RangeRequest::default().check(store.time().await.unwrap().unwrap()).unwrap();
+    let queue: QueueName = "default".parse().unwrap();
+    assert!(!store.statistics(&range, Some(&queue), None).await.unwrap().has_others);
     assert_eq!(store.census().await.unwrap().queues[0].queue, "default");
     let queue = QueueName::default();
     store.queues().pause(&queue).await.unwrap();

@@ -1,4 +1,4 @@
-//! The commands of docs/cli.md and docs/dead-letters.md run, against an API, a worker and a reaper.
+//! The commands of docs/cli.md, docs/dead-letters.md and docs/statistics.md run, against an API, a worker and a reaper.
 
 use std::fs;
 
@@ -21,12 +21,17 @@ async fn the_commands_of_the_page_of_dead_letters_run() {
     assert_eq!(db.number("SELECT count(*) FROM jobs WHERE status = 'completed'").await, 1, "the replacement");
 }
 
-/// Runs at least so many commands of a page, which has the handlers of its worker.
+#[tokio::test]
+async fn the_commands_of_the_page_of_statistics_run() {
+    run_page("statistics", 15).await;
+}
+
+/// Runs at least so many commands of a page. The handlers of the worker are those of the page, or else of docs/cli.md.
 async fn run_page(name: &'static str, least: usize) -> TestDb {
-    let page = read(&format!("docs/{name}.md"));
+    let (page, of_cli) = (read(&format!("docs/{name}.md")), read("docs/cli.md"));
     let db = TestDb::new().await;
     let cluster = Cluster::quick(db.url()).await;
-    let (_, handlers) = page.split_once("```toml\n").unwrap();
+    let (_, handlers) = page.split_once("```toml\n").or_else(|| of_cli.split_once("```toml\n")).unwrap();
     fs::write(cluster.work.config(), handlers.split_once("```").unwrap().0).unwrap();
     let (api, _worker, _reaper) =
         tokio::join!(cluster.api(), cluster.worker("of-the-page", 2), cluster.reaper());

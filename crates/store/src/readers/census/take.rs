@@ -1,13 +1,20 @@
 //! Takes the census: counts the waiting and running jobs of each queue, adds the tallies to the totals, and chooses the queues that the
 //! metrics name. Rows of queues without activity are not written.
 
+use std::collections::HashMap;
+
 use uuid::Uuid;
 
+use super::drain::{self, Sums};
 use super::front::Waiting;
 use super::{CENSUS_LOCK, DELETED_QUEUES, NO_QUEUE};
 use crate::plumbing::connect::{Store, Unit};
 use crate::plumbing::error::StoreError;
 use crate::readers::walk::joins;
+use crate::upkeep::statistics;
+
+/// How often one census removes tallies. Each time takes the tallies of 5,000 batches.
+const DRAIN_CALLS: u32 = 200;
 
 /// How many jobs are in one place: waiting in a lane, or running in a queue.
 struct Count {
@@ -49,7 +56,8 @@ impl Store {
         joins(&mut unit, true, false).await?;
         let named_queues = i32::try_from(named_queues).unwrap_or(i32::MAX);
         Self::choose_named(&mut unit, named_queues).await?;
-        Self::fold(&mut unit).await?;
+        let sums = Self::drain_tallies(&mut unit).await?;
+        Self::fold(&mut unit, &sums).await?;
         sqlx::query!(
             "-- store.census.state
             INSERT INTO jobqueue.census_state (taken_at, named_queues) VALUES (jobqueue.now(), $1)
@@ -136,63 +144,48 @@ impl Store {
         Ok(())
     }
 
-    /// Adds the tallies to the totals, restores deleted queues that have got a job since, and updates the moving averages per second. After
+    /// Removes the tallies, adds them to the statistics, and returns the sums of each queue. A reaper that was away for long leaves some for
+    /// the next census.
+    async fn drain_tallies(unit: &mut Unit) -> Result<HashMap<i32, Sums>, StoreError> {
+        let mut sums = HashMap::new();
+        for _ in 0..DRAIN_CALLS {
+            let (numbers, is_full) = drain::drain(unit, &mut sums).await?;
+            if !numbers.is_empty() {
+                joins(unit, false, false).await?;
+                statistics::add(unit, &numbers).await?;
+                joins(unit, true, false).await?;
+            }
+            if !is_full {
+                break;
+            }
+        }
+        Ok(sums)
+    }
+
+    /// Adds the sums of the tallies to the totals, restores deleted queues that have got a job since, and updates the moving averages per second. After
     /// a minute, an old value has a weight of one third. Arrivals are the leased jobs plus the growth of the queue. Very small averages
     /// become zero, because Postgres raises an error when a product underflows. The mean duration of an attempt is kept while none ends.
-    async fn fold(unit: &mut Unit) -> Result<(), StoreError> {
-        sqlx::query!(
-            "-- store.census.fold
-            WITH gone AS (DELETE FROM jobqueue.tally RETURNING *),
-            new AS MATERIALIZED (
-                SELECT queue_id, sum(created) AS created, sum(completed) AS completed, sum(failed) AS failed,
-                       sum(cancelled) AS cancelled, sum(retried) AS retried, sum(leased) AS leased, sum(lost) AS lost,
-                       sum(pruned) AS pruned, sum(snoozed) AS snoozed, sum(attempts) AS attempts, sum(run_ms)::bigint AS run_ms,
-                       bool_or(created > 0 OR retried > 0 OR leased > 0) AS used
-                FROM gone GROUP BY queue_id),
-            deleted AS MATERIALIZED (
-                SELECT id FROM jobqueue.queue WHERE id = ANY (ARRAY(SELECT queue_id FROM new)) AND deleted_at IS NOT NULL),
-            restored AS (
-                UPDATE jobqueue.queue SET deleted_at = NULL, changed_at = jobqueue.now()
-                WHERE id = ANY (ARRAY(SELECT d.id FROM deleted d JOIN new n ON n.queue_id = d.id WHERE n.used))),
-            total AS (
-                INSERT INTO jobqueue.counter AS c
-                       (queue_id, created, completed, failed, cancelled, retried, leased, lost, pruned, snoozed, attempts, run_ms)
-                SELECT CASE WHEN d.id IS NOT NULL AND NOT n.used THEN $2 ELSE n.queue_id END AS target, sum(n.created), sum(n.completed),
-                       sum(n.failed), sum(n.cancelled), sum(n.retried), sum(n.leased), sum(n.lost), sum(n.pruned), sum(n.snoozed),
-                       sum(n.attempts), sum(n.run_ms)
-                FROM new n LEFT JOIN deleted d ON d.id = n.queue_id GROUP BY target
-                UNION ALL
-                SELECT $1, sum(n.created), sum(n.completed), sum(n.failed), sum(n.cancelled), sum(n.retried), sum(n.leased),
-                       sum(n.lost), sum(n.pruned), sum(n.snoozed), sum(n.attempts), sum(n.run_ms)
-                FROM new n JOIN jobqueue.census q ON q.queue_id = n.queue_id WHERE NOT q.named HAVING count(*) > 0
-                ON CONFLICT (queue_id) DO UPDATE SET
-                    created = c.created + excluded.created, completed = c.completed + excluded.completed,
-                    failed = c.failed + excluded.failed, cancelled = c.cancelled + excluded.cancelled,
-                    retried = c.retried + excluded.retried, leased = c.leased + excluded.leased,
-                    lost = c.lost + excluded.lost, pruned = c.pruned + excluded.pruned, snoozed = c.snoozed + excluded.snoozed,
-                    attempts = c.attempts + excluded.attempts, run_ms = c.run_ms + excluded.run_ms)
-            UPDATE jobqueue.census c SET
-                rates_at = jobqueue.now(), rates_queued = c.queued,
-                active_at = CASE WHEN w.moved THEN jobqueue.now() ELSE c.active_at END,
-                arrivals = CASE WHEN w.arrived = 0 AND c.arrivals < 1e-6 THEN 0
-                                ELSE c.arrivals + w.weight * (w.arrived / w.seconds - c.arrivals) END,
-                attempts = CASE WHEN w.attempts = 0 AND c.attempts < 1e-6 THEN c.attempts
-                                ELSE c.attempts + w.weight * (w.attempts / w.seconds - c.attempts) END,
-                run_ms = CASE WHEN w.attempts = 0 AND c.attempts < 1e-6 OR w.run_ms = 0 AND c.run_ms < 1e-6 THEN c.run_ms
-                              ELSE c.run_ms + w.weight * (w.run_ms / w.seconds - c.run_ms) END
-            FROM (SELECT s.queue_id, s.seconds, n.queue_id IS NOT NULL AS moved,
-                         CASE WHEN s.known THEN 1 - exp(-least(s.seconds, 600) / 60) ELSE 0 END AS weight,
-                         greatest(coalesce(n.leased, 0) + s.grown, 0)::float8 AS arrived,
-                         coalesce(n.attempts, 0)::float8 AS attempts, coalesce(n.run_ms, 0)::float8 AS run_ms
-                  FROM (SELECT queue_id, rates_at IS NOT NULL AS known, queued - rates_queued AS grown, arrivals, attempts,
-                               greatest(extract(epoch FROM jobqueue.now()
-                                   - coalesce((SELECT taken_at FROM jobqueue.census_state), rates_at))::float8, 1) AS seconds
-                        FROM jobqueue.census) s
-                  LEFT JOIN new n ON n.queue_id = s.queue_id
-                  WHERE n.queue_id IS NOT NULL OR NOT s.known OR s.grown <> 0 OR s.arrivals >= 1e-6 OR s.attempts >= 1e-6) w
-            WHERE c.queue_id = w.queue_id",
+    async fn fold(unit: &mut Unit, sums: &HashMap<i32, Sums>) -> Result<(), StoreError> {
+        let queues: Vec<i32> = sums.keys().copied().collect();
+        let used: Vec<bool> = sums.values().map(Sums::is_used).collect();
+        let of = |column: fn(&Sums) -> i64| -> Vec<i64> { sums.values().map(column).collect() };
+        sqlx::query_file!(
+            "src/readers/census/fold.sql",
             NO_QUEUE,
             DELETED_QUEUES,
+            &queues,
+            &used,
+            &of(|sums| sums.created),
+            &of(|sums| sums.completed),
+            &of(|sums| sums.failed),
+            &of(|sums| sums.cancelled),
+            &of(|sums| sums.retried),
+            &of(|sums| sums.leased),
+            &of(|sums| sums.lost),
+            &of(|sums| sums.pruned),
+            &of(|sums| sums.snoozed),
+            &of(|sums| sums.attempts),
+            &of(|sums| sums.run_ms),
         )
         .execute(&mut **unit)
         .await?;

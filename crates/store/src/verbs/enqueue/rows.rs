@@ -41,6 +41,31 @@ pub(super) struct Batch<'a> {
     /// The queues of the jobs. `created` has the number of new jobs of each.
     pub(super) queues: Vec<i32>,
     pub(super) created: Vec<i32>,
+    /// The kind of each new job, for each queue.
+    kinds: Vec<Vec<i32>>,
+}
+
+impl Batch<'_> {
+    /// Counts a new job.
+    pub(super) fn count(&mut self, queue_id: i32, kind: i32) {
+        if let Some(at) = self.queues.iter().position(|queue| *queue == queue_id) {
+            self.created[at] += 1;
+            self.kinds[at].push(kind);
+        } else {
+            self.queues.push(queue_id);
+            self.created.push(1);
+            self.kinds.push(vec![kind]);
+        }
+    }
+
+    /// The kinds of the new jobs of each queue, as array literals: one kind if all jobs have the same, otherwise one for each job.
+    pub(super) fn kinds_of_queues(&self) -> Vec<String> {
+        let literal = |kinds: &Vec<i32>| match kinds.as_slice() {
+            [first, rest @ ..] if rest.iter().all(|kind| kind == first) => format!("{{{first}}}"),
+            all => format!("{{{}}}", all.iter().map(i32::to_string).collect::<Vec<_>>().join(",")),
+        };
+        self.kinds.iter().map(literal).collect()
+    }
 }
 
 /// Jobs as columns, one entry a job in each.

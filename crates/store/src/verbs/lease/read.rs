@@ -91,7 +91,8 @@ impl LeaseResult {
     fn add(&mut self, lease: Lease, body: Option<BodyRow>, attempt: i16) {
         let lease = lease.with_ties(body.as_ref().map_or(Ties::UNKNOWN, BodyRow::ties));
         let overdue = body.as_ref().is_some_and(|body| body.stored.overdue);
-        let waited = body.as_ref().filter(|_| attempt == 1).and_then(BodyRow::waited);
+        let waited = body.as_ref().filter(|_| attempt == 1).and_then(|body| body.waited(body.stored.now));
+        let lease = lease.with_waited(waited);
         let settlement = match readable(lease.job_id(), body, attempt) {
             Ok(job) if !overdue => {
                 if let Some(share) = self.shares.last_mut() {

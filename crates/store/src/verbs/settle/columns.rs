@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use jobqueue_core::Json;
+use jobqueue_core::statistics::Sample;
 use uuid::Uuid;
 
 use super::end::AttemptEnd;
@@ -27,6 +28,8 @@ pub(super) struct EndColumns<'a> {
     pub(super) ordinals: Vec<i32>,
     pub(super) job_ids: Vec<Uuid>,
     pub(super) rans: Vec<Option<i64>>,
+    /// What the attempt took, for statistics.
+    pub(super) samples: Vec<i32>,
     /// Set by `completed`.
     pub(super) results: Vec<Option<&'a str>>,
     /// This and the following are set by `others`.
@@ -84,7 +87,13 @@ impl<'a> EndColumns<'a> {
             columns.ordinals.push(lease.ordinal().into());
             columns.job_ids.push(lease.job_id().as_uuid());
             columns.rans.push(ran);
+            columns.samples.push(sample(end).packed());
         }
         columns
     }
+}
+
+/// Each job has one wait, which ends with the first attempt that counts. So an attempt that does not count has none.
+fn sample(end: &AttemptEnd) -> Sample {
+    Sample::new(end.lease.waited().filter(|_| end.settlement.spends_attempt()), end.ran)
 }

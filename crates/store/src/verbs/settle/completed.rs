@@ -13,17 +13,18 @@ pub(super) async fn settle(unit: &mut Unit, ends: &[&AttemptEnd]) -> Result<Cove
     }
     let columns = EndColumns::completed(ends);
     // Leases are looked up by key, because a join may be planned as a scan of the table. They are locked in the order of the
-    // arrays, which are sorted by epoch.
+    // arrays, which are sorted by epoch. Each lease has a tally of its own, so that the samples of its jobs are a slice of the array: the
+    // usual case, in which all of them are ended and were timed by the worker, costs nothing for each job.
     let rows = sqlx::query!(
         r#"-- store.settle.completed
             WITH held AS MATERIALIZED (
                 SELECT i.low, i.high, i.mask, i.run_ms, l.epoch, l.token, l.open, l.open & i.mask AS taken,
-                       l.worker_id, l.queue_id, l.leased_at, j.job_ids, j.attempts
+                       l.worker_id, l.queue_id, l.leased_at, j.job_ids, j.attempts, j.kinds
                 FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::int[], $5::int[], $10::bigint[])
                   AS i (epoch, token, mask, low, high, run_ms)
                 CROSS JOIN LATERAL (SELECT epoch, token, open, worker_id, queue_id, leased_at FROM jobqueue.lease
                                     WHERE epoch = i.epoch AND token = i.token LIMIT 1 FOR UPDATE) l
-                CROSS JOIN LATERAL (SELECT job_ids, attempts FROM jobqueue.lease_jobs WHERE epoch = i.epoch LIMIT 1) j
+                CROSS JOIN LATERAL (SELECT job_ids, attempts, kinds FROM jobqueue.lease_jobs WHERE epoch = i.epoch LIMIT 1) j
                 WHERE NOT EXISTS (SELECT FROM unnest(($6::int[])[i.low:i.high], ($7::uuid[])[i.low:i.high]) AS e (ordinal, job_id)
                                   WHERE j.job_ids[e.ordinal + 1] IS DISTINCT FROM e.job_id)),
             kept AS (UPDATE jobqueue.lease l SET open = h.open & ~h.taken FROM held h
@@ -39,11 +40,16 @@ pub(super) async fn settle(unit: &mut Unit, ends: &[&AttemptEnd]) -> Result<Cove
                                 AS e (ordinal, ran_ms, result)
                 WHERE (h.taken >> e.ordinal) & 1 = 1),
             tally AS (
-                INSERT INTO jobqueue.tally (queue_id, completed, attempts, run_ms)
-                SELECT queue_id, sum(n)::int, sum(n)::int,
-                       sum(n * least(run_ms::float8 / bit_count(mask::bit(64)),
-                                     greatest(extract(epoch FROM jobqueue.now() - leased_at), 0) * 1000))::bigint
-                FROM (SELECT *, bit_count(taken::bit(64)) AS n FROM held WHERE taken <> 0) h GROUP BY queue_id)
+                INSERT INTO jobqueue.tally (queue_id, completed, attempts, run_ms, kinds, samples)
+                SELECT queue_id, n, n,
+                       (n * least(run_ms::float8 / bit_count(mask::bit(64)), greatest(extract(epoch FROM age), 0) * 1000))::bigint,
+                       CASE WHEN kinds[1] = ALL (kinds) THEN kinds[1:1]
+                            ELSE ARRAY(SELECT h.kinds[o + 1] FROM unnest(($6::int[])[low:high]) AS o WHERE (taken >> o) & 1 = 1) END,
+                       CASE WHEN run_ms IS NOT NULL AND taken = mask THEN ($11::int[])[low:high]
+                            ELSE ARRAY(SELECT jobqueue.timed_sample(e.sample, age)
+                                       FROM unnest(($6::int[])[low:high], ($11::int[])[low:high]) AS e (ordinal, sample)
+                                       WHERE (taken >> e.ordinal) & 1 = 1) END
+                FROM (SELECT *, bit_count(taken::bit(64))::int AS n, jobqueue.now() - leased_at AS age FROM held WHERE taken <> 0) h)
             SELECT epoch AS "epoch!", token AS "token!", taken AS "taken!" FROM held"#,
         &columns.epochs,
         &columns.tokens,
@@ -55,6 +61,7 @@ pub(super) async fn settle(unit: &mut Unit, ends: &[&AttemptEnd]) -> Result<Cove
         &columns.rans as _,
         used(&columns.results) as _,
         &columns.run_ms as _,
+        &columns.samples,
     )
     .fetch_all(&mut **unit)
     .await?;

@@ -32,6 +32,7 @@ pub(super) async fn settle(
         &columns.errors as _,
         begun,
         &columns.endeds as _,
+        &columns.samples,
     )
     .fetch_all(&mut **unit)
     .await?;

@@ -18,13 +18,13 @@ ended AS MATERIALIZED (
     SELECT h.epoch, h.worker_id, h.queue_id, h.job_ids[e.ordinal + 1] AS job_id, h.lane,
            h.kinds[e.ordinal + 1] AS kind, h.attempts[e.ordinal + 1] AS attempt,
            (h.attempts[e.ordinal + 1] - e.given_back)::smallint AS attempt_after,
-           e.status, e.delay_ms, e.error, e.ended, t.now,
+           e.status, e.delay_ms, e.error, e.ended, e.sample, t.now,
            CASE WHEN $13 THEN greatest(h.leased_at, t.now - e.ran_ms * interval '1 ms') END AS started_at
     FROM (SELECT jobqueue.now() AS now) t CROSS JOIN held h
     CROSS JOIN LATERAL unnest(($6::int[])[h.low:h.high], ($8::bigint[])[h.low:h.high], ($9::smallint[])[h.low:h.high],
                               ($10::smallint[])[h.low:h.high], ($11::bigint[])[h.low:h.high],
-                              ($12::text[])[h.low:h.high], ($14::text[])[h.low:h.high])
-                    AS e (ordinal, ran_ms, status, given_back, delay_ms, error, ended)
+                              ($12::text[])[h.low:h.high], ($14::text[])[h.low:h.high], ($15::int[])[h.low:h.high])
+                    AS e (ordinal, ran_ms, status, given_back, delay_ms, error, ended, sample)
     WHERE (h.taken >> e.ordinal) & 1 = 1),
 outcome AS (
     INSERT INTO jobqueue.outcome (job_id, status, attempt, started_at, finished_at, worker_id, epoch, detail)
@@ -39,10 +39,13 @@ history AS (
     INSERT INTO jobqueue.attempt (job_id, epoch, attempt, ended, worker_id, started_at, finished_at, error)
     SELECT job_id, epoch, attempt, ended, worker_id, started_at, now, error::json FROM ended WHERE ended IS NOT NULL),
 tally AS (
-    INSERT INTO jobqueue.tally (queue_id, failed, cancelled, retried, lost, attempts, run_ms)
+    INSERT INTO jobqueue.tally (queue_id, failed, cancelled, retried, lost, attempts, run_ms, kinds, samples)
     SELECT queue_id, count(*) FILTER (WHERE status = 6)::int, count(*) FILTER (WHERE status = 7)::int,
            count(*) FILTER (WHERE ended = 'retried')::int, count(*) FILTER (WHERE ended = 'lost')::int,
            count(started_at) FILTER (WHERE ended NOT IN ('released', 'lost'))::int,
-           coalesce(sum(extract(epoch FROM now - started_at) * 1000) FILTER (WHERE ended NOT IN ('released', 'lost')), 0)::bigint
-    FROM ended GROUP BY queue_id)
+           coalesce(sum(extract(epoch FROM now - started_at) * 1000) FILTER (WHERE ended NOT IN ('released', 'lost')), 0)::bigint,
+           ARRAY[kind],
+           array_agg(jobqueue.timed_sample(sample, now - started_at))
+             FILTER (WHERE started_at IS NOT NULL AND ended NOT IN ('released', 'lost'))
+    FROM ended GROUP BY queue_id, kind)
 SELECT epoch AS "epoch!", token AS "token!", taken AS "taken!" FROM held
