@@ -89,6 +89,7 @@ GRANT DELETE ON jobqueue.body, jobqueue.attempt, jobqueue.report TO jobqueue_ope
 GRANT UPDATE (lane, max_attempts, payload, retry, timeout_ms, soft_timeout_ms, run_at, expires_at, unique_digest, tags, metadata)
     ON jobqueue.body TO jobqueue_operator;   -- an edit; the id and the kind of a job never change
 GRANT INSERT, UPDATE ON jobqueue.queue TO jobqueue_operator;
+GRANT UPDATE (paused_at, timeout_ms, retry) ON jobqueue.kind TO jobqueue_operator;
 GRANT INSERT, UPDATE, DELETE ON jobqueue.counter TO jobqueue_operator;
 GRANT DELETE ON jobqueue.census TO jobqueue_operator;
 GRANT UPDATE (queue_id) ON jobqueue.tally TO jobqueue_operator;

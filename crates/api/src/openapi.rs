@@ -15,8 +15,8 @@ use utoipa::{Modify, OpenApi};
 
 use crate::problem::ProblemKind;
 use crate::routes::{
-    dead_letters, health, job_routes, jobs, leases, metrics, openapi, queues, schedules, stats, stream,
-    workers,
+    dead_letters, health, job_routes, jobs, kinds, leases, metrics, openapi, queues, schedules, stats,
+    stream, workers,
 };
 use crate::scope::Access;
 use crate::table::{ENQUEUES, Route, table};
@@ -39,7 +39,7 @@ use crate::wire::stream::{
         jobs::retry::retry, jobs::promote::promote, jobs::history::attempts, jobs::history::events, jobs::explain::explain, jobs::stream::stream,
         jobs::count::count, jobs::edit::edit, jobs::delete::delete, jobs::bulk::cancel, jobs::bulk::delete,
         jobs::bulk::retry, jobs::bulk::promote, queues::list, queues::show, queues::configure, queues::delete::delete,
-        queues::pause, queues::resume, queues::purge, leases::acquire::acquire, leases::heartbeat::heartbeat,
+        queues::pause, queues::resume, queues::purge, kinds::list, kinds::show, kinds::configure, kinds::pause, kinds::resume, leases::acquire::acquire, leases::heartbeat::heartbeat,
         leases::settle::settle, schedules::list, schedules::show, schedules::set::put, schedules::set::patch,
         schedules::set::delete, schedules::act::pause, schedules::act::resume, schedules::act::run,
         schedules::preview::stored, schedules::preview::unsaved, schedules::ticks::ticks, job_routes::list, job_routes::show, job_routes::put,
@@ -57,6 +57,7 @@ use crate::wire::stream::{
     tags(
         (name = "jobs", description = "Submit jobs, read them and act on them"),
         (name = "queues", description = "Read queues and change their settings"),
+        (name = "kinds", description = "Read kinds, pause them, and set defaults for their jobs"),
         (name = "schedules", description = "Enqueue jobs at given times"),
         (name = "routes", description = "Set defaults for jobs by their kind"),
         (name = "dead letters", description = "Jobs that are `failed`: search, group, retry, redrive, purge"),

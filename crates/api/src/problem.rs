@@ -33,6 +33,7 @@ pub(crate) enum ProblemKind {
     JobExpired,
     StaleLease,
     QueueNotEmpty,
+    LimitReached,
     ScheduleInvalid,
     TooManyRoutes,
     PreconditionFailed,
@@ -50,7 +51,7 @@ pub(crate) enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind, in the order of declaration.
-    pub(crate) const ALL: [Self; 29] = [
+    pub(crate) const ALL: [Self; 30] = [
         Self::BadRequest,
         Self::InvalidJson,
         Self::InvalidQuery,
@@ -67,6 +68,7 @@ impl ProblemKind {
         Self::JobExpired,
         Self::StaleLease,
         Self::QueueNotEmpty,
+        Self::LimitReached,
         Self::ScheduleInvalid,
         Self::TooManyRoutes,
         Self::PreconditionFailed,
@@ -108,6 +110,7 @@ impl ProblemKind {
             Self::JobExpired => (StatusCode::CONFLICT, "job-expired", "The job has expired"),
             Self::StaleLease => (StatusCode::CONFLICT, "stale-lease", "Stale lease"),
             Self::QueueNotEmpty => (StatusCode::CONFLICT, "queue-not-empty", "The queue has jobs"),
+            Self::LimitReached => (StatusCode::CONFLICT, "limit-reached", "Limit reached"),
             Self::ScheduleInvalid => (StatusCode::CONFLICT, "schedule-invalid", "The schedule is invalid"),
             Self::TooManyRoutes => (StatusCode::CONFLICT, "too-many-routes", "Too many routes"),
             Self::PreconditionFailed => {

@@ -4,6 +4,7 @@ pub(crate) mod dead_letters;
 pub(crate) mod health;
 pub(crate) mod job_routes;
 pub(crate) mod jobs;
+pub(crate) mod kinds;
 pub(crate) mod leases;
 pub(crate) mod metrics;
 pub(crate) mod openapi;

@@ -6,8 +6,8 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use crate::extract::Wire;
 use crate::middleware::accepts::Accepts;
 use crate::routes::{
-    dead_letters, health, job_routes, jobs, leases, metrics, openapi, queues, schedules, stats, stream,
-    workers,
+    dead_letters, health, job_routes, jobs, kinds, leases, metrics, openapi, queues, schedules, stats,
+    stream, workers,
 };
 use crate::scope::{Access, Scope};
 use crate::state::ApiState;
@@ -16,6 +16,7 @@ use crate::wire::bulk::BulkBody;
 use crate::wire::dead_letter::{DeadLetterPurgeBody, DeadLetterRetryBody};
 use crate::wire::edit::EditBody;
 use crate::wire::job::EnqueueBody;
+use crate::wire::kind::KindBody;
 use crate::wire::lease::{AcquireBody, HeartbeatBody};
 use crate::wire::queue::{CreateBody, PurgeBody, QueueBody};
 use crate::wire::redrive::RedriveBody;
@@ -92,6 +93,11 @@ pub fn table() -> Vec<Route> {
         route("POST", "/v1/queues/{name}/pause", admin, post(queues::pause)).body::<CreateBody>(),
         route("POST", "/v1/queues/{name}/resume", admin, post(queues::resume)).body::<CreateBody>(),
         route("POST", "/v1/queues/{name}/purge", admin, post(queues::purge)).body::<PurgeBody>(),
+        route("GET", "/v1/kinds", read, get(kinds::list)).query(queues::PAGE),
+        route("GET", "/v1/kinds/{name}", read, get(kinds::show)),
+        route("PATCH", "/v1/kinds/{name}", admin, patch(kinds::configure)).body::<KindBody>(),
+        route("POST", "/v1/kinds/{name}/pause", admin, post(kinds::pause)).body::<CreateBody>(),
+        route("POST", "/v1/kinds/{name}/resume", admin, post(kinds::resume)).body::<CreateBody>(),
         route("POST", "/v1/leases", worker, post(leases::acquire::acquire)).body::<AcquireBody>(),
         route("POST", "/v1/leases/heartbeat", worker, post(leases::heartbeat::heartbeat))
             .body::<HeartbeatBody>(),

@@ -8,6 +8,7 @@ pub(crate) mod edit;
 pub(crate) mod explain;
 pub(crate) mod history;
 pub(crate) mod job;
+pub(crate) mod kind;
 pub(crate) mod lease;
 pub(crate) mod list;
 pub(crate) mod name;

@@ -17,6 +17,7 @@ use crate::verbs::doctor::{self, DoctorArgs};
 use crate::verbs::edit::{self, EditArgs};
 use crate::verbs::explain::{self, ExplainArgs};
 use crate::verbs::get::{self, GetArgs};
+use crate::verbs::kind::{self, KindCommand};
 use crate::verbs::logs::{self, LogsArgs};
 use crate::verbs::queue::{self, QueueCommand};
 use crate::verbs::route::{self, RouteCommand};
@@ -105,6 +106,9 @@ pub(crate) enum Command {
     /// Pauses, resumes, configures, purges, deletes and lists queues.
     #[command(subcommand, after_help = queue::EXAMPLES)]
     Queue(QueueCommand),
+    /// Pauses, resumes, configures and lists kinds.
+    #[command(subcommand, after_help = kind::EXAMPLES)]
+    Kind(KindCommand),
     /// Lists, pauses, drains and resizes workers.
     #[command(subcommand, after_help = worker::EXAMPLES)]
     Worker(WorkerAction),

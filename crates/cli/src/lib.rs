@@ -91,6 +91,7 @@ async fn run(command: Command) -> CommandResult {
         Command::Edit(args) => verbs::edit::run(args).await,
         Command::Count(args) => verbs::count::run(*args).await,
         Command::Queue(command) => verbs::queue::run(command).await,
+        Command::Kind(command) => verbs::kind::run(command).await,
         Command::Worker(command) => verbs::worker::run(command).await,
         Command::Schedule(command) => verbs::schedule::run(command).await,
         Command::Route(command) => verbs::route::run(command).await,

@@ -4,6 +4,7 @@
 mod dead_letter;
 mod finding;
 mod job;
+mod kind;
 mod queue;
 mod route;
 mod schedule;
@@ -19,6 +20,7 @@ use crate::table::{Cell, Table};
 pub(crate) use dead_letter::{DEAD_LETTER, LETTER_GROUP, REDRIVE};
 pub(crate) use finding::FINDING;
 pub(crate) use job::{JOB, is_final, shown_ids, status_tone, succeeded};
+pub(crate) use kind::KIND;
 pub(crate) use queue::{QUEUE, QUEUE_STATS};
 pub(crate) use route::ROUTE;
 pub(crate) use schedule::{NEXT_TICK, SCHEDULE, TICK};

@@ -36,6 +36,8 @@ pub struct Facts {
     pub census_at: Option<DateTime<Utc>>,
     /// Since when the queue is paused; `None` if it is not.
     pub queue_paused_at: Option<DateTime<Utc>>,
+    /// Since when the kind is paused; `None` if it is not.
+    pub kind_paused_at: Option<DateTime<Utc>>,
     /// The live workers that could run the job.
     pub workers: ServingWorkers,
     /// The jobs that workers lease before it.
@@ -167,7 +169,13 @@ pub enum Reason {
         /// Since when.
         paused_at: DateTime<Utc>,
     },
-    // A pause of kinds goes here.
+    /// Its kind is paused.
+    KindPaused {
+        /// The kind.
+        kind: KindName,
+        /// Since when.
+        paused_at: DateTime<Utc>,
+    },
     /// No live worker leases its queue and kind.
     NoWorker {
         /// The queue.
@@ -264,9 +272,11 @@ fn waiting(facts: &Facts) -> Vec<Reason> {
     reasons
 }
 
-fn paused(facts: &Facts) -> Option<Reason> {
-    let paused_at = facts.queue_paused_at?;
-    Some(Reason::QueuePaused { queue: facts.queue.clone(), paused_at })
+fn paused(facts: &Facts) -> impl Iterator<Item = Reason> {
+    let (queue, kind) = (facts.queue.clone(), facts.kind.clone());
+    let queue = facts.queue_paused_at.map(|paused_at| Reason::QueuePaused { queue, paused_at });
+    let kind = facts.kind_paused_at.map(|paused_at| Reason::KindPaused { kind, paused_at });
+    queue.into_iter().chain(kind)
 }
 
 fn workers(facts: &Facts) -> Option<Reason> {

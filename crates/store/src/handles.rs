@@ -11,6 +11,10 @@ pub struct Jobs<'a>(pub(crate) &'a Store);
 #[derive(Clone, Copy, Debug)]
 pub struct Queues<'a>(pub(crate) &'a Store);
 
+/// What operators see and set on kinds.
+#[derive(Clone, Copy, Debug)]
+pub struct Kinds<'a>(pub(crate) &'a Store);
+
 /// Schedules: what users set, and what became of their ticks.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedules<'a>(pub(crate) &'a Store);
@@ -36,6 +40,11 @@ impl Store {
     /// Read, create, pause, configure and purge queues.
     pub const fn queues(&self) -> Queues<'_> {
         Queues(self)
+    }
+
+    /// Read, create, pause and configure kinds.
+    pub const fn kinds(&self) -> Kinds<'_> {
+        Kinds(self)
     }
 
     /// Create, read, pause and delete schedules.

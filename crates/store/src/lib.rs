@@ -10,7 +10,7 @@ mod readers;
 mod upkeep;
 mod verbs;
 
-pub use handles::{DeadLetters, Jobs, Queues, Routes, Schedules, Upkeep};
+pub use handles::{DeadLetters, Jobs, Kinds, Queues, Routes, Schedules, Upkeep};
 pub use plumbing::batches::Batches;
 pub use plumbing::cause::Cause;
 pub use plumbing::connect::{Store, StoreOptions};
@@ -45,6 +45,7 @@ pub use verbs::edit::Edited;
 pub use verbs::enqueue::submission::{Accepted, Answer, Submission};
 pub use verbs::heartbeat::{Beat, Extended, HeldLeases, WorkerEntry, WorkerState};
 pub use verbs::idempotency::{Idempotency, KeyClaim, KeyState};
+pub use verbs::kinds::{KindChange, KindChanged, KindRecord};
 pub use verbs::lease::request::{LeaseRequest, Leased};
 pub use verbs::precondition::Precondition;
 pub use verbs::promote::Promotion;

@@ -7,6 +7,7 @@ pub(crate) mod dead_letters;
 pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod inspect;
+pub(crate) mod kind_settings;
 pub(crate) mod list;
 pub(crate) mod route_table;
 pub(crate) mod routes;

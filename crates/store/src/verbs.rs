@@ -9,6 +9,7 @@ pub(crate) mod enqueue;
 pub(crate) mod expire;
 pub(crate) mod heartbeat;
 pub(crate) mod idempotency;
+pub(crate) mod kinds;
 pub(crate) mod lease;
 pub(crate) mod precondition;
 pub(crate) mod promote;

@@ -2,7 +2,7 @@
 
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
-use jobqueue_core::{JobId, QueueName, RouteName, ScheduleName, WorkerId};
+use jobqueue_core::{JobId, KindName, QueueName, RouteName, ScheduleName, WorkerId};
 use uuid::Uuid;
 
 use crate::problem::{Problem, ProblemKind};
@@ -14,6 +14,10 @@ pub(crate) struct JobPath(pub(crate) JobId);
 /// `{name}` of a queue.
 #[derive(Debug)]
 pub(crate) struct QueuePath(pub(crate) QueueName);
+
+/// `{name}` of a kind.
+#[derive(Debug)]
+pub(crate) struct KindPath(pub(crate) KindName);
 
 /// `{name}` of a schedule.
 #[derive(Debug)]
@@ -110,6 +114,15 @@ impl<S: Sync> FromRequestParts<S> for QueuePath {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let refuse = |error| Problem::new(ProblemKind::InvalidPath, format!("a queue name {error}"));
+        only(parts).await?.parse().map(Self).map_err(refuse)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for KindPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let refuse = |error| Problem::new(ProblemKind::InvalidPath, format!("a kind name {error}"));
         only(parts).await?.parse().map(Self).map_err(refuse)
     }
 }

@@ -32,7 +32,7 @@ pub(crate) struct ExplanationView {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ExplanationReason)]
 pub(crate) struct ReasonView {
-    /// A stable word: `database_read_only`, `waits_for_jobs`, `scheduled_until`, `retry_waits`, `snoozed`, `census_old`, `queue_paused`,
+    /// A stable word: `database_read_only`, `waits_for_jobs`, `scheduled_until`, `retry_waits`, `snoozed`, `census_old`, `queue_paused`, `kind_paused`,
     /// `no_worker`, `workers_paused`, `slots_busy` or `behind`. More may be added.
     code: String,
     /// The cause in one sentence.

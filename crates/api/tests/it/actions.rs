@@ -188,3 +188,44 @@ async fn a_queue_is_deleted_once_it_has_no_jobs_that_wait_or_run() {
     }
     assert_eq!(api.get("/v1/queues/q").await.expect(200)["queued"], 1);
 }
+
+#[tokio::test]
+async fn a_kind_is_paused_and_configured_for_its_jobs() {
+    let api = Api::start().await;
+    let send = async |method: &str, path: &str, body: &str| {
+        api.send(method, path, &["Content-Type: application/json"], body.as_bytes()).await
+    };
+    assert_eq!(send("POST", "/v1/kinds/none/pause", "{}").await.problem(404), "not-found");
+    assert_eq!(send("PATCH", "/v1/kinds/none", r#"{"timeout_seconds":1}"#).await.problem(404), "not-found");
+    assert_eq!(api.get("/v1/kinds").await.expect(200), json!({ "kinds": [], "next_cursor": null }));
+    let made = send("POST", "/v1/kinds/b/pause", r#"{"create":true}"#).await.expect(200);
+    assert_eq!((&made["name"], &made["paused"]), (&json!("b"), &json!(true)));
+    let set = r#"{"create":true,"timeout_seconds":1.5,"retry":{"strategy":"fixed","delay_seconds":7}}"#;
+    let set = send("PATCH", "/v1/kinds/a", set).await.expect(200);
+    assert_eq!(
+        (&set["timeout_seconds"], &set["retry"]),
+        (&json!(1.5), &json!({"strategy":"fixed","delay_seconds":7.0}))
+    );
+    let kept = send("PATCH", "/v1/kinds/a", r#"{"timeout_seconds":null}"#).await.expect(200);
+    assert_eq!((&kept["timeout_seconds"], &kept["retry"]["delay_seconds"]), (&json!(null), &json!(7.0)));
+    let page = api.get("/v1/kinds?limit=1").await.expect(200);
+    assert_eq!((&page["kinds"][0]["name"], &page["next_cursor"]), (&json!("a"), &json!("a")));
+    assert_eq!(api.get("/v1/kinds?cursor=a").await.expect(200)["kinds"][0]["name"], "b");
+    for (body, pointer) in [
+        (r#"{"timeout_seconds":0}"#, "/timeout_seconds"),
+        (r#"{"retry":{"strategy":"fixed","delay_seconds":-1}}"#, "/retry/delay_seconds"),
+    ] {
+        let refused = send("PATCH", "/v1/kinds/a", body).await;
+        assert_eq!(refused.json()["errors"][0]["pointer"], pointer);
+        assert_eq!(refused.problem(422), "invalid-body");
+    }
+    // a remote worker gets what the kind says, and nothing of a paused kind
+    send("PATCH", "/v1/kinds/a", r#"{"timeout_seconds":3}"#).await.expect(200);
+    api.enqueue(json!({ "kind": "b", "queue": "q" })).await;
+    api.enqueue(json!({ "kind": "a", "queue": "q" })).await;
+    let body = r#"{"worker":"w","queues":["q"],"limit":10}"#;
+    let leased = send("POST", "/v1/leases", body).await.expect(200)["leases"].clone();
+    assert_eq!(leased.as_array().unwrap().len(), 1, "{leased}");
+    let text = leased[0].to_string();
+    assert!(text.contains(r#""kind":"a""#) && text.contains(r#""timeout_seconds":3.0"#), "{text}");
+}

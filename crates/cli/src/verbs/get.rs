@@ -9,7 +9,7 @@ use crate::exit::{CommandError, CommandResult, Exit};
 use crate::ids;
 use crate::output::OutputArgs;
 use crate::raw::Fields;
-use crate::resource::{JOB, QUEUE, ROUTE, Resource, SCHEDULE, View, WORKER, shown_ids};
+use crate::resource::{JOB, KIND, QUEUE, ROUTE, Resource, SCHEDULE, View, WORKER, shown_ids};
 use crate::selector::Selector;
 use crate::verbs::watch::{self, Watch};
 
@@ -22,14 +22,15 @@ Examples:
   jobqueue get job 0198c1a2-3b4c-7d5e -o jsonpath=.result
   jobqueue get jobs -q mail -w                         jobs of a queue, and every change
   jobqueue get queues
+  jobqueue get kinds
   jobqueue get workers -o wide";
 
 /// The resources that `get` knows.
-const RESOURCES: [&Resource; 5] = [&JOB, &QUEUE, &WORKER, &SCHEDULE, &ROUTE];
+const RESOURCES: [&Resource; 6] = [&JOB, &QUEUE, &KIND, &WORKER, &SCHEDULE, &ROUTE];
 
 #[derive(Args, Debug)]
 pub(crate) struct GetArgs {
-    /// jobs, queues, workers, schedules or routes; the singular and the first letter work too.
+    /// jobs, queues, kinds, workers, schedules or routes; the singular and the first letter work too.
     #[arg(value_name = "WHAT")]
     what: String,
 

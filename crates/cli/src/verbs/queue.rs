@@ -15,6 +15,7 @@ use crate::raw::Fields;
 use crate::resource::QUEUE;
 use crate::verbs::delete::{self, DeleteQueueArgs};
 use crate::verbs::get::{self, GetArgs};
+use crate::verbs::pause::{self, NamedArgs};
 use crate::{duration, progress};
 
 pub(crate) const EXAMPLES: &str = "\
@@ -32,9 +33,9 @@ pub(crate) enum QueueCommand {
     /// Lists queues with their counts.
     List(ListQueuesArgs),
     /// Pauses queues: none of their jobs starts. Running jobs continue.
-    Pause(NamedQueuesArgs),
+    Pause(NamedArgs),
     /// Ends the pause of queues.
-    Resume(NamedQueuesArgs),
+    Resume(NamedArgs),
     /// Sets how long the final jobs of a queue are kept.
     Set(SetQueueArgs),
     /// Deletes all jobs of a queue that wait.
@@ -48,23 +49,6 @@ pub(crate) struct ListQueuesArgs {
     /// Only these queues.
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-
-    #[command(flatten)]
-    output: OutputArgs,
-
-    #[command(flatten)]
-    api: ClientArgs,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct NamedQueuesArgs {
-    /// Names of queues.
-    #[arg(value_name = "NAME", required = true)]
-    names: Vec<String>,
-
-    /// Create a queue that does not exist.
-    #[arg(long)]
-    create: bool,
 
     #[command(flatten)]
     output: OutputArgs,
@@ -124,29 +108,12 @@ pub(crate) struct PurgeArgs {
 pub(crate) async fn run(command: QueueCommand) -> CommandResult {
     match command {
         QueueCommand::List(args) => get::run(GetArgs::of(&QUEUE, args.names, args.output, args.api)).await,
-        QueueCommand::Pause(args) => each("pause", &args).await,
-        QueueCommand::Resume(args) => each("resume", &args).await,
+        QueueCommand::Pause(args) => pause::each(&QUEUE, "pause", &args).await,
+        QueueCommand::Resume(args) => pause::each(&QUEUE, "resume", &args).await,
         QueueCommand::Set(args) => set(&args).await,
         QueueCommand::Purge(args) => purge(&args).await,
         QueueCommand::Delete(args) => delete::queues(args).await,
     }
-}
-
-async fn each(verb: &str, args: &NamedQueuesArgs) -> CommandResult {
-    let client = args.api.client()?;
-    let mut exit = Exit::Done;
-    let mut queues = Vec::with_capacity(args.names.len());
-    for name in &args.names {
-        let body = args.create.then_some("{\"create\":true}");
-        match client.post(&["v1", "queues", name, verb], body).await {
-            Ok(queue) => queues.push(queue),
-            Err(error) => exit = exit.or(error.about(&format!("queue {name}"))),
-        }
-    }
-    if !queues.is_empty() {
-        get::show(&QUEUE, &args.output, &client, &queues, args.names.len() == 1)?;
-    }
-    Ok(exit)
 }
 
 async fn set(args: &SetQueueArgs) -> CommandResult {

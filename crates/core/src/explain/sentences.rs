@@ -80,6 +80,9 @@ impl Reason {
             Self::QueuePaused { queue, paused_at } => {
                 format!("Queue `{queue}` has been paused since {}.", time(*paused_at))
             }
+            Self::KindPaused { kind, paused_at } => {
+                format!("Kind `{kind}` has been paused since {}.", time(*paused_at))
+            }
             Self::NoWorker { queue, kind, queue_workers, last_worker, last_seen_at } => {
                 let others = match queue_workers {
                     0 => String::new(),
@@ -122,6 +125,7 @@ impl Reason {
                 "Start a reaper, or find out from its log why it does not reach the database.".to_owned()
             }
             Self::QueuePaused { queue, .. } => format!("Resume queue `{queue}`."),
+            Self::KindPaused { kind, .. } => format!("Resume kind `{kind}`."),
             Self::NoWorker { queue, kind, .. } => {
                 format!("Start a worker for queue `{queue}` with a handler for kind `{kind}`.")
             }

@@ -20,6 +20,7 @@ fn free() -> Facts {
         read_only: false,
         census_at: Some(at(-1)),
         queue_paused_at: None,
+        kind_paused_at: None,
         workers: ServingWorkers { of_queue: 2, serving: 1, paused: 0, slots: 4, has_room: true, last: None },
         ahead: JobsAhead { jobs: 0, exact: true },
     }
@@ -36,7 +37,7 @@ fn codes(facts: &Facts) -> Vec<String> {
 }
 
 /// The causes in the order in which they bind.
-const ORDER: [&str; 11] = [
+const ORDER: [&str; 12] = [
     "database_read_only",
     "waits_for_jobs",
     "scheduled_until",
@@ -44,6 +45,7 @@ const ORDER: [&str; 11] = [
     "snoozed",
     "census_old",
     "queue_paused",
+    "kind_paused",
     "no_worker",
     "workers_paused",
     "slots_busy",
@@ -60,13 +62,14 @@ fn states() -> impl Strategy<Value = JobState> {
 
 fn all_facts() -> impl Strategy<Value = Facts> {
     let workers = (0u64..3, 0u64..3, any::<bool>(), 0u64..2);
-    let times = (prop::option::of(-90i64..1), prop::option::of(-9i64..1));
+    let times = (prop::option::of(-90i64..1), prop::option::of(-9i64..1), prop::option::of(-9i64..1));
     (states(), any::<bool>(), times, workers, 0u64..3).prop_map(|(state, read_only, times, workers, jobs)| {
         Facts {
             state,
             read_only,
             census_at: times.0.map(at),
             queue_paused_at: times.1.map(at),
+            kind_paused_at: times.2.map(at),
             workers: ServingWorkers {
                 of_queue: workers.0 + workers.1,
                 serving: workers.1,

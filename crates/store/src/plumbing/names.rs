@@ -69,7 +69,11 @@ impl Store {
     }
 
     /// The numbers of those kinds that exist. A filter never creates a kind.
-    pub(crate) async fn kinds(&self, unit: &mut Unit, kinds: &[KindName]) -> Result<Vec<i32>, StoreError> {
+    pub(crate) async fn kind_numbers(
+        &self,
+        unit: &mut Unit,
+        kinds: &[KindName],
+    ) -> Result<Vec<i32>, StoreError> {
         let mut numbers: Vec<i32> = kinds.iter().filter_map(|kind| self.catalog.kind(kind)).collect();
         if numbers.len() < kinds.len() {
             let names: Vec<String> = kinds.iter().map(ToString::to_string).collect();

@@ -81,6 +81,13 @@ impl Store {
         }
     }
 
+    /// Notifies the workers of all queues.
+    pub(crate) async fn wake_all(&self) {
+        if let Err(error) = self.send("").await {
+            tracing::debug!(%error, "wake-up not sent; workers poll");
+        }
+    }
+
     async fn send(&self, payload: &str) -> Result<(), StoreError> {
         let mut unit = self.one().await?;
         sqlx::query!("-- store.notify\nSELECT pg_notify($1, $2)", CHANNEL, payload)

@@ -19,6 +19,7 @@ struct Surroundings {
     now: DateTime<Utc>,
     read_only: bool,
     paused_at: Option<DateTime<Utc>>,
+    kind_paused_at: Option<DateTime<Utc>>,
     census_at: Option<DateTime<Utc>>,
     pending: Option<i32>,
     worker_name: Option<String>,
@@ -78,6 +79,7 @@ fn facts(
         read_only: around.read_only,
         census_at: around.census_at,
         queue_paused_at: around.paused_at,
+        kind_paused_at: around.kind_paused_at,
         workers,
         ahead,
     })
@@ -91,6 +93,7 @@ async fn surroundings(unit: &mut Unit, record: &JobRecord) -> Result<Surrounding
         SELECT jobqueue.now() AS "now!",
                pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean AS "read_only!",
                (SELECT q.paused_at FROM jobqueue.queue q WHERE q.name = $2) AS paused_at,
+               (SELECT k.paused_at FROM jobqueue.kind k WHERE k.name = $4) AS kind_paused_at,
                (SELECT max(c.taken_at) FROM jobqueue.census_state c) AS census_at,
                (SELECT s.pending FROM jobqueue.scheduled s WHERE s.job_id = $1) AS pending,
                (SELECT w.name FROM jobqueue.worker w WHERE w.id = $3) AS worker_name,
@@ -100,6 +103,7 @@ async fn surroundings(unit: &mut Unit, record: &JobRecord) -> Result<Surrounding
         record.job.id.as_uuid(),
         record.job.queue.as_str(),
         record.worker_id.map(WorkerId::as_uuid),
+        record.job.kind.as_str(),
     )
     .fetch_one(&mut **unit)
     .await?)
@@ -160,7 +164,8 @@ async fn jobs_ahead(
     let limit = if kinds.is_some() { SCANNED } else { most.saturating_add(1) };
     let row = sqlx::query!(
         r#"-- store.explain.ahead
-        SELECT count(*) AS "scanned!", count(*) FILTER (WHERE $4::int[] IS NULL OR a.kind = ANY ($4)) AS "jobs!"
+        SELECT count(*) AS "scanned!", count(*) FILTER (WHERE ($4::int[] IS NULL OR a.kind = ANY ($4)) AND a.kind <> ALL (ARRAY(
+                   SELECT k.id FROM jobqueue.kind k WHERE k.paused_at IS NOT NULL))) AS "jobs!"
         FROM (SELECT r.kind
               FROM (SELECT l.id, CASE WHEN l.priority > $2 THEN 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid ELSE $3 END AS before
                     FROM jobqueue.lane l JOIN jobqueue.queue q ON q.id = l.queue_id

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::plumbing::connect::{Store, Unit};
 use crate::plumbing::error::StoreError;
+use crate::readers::kind_settings::SettingsOfKinds;
 use crate::readers::row::{corrupt, final_status, stored_failure, stored_json};
 use crate::verbs::snooze::{self, Snoozes};
 use crate::verbs::webhook;
@@ -125,7 +126,8 @@ impl Store {
         let mut unit = self.one().await?;
         let live = sqlx::query!(
             r#"-- store.leased
-            SELECT i.place AS "place!", j.attempts[i.ordinal + 1] AS "attempt!", l.leased_at AS "leased_at!"
+            SELECT i.place AS "place!", j.attempts[i.ordinal + 1] AS "attempt!", l.leased_at AS "leased_at!",
+                   (SELECT jobqueue.kind_settings()) AS settings
             FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::uuid[]) WITH ORDINALITY AS i (epoch, token, ordinal, job_id, place)
             CROSS JOIN LATERAL (SELECT open, leased_at FROM jobqueue.lease WHERE epoch = i.epoch AND token = i.token LIMIT 1) l
             CROSS JOIN LATERAL (SELECT job_ids, attempts FROM jobqueue.lease_jobs WHERE epoch = i.epoch LIMIT 1) j
@@ -139,13 +141,14 @@ impl Store {
         .await?;
         let mut bodies = self.body_rows(&mut unit, &ids).await?;
         unit.commit().await?;
+        let settings = SettingsOfKinds::of(live.iter().find_map(|row| row.settings.as_deref()));
         let live: HashMap<i64, (i16, DateTime<Utc>)> =
             live.into_iter().map(|row| (row.place, (row.attempt, row.leased_at))).collect();
         let job = |(place, id): (i64, Uuid)| {
             let (attempt, leased_at) = *live.get(&place)?;
             let body = bodies.remove(&id)?;
             let waited = body.waited(leased_at).filter(|_| attempt == 1);
-            Some(body.into_job(attempt).map(|job| HeldJob { job, waited }))
+            Some(settings.job_of(body, attempt).map(|job| HeldJob { job, waited }))
         };
         (1..).zip(ids).map(job).map(Option::transpose).collect()
     }

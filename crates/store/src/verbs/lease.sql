@@ -7,6 +7,7 @@
 -- The result has a row for each grant and a row for each body; the process joins them. A join here would read each body separately or, with a
 -- plan made for few rows, scan all bodies. $10 and $11 limit the days whose tables are opened, because opening a table costs as much as
 -- a lookup. Bodies outside of these limits are read by a second statement (`body.rs`).
+-- The settings of kinds are in the rows of grants.
 -- A body is committed together with the row that refers to it: a submission inserts both, and an edit replaces both. So this snapshot has the
 -- body that belongs to the row.
 WITH pick AS MATERIALIZED (
@@ -21,6 +22,7 @@ WITH pick AS MATERIALIZED (
     CROSS JOIN LATERAL (
           SELECT w.ctid AS at, w.job_id, w.attempt, w.kind FROM jobqueue.ready w
           WHERE w.lane = lane.id AND w.job_id > lane.after AND w.job_id <= lane.upto AND ($3::int[] IS NULL OR w.kind = ANY ($3))
+            AND w.kind <> ALL (ARRAY(SELECT k.id FROM jobqueue.kind k WHERE k.paused_at IS NOT NULL))
           ORDER BY w.job_id LIMIT $2 FOR UPDATE SKIP LOCKED) AS r
     LIMIT $2),
 gone AS (DELETE FROM jobqueue.ready WHERE ctid = ANY (ARRAY(SELECT at FROM pick))),
@@ -43,12 +45,13 @@ SELECT g.epoch AS "epoch?", g.token AS "token?", g.job_ids AS "job_ids?", g.atte
        g.took_micros AS "took_micros?", NULL::uuid AS "id?", g.lane AS "lane?", NULL::int AS "kind?", NULL::smallint AS "max_attempts?", NULL::text AS "payload?",
        NULL::text AS "retry?", NULL::bigint AS "timeout_ms?", NULL::bigint AS "soft_timeout_ms?", NULL::timestamptz AS "run_at?",
        NULL::timestamptz AS "expires_at?", NULL::text AS "unique_key?", NULL::text[] AS "tags?", NULL::text AS "metadata?",
-       NULL::text AS "traceparent?", NULL::boolean AS "announced?", NULL::boolean AS "overdue?", (SELECT jobqueue.now()) AS "now?"
+       NULL::text AS "traceparent?", NULL::boolean AS "announced?", NULL::boolean AS "overdue?", (SELECT jobqueue.now()) AS "now?",
+       (SELECT jobqueue.kind_settings()) AS "settings?"
 FROM granted g
 UNION ALL
 SELECT NULL, NULL, NULL, NULL, NULL,
        id, lane, kind, max_attempts, payload::text, retry::text, timeout_ms, soft_timeout_ms, run_at, expires_at, unique_key, tags,
        metadata::text, traceparent, on_end IS NOT NULL,
-       CASE WHEN expires_at IS NULL THEN false ELSE expires_at <= (SELECT jobqueue.now()) END, (SELECT jobqueue.now())
+       CASE WHEN expires_at IS NULL THEN false ELSE expires_at <= (SELECT jobqueue.now()) END, (SELECT jobqueue.now()), NULL
 FROM jobqueue.body
 WHERE id = ANY (ARRAY(SELECT job_id FROM pick)) AND id BETWEEN $10 AND $11 AND id >= (SELECT job_id FROM pick ORDER BY job_id LIMIT 1)

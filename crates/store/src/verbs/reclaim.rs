@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::plumbing::connect::{Store, Unit};
 use crate::plumbing::error::StoreError;
 use crate::plumbing::retry_on_conflict::retry_on_conflict;
+use crate::readers::kind_settings::SettingsOfKinds;
 use crate::readers::row::BodyRow;
 use crate::verbs::lease::job::{lease_at, readable};
 use crate::verbs::settle::end::{AttemptEnd, Settled};
@@ -129,6 +130,7 @@ impl Store {
     ) -> Result<(Vec<AttemptEnd>, BTreeSet<QueueName>), StoreError> {
         let ids: Vec<Uuid> = lost.iter().flat_map(|lease| lease.job_ids.iter().copied()).collect();
         let mut bodies = self.body_rows(unit, &ids).await?;
+        let settings = SettingsOfKinds::read(unit).await?;
         let mut ends = Vec::new();
         let mut queues = BTreeSet::new();
         for lease in lost {
@@ -139,7 +141,7 @@ impl Store {
                 let body = bodies.remove(&id);
                 let ties = body.as_ref().map_or(Ties::UNKNOWN, BodyRow::ties);
                 let right = lease_at(lease.epoch, lease.token, id, place, attempt)?.with_ties(ties);
-                let settlement = readable(right.job_id(), body, attempt).map_or_else(
+                let settlement = readable(right.job_id(), body, attempt, &settings).map_or_else(
                     |unreadable| unreadable,
                     |job| {
                         let settlement = settle(&job, outcome(&job), rand::random());

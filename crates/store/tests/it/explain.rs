@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use jobqueue_core::explain::{Explanation, Reason, explain};
 use jobqueue_core::{Failure, JobDraft, JobId, Outcome, Settlement, Status, WorkerId, settle};
-use jobqueue_store::{AttemptEnd, HeldLeases, RemoteWorker, Settled, Store, WorkerEntry, WorkerState};
+use jobqueue_store::{
+    AttemptEnd, HeldLeases, KindChanged, RemoteWorker, Settled, Store, WorkerEntry, WorkerState,
+};
 use uuid::Uuid;
 
 use crate::bench::{Bench, MINUTE, draft, entry, production_at, request};
@@ -19,6 +21,7 @@ enum Cause {
     Snoozed,
     CensusOld,
     Paused,
+    KindPaused,
     NoWorker,
     WorkersPaused,
     Busy,
@@ -26,11 +29,24 @@ enum Cause {
 }
 
 use Cause::{
-    Behind, Busy, CensusOld, NoWorker, Paused, Pending, ReadOnly, Retry, Scheduled, Snoozed, WorkersPaused,
+    Behind, Busy, CensusOld, KindPaused, NoWorker, Paused, Pending, ReadOnly, Retry, Scheduled, Snoozed,
+    WorkersPaused,
 };
 
-const ALL: [Cause; 11] =
-    [ReadOnly, Pending, Scheduled, Retry, Snoozed, CensusOld, Paused, NoWorker, WorkersPaused, Busy, Behind];
+const ALL: [Cause; 12] = [
+    ReadOnly,
+    Pending,
+    Scheduled,
+    Retry,
+    Snoozed,
+    CensusOld,
+    Paused,
+    KindPaused,
+    NoWorker,
+    WorkersPaused,
+    Busy,
+    Behind,
+];
 
 impl Cause {
     const fn code(self) -> &'static str {
@@ -42,6 +58,7 @@ impl Cause {
             Snoozed => "snoozed",
             CensusOld => "census_old",
             Paused => "queue_paused",
+            KindPaused => "kind_paused",
             NoWorker => "no_worker",
             WorkersPaused => "workers_paused",
             Busy => "slots_busy",
@@ -97,7 +114,9 @@ async fn plant(bench: &Bench, causes: &[Cause]) -> JobId {
         bench.execute("UPDATE jobqueue.scheduled SET run_at = jobqueue.now() - interval '1 second'").await;
     }
     if has(Behind) {
-        bench.submit(vec![JobDraft { priority: Some(5), ..draft() }; 3]).await;
+        // of another kind: those of a paused kind are not ahead
+        let ahead = JobDraft { kind: "other".into(), priority: Some(5), ..draft() };
+        bench.submit(vec![ahead; 3]).await;
     }
     if has(Pending) {
         bench.execute("UPDATE jobqueue.scheduled SET pending = 2").await;
@@ -109,6 +128,10 @@ async fn plant(bench: &Bench, causes: &[Cause]) -> JobId {
     }
     if has(Paused) {
         bench.store.queues().pause(&"default".parse().unwrap()).await.unwrap();
+    }
+    if has(KindPaused) {
+        let paused = bench.store.kinds().pause(&draft().kind.parse().unwrap()).await.unwrap();
+        assert_eq!(paused, KindChanged::Done);
     }
     if has(NoWorker) {
         let draining = WorkerState { draining: true, ..WorkerState::default() };
@@ -141,6 +164,9 @@ async fn resolve(bench: &Bench, id: JobId, causes: &[Cause]) {
     }
     if has(Paused) {
         bench.store.queues().resume(&"default".parse().unwrap()).await.unwrap();
+    }
+    if has(KindPaused) {
+        bench.store.kinds().resume(&draft().kind.parse().unwrap()).await.unwrap();
     }
     bench
         .execute(

@@ -23,6 +23,7 @@ mod explain;
 mod forget;
 mod heartbeat;
 mod idempotency;
+mod kinds;
 mod lease;
 mod low_water;
 mod migrate;

@@ -12,6 +12,7 @@ use super::request::LeaseRequest;
 use crate::plumbing::connect::{Store, Unit};
 use crate::plumbing::error::StoreError;
 use crate::plumbing::low_water::{Choice, ScanResult, ScanStart};
+use crate::readers::kind_settings::SettingsOfKinds;
 use crate::readers::row::{StoredBody, to_ms};
 
 /// A call that finds nothing scans further back for at most this duration.
@@ -41,6 +42,7 @@ struct ResultRow {
     announced: Option<bool>,
     overdue: Option<bool>,
     now: Option<DateTime<Utc>>,
+    settings: Option<String>,
 }
 
 /// Jobs that were leased from one lane for one share.
@@ -61,6 +63,7 @@ pub(super) struct Grant {
 pub(super) struct GrantsAndBodies {
     pub(super) grants: Vec<Grant>,
     pub(super) bodies: HashMap<Uuid, StoredBody>,
+    pub(super) settings: SettingsOfKinds,
 }
 
 impl ResultRow {
@@ -101,7 +104,12 @@ impl ResultRow {
 
 impl GrantsAndBodies {
     fn of(rows: Vec<ResultRow>) -> Self {
-        let mut granted = Self { grants: Vec::new(), bodies: HashMap::with_capacity(rows.len()) };
+        let mut granted = Self {
+            grants: Vec::new(),
+            bodies: HashMap::with_capacity(rows.len()),
+            // every grant has the same settings
+            settings: SettingsOfKinds::of(rows.iter().find_map(|row| row.settings.as_deref())),
+        };
         for mut row in rows {
             if let Some(grant) = row.grant() {
                 granted.grants.push(grant);
@@ -131,8 +139,11 @@ impl Store {
         request: &LeaseRequest,
         holders: &[Option<WorkerId>],
     ) -> Result<GrantsAndBodies, StoreError> {
-        let kinds =
-            if request.kinds.is_empty() { None } else { Some(self.kinds(unit, &request.kinds).await?) };
+        let kinds = if request.kinds.is_empty() {
+            None
+        } else {
+            Some(self.kind_numbers(unit, &request.kinds).await?)
+        };
         if kinds.as_ref().is_some_and(Vec::is_empty) {
             // no job of these kinds was ever submitted
             return Ok(GrantsAndBodies::default());

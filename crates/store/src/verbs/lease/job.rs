@@ -4,6 +4,7 @@ use jobqueue_core::{Failure, Job, JobId, Lease, Settlement};
 use uuid::Uuid;
 
 use crate::plumbing::error::StoreError;
+use crate::readers::kind_settings::SettingsOfKinds;
 use crate::readers::row::{BodyRow, corrupt};
 
 /// The lease of the job at `place` in a grant.
@@ -22,11 +23,16 @@ pub(crate) fn lease_at(
         .ok_or_else(|| corrupt(job_id, "lease_jobs", "job_ids", "a lease has at most 64 jobs"))
 }
 
-/// The job, or its settlement as a dead letter if its body is missing or corrupt.
-pub(crate) fn readable(job_id: JobId, body: Option<BodyRow>, attempt: i16) -> Result<Job, Settlement> {
+/// The job with the settings of its kind, or its settlement as a dead letter if its body is missing or corrupt.
+pub(crate) fn readable(
+    job_id: JobId,
+    body: Option<BodyRow>,
+    attempt: i16,
+    settings: &SettingsOfKinds,
+) -> Result<Job, Settlement> {
     let job = body
         .ok_or_else(|| corrupt(job_id, "body", "*", "the job has no body"))
-        .and_then(|body| body.into_job(attempt));
+        .and_then(|body| settings.job_of(body, attempt));
     job.map_err(|error| {
         tracing::error!(job_id = %job_id, %error, "a job cannot be read; it becomes a dead letter");
         Settlement::Fail { failure: Failure::new("corrupt", error.to_string()) }

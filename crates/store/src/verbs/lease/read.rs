@@ -11,6 +11,7 @@ use super::job::{lease_at, readable};
 use super::request::Leased;
 use crate::plumbing::connect::{Store, Unit};
 use crate::plumbing::error::StoreError;
+use crate::readers::kind_settings::SettingsOfKinds;
 use crate::readers::row::BodyRow;
 use crate::verbs::settle::end::AttemptEnd;
 
@@ -33,7 +34,7 @@ impl Store {
         granted: GrantsAndBodies,
         share: usize,
     ) -> Result<LeaseResult, StoreError> {
-        let GrantsAndBodies { grants, mut bodies } = granted;
+        let GrantsAndBodies { grants, mut bodies, settings } = granted;
         let names = self.names(unit, bodies.values().map(|body| (body.lane, body.kind))).await?;
         // bodies of days that the statement did not read
         let missing = grants.iter().flat_map(|grant| &grant.job_ids).filter(|id| !bodies.contains_key(*id));
@@ -51,7 +52,7 @@ impl Store {
                 let body = bodies.remove(&job_id).and_then(|body| body.named(&names));
                 let body = body.or_else(|| others.as_mut()?.remove(&job_id));
                 if body.is_some() || others.is_some() {
-                    result.add(lease, body, attempt);
+                    result.add(lease, body, attempt, &settings);
                 } else {
                     let settlement = Settlement::Snooze { delay: UNREAD };
                     result.not_startable.push(AttemptEnd { lease, settlement, ran: None });
@@ -88,12 +89,12 @@ impl Store {
 
 impl LeaseResult {
     /// Adds a job to the last share, or its end if it cannot be started.
-    fn add(&mut self, lease: Lease, body: Option<BodyRow>, attempt: i16) {
+    fn add(&mut self, lease: Lease, body: Option<BodyRow>, attempt: i16, settings: &SettingsOfKinds) {
         let lease = lease.with_ties(body.as_ref().map_or(Ties::UNKNOWN, BodyRow::ties));
         let overdue = body.as_ref().is_some_and(|body| body.stored.overdue);
         let waited = body.as_ref().filter(|_| attempt == 1).and_then(|body| body.waited(body.stored.now));
         let lease = lease.with_waited(waited);
-        let settlement = match readable(lease.job_id(), body, attempt) {
+        let settlement = match readable(lease.job_id(), body, attempt, settings) {
             Ok(job) if !overdue => {
                 if let Some(share) = self.shares.last_mut() {
                     share.push(Leased { job, lease, waited });

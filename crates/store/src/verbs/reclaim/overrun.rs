@@ -29,9 +29,9 @@ impl Store {
             CROSS JOIN LATERAL (
                 SELECT bit_or(1::bigint << (o.place - 1)::int) AS open
                 FROM unnest(j.job_ids) WITH ORDINALITY AS o (id, place)
-                CROSS JOIN LATERAL (SELECT timeout_ms FROM jobqueue.body WHERE id = o.id LIMIT 1) b
+                CROSS JOIN LATERAL (SELECT timeout_ms, kind FROM jobqueue.body WHERE id = o.id LIMIT 1) b
                 WHERE (l.open >> (o.place - 1)::int) & 1 = 1
-                  AND l.leased_at + (b.timeout_ms + $1::bigint) * interval '1 ms' < jobqueue.now()) t
+                  AND l.leased_at + (coalesce(b.timeout_ms, (SELECT k.timeout_ms FROM jobqueue.kind k WHERE k.id = b.kind)) + $1::bigint) * interval '1 ms' < jobqueue.now()) t
             LEFT JOIN jobqueue.worker w ON w.id = l.worker_id
             WHERE (l.worker_id IS NULL OR w.id IS NOT NULL AND w.stale_ms IS NULL) AND l.leased_at < jobqueue.now() - $1::bigint * interval '1 ms' AND t.open IS NOT NULL
             ORDER BY l.epoch LIMIT $2 FOR UPDATE OF l SKIP LOCKED"#,

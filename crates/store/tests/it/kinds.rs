@@ -1,0 +1,134 @@
+//! Settings and pauses of kinds hold with the next lease, for every job that does not say otherwise.
+
+use std::time::Duration;
+
+use jobqueue_core::kind_settings::MAX_KINDS;
+use jobqueue_core::limits::REMOTE_TIMEOUT_GRACE;
+use jobqueue_core::{Failure, JobDraft, KindName, Outcome, RetryPolicy, Status, settle};
+use jobqueue_store::{AttemptEnd, KindChange, KindChanged};
+
+use crate::bench::{Bench, draft, request};
+
+fn kind(text: &str) -> KindName {
+    text.parse().unwrap()
+}
+
+fn of_kind(text: &str) -> JobDraft {
+    JobDraft { kind: text.into(), ..draft() }
+}
+
+fn fixed(delay_seconds: f64) -> Option<RetryPolicy> {
+    Some(RetryPolicy::Fixed { delay_seconds })
+}
+
+async fn leased_kinds(bench: &Bench, limit: usize) -> Vec<String> {
+    let leased = bench.store.lease(&request(Some(bench.worker), &["default"], limit)).await.unwrap();
+    leased.iter().map(|leased| leased.job.kind.to_string()).collect()
+}
+
+#[tokio::test]
+async fn a_paused_kind_waits_and_the_others_run() {
+    let bench = Bench::new().await;
+    assert_eq!(bench.store.kinds().pause(&kind("a")).await.unwrap(), KindChanged::Unknown);
+    // a long backlog of the paused kind is in front
+    bench.submit(vec![of_kind("a"); 300]).await;
+    bench.submit(vec![of_kind("b"); 3]).await;
+    assert_eq!(bench.store.kinds().pause(&kind("a")).await.unwrap(), KindChanged::Done);
+    let since = bench.store.kinds().get(&kind("a")).await.unwrap().unwrap().paused_at;
+    assert_eq!(bench.store.kinds().pause(&kind("a")).await.unwrap(), KindChanged::Done);
+    let again = bench.store.kinds().get(&kind("a")).await.unwrap().unwrap().paused_at;
+    assert!(since.is_some() && since == again, "the first pause counts");
+
+    assert_eq!(leased_kinds(&bench, 100).await, ["b", "b", "b"]);
+    assert_eq!(leased_kinds(&bench, 100).await, Vec::<String>::new());
+    // what is submitted during the pause waits too, and a pause outlives every process
+    bench.submit(vec![of_kind("a"), of_kind("b")]).await;
+    assert_eq!(leased_kinds(&bench, 100).await, ["b"]);
+    assert_eq!(bench.store.kinds().resume(&kind("a")).await.unwrap(), KindChanged::Done);
+    let mut found = 0;
+    while let more @ 1.. = leased_kinds(&bench, 200).await.len() {
+        found += more;
+    }
+    assert_eq!(found, 301);
+}
+
+#[tokio::test]
+async fn defaults_apply_to_jobs_that_wait_already_and_yield_to_their_own() {
+    let bench = Bench::new().await;
+    bench.add(of_kind("a")).await;
+    let own = JobDraft { timeout_seconds: Some(9.0), retry: fixed(9.0), ..of_kind("a") };
+    bench.add(own).await;
+    bench.add(of_kind("b")).await;
+    let change = KindChange { timeout_ms: Some(Some(2_500)), retry: Some(fixed(77.0)) };
+    assert_eq!(bench.store.kinds().configure(&kind("a"), change).await.unwrap(), KindChanged::Done);
+    let leased = bench.store.lease(&request(Some(bench.worker), &["default"], 10)).await.unwrap();
+    let found: Vec<_> = leased.iter().map(|leased| (leased.job.timeout, leased.job.retry.clone())).collect();
+    let seconds = |seconds| Some(Duration::from_secs_f64(seconds));
+    assert_eq!(found, [(seconds(2.5), fixed(77.0)), (seconds(9.0), fixed(9.0)), (None, None)]);
+
+    // the policy decides about the retry
+    let first = leased.into_iter().next().unwrap();
+    let failed = Outcome::Failed { failure: Failure::new("boom", "it broke"), retry_after: None };
+    let settlement = settle(&first.job, failed, 0.0);
+    let id = first.job.id;
+    bench.store.settle(vec![AttemptEnd { lease: first.lease, settlement, ran: None }]).await.unwrap();
+    let record = bench.record(id).await;
+    let delay = record.run_at.unwrap() - bench.now().await;
+    assert!((70..=77).contains(&delay.num_seconds()), "{delay}");
+    assert_eq!((record.job.timeout, record.job.retry), (None, None), "a reader sees what the submitter sent");
+
+    // back to the defaults
+    let change = KindChange { timeout_ms: Some(None), retry: Some(None) };
+    assert_eq!(bench.store.kinds().configure(&kind("a"), change).await.unwrap(), KindChanged::Done);
+    bench.add(of_kind("a")).await;
+    let plain = bench.lease_one().await.job;
+    assert_eq!((plain.timeout, plain.retry), (None, None));
+}
+
+#[tokio::test]
+async fn a_remote_worker_is_held_to_the_settings_of_the_kind() {
+    let mut bench = Bench::new().await;
+    let id = bench.add(of_kind("a")).await;
+    let other = bench.add(of_kind("b")).await;
+    let change = KindChange { timeout_ms: Some(Some(2_000)), retry: Some(fixed(500.0)) };
+    bench.store.kinds().configure(&kind("a"), change).await.unwrap();
+    let leased = bench.store.lease(&request(None, &["default"], 2)).await.unwrap();
+    let right = vec![leased.into_iter().next().unwrap().lease];
+    let remote = bench.store.leased_jobs(&right).await.unwrap();
+    assert_eq!(remote[0].as_ref().unwrap().job.retry, fixed(500.0));
+    bench.pass(REMOTE_TIMEOUT_GRACE + Duration::from_secs(3));
+    assert_eq!(bench.store.end_overruns(10).await.unwrap().jobs, [id]);
+    let delay = bench.record(id).await.run_at.unwrap() - bench.now().await;
+    assert!((490..=500).contains(&delay.num_seconds()), "{delay}");
+    assert_eq!(bench.record(other).await.status, Status::Running);
+}
+
+#[tokio::test]
+async fn the_number_of_kinds_that_every_lease_reads_is_bounded_and_a_broken_row_stops_nothing() {
+    let bench = Bench::new().await;
+    bench
+        .execute(&format!(
+            "INSERT INTO jobqueue.kind (name, paused_at, timeout_ms) SELECT 'k' || n, now(), 5 FROM generate_series(1, {MAX_KINDS}) n"
+        ))
+        .await;
+    bench.add(of_kind("a")).await;
+    assert_eq!(bench.store.kinds().pause(&kind("a")).await.unwrap(), KindChanged::TooMany);
+    assert_eq!(bench.store.kinds().pause(&kind("k1")).await.unwrap(), KindChanged::Done);
+    let change = KindChange { timeout_ms: Some(Some(1)), ..KindChange::default() };
+    assert_eq!(
+        bench.store.kinds().configure(&kind("a"), change.clone()).await.unwrap(),
+        KindChanged::TooMany
+    );
+    assert_eq!(bench.store.kinds().configure(&kind("k1"), change).await.unwrap(), KindChanged::Done);
+    let change = KindChange { timeout_ms: Some(None), ..KindChange::default() };
+    assert_eq!(bench.store.kinds().configure(&kind("a"), change).await.unwrap(), KindChanged::Done);
+
+    bench
+        .execute(
+            r#"UPDATE jobqueue.kind SET retry = '{"strategy": "none"}' WHERE name = 'k1';
+                    UPDATE jobqueue.kind SET timeout_ms = -1 WHERE name = 'k2';
+                    UPDATE jobqueue.kind SET retry = '[]', paused_at = NULL WHERE name = 'a'"#,
+        )
+        .await;
+    assert_eq!(leased_kinds(&bench, 10).await, ["a"]);
+}

@@ -1,0 +1,14 @@
+-- What operators set for all jobs of a kind. Most kinds have no settings; the partial indexes have only those that do, because every lease
+-- reads them.
+ALTER TABLE jobqueue.kind
+    ADD COLUMN paused_at timestamptz,         -- while it is set, no job of the kind is leased
+    ADD COLUMN timeout_ms bigint,             -- of jobs without their own; null: the default of the worker
+    ADD COLUMN retry json;                    -- policy of jobs without their own; null: the default
+CREATE INDEX kind_paused ON jobqueue.kind (id) WHERE paused_at IS NOT NULL;
+CREATE INDEX kind_configured ON jobqueue.kind (id) WHERE timeout_ms IS NOT NULL OR retry IS NOT NULL;
+
+-- The settings of all kinds that have some, by number; null if none has.
+CREATE FUNCTION jobqueue.kind_settings() RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT json_object_agg(k.id, json_build_object('timeout_ms', k.timeout_ms, 'retry', k.retry))::text FROM jobqueue.kind k
+    WHERE k.timeout_ms IS NOT NULL OR k.retry IS NOT NULL
+$$;
