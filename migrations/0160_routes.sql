@@ -6,10 +6,10 @@ CREATE TABLE jobqueue.route (
     name text COLLATE "C" NOT NULL UNIQUE,
     version bigint NOT NULL DEFAULT 1,        -- counts what users change
     spec json NOT NULL,                       -- everything that the user sent (core::route::RouteDraft)
-    position int GENERATED ALWAYS AS ((spec->>'position')::int) STORED,
+    position int NOT NULL GENERATED ALWAYS AS ((spec->>'position')::int) STORED,
     owner text GENERATED ALWAYS AS (spec->>'owner') STORED,
     -- the pattern for LIKE; several wildcards in a row are one, so that the comparison never has to try them in turn
-    kind_like text COLLATE "C" GENERATED ALWAYS AS (
+    kind_like text COLLATE "C" NOT NULL GENERATED ALWAYS AS (
         replace(replace(regexp_replace(spec->>'kind', '[*]+', '%', 'g'), '_', '\_'), '?', '_')) STORED,
     created_at timestamptz NOT NULL DEFAULT jobqueue.now(),
     changed_at timestamptz NOT NULL DEFAULT jobqueue.now()
@@ -39,6 +39,87 @@ CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON jobqueue.
 -- also if session_replication_role disables triggers
 ALTER TABLE jobqueue.route ENABLE ALWAYS TRIGGER changed;
 
+-- Refuses what core::route refuses. So no row of `route`, also none that was written by hand, can make `jobqueue.enqueue` fail.
+CREATE FUNCTION jobqueue.check_route(name text, spec json) RETURNS void LANGUAGE plpgsql AS $$
+#variable_conflict use_variable
+DECLARE
+    -- as in core, durations count in nanoseconds
+    hard CONSTANT numeric := CASE WHEN json_typeof(spec->'timeout_seconds') = 'number' THEN round((spec->>'timeout_seconds')::numeric, 9) END;
+    field text; value json; content text; wanted text; at int;
+BEGIN
+    IF name IS NULL OR name !~ '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$' OR name = 'test' THEN
+        PERFORM jobqueue.refuse('name', 'must be 1 to 128 letters, digits, "_", "-", "." or ":", and not "test"');
+    ELSIF spec IS NULL OR json_typeof(spec) <> 'object' THEN
+        PERFORM jobqueue.refuse('spec', 'must be a JSON object');
+    ELSIF spec->'kind' IS NULL THEN
+        PERFORM jobqueue.refuse('kind', 'must be 1 to 128 letters, digits, "_", "-", "." or ":", and the wildcards "*" and "?"');
+    ELSIF spec->'position' IS NULL THEN
+        PERFORM jobqueue.refuse('position', 'is required, and must be between -1000000 and 1000000');
+    END IF;
+    PERFORM jobqueue.check_json('spec', spec::text);
+    FOR field, value IN SELECT e.key, e.value FROM json_each(spec) e LOOP
+        content := value #>> '{}';
+        wanted := CASE WHEN field IN ('kind', 'queue', 'owner', 'description') THEN 'string' WHEN field = 'tags' THEN 'array'
+                       WHEN field IN ('retry', 'on_end') THEN 'object' ELSE 'number' END;
+        IF field NOT IN ('position', 'kind', 'queue', 'priority', 'max_attempts', 'retry', 'timeout_seconds', 'soft_timeout_seconds',
+                         'expires_after_seconds', 'tags', 'owner', 'description', 'on_end') THEN
+            PERFORM jobqueue.refuse(left(field, 100), 'is not a field of a route');
+        ELSIF json_typeof(value) <> wanted THEN
+            PERFORM jobqueue.refuse(field, 'must be of the JSON type ' || wanted);
+        ELSIF field IN ('position', 'priority', 'max_attempts') AND content !~ '^(0|-?[1-9][0-9]{0,6})$' THEN
+            PERFORM jobqueue.refuse(field, 'must be a whole number, and not a larger one than is allowed');
+        ELSIF field = 'kind' AND content !~ '^[A-Za-z0-9_.:*?-]{1,128}$' THEN
+            PERFORM jobqueue.refuse(field, 'must be 1 to 128 letters, digits, "_", "-", "." or ":", and the wildcards "*" and "?"');
+        ELSIF field = 'position' AND content::int NOT BETWEEN -1000000 AND 1000000 THEN
+            PERFORM jobqueue.refuse(field, 'is required, and must be between -1000000 and 1000000');
+        ELSIF field = 'queue' AND content !~ '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$' THEN
+            PERFORM jobqueue.refuse(field, 'must be 1 to 64 letters, digits, "_", "-", "." or ":"');
+        ELSIF field = 'priority' AND content::int NOT BETWEEN -100 AND 100 THEN
+            PERFORM jobqueue.refuse(field, 'must be between -100 and 100');
+        ELSIF field = 'max_attempts' AND content::int NOT BETWEEN 1 AND 1000 THEN
+            PERFORM jobqueue.refuse(field, 'must be between 1 and 1000');
+        ELSIF field IN ('timeout_seconds', 'soft_timeout_seconds') AND round(content::numeric, 9) NOT BETWEEN 0.001 AND 604800 THEN
+            PERFORM jobqueue.refuse(field, 'must be between 0.001 and 604800 seconds');
+        ELSIF field = 'soft_timeout_seconds' AND round(content::numeric, 9) >= hard THEN
+            PERFORM jobqueue.refuse(field, 'must be below timeout_seconds');
+        ELSIF field = 'expires_after_seconds' AND round(content::numeric, 9) NOT BETWEEN 0.001 AND 3153600000 THEN
+            PERFORM jobqueue.refuse(field, 'must be between 0.001 and 3153600000 seconds');
+        ELSIF field = 'owner' THEN
+            PERFORM jobqueue.check_text(field, content, 255);
+        ELSIF field = 'description' THEN
+            PERFORM jobqueue.check_text(field, content, 1024);
+        ELSIF field = 'retry' THEN
+            PERFORM jobqueue.check_retry(value);
+        ELSIF field = 'on_end' THEN
+            -- the secret is stored apart
+            IF coalesce(value->>'secret_id', '0') !~ '^[0-9]{1,18}$' OR json_typeof(coalesce(value->'secret_id', '0')) <> 'number'
+               OR EXISTS (SELECT FROM json_object_keys(value) AS k (name) WHERE k.name NOT IN ('url', 'queue', 'secret_id')) THEN
+                PERFORM jobqueue.refuse(field, 'must have the members `url`, `secret_id` and `queue` only');
+            END IF;
+            PERFORM jobqueue.check_on_end(json_build_object('url', value->'url', 'queue', value->'queue', 'secret', 'whsec_' || repeat('A', 32)));
+        ELSIF field = 'tags' AND json_array_length(value) > 20 THEN
+            PERFORM jobqueue.refuse(field, 'must be a plain array of at most 20 entries');
+        ELSIF field = 'tags' THEN
+            at := 0;
+            FOR value IN SELECT * FROM json_array_elements(value) LOOP
+                IF json_typeof(value) <> 'string' THEN
+                    PERFORM jobqueue.refuse('tags/' || at, 'must be a text');
+                END IF;
+                PERFORM jobqueue.check_text('tags/' || at, value #>> '{}', 64);
+                at := at + 1;
+            END LOOP;
+        END IF;
+    END LOOP;
+END $$;
+
+CREATE FUNCTION jobqueue.route_checked() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+BEGIN
+    PERFORM jobqueue.check_route(NEW.name, NEW.spec);
+    RETURN NEW;
+END $$;
+CREATE TRIGGER checked BEFORE INSERT OR UPDATE ON jobqueue.route FOR EACH ROW EXECUTE FUNCTION jobqueue.route_checked();
+ALTER TABLE jobqueue.route ENABLE ALWAYS TRIGGER checked;
+
 -- Creates or replaces a route. Returns whether this changed anything. Names, meanings and limits are those of the REST API; a null
 -- parameter sets no default.
 CREATE FUNCTION jobqueue.route(
@@ -59,45 +140,8 @@ CREATE FUNCTION jobqueue.route(
 ) RETURNS boolean LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
 DECLARE
-    new_spec json; stored jobqueue.route; at int := 0; word text; target json;
+    new_spec json; stored jobqueue.route; target json;
 BEGIN
-    IF name IS NULL OR name !~ '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$' OR name = 'test' THEN
-        PERFORM jobqueue.refuse('name', 'must be 1 to 128 letters, digits, "_", "-", "." or ":", and not "test"');
-    ELSIF kind IS NULL OR kind !~ '^[A-Za-z0-9_.:*?-]{1,128}$' THEN
-        PERFORM jobqueue.refuse('kind', 'must be 1 to 128 letters, digits, "_", "-", "." or ":", and the wildcards "*" and "?"');
-    ELSIF "position" IS NULL OR "position" NOT BETWEEN -1000000 AND 1000000 THEN
-        PERFORM jobqueue.refuse('position', 'is required, and must be between -1000000 and 1000000');
-    ELSIF queue !~ '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$' THEN
-        PERFORM jobqueue.refuse('queue', 'must be 1 to 64 letters, digits, "_", "-", "." or ":"');
-    ELSIF priority NOT BETWEEN -100 AND 100 THEN
-        PERFORM jobqueue.refuse('priority', 'must be between -100 and 100');
-    ELSIF max_attempts NOT BETWEEN 1 AND 1000 THEN
-        PERFORM jobqueue.refuse('max_attempts', 'must be between 1 and 1000');
-    ELSIF timeout_seconds NOT BETWEEN 0.001 AND 604800 THEN
-        PERFORM jobqueue.refuse('timeout_seconds', 'must be between 0.001 and 604800 seconds');
-    ELSIF soft_timeout_seconds NOT BETWEEN 0.001 AND 604800 THEN
-        PERFORM jobqueue.refuse('soft_timeout_seconds', 'must be between 0.001 and 604800 seconds');
-    ELSIF soft_timeout_seconds >= timeout_seconds THEN
-        PERFORM jobqueue.refuse('soft_timeout_seconds', 'must be below timeout_seconds');
-    ELSIF expires_after_seconds NOT BETWEEN 0.001 AND 3153600000 THEN
-        PERFORM jobqueue.refuse('expires_after_seconds', 'must be between 0.001 and 3153600000 seconds');
-    ELSIF cardinality(tags) > 20 OR array_ndims(tags) > 1 THEN
-        PERFORM jobqueue.refuse('tags', 'must be a plain array of at most 20 entries');
-    END IF;
-    IF retry IS NOT NULL THEN
-        PERFORM jobqueue.check_retry(retry::text::json);
-    END IF;
-    FOREACH word IN ARRAY coalesce(tags, '{}') LOOP
-        PERFORM jobqueue.check_text('tags/' || at, word, 64);
-        at := at + 1;
-    END LOOP;
-    IF owner IS NOT NULL THEN
-        PERFORM jobqueue.check_text('owner', owner, 255);
-    END IF;
-    IF description IS NOT NULL THEN
-        PERFORM jobqueue.check_text('description', description, 1024);
-    END IF;
-
     PERFORM FROM jobqueue.route_version FOR UPDATE;
     SELECT * INTO stored FROM jobqueue.route r WHERE r.name = route.name;
     IF on_end IS NOT NULL THEN
@@ -113,6 +157,7 @@ BEGIN
         ('soft_timeout_seconds', to_json(soft_timeout_seconds)), ('expires_after_seconds', to_json(expires_after_seconds)),
         ('tags', to_json(nullif(tags, '{}'))), ('owner', to_json(owner)), ('description', to_json(description)), ('on_end', target)) AS v (key, value)
      WHERE v.value IS NOT NULL;
+    PERFORM jobqueue.check_route(name, new_spec);
     IF stored.id IS NULL THEN
         IF (SELECT count(*) FROM jobqueue.route) >= 1000 THEN
             PERFORM jobqueue.refuse('name', 'is one too many: at most 1000 routes may exist');
@@ -169,13 +214,14 @@ DECLARE
     present CONSTANT timestamptz := jobqueue.now();
     content CONSTANT text := payload::text;
     document CONSTANT json := content::json;
-    policy json; wish json; about json; route json; target json; target_secret text;
+    policy json; wish json; about json; route json; target json; target_secret text; hard float8; soft float8; moment timestamptz;
     start_at timestamptz := run_at;
     lane_number int; queue_number int; kind_number int; holder uuid; claim uuid; keeps smallint; at int; word text;
 BEGIN
     -- the size is 0 until the first route is set, and reading it costs less than a look into the table
     IF pg_relation_size('jobqueue.route') > 0 THEN
-        SELECT r.spec INTO route FROM jobqueue.route r WHERE kind LIKE r.kind_like AND kind <> 'jobqueue.webhook'
+        SELECT r.spec INTO route FROM jobqueue.route r
+         WHERE octet_length(kind) <= 128 AND kind COLLATE "C" LIKE r.kind_like AND kind <> 'jobqueue.webhook'
          ORDER BY r.position, r.name LIMIT 1;
     END IF;
     IF route IS NOT NULL THEN
@@ -184,20 +230,24 @@ BEGIN
         priority := coalesce(priority, (route->>'priority')::int);
         max_attempts := coalesce(max_attempts, (route->>'max_attempts')::int);
         policy := CASE WHEN retry IS NULL THEN route->'retry' END;
-        IF timeout_seconds IS NULL AND (soft_timeout_seconds < (route->>'timeout_seconds')::float8) IS NOT FALSE THEN
-            timeout_seconds := (route->>'timeout_seconds')::float8;
+        hard := round((route->>'timeout_seconds')::numeric, 9);
+        soft := round((route->>'soft_timeout_seconds')::numeric, 9);
+        IF timeout_seconds IS NULL AND (soft_timeout_seconds < hard) IS NOT FALSE THEN
+            timeout_seconds := hard;
         END IF;
-        IF soft_timeout_seconds IS NULL AND ((route->>'soft_timeout_seconds')::float8 < timeout_seconds) IS NOT FALSE THEN
-            soft_timeout_seconds := (route->>'soft_timeout_seconds')::float8;
+        IF soft_timeout_seconds IS NULL AND (soft < timeout_seconds) IS NOT FALSE THEN
+            soft_timeout_seconds := soft;
         END IF;
         IF route->'expires_after_seconds' IS NOT NULL AND expires_at IS NULL AND (run_at IS NULL OR delay_seconds IS NULL)
            AND coalesce(run_at < present + interval '3153600001 s', true) AND coalesce(delay_seconds BETWEEN 0 AND 3153600000, true) THEN
-            expires_at := greatest(run_at, present + coalesce(delay_seconds, 0) * interval '1 second')
-                        + floor((route->>'expires_after_seconds')::float8 * 1000) * interval '1 ms';
-            expires_at := CASE WHEN expires_at <= present + interval '3153600000 s' THEN expires_at END;
+            -- counted from this moment: the transaction may have begun long ago
+            moment := present - now() + clock_timestamp();
+            expires_at := greatest(run_at, present + delay_seconds * interval '1 second', moment)
+                        + trunc(round((route->>'expires_after_seconds')::numeric, 9) * 1000)::float8 * interval '1 ms';
+            expires_at := CASE WHEN expires_at <= moment + interval '3153600000 s' THEN expires_at END;
         END IF;
         target := CASE WHEN on_end IS NULL THEN route->'on_end' END;
-        IF coalesce(cardinality(tags), 0) = 0 AND route->'tags' IS NOT NULL THEN
+        IF tags IS NULL AND route->'tags' IS NOT NULL THEN
             tags := ARRAY(SELECT t.tag FROM json_array_elements_text(route->'tags') AS t (tag));
         END IF;
     END IF;
@@ -236,7 +286,7 @@ BEGIN
             PERFORM jobqueue.refuse('run_at', 'must be from 1970 on, and at most 36500 days ahead');
         ELSIF run_at IS NOT NULL AND delay_seconds IS NOT NULL THEN
             PERFORM jobqueue.refuse('delay_seconds', 'cannot be combined with run_at');
-        ELSIF expires_at NOT BETWEEN '1970-01-01Z' AND present + interval '3153600000 s' THEN
+        ELSIF expires_at NOT BETWEEN '1970-01-01Z' AND coalesce(moment, present) + interval '3153600000 s' THEN
             PERFORM jobqueue.refuse('expires_at', 'must be from 1970 on, and at most 36500 days ahead');
         ELSIF expires_at <= start_at THEN
             PERFORM jobqueue.refuse('expires_at', 'must be after the start');
@@ -322,7 +372,8 @@ BEGIN
     INSERT INTO jobqueue.body (id, lane, kind, max_attempts, payload, retry, timeout_ms, soft_timeout_ms, run_at, expires_at,
                                unique_key, unique_digest, unique_kept, tags, metadata, traceparent, on_end, on_end_secret)
     VALUES (new_job, lane_number, kind_number, max_attempts, document, policy, (timeout_seconds * 1000)::bigint,
-            (soft_timeout_seconds * 1000)::bigint, start_at, expires_at, unique_key, claim, keeps, tags, about, traceparent, target, target_secret);
+            (soft_timeout_seconds * 1000)::bigint, start_at, expires_at, unique_key, claim, keeps, nullif(tags, '{}'), about, traceparent, target,
+            target_secret);
     IF start_at > present THEN
         INSERT INTO jobqueue.scheduled VALUES (new_job, start_at, lane_number, kind_number, 0);
     ELSE

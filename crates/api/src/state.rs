@@ -151,7 +151,7 @@ impl ApiState {
         });
         let wake_routes = Arc::<Notify>::default();
         shutdown.spawn(routing::keep_current(
-            store.clone(),
+            plain.clone(), // nothing else holds these connections for long
             wake_routes.clone(),
             outages.clone(),
             shutdown.clone(),
@@ -165,13 +165,19 @@ impl ApiState {
             (&metrics, &storing),
         );
         let for_submissions = StoreAccess::new(keyed, shutdown, &storing);
+        let for_routes = StoreAccess::new(plain.clone(), shutdown, &storing);
         let access = StoreAccess::new(store.clone(), shutdown, &storing);
         let secret = settings.key.as_ref().map_or("", |key| key.expose_secret());
         let of_remote = (settings.max_long_polls, settings.limits);
         let census = CensusReader::new(access.clone(), settings.drain_target);
         let of_streams = StreamSettings { max: settings.max_streams, keep_alive: settings.stream_keep_alive };
         Ok(Self(Arc::new(Parts {
-            submissions: Submissions::new(for_submissions, submitter, settings.limits, notifier.clone()),
+            submissions: Submissions::new(
+                [for_submissions, for_routes],
+                submitter,
+                settings.limits,
+                notifier.clone(),
+            ),
             remote: Remote::start(&store, &notifier, of_remote, shutdown, (&outages, &metrics)),
             long_polls: LongPolls::start(&store, settings.max_long_polls, shutdown, (&metrics, &wake_routes)),
             streams: Streams::start((&access, &census), of_streams, shutdown, (&outages, &metrics)),

@@ -19,14 +19,22 @@ pub(crate) struct Submissions(Arc<Parts>);
 struct Parts {
     /// Has connections of its own: a submission never waits for a connection that readers hold.
     store: StoreAccess,
+    /// For the routes: with the connections of plain submissions, so that these never wait for those that have a key.
+    routes: StoreAccess,
     submitter: Submitter,
     limits: Limits,
     notifier: Notifier,
 }
 
 impl Submissions {
-    pub(crate) fn new(store: StoreAccess, submitter: Submitter, limits: Limits, notifier: Notifier) -> Self {
-        Self(Arc::new(Parts { store, submitter, limits, notifier }))
+    /// The stores are that of submissions and that of routes.
+    pub(crate) fn new(
+        [store, routes]: [StoreAccess; 2],
+        submitter: Submitter,
+        limits: Limits,
+        notifier: Notifier,
+    ) -> Self {
+        Self(Arc::new(Parts { store, routes, submitter, limits, notifier }))
     }
 
     /// Stores one job, in one transaction with others that arrive at the same time.
@@ -72,12 +80,12 @@ impl Submissions {
     pub(crate) async fn routes(&self) -> Result<Arc<RouteTable>, Problem> {
         match self.0.store.store().recent_route_table() {
             Some(routes) => Ok(routes),
-            None => self.call(|store| async move { store.route_table().await }).await,
+            None => self.0.routes.call(|store| async move { store.route_table().await }).await,
         }
     }
 
     /// The limits of a new job, with the database's time if the job has a timestamp. The database is asked only until
-    /// its time is known; after that, its last answer is carried forward.
+    /// its time is known; after that, its last answer is carried forward. Each check of the routes brings a new one.
     pub(crate) async fn limits_of(&self, has_timestamp: bool) -> Result<Limits, Problem> {
         let limits = self.0.limits;
         if !has_timestamp {

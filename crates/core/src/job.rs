@@ -20,7 +20,7 @@ use crate::unique::{OnConflict, Unique, UniqueScope};
 pub(crate) mod check;
 pub mod edit;
 
-/// A job as the submitter sent it, unchecked. An absent field gets its default. A schedule stores it in this form.
+/// A job as the submitter sent it, unchecked. An absent field gets the value of the route for its kind, otherwise its default. A schedule stores it in this form.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct JobDraft {
@@ -62,9 +62,9 @@ pub struct JobDraft {
     /// Unique key and its options; default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unique: Option<UniqueDraft>,
-    /// Labels that list filters can search.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub tags: Vec<String>,
+    /// Labels that list filters can search. An empty list is a value of its own: no route adds labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
     /// JSON object for the submitter's own use. The queue does not interpret it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Json>,
@@ -114,23 +114,23 @@ pub enum Start {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct NewJob {
-    /// The queue that the submitter chose, or `default`. It never changes.
+    /// The queue that the submitter chose, or the route, or `default`. It never changes.
     pub queue: QueueName,
     /// The kind that the submitter chose. It selects the handler and never changes.
     pub kind: KindName,
     /// Input for the handler, exactly as the submitter sent it.
     pub payload: Json,
-    /// Priority from the submitter, −100 to 100. Higher priorities run first.
+    /// Priority from the submitter or the route, −100 to 100. Higher priorities run first.
     pub priority: i16,
     /// When the first attempt may start.
     pub start: Start,
-    /// If no attempt has started by then, the job is cancelled. Set by the submitter.
+    /// If no attempt has started by then, the job is cancelled. Set by the submitter or the route.
     pub expires_at: Option<DateTime<Utc>>,
     /// Maximum number of attempts, at least 1. The last failed one makes the job `failed`.
     pub max_attempts: u16,
     /// Maximum number of snoozes, at least 0. `None` is the default, which may change with a release.
     pub max_snoozes: Option<u32>,
-    /// Retry policy from the submitter. `None` is the default policy, which may change with a release.
+    /// Retry policy from the submitter or the route. `None` is the default policy, which may change with a release.
     pub retry: Option<RetryPolicy>,
     /// Time limit of one attempt. `None` means that the worker's own default applies.
     pub timeout: Option<Duration>,
@@ -138,7 +138,7 @@ pub struct NewJob {
     pub soft_timeout: Option<Duration>,
     /// Unique key and its options. `None` means that the job has no unique key.
     pub unique: Option<Unique>,
-    /// Labels from the submitter that list filters can search.
+    /// Labels from the submitter or the route that list filters can search.
     pub tags: Vec<String>,
     /// JSON object for the submitter's own use. The queue does not interpret it.
     pub metadata: Option<Json>,
@@ -153,20 +153,20 @@ pub struct NewJob {
 pub struct Job {
     /// Id of the job, set when it is stored. It contains the time of submission.
     pub id: JobId,
-    /// The queue that the submitter chose, or `default`. Only an edit of the waiting job changes it.
+    /// The queue that the submitter chose, or the route, or `default`. Only an edit of the waiting job changes it.
     pub queue: QueueName,
     /// The kind that the submitter chose. It selects the handler and never changes.
     pub kind: KindName,
     /// Input for the handler, exactly as the submitter sent it.
     pub payload: Json,
-    /// Priority from the submitter, −100 to 100. Higher priorities run first.
+    /// Priority from the submitter or the route, −100 to 100. Higher priorities run first.
     pub priority: i16,
     /// Number of attempts begun, the current one included; 0 before the first. A lease adds 1. A snooze or a release
     /// takes it back. An operator's retry resets it to 0.
     pub attempt: u16,
     /// Maximum number of attempts, set at submission.
     pub max_attempts: u16,
-    /// Retry policy from the submitter; `None` is the default policy.
+    /// Retry policy from the submitter or the route; `None` is the default policy.
     pub retry: Option<RetryPolicy>,
     /// Time limit of one attempt, set at submission. `None` means that the worker's own default applies.
     pub timeout: Option<Duration>,
@@ -176,7 +176,7 @@ pub struct Job {
     pub expires_at: Option<DateTime<Utc>>,
     /// The submitter's unique key, if the job has one. The end of the job must then free the key.
     pub unique_key: Option<String>,
-    /// Labels from the submitter that list filters can search.
+    /// Labels from the submitter or the route that list filters can search.
     pub tags: Vec<String>,
     /// JSON object for the submitter's own use. The queue does not interpret it.
     pub metadata: Option<Json>,
@@ -299,7 +299,7 @@ pub(crate) mod tests {
             delay_seconds: Some(-1.0),
             max_attempts: Some(0),
             max_snoozes: Some(-1),
-            tags: vec!["x".repeat(65), String::new()],
+            tags: Some(vec!["x".repeat(65), String::new()]),
             metadata: Some(Json::parse("[]".into()).unwrap()),
             traceparent: Some("00-x".into()),
             ..JobDraft::default()

@@ -17,7 +17,7 @@ pub use draft::RouteDraft;
 pub use glob::Glob;
 
 use crate::job::JobDraft;
-use crate::name::RouteName;
+use crate::name::{MAX_KIND_BYTES, RouteName};
 use crate::on_end::{OnEndDraft, WEBHOOK_KIND};
 use crate::retry::RetryPolicy;
 use crate::time::{self, HORIZON};
@@ -74,9 +74,7 @@ impl JobRoute {
         {
             draft.soft_timeout_seconds = self.soft_timeout_seconds;
         }
-        if draft.tags.is_empty() {
-            draft.tags.clone_from(&self.tags);
-        }
+        draft.tags = draft.tags.take().or_else(|| (!self.tags.is_empty()).then(|| self.tags.clone()));
         draft.on_end = draft.on_end.take().or_else(|| self.on_end.clone());
     }
 }
@@ -120,8 +118,12 @@ impl RouteTable {
         self.0.is_empty()
     }
 
-    /// The first route for this kind. None is for the jobs that deliver webhooks, so no webhook causes another.
+    /// The first route for this kind. None is for the jobs that deliver webhooks, so no webhook causes another. The kind may be unchecked: one
+    /// that is longer than a kind may be is compared with nothing.
     pub fn find(&self, kind: &str) -> Option<&JobRoute> {
-        self.0.iter().find(|route| route.kind.matches(kind) && kind != WEBHOOK_KIND)
+        if kind.len() > MAX_KIND_BYTES || kind == WEBHOOK_KIND {
+            return None;
+        }
+        self.0.iter().find(|route| route.kind.matches(kind))
     }
 }

@@ -70,7 +70,7 @@ fn draft(text: &str) -> Result<JobDraft, String> {
             statuses: unique.statuses,
             on_conflict: unique.on_conflict,
         }),
-        tags: field(all, "tags")?.unwrap_or_default(),
+        tags: field(all, "tags")?,
         metadata: field(all, "metadata")?,
         traceparent: field(all, "traceparent")?,
         on_end: field(all, "on_end")?,

@@ -85,7 +85,8 @@ pub(crate) async fn put(
     let put = move |store: jobqueue_store::Store| async move {
         let change = store.routes().put(&name, &draft, &condition).await?;
         // this process applies it at once
-        store.refresh_routes().await.map(|()| change)
+        store.refresh_changed_routes().await;
+        Ok(change)
     };
     match store.call(put).await? {
         RouteChange::Created(record) => answer(StatusCode::CREATED, record),
@@ -115,7 +116,8 @@ pub(crate) async fn delete(
 ) -> Result<Json<UnroutedView>, Problem> {
     let delete = move |store: jobqueue_store::Store| async move {
         let change = store.routes().delete(&name, &condition).await?;
-        store.refresh_routes().await.map(|()| change)
+        store.refresh_changed_routes().await;
+        Ok(change)
     };
     match store.call(delete).await? {
         RouteChange::Refused => Err(refused()),

@@ -19,7 +19,7 @@ use crate::extract::{Refusal, Wire, parse};
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EnqueueBody {
-    /// Queue of the job; default `default`. Letters, digits, `_`, `-`, `.` and `:`, at most 64.
+    /// Queue of the job. Default: that of the route, otherwise `default`. Letters, digits, `_`, `-`, `.` and `:`, at most 64.
     #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9_.:-]*$")]
     queue: Option<String>,
     /// Type of work: decides which handler runs it. The same alphabet as a queue's name, at most 128.
@@ -29,7 +29,7 @@ pub(crate) struct EnqueueBody {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<serde_json::Value>)]
     payload: Option<Json>,
-    /// -100 to 100, higher runs first; default 0.
+    /// -100 to 100, higher runs first. Default: that of the route, otherwise 0.
     #[schema(minimum = -100, maximum = 100)]
     priority: Option<i64>,
     /// Earliest start, as an RFC 3339 timestamp with an offset. Default: now.
@@ -38,30 +38,29 @@ pub(crate) struct EnqueueBody {
     /// Earliest start, in seconds from now, up to 100 years. Not together with `run_at`.
     #[schema(minimum = 0, maximum = 3_153_600_000_u64)]
     delay_seconds: Option<f64>,
-    /// Latest start, as an RFC 3339 timestamp with an offset. A job that has not started by then is cancelled.
+    /// Latest start, as an RFC 3339 timestamp with an offset. A job that has not started by then is cancelled. Default: that of the route, otherwise none.
     #[schema(format = DateTime)]
     expires_at: Option<String>,
-    /// Most attempts, 1 to 1000; default 10.
+    /// Most attempts, 1 to 1000. Default: that of the route, otherwise 10.
     #[schema(minimum = 1, maximum = 1000)]
     max_attempts: Option<i64>,
     /// Most snoozes, 0 to 1000000; default 100000. A snooze postpones the job and costs no attempt. One more fails the job.
     #[schema(minimum = 0, maximum = 1_000_000)]
     max_snoozes: Option<i64>,
-    /// Retry policy; default exponential with jitter.
+    /// Retry policy. Default: that of the route, otherwise exponential with jitter.
     #[schema(value_type = Option<super::retry::RetryPolicyBody>)]
     retry: Option<jobqueue_core::RetryPolicy>,
-    /// Time limit of one attempt in seconds, up to a week. Default: the limit of the worker.
+    /// Time limit of one attempt in seconds, up to a week. Default: that of the route, otherwise the limit of the worker.
     #[schema(minimum = 0.001, maximum = 604_800)]
     timeout_seconds: Option<f64>,
-    /// Time in seconds after which the handler is warned. Below `timeout_seconds`.
+    /// Time in seconds after which the handler is warned. Below `timeout_seconds`. Default: that of the route, otherwise none.
     #[schema(minimum = 0.001, maximum = 604_800)]
     soft_timeout_seconds: Option<f64>,
     /// Allows one live job per key.
     unique: Option<UniqueBody>,
-    /// Up to 20 labels of at most 64 bytes, to filter by.
-    #[serde(default)]
-    #[schema(value_type = Vec<super::name::TagText>, max_items = 20)]
-    tags: Vec<String>,
+    /// Up to 20 labels of at most 64 bytes, to filter by. Default: those of the route. An empty list: none.
+    #[schema(value_type = Option<Vec<super::name::TagText>>, max_items = 20)]
+    tags: Option<Vec<String>>,
     /// Any JSON object up to 16 KiB, for the submitter's own use.
     #[schema(value_type = Option<serde_json::Value>)]
     metadata: Option<Json>,
@@ -253,7 +252,7 @@ pub(crate) struct JobCore {
     expires_at: Option<DateTime<Utc>>,
     /// Unique key, if the submitter set one.
     unique_key: Option<String>,
-    /// Labels, set by the submitter.
+    /// Labels, set by the submitter or the route.
     #[schema(value_type = Vec<super::name::TagText>, max_items = 20)]
     tags: Vec<String>,
     /// JSON object, set by the submitter.

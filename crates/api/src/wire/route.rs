@@ -43,7 +43,7 @@ pub(crate) struct RouteBody {
     /// Default expiry: seconds after the first possible start, after which the job is cancelled instead of started.
     #[schema(minimum = 0.001, maximum = 3_153_600_000_u64)]
     expires_after_seconds: Option<f64>,
-    /// Default labels, for jobs that are submitted without any.
+    /// Default labels, for jobs that are submitted without `tags`.
     #[serde(default)]
     #[schema(value_type = Vec<super::name::TagText>, max_items = 20)]
     tags: Vec<String>,

@@ -108,6 +108,10 @@ async fn submissions_get_the_defaults_of_the_first_match_and_may_override_them()
         batch["items"].as_array().unwrap().iter().map(|item| &item["job"]["queue"]).collect();
     assert_eq!(queues, [&json!("mail"), &json!("rest"), &json!("own")]);
     assert_eq!(batch["items"][2]["job"]["tags"], json!(["own"]));
+    let bare = api.post("/v1/jobs", &json!({ "kind": "mail.send", "tags": [] })).await.expect(201);
+    let null =
+        api.post("/v1/jobs", &json!({ "kind": "mail.send", "tags": null, "queue": null })).await.expect(201);
+    assert_eq!((&bare["tags"], &null["tags"], &null["queue"]), (&json!([]), &json!(["m"]), &json!("mail")));
     // what is wrong with a submission is named as without routes
     let wrong = api
         .post("/v1/jobs", &json!({ "kind": "mail.send", "priority": 900, "soft_timeout_seconds": 60 }))
@@ -170,6 +174,63 @@ async fn a_repeated_request_gets_its_job_whatever_the_routes_say_now() {
     let mut named = unique.clone();
     named["queue"] = json!("mail");
     assert_eq!(api.post("/v1/jobs", &named).await.expect(200)["id"], holder["id"]);
+}
+
+#[tokio::test]
+async fn a_committed_change_is_answered_although_the_routes_cannot_be_read_afterwards() {
+    let api = Api::start().await;
+    // the commit of a change takes away what the process reads after it
+    api.db
+        .execute(
+            "CREATE FUNCTION jobqueue.hide() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN ALTER TABLE jobqueue.route_version RENAME TO hidden; RETURN NULL; END $$;
+             CREATE CONSTRAINT TRIGGER hide AFTER INSERT OR DELETE ON jobqueue.route DEFERRABLE INITIALLY DEFERRED
+                 FOR EACH ROW EXECUTE FUNCTION jobqueue.hide()",
+        )
+        .await;
+    let show = "ALTER TABLE jobqueue.hidden RENAME TO route_version";
+    api.put(MAIL, &[], &mail()).await.expect(201);
+    assert!(
+        api.post("/v1/jobs", &json!({ "kind": "mail.send" })).await.status >= 500,
+        "the routes are unknown"
+    );
+    api.db.execute(show).await;
+    assert_eq!(api.post("/v1/jobs", &json!({ "kind": "mail.send" })).await.expect(201)["queue"], "mail");
+    assert_eq!(api.delete_route(MAIL, &[]).await.expect(200), json!({ "deleted": true }));
+    api.db.execute(show).await;
+    assert_eq!(api.post("/v1/jobs", &json!({ "kind": "mail.send" })).await.expect(201)["queue"], "default");
+}
+
+#[tokio::test]
+async fn plain_submissions_are_routed_while_all_other_connections_wait() {
+    let api = Api::start().await;
+    let hold = "LOCK TABLE jobqueue.schedule; SELECT jobqueue.enqueue('k', unique_key => 'held')";
+    let application = api.db.hold(hold).await;
+    let unique = json!({ "kind": "k", "unique": { "key": "held" } });
+    let submitted = async {
+        let (keyed, readers) = (
+            futures_util::future::join_all((0..4).map(|_| api.post("/v1/jobs", &unique))),
+            futures_util::future::join_all((0..8).map(|_| api.get("/v1/schedules/s"))),
+        );
+        tokio::join!(keyed, readers)
+    };
+    let plain = async {
+        let waiting = "state = 'active' AND wait_event_type = 'Lock'";
+        eventually(Duration::from_secs(30), "both pools wait", async || {
+            match api.db.sessions(waiting).await {
+                0..5 => Err("not yet"),
+                _ => Ok(()),
+            }
+        })
+        .await;
+        // for longer than the routes in memory are trusted without a check
+        let until = tokio::time::Instant::now() + Duration::from_secs(3);
+        while tokio::time::Instant::now() < until {
+            api.post("/v1/jobs", &json!({ "kind": "plain" })).await.expect(201);
+        }
+        application.rollback().await.unwrap();
+    };
+    tokio::join!(submitted, plain);
 }
 
 /// A second API on the same database, with a store and state of its own.

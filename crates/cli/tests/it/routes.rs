@@ -12,6 +12,7 @@ name = "mail"
 kind = "mail.*"
 queue = "mail"
 timeout_seconds = 60
+retry = { strategy = "exponential", max_seconds = 60 }
 
 [[routes]]
 name = "a-rest"

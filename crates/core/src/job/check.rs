@@ -49,7 +49,7 @@ impl Checker<'_> {
             self.note("/soft_timeout_seconds", "out_of_range", "must be below timeout_seconds");
         }
         let unique = draft.unique.map(|unique| self.unique(unique));
-        let tags = self.tags(draft.tags);
+        let tags = self.tags(draft.tags.unwrap_or_default());
         if let Some(metadata) = &draft.metadata {
             self.metadata(metadata);
         }

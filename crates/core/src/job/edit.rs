@@ -121,7 +121,7 @@ impl JobDraft {
             soft_timeout_seconds: soft_timeout.map(|limit| limit.as_secs_f64()),
             unique: None,
             on_end: None,
-            tags: record.job.tags.clone(),
+            tags: Some(record.job.tags.clone()),
             metadata: record.job.metadata.clone(),
             traceparent: record.job.traceparent.clone().map(String::from),
         }
@@ -168,7 +168,7 @@ fn apply(before: &JobDraft, record: &JobRecord, change: EditDraft) -> (JobDraft,
     set(&mut after.timeout_seconds, change.timeout_seconds);
     set(&mut after.soft_timeout_seconds, change.soft_timeout_seconds);
     if let Some(tags) = change.tags {
-        after.tags = tags.unwrap_or_default();
+        after.tags = Some(tags.unwrap_or_default());
     }
     (after, errors)
 }

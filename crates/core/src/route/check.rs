@@ -31,7 +31,7 @@ impl JobRoute {
             retry: draft.retry.clone(),
             timeout_seconds: draft.timeout_seconds,
             soft_timeout_seconds: draft.soft_timeout_seconds,
-            tags: draft.tags.clone(),
+            tags: Some(draft.tags.clone()),
             on_end: draft.on_end.clone(),
             ..JobDraft::default()
         };

@@ -7,6 +7,7 @@ use super::*;
 use crate::job::NewJob;
 use crate::json::Json;
 use crate::limits::Limits;
+use crate::schedule::Schedule;
 
 fn now() -> DateTime<Utc> {
     time::timestamp("2027-01-01T00:00:00Z").unwrap()
@@ -61,7 +62,7 @@ proptest! {
         (own_hard, own_soft) in (prop::option::of(0.001..100.0), prop::option::of(0.001..100.0)),
         start in prop::sample::select(vec!["", r#","run_at":"1999-01-01T00:00:00Z""#, r#","run_at":"2126-12-07T23:00:00Z""#,
                                            r#","delay_seconds":3153600000"#, r#","delay_seconds":0.5"#, r#","run_at":"x""#]),
-        own in prop::sample::select(vec!["", r#","queue":"q","priority":5,"tags":["own"]"#, r#","expires_at":"2100-01-01T00:00:00Z""#]),
+        own in prop::sample::select(vec!["", r#","queue":"q","priority":5,"tags":["own"]"#, r#","tags":[]"#, r#","expires_at":"2100-01-01T00:00:00Z""#]),
     ) {
         let number = |name: &str, value: Option<f64>| value.map_or(String::new(), |value| format!(r#","{name}":{value}"#));
         let spec = format!(
@@ -84,6 +85,7 @@ proptest! {
                     prop_assert!(before.soft_timeout.is_none() || before.soft_timeout == after.soft_timeout);
                     prop_assert!(before.expires_at.is_none() || before.expires_at == after.expires_at);
                     prop_assert!(before.tags.is_empty() || before.tags == after.tags);
+                    prop_assert!(!own.contains(r#""tags":[]"#) || after.tags.is_empty());
                     prop_assert!(own.contains("queue") || after.queue.as_str() == "far");
                 }
                 // what was wrong is still wrong, in the same fields
@@ -120,6 +122,8 @@ fn the_first_match_by_position_wins_and_then_by_name() {
     assert_eq!(found("mail.read").as_deref(), Some("b"));
     assert_eq!(found("mail.x").as_deref(), Some("first"));
     assert_eq!(found("other").as_deref(), Some("rest"));
+    // a submission may name a kind of a mebibyte
+    assert_eq!((found(&"a".repeat(128)).as_deref(), found(&"a".repeat(129))), (Some("rest"), None));
     assert!(RouteTable::default().find("x").is_none() && RouteTable::default().is_empty());
 }
 
@@ -164,4 +168,17 @@ fn every_fault_of_a_route_is_named() {
     let limits = r#"{"position":1,"kind":"*","timeout_seconds":5,"soft_timeout_seconds":5}"#;
     assert_eq!(pointers(limits), [("/soft_timeout_seconds".into(), "out_of_range")]);
     assert!("test".parse::<crate::RouteName>().is_err() && "preview".parse::<crate::RouteName>().is_ok());
+}
+
+#[test]
+fn the_job_of_a_schedule_gets_no_expiry_beyond_the_horizon() {
+    let routed = |after: &str| {
+        let name = "s".parse().unwrap();
+        let spec = r#"{"interval_seconds":60,"job":{"kind":"k","delay_seconds":60}}"#;
+        let schedule = Schedule::of_stored(&name, &Json::parse(spec.to_owned()).unwrap()).unwrap();
+        let spec = format!(r#"{{"position":1,"kind":"*","expires_after_seconds":{after}}}"#);
+        schedule.routed(&RouteTable::new(vec![route(&spec)])).job(now(), now()).expires_at
+    };
+    assert_eq!(routed("3153599940"), Some(now() + TimeDelta::from_std(HORIZON).unwrap()));
+    assert_eq!(routed("3153599941"), None);
 }

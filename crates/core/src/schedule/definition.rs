@@ -9,6 +9,7 @@ use crate::json::Json;
 use crate::limits::Limits;
 use crate::name::ScheduleName;
 use crate::route::RouteTable;
+use crate::time::HORIZON;
 
 /// A schedule that passed every check. Only [`Schedule::parse`] (in `schedule/check.rs`) creates one.
 #[derive(Clone, Debug)]
@@ -97,7 +98,9 @@ impl Schedule {
         if let Some(after) = expires_after_start {
             let delay = if let Start::After(delay) = job.start { delay } else { std::time::Duration::ZERO };
             let start = TimeDelta::from_std(delay).ok().and_then(|delay| now.checked_add_signed(delay));
-            job.expires_at = start.and_then(|start| start.checked_add_signed(*after));
+            let farthest = TimeDelta::from_std(HORIZON).ok().and_then(|ahead| now.checked_add_signed(ahead));
+            let expiry = start.and_then(|start| start.checked_add_signed(*after));
+            job.expires_at = expiry.filter(|at| Some(*at) <= farthest);
         }
         job
     }

@@ -13,12 +13,25 @@ use crate::plumbing::error::StoreError;
 use crate::plumbing::route_cache::Cached;
 
 impl Store {
-    /// The routes in memory. Asks the database only if they were not checked within the last two seconds.
+    /// The routes in memory. Asks the database only if they were not checked within the last two seconds. Calls at the same time share one
+    /// statement and its failure.
     pub async fn route_table(&self) -> Result<Arc<RouteTable>, StoreError> {
-        match self.recent_route_table() {
-            Some(table) => Ok(table),
-            None => self.newest_routes().await,
+        if let Some(table) = self.recent_route_table() {
+            return Ok(table);
         }
+        let began = Instant::now();
+        let mut failed = self.routes.reading.lock().await;
+        if let Some(table) = self.recent_route_table() {
+            return Ok(table);
+        }
+        if let Some((_, cause)) = failed.as_ref().filter(|(at, _)| *at >= began) {
+            return Err(StoreError::Unreachable { cause: cause.clone() });
+        }
+        let read = self.newest_routes().await;
+        if let Err(StoreError::Unreachable { cause } | StoreError::Interrupted { cause }) = &read {
+            *failed = Some((Instant::now(), cause.clone()));
+        }
+        read
     }
 
     /// The routes in memory, if they were checked within the last two seconds.
@@ -31,20 +44,30 @@ impl Store {
         self.newest_routes().await.map(drop)
     }
 
-    /// The same, and returns them.
+    /// The same after a change that is committed already. If the routes cannot be read, they are forgotten, and the next submission reads them.
+    pub async fn refresh_changed_routes(&self) {
+        if let Err(error) = self.newest_routes().await {
+            self.routes.clear();
+            tracing::warn!(%error, "the routes could not be read after a change; the next submission reads them");
+        }
+    }
+
+    /// Checks and returns them. Takes the database's time along, so that the time that this process knows is not much older either.
     pub(crate) async fn newest_routes(&self) -> Result<Arc<RouteTable>, StoreError> {
-        let checked_at = Instant::now();
-        let known = self.routes.last();
         let mut unit = self.one().await?;
+        let (checked_at, known) = (Instant::now(), self.routes.last());
         let rows = sqlx::query!(
             r#"-- store.routes.newest
-            SELECT v.version, r.name AS "name?", r.spec::text AS spec
+            SELECT v.version, r.name AS "name?", r.spec::text AS spec, jobqueue.now() - now() + clock_timestamp() AS "now!"
             FROM jobqueue.route_version v LEFT JOIN jobqueue.route r ON v.version IS DISTINCT FROM $1::bigint"#,
             known.as_ref().map(|known| known.version),
         )
         .fetch_all(&mut *unit)
         .await?;
         unit.commit().await?;
+        if let Some(row) = rows.first() {
+            self.ids.sync(row.now, checked_at);
+        }
         let version = rows.first().map_or(0, |row| row.version);
         let table = match known {
             Some(known) if known.version == version => known.table,

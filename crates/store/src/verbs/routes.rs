@@ -89,7 +89,9 @@ impl Routes<'_> {
         Ok(RouteChange::Changed(current))
     }
 
+    /// Waits up to five seconds for the end of other changes, such as that of an application's open transaction.
     async fn lock(unit: &mut Unit) -> Result<(), StoreError> {
+        sqlx::query("SET LOCAL lock_timeout = '5s'").execute(&mut **unit).await?;
         sqlx::query!("-- store.route.lock\nSELECT version FROM jobqueue.route_version FOR UPDATE")
             .fetch_all(&mut **unit)
             .await?;

@@ -257,7 +257,8 @@ async fn a_group_in_two_queues_is_one_and_its_queues_are_counted_apart() {
 #[tokio::test]
 async fn dead_letters_are_found_by_each_criterion() {
     let mut bench = Bench::new().await;
-    let tagged = |tags: &[&str]| JobDraft { tags: tags.iter().map(ToString::to_string).collect(), ..draft() };
+    let tagged =
+        |tags: &[&str]| JobDraft { tags: Some(tags.iter().map(ToString::to_string).collect()), ..draft() };
     let first = dead_with(&bench, tagged(&["a", "b"]), "io", "Disk full on /dev/sda1").await;
     bench.pass(MINUTE);
     let second = dead_with(&bench, tagged(&["a"]), "net", "no route to 10.0.0.1").await;
@@ -337,7 +338,7 @@ async fn a_retry_with_another_payload_is_a_new_job_that_takes_the_place() {
         max_attempts: Some(4),
         max_snoozes: Some(9),
         unique: Some(unique()),
-        tags: vec!["t".to_owned()],
+        tags: Some(vec!["t".to_owned()]),
         metadata: Some(json(r#"{"a":1}"#)),
         ..draft()
     };

@@ -29,7 +29,7 @@ async fn every_field_comes_back_exactly() {
         retry: Some(RetryPolicy::List { delays_seconds: vec![0.5, 60.0] }),
         timeout_seconds: Some(1.5),
         soft_timeout_seconds: Some(0.001),
-        tags: tags.map(str::to_owned).to_vec(),
+        tags: Some(tags.map(str::to_owned).to_vec()),
         metadata: Some(json(r#"{"b":2,"a":1.0}"#)),
         traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()),
         ..JobDraft::default()
@@ -138,7 +138,7 @@ async fn jobs_of_a_batch_are_stored_like_single_jobs() {
     let of_all_kinds = |i: i64| match i % 10 {
         6 => JobDraft { delay_seconds: Some(60.0), ..usual(i) },
         7 => JobDraft { expires_at: Some("9999-12-31T23:59:59Z".into()), ..usual(i) },
-        8 => JobDraft { tags: vec!["a,b".into()], ..usual(i) },
+        8 => JobDraft { tags: Some(vec!["a,b".into()]), ..usual(i) },
         _ => usual(i),
     };
     let drafts: Vec<JobDraft> = (0..400).map(of_all_kinds).collect();

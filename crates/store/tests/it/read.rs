@@ -18,7 +18,7 @@ async fn jobs_in_every_status(bench: &Bench) -> Vec<(JobId, Status, JobDraft)> {
         let draft = |priority| JobDraft {
             queue: Some(queue.into()),
             kind: kind.into(),
-            tags: tags.clone(),
+            tags: Some(tags.clone()),
             priority: Some(priority),
             ..JobDraft::default()
         };

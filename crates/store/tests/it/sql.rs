@@ -15,7 +15,7 @@ async fn the_view_has_one_row_per_job_with_its_columns() {
     let done = bench
         .add(JobDraft {
             payload: Some(json("{\"n\": 1}")),
-            tags: vec!["t".into()],
+            tags: Some(vec!["t".into()]),
             priority: Some(3),
             ..draft()
         })

@@ -178,7 +178,7 @@ async fn a_job_with_new_names_can_be_cancelled_by_its_own_transaction() {
 #[tokio::test]
 async fn edit_takes_part_in_the_transaction_and_changes_what_it_names() {
     let bench = Bench::new().await;
-    let id = bench.add(JobDraft { tags: vec!["old".into()], ..draft() }).await;
+    let id = bench.add(JobDraft { tags: Some(vec!["old".into()]), ..draft() }).await;
     let edit = |arguments: &str| format!("SELECT jobqueue.edit('{id}', {arguments})");
     let mut transaction = bench.pool.begin().await.unwrap();
     let changed = edit(

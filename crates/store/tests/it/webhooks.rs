@@ -95,7 +95,7 @@ async fn later(bench: &Bench, seconds: i64) -> String {
 #[tokio::test]
 async fn an_event_says_what_happened_and_carries_no_secret() {
     let bench = Bench::new().await;
-    let id = bench.add(JobDraft { tags: vec!["t".into()], ..announced() }).await;
+    let id = bench.add(JobDraft { tags: Some(vec!["t".into()]), ..announced() }).await;
     let leased = bench.lease_one().await;
     let result = crate::bench::json(r#"{"n": 1.50}"#);
     bench.end(leased, Outcome::Completed(Some(result))).await;

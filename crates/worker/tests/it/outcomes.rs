@@ -39,7 +39,7 @@ async fn a_typed_handler_gets_its_input_and_its_output_is_the_result() {
         .handle("nothing", async |_, (): ()| Ok(()))
         .handle_blocking("shout", |_, text: String| Ok(text.to_uppercase()));
     let worker = AtWork::start(worker);
-    let added = JobDraft { tags: vec!["red".into()], ..draft("add", r#"{"a":1,"b":41}"#) };
+    let added = JobDraft { tags: Some(vec!["red".into()]), ..draft("add", r#"{"a":1,"b":41}"#) };
     let (added, nothing) = (bench.submit(added).await, bench.enqueue("nothing", "null").await);
     let shouted = bench.enqueue("shout", "\"hey\"").await;
     assert_eq!(bench.reaches(added, Status::Completed).await.result.unwrap().as_str(), r#"{"sum":42}"#);

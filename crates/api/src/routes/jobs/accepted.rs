@@ -16,7 +16,8 @@ use crate::wire::job::JobView;
 const READ_AT_ONCE: usize = 50;
 
 /// The jobs that the answer needs and the request does not contain: the holders of unique keys; delayed jobs, whose
-/// `run_at` the database has set; and those of an earlier request, which may have been routed otherwise. Holders may have any size: those beyond about [`PAGE_BYTES`] are left out.
+/// `run_at` the database has set; and those of an earlier request, which may have been routed otherwise. Of these only what was
+/// submitted is kept. Holders may have any size: those beyond about [`PAGE_BYTES`] are left out.
 pub(super) async fn records_of(
     submissions: &Submissions,
     accepted: &[Accepted],
@@ -35,10 +36,15 @@ pub(super) async fn records_of(
     let delayed: Vec<JobId> = accepted.iter().zip(jobs).filter_map(delayed).collect();
     let holders: Vec<JobId> = accepted.iter().filter_map(holder).collect();
     let mut records = HashMap::new();
-    for (ids, most) in [(delayed, usize::MAX), (holders, PAGE_BYTES)] {
+    for (ids, most, whole) in [(delayed, usize::MAX, false), (holders, PAGE_BYTES, true)] {
         let mut bytes = 0;
         for ids in ids.chunks(READ_AT_ONCE).map(<[JobId]>::to_vec) {
-            for record in submissions.call(move |store| async move { store.jobs_by_id(&ids).await }).await? {
+            for mut record in
+                submissions.call(move |store| async move { store.jobs_by_id(&ids).await }).await?
+            {
+                if !whole {
+                    (record.result, record.error) = (None, None);
+                }
                 bytes += weight(&record);
                 if bytes <= most || bytes == weight(&record) {
                     records.insert(record.job.id, record);

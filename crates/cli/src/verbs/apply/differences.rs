@@ -1,12 +1,33 @@
 //! What differs between what is stored and what a file says.
 
+use jobqueue_core::RetryPolicy;
+use jobqueue_core::job::UniqueDraft;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 /// The members that differ, with the values before and after.
 pub(crate) fn differences(before: &Value, after: &Value) -> Vec<(String, Value, Value)> {
     let mut found = Vec::new();
-    collect("", before, after, &mut found);
+    collect("", &whole(before), &whole(after), &mut found);
     found
+}
+
+/// With the defaults of a retry policy and of a unique key, as the API stores them.
+fn whole(spec: &Value) -> Value {
+    let mut spec = spec.clone();
+    complete::<RetryPolicy>(&mut spec, "/retry");
+    complete::<RetryPolicy>(&mut spec, "/job/retry");
+    complete::<UniqueDraft>(&mut spec, "/job/unique");
+    spec
+}
+
+/// What is invalid stays as it is: the API refuses it.
+fn complete<T: DeserializeOwned + Serialize>(spec: &mut Value, pointer: &str) {
+    let Some(value) = spec.pointer_mut(pointer) else { return };
+    if let Some(all) = T::deserialize(&*value).ok().and_then(|parsed| serde_json::to_value(parsed).ok()) {
+        *value = all;
+    }
 }
 
 fn collect(path: &str, before: &Value, after: &Value, found: &mut Vec<(String, Value, Value)>) {
@@ -46,5 +67,16 @@ mod tests {
         let other = json!({"cron": "0 3 * * *", "interval_seconds": 1.0, "at": "2026-01-31T09:00:00Z", "job": {"kind": "b"}});
         let found: Vec<String> = differences(&before, &other).into_iter().map(|(path, _, _)| path).collect();
         assert_eq!(found, ["cron", "job.kind"]);
+    }
+
+    #[test]
+    fn defaults_inside_of_a_field_are_no_difference() {
+        let stored = json!({"retry": {"strategy": "linear", "step_seconds": 5.0, "max_seconds": 3600.0},
+            "job": {"unique": {"key": "k", "scope": "kind", "on_conflict": "return"}}});
+        let file =
+            json!({"retry": {"strategy": "linear", "step_seconds": 5}, "job": {"unique": {"key": "k"}}});
+        assert_eq!(differences(&stored, &file), []);
+        let other = json!({"retry": {"strategy": "linear", "step_seconds": 5, "max_seconds": 60}, "job": {"unique": {"key": "k"}}});
+        assert_eq!(differences(&stored, &other)[0].0, "retry.max_seconds");
     }
 }

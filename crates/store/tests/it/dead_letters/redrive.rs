@@ -171,7 +171,7 @@ async fn a_stopped_redrive_does_nothing_more() {
 #[tokio::test]
 async fn only_what_matches_is_redriven_and_what_cannot_run_is_refused() {
     let mut bench = Bench::new().await;
-    let tagged = || JobDraft { tags: vec!["t".to_owned()], ..draft() };
+    let tagged = || JobDraft { tags: Some(vec!["t".to_owned()]), ..draft() };
     let keyed =
         || JobDraft { unique: Some(UniqueDraft { key: "k".into(), ..UniqueDraft::default() }), ..tagged() };
     let good = bench.dead(tagged()).await;
