@@ -204,6 +204,10 @@ const BY_HAND: &[&str] = &[
     r#"{"position":1,"kind":"*","expires_after_seconds":1e400}"#,
     r#"{"position":1,"kind":"*","owner":""}"#,
     r#"{"position":1,"kind":"*","queues":"x"}"#,
+    r#"{"position":1,"kind":"*","on_end":null}"#,
+    r#"{"position":1,"kind":"*","on_end":{"url":"x"}}"#,
+    r#"{"position":1,"kind":"*","on_end":{"url":"http://a/","secret_id":"1"}}"#,
+    r#"{"position":1,"kind":"*","on_end":{"url":"http://a/","secret":"whsec_AAAA"}}"#,
 ];
 
 #[tokio::test]
