@@ -86,18 +86,6 @@ pub fn table() -> Vec<Route> {
         route("GET", "/v1/jobs/{id}/explain", read, get(jobs::explain::explain)),
         route("GET", "/v1/jobs/{id}/stream", read, get(jobs::stream::stream)),
         route("GET", "/v1/stream", read, get(stream::stream)),
-        route("GET", "/v1/queues", read, get(queues::list)).query(queues::PAGE),
-        route("GET", "/v1/queues/{name}", read, get(queues::show)),
-        route("PATCH", "/v1/queues/{name}", admin, patch(queues::configure)).body::<QueueBody>(),
-        route("DELETE", "/v1/queues/{name}", admin, delete(queues::delete::delete)).query(&["force"]),
-        route("POST", "/v1/queues/{name}/pause", admin, post(queues::pause)).body::<CreateBody>(),
-        route("POST", "/v1/queues/{name}/resume", admin, post(queues::resume)).body::<CreateBody>(),
-        route("POST", "/v1/queues/{name}/purge", admin, post(queues::purge)).body::<PurgeBody>(),
-        route("GET", "/v1/kinds", read, get(kinds::list)).query(queues::PAGE),
-        route("GET", "/v1/kinds/{name}", read, get(kinds::show)),
-        route("PATCH", "/v1/kinds/{name}", admin, patch(kinds::configure)).body::<KindBody>(),
-        route("POST", "/v1/kinds/{name}/pause", admin, post(kinds::pause)).body::<CreateBody>(),
-        route("POST", "/v1/kinds/{name}/resume", admin, post(kinds::resume)).body::<CreateBody>(),
         route("POST", "/v1/leases", worker, post(leases::acquire::acquire)).body::<AcquireBody>(),
         route("POST", "/v1/leases/heartbeat", worker, post(leases::heartbeat::heartbeat))
             .body::<HeartbeatBody>(),
@@ -111,6 +99,7 @@ pub fn table() -> Vec<Route> {
         route("GET", "/v1/workers/{worker_id}/commands", read, get(workers::commands::list)),
         route("GET", "/v1/stats", read, get(stats::stats)).query(stats::PARAMETERS),
     ];
+    table.extend(of_queues_and_kinds());
     table.extend(of_schedules());
     table.extend(of_routes());
     table.extend(of_dead_letters());
@@ -132,6 +121,25 @@ pub fn table() -> Vec<Route> {
         route("GET", OPENAPI_PATH, Access::Public, get(openapi::document)),
     ]);
     table
+}
+
+/// The routes of queues and of kinds.
+fn of_queues_and_kinds() -> [Route; 12] {
+    let (read, admin) = (Access::Needs(Scope::Read), Access::Needs(Scope::Admin));
+    [
+        route("GET", "/v1/queues", read, get(queues::list)).query(queues::PAGE),
+        route("GET", "/v1/queues/{name}", read, get(queues::show)),
+        route("PATCH", "/v1/queues/{name}", admin, patch(queues::configure)).body::<QueueBody>(),
+        route("DELETE", "/v1/queues/{name}", admin, delete(queues::delete::delete)).query(&["force"]),
+        route("POST", "/v1/queues/{name}/pause", admin, post(queues::pause)).body::<CreateBody>(),
+        route("POST", "/v1/queues/{name}/resume", admin, post(queues::resume)).body::<CreateBody>(),
+        route("POST", "/v1/queues/{name}/purge", admin, post(queues::purge)).body::<PurgeBody>(),
+        route("GET", "/v1/kinds", read, get(kinds::list)).query(queues::PAGE),
+        route("GET", "/v1/kinds/{name}", read, get(kinds::show)),
+        route("PATCH", "/v1/kinds/{name}", admin, patch(kinds::configure)).body::<KindBody>(),
+        route("POST", "/v1/kinds/{name}/pause", admin, post(kinds::pause)).body::<CreateBody>(),
+        route("POST", "/v1/kinds/{name}/resume", admin, post(kinds::resume)).body::<CreateBody>(),
+    ]
 }
 
 /// The routes of schedules.

@@ -291,17 +291,17 @@ async fn lists_filter_by_what_no_index_has() {
     let a =
         api.enqueue(json!({ "kind": "k", "metadata": { "team": "billing", "a.b": { "c": "é 😀" } } })).await;
     let b = api.enqueue(json!({ "kind": "k", "unique": { "key": "u 1" } })).await;
-    assert_eq!(ids("metadata.team=billing").await, [a.clone()]);
-    assert_eq!(ids("metadata=team=billing").await, [a.clone()]);
+    assert_eq!(ids("metadata.team=billing").await, std::slice::from_ref(&a));
+    assert_eq!(ids("metadata=team=billing").await, std::slice::from_ref(&a));
     assert_eq!(ids("metadata=/a.b/c=%C3%A9%20%F0%9F%98%80&metadata.team=billing").await, [a]);
     assert_eq!(ids("unique_key=u+1&unique_key=other").await, [b]);
-    assert_eq!(ids("error_type=timeout").await, [dead.clone()]);
+    assert_eq!(ids("error_type=timeout").await, std::slice::from_ref(&dead));
     let at = api.get(&format!("/v1/jobs/{dead}")).await.json()["finished_at"].as_str().unwrap().to_owned();
     assert_eq!(ids(&format!("finished_after={at}")).await, [dead]);
     assert!(ids(&format!("finished_before={at}")).await.is_empty());
     for query in ["metadata=x", "unique_key=%00", "error_type=%00", "finished_before=2027-02-30T00:00:00Z"] {
         assert_eq!(api.get(&format!("/v1/jobs?{query}")).await.problem(400), "invalid-query", "{query}");
     }
-    let many: String = (0..21).map(|n| format!("error_type={n}&")).collect();
-    assert_eq!(api.get(&format!("/v1/jobs?{many}limit=1")).await.problem(400), "invalid-query");
+    let many = (0..21).map(|n| n.to_string()).collect::<Vec<_>>().join("&error_type=");
+    assert_eq!(api.get(&format!("/v1/jobs?error_type={many}")).await.problem(400), "invalid-query");
 }

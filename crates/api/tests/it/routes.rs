@@ -218,7 +218,7 @@ async fn plain_submissions_are_routed_while_all_other_connections_wait() {
         let waiting = "state = 'active' AND wait_event_type = 'Lock'";
         eventually(Duration::from_secs(30), "both pools wait", async || {
             match api.db.sessions(waiting).await {
-                0..5 => Err("not yet"),
+                few @ 0..5 => Err(few),
                 _ => Ok(()),
             }
         })

@@ -81,7 +81,7 @@ async fn invalid_arguments_are_refused_before_a_request() {
     let home = Home::new();
     let variables = [("JOBQUEUE_URL", "http://127.0.0.1:1")];
     for (args, words) in [
-        (&["get", "pods"][..], "use one of: jobs, queues, workers, schedules"),
+        (&["get", "pods"][..], "use one of: jobs, queues, kinds, workers, schedules, routes"),
         (&["get", "queues", "--status", "failed"], "selectors are for jobs"),
         (&["get", "queues", ".."], "not a name"),
         (&["get", "queue", ""], "not a name"),

@@ -103,6 +103,7 @@ proptest! {
             later && snoozed,
             waits && silent,
             facts.queue_paused_at.is_some(),
+            facts.kind_paused_at.is_some(),
             facts.workers.serving == 0 && facts.workers.paused == 0,
             facts.workers.serving == 0 && facts.workers.paused > 0,
             facts.workers.serving > 0 && !facts.workers.has_room,

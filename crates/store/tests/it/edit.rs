@@ -337,12 +337,10 @@ async fn a_lease_whose_snapshot_is_older_than_the_edit_skips_the_job() {
 #[tokio::test(flavor = "multi_thread")]
 async fn edits_against_other_verbs_lose_and_double_nothing() {
     let bench = Bench::new().await;
-    let expires = || JobDraft {
-        delay_seconds: Some(3600.0),
-        expires_at: Some((chrono::Utc::now() + chrono::TimeDelta::hours(2)).to_rfc3339()),
-        ..draft()
-    };
-    let ids: Vec<JobId> = bench.submit(vec![expires(); 120]).await.into_iter().map(created).collect();
+    let in_two_hours = (bench.now().await + chrono::TimeDelta::hours(2)).to_rfc3339();
+    let expiring =
+        || JobDraft { delay_seconds: Some(3600.0), expires_at: Some(in_two_hours.clone()), ..draft() };
+    let ids: Vec<JobId> = bench.submit(vec![expiring(); 120]).await.into_iter().map(created).collect();
     let due: String = format!(
         "UPDATE jobqueue.expiry SET expires_at = jobqueue.now() WHERE job_id IN ({})",
         list(&ids[80..])
@@ -370,7 +368,7 @@ async fn edits_against_other_verbs_lose_and_double_nothing() {
             moved
         })
     };
-    let expiries = {
+    let reaper = {
         let store = store.clone();
         start(async move {
             let mut gone = 0;
@@ -381,7 +379,7 @@ async fn edits_against_other_verbs_lose_and_double_nothing() {
     };
     assert!(cancels.await.unwrap().iter().all(|one| *one == Cancelled::Now), "an edit does not hide a job");
     assert_eq!(promotions.await.unwrap(), 40, "an edit does not hide a job");
-    expiries.await.unwrap();
+    reaper.await.unwrap();
     for edit in edits {
         for (id, answer) in edit.await.unwrap() {
             assert!(

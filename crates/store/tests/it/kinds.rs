@@ -17,8 +17,8 @@ fn of_kind(text: &str) -> JobDraft {
     JobDraft { kind: text.into(), ..draft() }
 }
 
-fn fixed(delay_seconds: f64) -> Option<RetryPolicy> {
-    Some(RetryPolicy::Fixed { delay_seconds })
+fn fixed(delay_seconds: f64) -> RetryPolicy {
+    RetryPolicy::Fixed { delay_seconds }
 }
 
 async fn leased_kinds(bench: &Bench, limit: usize) -> Vec<String> {
@@ -56,15 +56,15 @@ async fn a_paused_kind_waits_and_the_others_run() {
 async fn defaults_apply_to_jobs_that_wait_already_and_yield_to_their_own() {
     let bench = Bench::new().await;
     bench.add(of_kind("a")).await;
-    let own = JobDraft { timeout_seconds: Some(9.0), retry: fixed(9.0), ..of_kind("a") };
+    let own = JobDraft { timeout_seconds: Some(9.0), retry: Some(fixed(9.0)), ..of_kind("a") };
     bench.add(own).await;
     bench.add(of_kind("b")).await;
-    let change = KindChange { timeout_ms: Some(Some(2_500)), retry: Some(fixed(77.0)) };
+    let change = KindChange { timeout_ms: Some(Some(2_500)), retry: Some(Some(fixed(77.0))) };
     assert_eq!(bench.store.kinds().configure(&kind("a"), change).await.unwrap(), KindChanged::Done);
     let leased = bench.store.lease(&request(Some(bench.worker), &["default"], 10)).await.unwrap();
     let found: Vec<_> = leased.iter().map(|leased| (leased.job.timeout, leased.job.retry.clone())).collect();
     let seconds = |seconds| Some(Duration::from_secs_f64(seconds));
-    assert_eq!(found, [(seconds(2.5), fixed(77.0)), (seconds(9.0), fixed(9.0)), (None, None)]);
+    assert_eq!(found, [(seconds(2.5), Some(fixed(77.0))), (seconds(9.0), Some(fixed(9.0))), (None, None)]);
 
     // the policy decides about the retry
     let first = leased.into_iter().next().unwrap();
@@ -90,12 +90,12 @@ async fn a_remote_worker_is_held_to_the_settings_of_the_kind() {
     let mut bench = Bench::new().await;
     let id = bench.add(of_kind("a")).await;
     let other = bench.add(of_kind("b")).await;
-    let change = KindChange { timeout_ms: Some(Some(2_000)), retry: Some(fixed(500.0)) };
+    let change = KindChange { timeout_ms: Some(Some(2_000)), retry: Some(Some(fixed(500.0))) };
     bench.store.kinds().configure(&kind("a"), change).await.unwrap();
     let leased = bench.store.lease(&request(None, &["default"], 2)).await.unwrap();
     let right = vec![leased.into_iter().next().unwrap().lease];
     let remote = bench.store.leased_jobs(&right).await.unwrap();
-    assert_eq!(remote[0].as_ref().unwrap().job.retry, fixed(500.0));
+    assert_eq!(remote[0].as_ref().unwrap().job.retry, Some(fixed(500.0)));
     bench.pass(REMOTE_TIMEOUT_GRACE + Duration::from_secs(3));
     assert_eq!(bench.store.end_overruns(10).await.unwrap().jobs, [id]);
     let delay = bench.record(id).await.run_at.unwrap() - bench.now().await;

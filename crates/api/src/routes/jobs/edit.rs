@@ -34,8 +34,7 @@ pub(crate) async fn edit(
     State(store): State<StoreAccess>,
     State(submissions): State<Submissions>,
     State(notifier): State<Notifier>,
-    JobPath(id): JobPath,
-    condition: JobCondition,
+    (JobPath(id), condition): (JobPath, JobCondition),
     body: JsonBody<EditBody>,
 ) -> Result<Response, Problem> {
     let _memory = body.memory;
@@ -90,6 +89,7 @@ fn tag(record: &JobRecord) -> String {
         .chain_update(b"\0")
         .chain_update(draft)
         .finalize();
-    let digits: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    format!("\"{digits}\"")
+    let (half, _) = hash.split_at(16);
+    let half = half.try_into().map_or(0, u128::from_be_bytes);
+    format!("\"{half:032x}\"")
 }

@@ -58,7 +58,7 @@ async fn preview(
 ) -> CommandResult<Box<RawValue>> {
     let mut cursor = None;
     loop {
-        let answer = request(action, client, filter, limit, cursor.as_deref(), true).await?;
+        let answer = request((client, action), filter, (limit, cursor.as_deref()), true).await?;
         let fields = Fields::of(&answer);
         cursor = Some(fields.text("next_cursor")).filter(|cursor| !cursor.is_empty());
         if cursor.is_none() || fields.count("matched") > 0 {
@@ -75,7 +75,7 @@ async fn rounds(action: JobAction, client: &Client, filter: &str, limit: usize) 
     bar.unset_length();
     loop {
         let left = limit.saturating_sub(done.changed.len()).min(ROUND);
-        let answer = request(action, client, filter, left, cursor.as_deref(), false).await?;
+        let answer = request((client, action), filter, (left, cursor.as_deref()), false).await?;
         let answer = Fields::of(&answer);
         done.changed.extend(answer.texts("ids").iter().filter_map(|id| id.parse::<Uuid>().ok()));
         bar.suspend(|| report(&answer));
@@ -119,12 +119,11 @@ pub(super) async fn dry(action: JobAction, client: &Client, args: &ActArgs, ids:
     Ok(if refused == 0 { Exit::Done } else { Exit::Unmet })
 }
 
+/// One call of at most `limit` jobs, which begins after the cursor.
 async fn request(
-    action: JobAction,
-    client: &Client,
+    (client, action): (&Client, JobAction),
     filter: &str,
-    limit: usize,
-    cursor: Option<&str>,
+    (limit, cursor): (usize, Option<&str>),
     dry_run: bool,
 ) -> CommandResult<Box<RawValue>> {
     let cursor = cursor.map_or_else(String::new, |cursor| format!(",\"cursor\":{}", raw::quoted(cursor)));

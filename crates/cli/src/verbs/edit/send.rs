@@ -13,6 +13,6 @@ pub(super) async fn send(
     patch: &str,
     if_match: Option<&str>,
 ) -> CommandResult<Box<RawValue>> {
-    let path = ["v1", "jobs", id];
-    client.ask(Ask { body: Some(patch), if_match, ..Ask::new(&Method::PATCH, &path) }).await
+    let of_job = ["v1", "jobs", id];
+    client.ask(Ask { body: Some(patch), if_match, ..Ask::new(&Method::PATCH, &of_job) }).await
 }

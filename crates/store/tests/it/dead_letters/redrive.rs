@@ -217,11 +217,11 @@ async fn several_reapers_redrive_each_job_once() {
     for reaper in reapers {
         reaper.await.unwrap();
     }
-    let mut redriven = 0;
+    let mut jobs = 0;
     for redrive in &redrives {
-        redriven += read(&bench, redrive).await.redriven;
+        jobs += read(&bench, redrive).await.redriven;
     }
-    assert_eq!(redriven, 64);
+    assert_eq!(jobs, 64);
     assert_eq!(bench.count("SELECT count(*) FROM jobqueue.ready").await, 64);
     assert_eq!(bench.count("SELECT sum(retried)::bigint FROM jobqueue.tally").await, 64);
     assert!(counted(&bench).await.is_empty());
