@@ -66,9 +66,8 @@ CREATE FUNCTION jobqueue.announce_ends(jobs uuid[]) RETURNS void LANGUAGE plpgsq
 DECLARE
     job uuid; body record; ended record; queue_name text; kind_name text; word text; webhook uuid; is_large boolean;
 BEGIN
-    FOREACH job IN ARRAY jobs LOOP
+    FOR job IN SELECT b.id FROM jobqueue.body b WHERE b.id = ANY (jobs) AND b.on_end IS NOT NULL ORDER BY b.id LOOP
         SELECT b.on_end, b.on_end_secret, b.lane, b.kind, b.tags, b.metadata, b.traceparent INTO body FROM jobqueue.body b WHERE b.id = job;
-        CONTINUE WHEN body.on_end IS NULL;
         SELECT o.status, o.attempt, o.started_at, o.finished_at, o.detail INTO ended FROM jobqueue.outcome o WHERE o.job_id = job;
         CONTINUE WHEN NOT FOUND;
         IF body.lane = 0 THEN

@@ -51,7 +51,8 @@ REVOKE ALL ON ALL TABLES IN SCHEMA jobqueue
     FROM jobqueue_submitter, jobqueue_reader, jobqueue_operator, jobqueue_runner, jobqueue_reaper;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA jobqueue
     FROM jobqueue_submitter, jobqueue_reader, jobqueue_operator, jobqueue_runner, jobqueue_reaper;
-REVOKE ALL ON FUNCTION jobqueue.add_partitions(date, int), jobqueue.prune_day(text, interval, interval, int), jobqueue.keep_secret(text, bigint)
+REVOKE ALL ON FUNCTION jobqueue.add_partitions(date, int), jobqueue.prune_day(text, interval, interval, int), jobqueue.keep_secret(text, bigint),
+    jobqueue.announce_ends(uuid[])
     FROM PUBLIC, jobqueue_submitter, jobqueue_reader, jobqueue_operator, jobqueue_runner, jobqueue_reaper;
 
 -- All roles: the schema, its version, and the names of queues and kinds. Functions run with the rights of their caller, except those that
@@ -65,6 +66,8 @@ GRANT INSERT ON jobqueue.queue, jobqueue.lane, jobqueue.kind, jobqueue.body, job
     jobqueue.snooze, jobqueue.tally TO jobqueue_submitter;
 GRANT SELECT (job_id) ON jobqueue.scheduled TO jobqueue_submitter;   -- to return whether a job waits
 GRANT SELECT, INSERT ON jobqueue.unnamed TO jobqueue_submitter;
+-- those who end jobs; a submission that replaces a job cancels it
+GRANT EXECUTE ON FUNCTION jobqueue.announce_ends(uuid[]) TO jobqueue_submitter, jobqueue_operator, jobqueue_runner;
 GRANT SELECT ON jobqueue.route, jobqueue.route_version TO jobqueue_submitter;
 GRANT USAGE ON SEQUENCE jobqueue.sql_calls TO jobqueue_submitter, jobqueue_operator;
 GRANT SELECT, INSERT, UPDATE, DELETE ON jobqueue.unique_claim, jobqueue.idempotency TO jobqueue_submitter;
@@ -94,7 +97,7 @@ GRANT INSERT, UPDATE, DELETE ON jobqueue.counter TO jobqueue_operator;
 GRANT DELETE ON jobqueue.census TO jobqueue_operator;
 GRANT UPDATE (queue_id) ON jobqueue.tally TO jobqueue_operator;
 GRANT INSERT ON jobqueue.lane, jobqueue.kind, jobqueue.tally TO jobqueue_operator;
-GRANT SELECT, INSERT ON jobqueue.unnamed TO jobqueue_operator;   -- an edit in SQL that names a new queue
+GRANT SELECT, INSERT, UPDATE ON jobqueue.unnamed TO jobqueue_operator;   -- an edit in SQL that names a new queue, and a cancel after it
 GRANT UPDATE (open) ON jobqueue.lease TO jobqueue_operator;   -- to lock the row
 GRANT INSERT, UPDATE, DELETE ON jobqueue.schedule TO jobqueue_operator;
 GRANT DELETE ON jobqueue.tick TO jobqueue_operator;
@@ -132,6 +135,7 @@ GRANT DELETE ON jobqueue.worker_command TO jobqueue_reaper;
 GRANT SELECT, INSERT, UPDATE, DELETE ON jobqueue.dead_letter, jobqueue.dead_letter_cause, jobqueue.dead_letter_tally, jobqueue.dead_letter_group,
     jobqueue.dead_letter_total, jobqueue.dead_letter_pass, jobqueue.redrive, jobqueue.redriven TO jobqueue_reaper;
 GRANT SELECT ON jobqueue.replacement TO jobqueue_reaper;
+GRANT UPDATE (lane) ON jobqueue.body TO jobqueue_reaper;   -- to lock the row of a job that a schedule replaces
 GRANT SELECT, DELETE ON jobqueue.body, jobqueue.outcome, jobqueue.attempt, jobqueue.report, jobqueue.idempotency,
     jobqueue.body_default, jobqueue.outcome_default, jobqueue.attempt_default, jobqueue.report_default TO jobqueue_reaper;
 GRANT SELECT ON SEQUENCE jobqueue.sql_calls TO jobqueue_reaper;

@@ -62,9 +62,10 @@ impl Board {
         self.last > before
     }
 
-    /// What follows the change with this number; 0 is before all.
-    pub(crate) fn after(&self, number: u64) -> Following {
-        if number > self.last || number > 0 && number < self.dropped {
+    /// What follows the change with this number; 0 is before all. The listener has a snapshot that it began after the change `floor`, so
+    /// deletions up to there do not matter to it.
+    pub(crate) fn after(&self, number: u64, floor: u64) -> Following {
+        if number > self.last || number > 0 && number.max(floor) < self.dropped {
             return Following::Unknown;
         }
         // a snapshot has no deletions
@@ -73,6 +74,11 @@ impl Board {
             Some((number, change)) => Following::Next(*number, change.clone()),
             None => Following::Nothing(self.last),
         }
+    }
+
+    /// Number of the last change.
+    pub(crate) fn last(&self) -> u64 {
+        self.last
     }
 
     fn set(&mut self, key: Key, json: String) {
@@ -120,7 +126,7 @@ mod tests {
     /// The state that a listener has after it has received everything after `number`.
     fn follow(board: &Board, state: &mut BTreeMap<String, String>, mut number: u64) -> u64 {
         loop {
-            match board.after(number) {
+            match board.after(number, 0) {
                 Following::Next(next, change) if change.name == "queue" => {
                     state.insert(format!("q{}", change.json), change.json.to_string());
                     number = next;
@@ -147,7 +153,7 @@ mod tests {
         let mut state = BTreeMap::new();
         let last = follow(&board, &mut state, 1);
         assert_eq!(state.into_keys().collect::<Vec<_>>(), ["q2", "q999"]);
-        assert_eq!(board.after(last), Following::Nothing(last));
+        assert_eq!(board.after(last, 0), Following::Nothing(last));
         let mut state = BTreeMap::new();
         assert!(board.replace(Topic::Queues, objects(&[("b", 2)])));
         follow(&board, &mut state, last);
@@ -161,7 +167,19 @@ mod tests {
         board.replace(Topic::Workers, objects(&[("w", 1)]));
         assert!(!board.replace(Topic::Queues, objects(&[("a", 1)])));
         assert!(board.replace(Topic::Workers, objects(&[])));
-        assert!(matches!(board.after(2), Following::Next(3, change) if change.name == "worker_removed"));
+        assert!(matches!(board.after(2, 0), Following::Next(3, change) if change.name == "worker_removed"));
+    }
+
+    #[test]
+    fn old_deletions_do_not_interrupt_a_snapshot() {
+        let mut board = Board::default();
+        board.replace(Topic::Queues, objects(&[("old", 1)]));
+        for _ in 0..=DELETIONS_KEPT {
+            board.replace(Topic::Queues, objects(&[("old", 1), ("a", 1)]));
+            board.replace(Topic::Queues, objects(&[("old", 1)]));
+        }
+        assert!(matches!(board.after(0, board.last), Following::Next(1, _)));
+        assert_ne!(board.after(1, board.last), Following::Unknown);
     }
 
     #[test]
@@ -172,9 +190,9 @@ mod tests {
             board.replace(Topic::Queues, objects(&[]));
             board.replace(Topic::Queues, objects(&[("a", 1)]));
         }
-        assert_eq!(board.after(1), Following::Unknown);
-        assert_eq!(board.after(board.last + 1), Following::Unknown);
-        assert!(matches!(board.after(0), Following::Next(..)), "a snapshot is always possible");
+        assert_eq!(board.after(1, 0), Following::Unknown);
+        assert_eq!(board.after(board.last + 1, 0), Following::Unknown);
+        assert!(matches!(board.after(0, 0), Following::Next(..)), "a snapshot is always possible");
         assert!(board.changes.len() <= DELETIONS_KEPT + 1);
     }
 }

@@ -32,6 +32,8 @@ pub(crate) struct BoardEvents {
     state: watch::Receiver<BoardState>,
     /// Number of the last change that was sent.
     number: u64,
+    /// Number of the last change when the snapshot began.
+    floor: u64,
     /// Whether a snapshot has to be announced.
     must_begin: bool,
     /// Whether the end of the snapshot, or of what was missed, has to be announced.
@@ -48,7 +50,15 @@ impl BoardEvents {
         last: Option<BoardEventId>,
     ) -> Self {
         let number = last.filter(|last| last.process == board.process()).map_or(0, |last| last.number);
-        Self { board, state, number, must_begin: number == 0, must_complete: true, is_unavailable: false }
+        Self {
+            board,
+            state,
+            number,
+            floor: 0,
+            must_begin: number == 0,
+            must_complete: true,
+            is_unavailable: false,
+        }
     }
 
     /// The next event, as soon as there is one.
@@ -71,11 +81,12 @@ impl BoardEvents {
     }
 
     fn step(&mut self) -> Option<Event> {
-        let following = self.board.after(self.number);
+        let following = self.board.after(self.number, self.floor);
         if following == Following::Unknown {
             (self.number, self.must_complete) = (0, true);
         }
         if std::mem::take(&mut self.must_begin) || following == Following::Unknown {
+            self.floor = self.board.last();
             return Some(self.event("snapshot", "{}"));
         }
         match following {

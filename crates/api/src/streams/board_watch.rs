@@ -58,8 +58,13 @@ impl BoardWatch {
     }
 
     /// What follows the change with this number.
-    pub(crate) fn after(&self, number: u64) -> Following {
-        self.board().after(number)
+    pub(crate) fn after(&self, number: u64, floor: u64) -> Following {
+        self.board().after(number, floor)
+    }
+
+    /// See [`Board::last`].
+    pub(crate) fn last(&self) -> u64 {
+        self.board().last()
     }
 
     /// The number of this process.

@@ -92,8 +92,7 @@ impl JobPicture {
     fn add(&mut self, reports: &[NewReport]) {
         let last = self.logs.last().map_or(0, |log| log.epoch);
         // if all of them are of later attempts, the read may have left out others between
-        if !self.logs.is_empty() && all_read(reports).is_none() && reports.iter().all(|new| new.epoch > last)
-        {
+        if all_read(reports).is_none() && reports.iter().all(|new| new.epoch > last) {
             self.logs.clear();
             self.before_logs = None;
         }

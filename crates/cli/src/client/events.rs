@@ -140,7 +140,8 @@ impl Parser {
             let block: Vec<u8> = self.bytes.drain(..length.saturating_add(2)).collect();
             let block = String::from_utf8_lossy(&block);
             let (mut name, mut text, mut id) = (None, String::new(), None);
-            for line in block.lines() {
+            // a line may also end with a carriage return
+            for line in block.split(['\n', '\r']) {
                 let (field, value) = line.split_once(':').unwrap_or((line, ""));
                 let value = value.strip_prefix(' ').unwrap_or(value);
                 match field {

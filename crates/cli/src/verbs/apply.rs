@@ -57,8 +57,8 @@ pub(crate) struct ApplyArgs {
     api: ClientArgs,
 }
 
-/// Members that are not compared: what is sent, and what is shown instead.
-const SECRETS: [&str; 2] = ["on_end.secret", "on_end.secret_id"];
+/// Members of `on_end` that are not compared: what is sent, and what is shown instead.
+const SECRETS: [&str; 2] = ["secret", "secret_id"];
 
 /// What to do with one of them.
 enum Step {
@@ -219,10 +219,17 @@ fn steps(
     Ok(steps)
 }
 
+fn without_secrets(spec: &Value) -> Value {
+    let mut spec = spec.clone();
+    if let Some(on_end) = spec["on_end"].as_object_mut() {
+        on_end.retain(|name, _| !SECRETS.contains(&name.as_str()));
+    }
+    spec
+}
+
 /// What to do with one that exists. A secret is never printed.
 fn changed(spec: &Value, body: &Value) -> Step {
-    let mut found = differences(spec, body);
-    found.retain(|(path, ..)| !SECRETS.contains(&path.as_str()));
+    let found = differences(&without_secrets(spec), &without_secrets(body));
     if !found.is_empty() {
         Step::Change(found)
     } else if body["on_end"]["secret"].is_string() {
