@@ -2,7 +2,8 @@
 -- this order, and gives the job a new row in its place, so that a lease whose snapshot is older skips the job.
 
 -- As before, but a holder that was promoted or edited between the statements is looked for again. An application may not
--- have the right to lock bodies, so edits are not held off.
+-- have the right to lock bodies, so edits are not held off: if the holder turns out to have moved to another key when it is withdrawn, this is
+-- undone.
 CREATE OR REPLACE FUNCTION jobqueue.claim_key(claim uuid, job uuid, keeps smallint, replaces boolean) RETURNS uuid LANGUAGE plpgsql AS $$
 DECLARE
     holder uuid; moves int := 0;
@@ -13,15 +14,24 @@ BEGIN
         SELECT c.job_id INTO holder FROM jobqueue.unique_claim c WHERE c.digest = claim;
         CONTINUE WHEN holder IS NULL;   -- it was freed meanwhile
         IF NOT replaces THEN RETURN holder; END IF;
-        IF NOT jobqueue.withdraw(holder, json_build_object('type', 'replaced', 'message', 'replaced by job ' || job), false) THEN
-            PERFORM FROM jobqueue.outcome o WHERE o.job_id = holder FOR UPDATE;
-            IF NOT FOUND THEN
-                IF moves < 10 AND jobqueue.status(holder) IN ('blocked', 'scheduled', 'queued') THEN
-                    moves := moves + 1;
-                    CONTINUE;
-                END IF;
-                RETURN holder;
+        BEGIN
+            IF jobqueue.withdraw(holder, json_build_object('type', 'replaced', 'message', 'replaced by job ' || job), false) THEN
+                UPDATE jobqueue.unique_claim c SET job_id = job, kept = keeps WHERE c.digest = claim AND c.job_id = holder;
+                IF FOUND THEN RETURN job; END IF;
+                RAISE EXCEPTION 'the holder moved to another key' USING ERRCODE = 'JQ001';
             END IF;
+        EXCEPTION WHEN SQLSTATE 'JQ001' THEN
+            CONTINUE;   -- it waits as before
+        END;
+        PERFORM FROM jobqueue.outcome o WHERE o.job_id = holder FOR UPDATE;
+        IF NOT FOUND THEN
+            -- it runs, it moved, it lost the key, or it was deleted
+            CONTINUE WHEN NOT EXISTS (SELECT FROM jobqueue.unique_claim c WHERE c.digest = claim AND c.job_id = holder);
+            IF moves < 10 AND jobqueue.status(holder) IN ('blocked', 'scheduled', 'queued') THEN
+                moves := moves + 1;
+                CONTINUE;
+            END IF;
+            RETURN holder;
         END IF;
         UPDATE jobqueue.unique_claim c SET job_id = job, kept = keeps WHERE c.digest = claim AND c.job_id = holder;
         IF FOUND THEN RETURN job; END IF;
@@ -84,6 +94,9 @@ BEGIN
                 CONTINUE WHEN now_is IN ('blocked', 'scheduled', 'queued');   -- it moved
                 RETURN now_is;
             END IF;
+        END IF;
+        IF content IS NOT NULL AND job.kind = (SELECT k.id FROM jobqueue.kind k WHERE k.name = 'jobqueue.webhook') THEN
+            PERFORM jobqueue.refuse('payload', 'a delivery of a webhook cannot be changed');
         END IF;
         SELECT q.name, q.id, l.priority INTO old_queue, old_queue_id, old_priority
           FROM jobqueue.lane l JOIN jobqueue.queue q ON q.id = l.queue_id WHERE l.id = job.lane;

@@ -6,6 +6,7 @@ use super::{Job, JobDraft, JobRecord, NewJob, Start};
 use crate::field::FieldError;
 use crate::json::Json;
 use crate::limits::Limits;
+use crate::on_end::WEBHOOK_KIND;
 use crate::retry::RetryPolicy;
 use crate::status::Status;
 use crate::time::timestamp;
@@ -66,6 +67,7 @@ impl JobEdit {
         if after == before && errors.is_empty() {
             return Ok(None);
         }
+        errors.extend(changes_of_a_delivery(&before, &after));
         let starts_anew = after.run_at != before.run_at || after.delay_seconds.is_some();
         let changes_expiry = after.expires_at != before.expires_at;
         let changes_snoozes = after.max_snoozes != before.max_snoozes;
@@ -173,6 +175,15 @@ fn apply(before: &JobDraft, record: &JobRecord, change: EditDraft) -> (JobDraft,
     (after, errors)
 }
 
+/// A delivery of a webhook is signed with a secret that the caller may not know, so what it sends cannot be changed.
+fn changes_of_a_delivery(before: &JobDraft, after: &JobDraft) -> Vec<FieldError> {
+    let changes =
+        [("/payload", after.payload != before.payload), ("/metadata", after.metadata != before.metadata)];
+    let refused = changes.into_iter().filter(|(_, changed)| *changed && before.kind == WEBHOOK_KIND);
+    let message = "a delivery of a webhook cannot be changed";
+    refused.map(|(pointer, _)| FieldError::new(pointer, "conflict", message)).collect()
+}
+
 fn set<T>(field: &mut T, change: Option<T>) {
     if let Some(value) = change {
         *field = value;
@@ -257,6 +268,23 @@ mod tests {
         assert_eq!(edit(Status::Queued, other).unwrap().job.payload.as_str(), r#"{"a": 1.0, "b":2}"#);
         let none = EditDraft { payload: Some(None), ..EditDraft::default() };
         assert_eq!(edit(Status::Queued, none).unwrap().job.payload.as_str(), "{}");
+    }
+
+    #[test]
+    fn what_a_delivery_of_a_webhook_sends_is_not_changed() {
+        let mut delivery = record(Status::Queued);
+        delivery.job.kind = WEBHOOK_KIND.parse().unwrap();
+        let parse = |change| JobEdit::parse(&delivery, change, &Limits::default());
+        let change = EditDraft {
+            payload: Some(Some(json(r#"{"a":3}"#))),
+            metadata: Some(Some(json(r#"{"team":"billing"}"#))),
+            priority: Some(Some(5)),
+            ..EditDraft::default()
+        };
+        let refused: Vec<_> = parse(change).unwrap_err().into_iter().map(|error| error.pointer).collect();
+        assert_eq!(refused, ["/payload", "/metadata"]);
+        let other = EditDraft { priority: Some(Some(5)), ..EditDraft::default() };
+        assert_eq!(parse(other).unwrap().unwrap().job.priority, 5);
     }
 
     #[test]

@@ -89,17 +89,19 @@ impl Store {
         ids: &[JobId],
         reason: &Failure,
     ) -> Result<Vec<JobId>, StoreError> {
-        let withdrawn = Self::take_out(unit, ids, reason).await?;
+        let withdrawn = Self::take_out(unit, ids, None, reason).await?;
         let settlement = Settlement::Cancel { failure: reason.clone() };
         let ended = withdrawn.iter().map(|(id, ties)| (*id, *ties, &settlement));
         aftermath::carry_out(unit, ended).await?;
         Ok(withdrawn.into_iter().map(|(id, _)| id).collect())
     }
 
-    /// The same, except that the jobs keep what they hold. The caller sees to it.
+    /// The same, except that the jobs keep what they hold. The caller sees to it. With a digest, only a job whose unique key has it is
+    /// withdrawn: an edit may have moved the job to another key since the caller read who holds this one.
     pub(crate) async fn take_out(
         unit: &mut Unit,
         ids: &[JobId],
+        digest: Option<Uuid>,
         reason: &Failure,
     ) -> Result<Vec<(JobId, Ties)>, StoreError> {
         if ids.is_empty() {
@@ -109,14 +111,16 @@ impl Store {
         sorted.sort_unstable();
         let rows = sqlx::query!(
             r#"-- store.withdraw
-            WITH target AS MATERIALIZED (SELECT b.id, b.lane, b.unique_digest, b.on_end IS NOT NULL AS announced FROM jobqueue.body b WHERE b.id = ANY ($1)),
+            WITH target AS MATERIALIZED (
+                SELECT b.id, b.lane, b.unique_digest, b.on_end IS NOT NULL AS announced FROM jobqueue.body b
+                WHERE b.id = ANY ($1) AND ($3::uuid IS NULL OR b.unique_digest = $3)),
             waiting AS MATERIALIZED (
                 SELECT r.at FROM target t CROSS JOIN LATERAL (
                     SELECT ctid AS at FROM jobqueue.ready WHERE lane = t.lane AND job_id = t.id LIMIT 1 FOR UPDATE) r),
             queued AS (
                 DELETE FROM jobqueue.ready WHERE ctid = ANY (ARRAY(SELECT at FROM waiting)) RETURNING job_id, lane, kind, attempt),
             later AS (
-                DELETE FROM jobqueue.scheduled s WHERE s.job_id = ANY ($1) RETURNING s.job_id, s.lane, s.kind, s.attempt),
+                DELETE FROM jobqueue.scheduled s WHERE s.job_id = ANY (ARRAY(SELECT id FROM target)) RETURNING s.job_id, s.lane, s.kind, s.attempt),
             gone AS (SELECT * FROM queued UNION ALL SELECT * FROM later),
             outcome AS (
                 INSERT INTO jobqueue.outcome (job_id, status, attempt, finished_at, detail)
@@ -128,6 +132,7 @@ impl Store {
             SELECT g.job_id AS "job_id!", t.unique_digest IS NOT NULL AS "keyed!", t.announced AS "announced!" FROM gone g JOIN target t ON t.id = g.job_id"#,
             &sorted,
             failure_text(reason),
+            digest,
         )
         .fetch_all(&mut **unit)
         .await?;

@@ -2,13 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 
-use jobqueue_core::JobId;
+use jobqueue_core::{JobId, Status};
 use uuid::Uuid;
 
 use crate::handles::Jobs;
 use crate::plumbing::connect::{Store, Unit};
 use crate::plumbing::error::StoreError;
 use crate::plumbing::retry_on_conflict::retry_on_conflict;
+use crate::readers::row::status_number;
 
 /// Maximum number of tries for a job that becomes final meanwhile.
 const TRIES: u32 = 10;
@@ -20,6 +21,8 @@ pub enum Deleted {
     Now,
     /// The job waits or runs, and stays.
     NotFinal,
+    /// The job is final with another status than the caller wants to delete, and stays.
+    OtherStatus,
     /// No job has this id.
     Unknown,
 }
@@ -28,29 +31,41 @@ impl Jobs<'_> {
     /// Deletes final jobs, with everything that belongs to them. Returns one result each, in order. Their unique keys are free then, also
     /// those that they would have kept.
     pub async fn delete(&self, ids: &[JobId]) -> Result<Vec<Deleted>, StoreError> {
-        retry_on_conflict(|| self.0.delete_once(ids)).await
+        self.delete_with_status(ids, &Status::ALL).await
+    }
+
+    /// The same, but a final job with another status stays. So a job that was found by its status, and was retried and ended otherwise
+    /// since then, keeps its result.
+    pub async fn delete_with_status(
+        &self,
+        ids: &[JobId],
+        statuses: &[Status],
+    ) -> Result<Vec<Deleted>, StoreError> {
+        let wanted: Vec<i16> = statuses.iter().copied().map(status_number).collect();
+        retry_on_conflict(|| self.0.delete_once(ids, &wanted)).await
     }
 }
 
 impl Store {
-    async fn delete_once(&self, ids: &[JobId]) -> Result<Vec<Deleted>, StoreError> {
+    async fn delete_once(&self, ids: &[JobId], statuses: &[i16]) -> Result<Vec<Deleted>, StoreError> {
         let mut unit = self.begin().await?;
         let mut open: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
         open.sort_unstable();
         open.dedup();
         let mut answers: HashMap<Uuid, Deleted> = HashMap::new();
         for _ in 0..TRIES {
-            let gone = Self::delete_final(&mut unit, &open).await?;
+            let gone = Self::delete_final(&mut unit, &open, statuses).await?;
             open.retain(|id| !gone.contains(id));
             answers.extend(gone.into_iter().map(|id| (id, Deleted::Now)));
             let live = Self::live_among(&mut unit, &open).await?;
-            for (id, is_final) in &live {
-                if !is_final {
-                    answers.insert(*id, Deleted::NotFinal);
-                }
-            }
             // a job that became final between the two statements is tried again
-            open.retain(|id| live.get(id) == Some(&true));
+            let ended =
+                |id: &Uuid| live.get(id).copied().flatten().is_some_and(|status| statuses.contains(&status));
+            open.retain(ended);
+            let stay = live.into_iter().filter(|(id, _)| !open.contains(id));
+            answers.extend(
+                stay.map(|(id, status)| (id, status.map_or(Deleted::NotFinal, |_| Deleted::OtherStatus))),
+            );
             if open.is_empty() {
                 break;
             }
@@ -59,15 +74,21 @@ impl Store {
         Ok(ids.iter().map(|id| answers.get(&id.as_uuid()).copied().unwrap_or(Deleted::Unknown)).collect())
     }
 
-    /// Deletes those of these jobs that are final. An operator's retry of such a job waits for the lock and then finds no job, or comes first
-    /// and leaves no outcome.
-    async fn delete_final(unit: &mut Unit, ids: &[Uuid]) -> Result<HashSet<Uuid>, StoreError> {
+    /// Deletes those of these jobs that are final with one of these statuses. An operator's retry of such a job waits for the lock and then
+    /// finds no job, or comes first and leaves no outcome.
+    async fn delete_final(
+        unit: &mut Unit,
+        ids: &[Uuid],
+        statuses: &[i16],
+    ) -> Result<HashSet<Uuid>, StoreError> {
         let locked = sqlx::query_scalar!(
             "-- store.delete.lock
-            SELECT job_id FROM jobqueue.outcome WHERE job_id = ANY ($1) AND job_id BETWEEN $2 AND $3 ORDER BY job_id FOR UPDATE",
+            SELECT job_id FROM jobqueue.outcome
+            WHERE job_id = ANY ($1) AND job_id BETWEEN $2 AND $3 AND status = ANY ($4) ORDER BY job_id FOR UPDATE",
             ids,
             ids.first(),
             ids.last(),
+            statuses,
         )
         .fetch_all(&mut **unit)
         .await?;
@@ -87,16 +108,16 @@ impl Store {
         Ok(locked.into_iter().collect())
     }
 
-    /// Those of these jobs that exist, and whether each is final.
-    async fn live_among(unit: &mut Unit, ids: &[Uuid]) -> Result<HashMap<Uuid, bool>, StoreError> {
+    /// Those of these jobs that exist, and the number of the final status of each; `None` if it waits or runs.
+    async fn live_among(unit: &mut Unit, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<i16>>, StoreError> {
         let rows = sqlx::query!(
             r#"-- store.delete.others
-            SELECT b.id, (SELECT o.status FROM jobqueue.outcome o WHERE o.job_id = b.id) IS NOT NULL AS "is_final!"
+            SELECT b.id, (SELECT o.status FROM jobqueue.outcome o WHERE o.job_id = b.id) AS "status?"
             FROM jobqueue.body b WHERE b.id = ANY ($1)"#,
             ids,
         )
         .fetch_all(&mut **unit)
         .await?;
-        Ok(rows.into_iter().map(|row| (row.id, row.is_final)).collect())
+        Ok(rows.into_iter().map(|row| (row.id, row.status)).collect())
     }
 }

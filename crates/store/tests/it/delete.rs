@@ -57,6 +57,20 @@ async fn only_final_jobs_are_deleted_and_leave_nothing() {
     assert_eq!(crate::checker::check_snapshot(&bench.pool).await, Vec::<String>::new());
 }
 
+/// A job that was found as failed, and was retried and completed since then, keeps its result.
+#[tokio::test]
+async fn a_job_that_ended_with_another_status_than_wanted_stays() {
+    let bench = Bench::new().await;
+    let (done, dead, queued) =
+        (bench.done(draft()).await, bench.dead(draft()).await, bench.add(draft()).await);
+    let jobs = bench.store.jobs();
+    let answers = jobs.delete_with_status(&[dead, queued, done], &[Status::Failed]).await.unwrap();
+    assert_eq!(answers, [Deleted::Now, Deleted::NotFinal, Deleted::OtherStatus]);
+    assert_eq!(bench.status(done).await, Status::Completed);
+    let answers = jobs.delete_with_status(&[done], &[Status::Queued]).await.unwrap();
+    assert_eq!(answers, [Deleted::OtherStatus]);
+}
+
 /// Of a deletion and a retry of the same job, one wins, and the job is either gone or queued.
 #[tokio::test(flavor = "multi_thread")]
 async fn delete_against_retry_has_one_winner() {

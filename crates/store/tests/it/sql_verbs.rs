@@ -1,10 +1,11 @@
 //! `jobqueue.status`, `jobqueue.cancel`, `jobqueue.retry` and the unique keys of `jobqueue.enqueue`.
 
 use jobqueue_core::{JobDraft, JobId, Outcome, Status};
+use jobqueue_testkit::eventually;
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
-use crate::bench::{Bench, DAY, boom, delayed, draft};
+use crate::bench::{Bench, DAY, MINUTE, boom, delayed, draft};
 
 /// The result of one of the functions.
 async fn call(session: impl PgExecutor<'_>, verb: &str, id: JobId) -> Option<String> {
@@ -242,5 +243,32 @@ async fn edit_in_sql_moves_a_unique_key_of_a_queue() {
     assert_eq!(enqueue(&mut session, &unique("c")).await, Ok(a));
     assert_eq!(enqueue(&mut session, &unique("b")).await, Ok(b));
     assert_ne!(enqueue(&mut session, &unique("a")).await, Ok(a), "its old key is free");
+    assert_eq!(crate::checker::check_snapshot(&bench.pool).await, Vec::<String>::new());
+}
+
+/// An edit moves the holder to another key and another place while `enqueue` waits for its old place.
+#[tokio::test]
+async fn enqueue_leaves_a_holder_that_has_moved_to_another_key() {
+    let bench = Bench::new().await;
+    let replacing = r#"'k', "unique" => '{"key":"u","scope":"queue","on_conflict":"replace"}'"#;
+    let mut session = bench.pool.acquire().await.unwrap();
+    let holder = enqueue(&mut session, replacing).await.unwrap();
+    let lock = format!("SELECT FROM jobqueue.ready WHERE job_id = '{holder}' FOR UPDATE");
+    let mut gate = bench.db.hold(&lock).await;
+    let waits = "wait_event_type = 'Lock' AND query LIKE 'SELECT jobqueue.enqueue(%'";
+    let (new, ()) = tokio::join!(enqueue(&mut session, replacing), async {
+        eventually(MINUTE, "the withdrawal of the holder waits", async || {
+            if bench.db.sessions(waits).await > 0 { Ok(()) } else { Err(()) }
+        })
+        .await;
+        let later =
+            format!("SELECT jobqueue.edit('{holder}', queue => 'b', run_at => now() + interval '1 hour')");
+        sqlx::query(&later).execute(&mut *gate).await.unwrap();
+        gate.commit().await.unwrap();
+    });
+    assert_eq!(bench.status(new.unwrap()).await, Status::Queued);
+    let record = bench.record(holder).await;
+    assert_eq!((record.status, record.job.queue.as_str()), (Status::Scheduled, "b"));
+    assert_eq!(bench.count("SELECT count(*) FROM jobqueue.unique_claim").await, 2);
     assert_eq!(crate::checker::check_snapshot(&bench.pool).await, Vec::<String>::new());
 }

@@ -8,7 +8,7 @@ use jobqueue_core::{JobDraft, JobId, OnConflict, Outcome, Status, UniqueScope};
 use jobqueue_store::{Accepted, Cancelled, Retried, Submission};
 use jobqueue_testkit::eventually;
 
-use crate::bench::{Bench, boom, created, draft, failed, served, start, submission};
+use crate::bench::{Bench, MINUTE, boom, created, draft, failed, served, start, submission};
 
 fn keyed(key: &str, on_conflict: OnConflict) -> JobDraft {
     let unique = UniqueDraft { key: key.into(), on_conflict, ..UniqueDraft::default() };
@@ -276,4 +276,36 @@ async fn many_concurrent_requests_leave_one_live_job_per_key() {
         "no job but those answered"
     );
     assert_eq!(bench.count("SELECT count(*) FROM jobqueue.unique_claim").await, 5);
+}
+
+/// An edit moves the second holder to another key after the submission has read who holds the keys.
+#[tokio::test]
+async fn a_holder_that_has_moved_to_another_key_is_not_replaced() {
+    let bench = Bench::new().await;
+    let replacing = |key: &str| {
+        let (scope, on_conflict) = (UniqueScope::Queue, OnConflict::Replace);
+        let unique = UniqueDraft { key: key.into(), scope, on_conflict, ..UniqueDraft::default() };
+        JobDraft { unique: Some(unique), ..draft() }
+    };
+    let (first, second) = (bench.add(replacing("1")).await, bench.add(replacing("2")).await);
+    let lock = format!("SELECT FROM jobqueue.ready WHERE job_id = '{first}' FOR UPDATE");
+    let gate = bench.db.hold(&lock).await;
+    let waits = "wait_event_type = 'Lock' AND query LIKE '-- store.withdraw%'";
+    let (answers, ()) = tokio::join!(bench.submit(vec![replacing("1"), replacing("2")]), async {
+        eventually(MINUTE, "the withdrawal of the first holder waits", async || {
+            if bench.db.sessions(waits).await > 0 { Ok(()) } else { Err(()) }
+        })
+        .await;
+        bench.execute(&format!("SELECT jobqueue.edit('{second}', queue => 'b')")).await;
+        gate.rollback().await.unwrap();
+    });
+    let new: Vec<JobId> = answers.into_iter().map(created).collect();
+    assert_eq!((bench.status(first).await, bench.status(second).await), (Status::Cancelled, Status::Queued));
+    assert_eq!(bench.record(second).await.job.queue.as_str(), "b");
+    let held = format!(
+        "SELECT count(*) FROM jobqueue.unique_claim WHERE job_id IN ('{second}', '{}', '{}')",
+        new[0], new[1]
+    );
+    assert_eq!(bench.count(&held).await, 3);
+    assert_eq!(crate::checker::check_snapshot(&bench.pool).await, Vec::<String>::new());
 }

@@ -248,3 +248,17 @@ async fn sql_refuses_what_rest_refuses_and_never_repeats_a_secret() {
         );
     }
 }
+
+#[tokio::test]
+async fn the_event_of_a_delivery_is_not_edited_in_sql() {
+    let bench = Bench::new().await;
+    bench.done(announced()).await;
+    let edit = |arguments: &str| {
+        format!("SELECT jobqueue.edit(id, {arguments}) FROM jobqueue.jobs WHERE kind = 'jobqueue.webhook'")
+    };
+    let refused = sqlx::query(&edit("'{}'")).execute(&bench.pool).await.unwrap_err();
+    assert_eq!(refused.as_database_error().unwrap().code().unwrap(), "22023");
+    bench.execute(&edit("priority => 5")).await;
+    let changed = "SELECT count(*) FROM jobqueue.jobs WHERE kind = 'jobqueue.webhook' AND priority = 5";
+    assert_eq!(bench.count(changed).await, 1);
+}

@@ -25,7 +25,7 @@ pub(crate) async fn cancel(
     body: JsonBody<BulkBody>,
 ) -> Result<Json<BulkView>, Problem> {
     let live = [Status::Blocked, Status::Scheduled, Status::Queued, Status::Running];
-    let Found { ids, mut view } = find(&store, &cursors, &body.value, &live).await?;
+    let Found { ids, mut view, .. } = find(&store, &cursors, &body.value, &live).await?;
     if !view.dry_run {
         let (targets, reason) = (ids.clone(), by_request());
         let done = store.call(|store| async move { store.jobs().cancel(&targets, &reason).await }).await?;
@@ -51,7 +51,7 @@ pub(crate) async fn retry(
     State(cursors): State<Cursors>,
     body: JsonBody<BulkBody>,
 ) -> Result<Json<BulkView>, Problem> {
-    let Found { ids, mut view } =
+    let Found { ids, mut view, .. } =
         find(&store, &cursors, &body.value, &[Status::Failed, Status::Cancelled]).await?;
     if !view.dry_run {
         let targets = ids.clone();
@@ -78,7 +78,7 @@ pub(crate) async fn promote(
     State(cursors): State<Cursors>,
     body: JsonBody<BulkBody>,
 ) -> Result<Json<BulkView>, Problem> {
-    let Found { ids, mut view } = find(&store, &cursors, &body.value, &[Status::Scheduled]).await?;
+    let Found { ids, mut view, .. } = find(&store, &cursors, &body.value, &[Status::Scheduled]).await?;
     if !view.dry_run {
         let targets = ids.clone();
         let promote = |store: Store| async move {
@@ -99,7 +99,8 @@ pub(crate) async fn promote(
 
 /// Delete final jobs, by ids or by a filter.
 ///
-/// Their payloads, results, attempts and logs are gone. Jobs that wait or run stay.
+/// Their payloads, results, attempts and logs are gone. Jobs that wait or run stay, and so does a job whose status is no longer one that the
+/// filter names.
 #[utoipa::path(post, path = "/v1/jobs/delete", operation_id = "delete_jobs", tag = "jobs", request_body = BulkBody,
     responses((status = 200, description = "The result", body = BulkView)))]
 pub(crate) async fn delete(
@@ -108,16 +109,17 @@ pub(crate) async fn delete(
     body: JsonBody<BulkBody>,
 ) -> Result<Json<BulkView>, Problem> {
     let ended = [Status::Completed, Status::Failed, Status::Cancelled];
-    let Found { ids, mut view } = find(&store, &cursors, &body.value, &ended).await?;
+    let Found { ids, mut view, statuses } = find(&store, &cursors, &body.value, &ended).await?;
     if !view.dry_run {
         let targets = ids.clone();
-        let done = store.call(|store| async move { store.jobs().delete(&targets).await }).await?;
+        let delete = |store: Store| async move { store.jobs().delete_with_status(&targets, &statuses).await };
+        let done = store.call(delete).await?;
         for (id, outcome) in ids.into_iter().zip(done) {
             view.note(
                 id,
                 match outcome {
                     Deleted::Now => None,
-                    Deleted::NotFinal => Some(ProblemKind::WrongStatus),
+                    Deleted::NotFinal | Deleted::OtherStatus => Some(ProblemKind::WrongStatus),
                     Deleted::Unknown => Some(ProblemKind::NotFound),
                 },
             );
@@ -129,6 +131,8 @@ pub(crate) async fn delete(
 struct Found {
     ids: Vec<JobId>,
     view: BulkView,
+    /// Statuses that the jobs had: those of the filter, or the usual ones.
+    statuses: Vec<Status>,
 }
 
 /// Finds the jobs to act on. Workers are not woken for them: they find them by polling.
@@ -140,9 +144,12 @@ async fn find(
 ) -> Result<Found, Problem> {
     let view = BulkView { dry_run: body.dry_run, ..BulkView::default() };
     match body.targets(usual).map_err(|errors| Problem::fields(&errors))? {
-        Targets::Ids(ids) => Ok(Found { view: named(store, &ids, view, usual).await?, ids }),
+        Targets::Ids(ids) => {
+            Ok(Found { view: named(store, &ids, view, usual).await?, ids, statuses: usual.to_vec() })
+        }
         Targets::Filter(filter, limit) => {
             let after = body.cursor.as_deref().map(|text| cursors.open(text)).transpose()?;
+            let statuses = filter.statuses.clone();
             let limit = u32::try_from(limit).map_err(|_| Problem::internal())?;
             let found =
                 store.call(move |store| async move { store.find(&filter, after, limit).await }).await?;
@@ -155,7 +162,7 @@ async fn find(
                 next_cursor,
                 ..view
             };
-            Ok(Found { ids: found.ids, view })
+            Ok(Found { ids: found.ids, view, statuses })
         }
     }
 }

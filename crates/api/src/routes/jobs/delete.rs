@@ -28,7 +28,7 @@ pub(crate) async fn delete(
     match done.first() {
         Some(Deleted::Now) => Ok(Json(DeletedView { deleted: true })),
         Some(Deleted::Unknown) | None => Ok(Json(DeletedView { deleted: false })),
-        Some(Deleted::NotFinal) => {
+        Some(Deleted::NotFinal | Deleted::OtherStatus) => {
             let status = read(&store, id).await?.status;
             Err(wrong_status(
                 status,

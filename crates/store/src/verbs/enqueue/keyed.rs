@@ -123,7 +123,7 @@ impl Store {
         let settlement = Settlement::Cancel { failure: reason.clone() };
         let mut moves = 0;
         while holder != new.id {
-            let withdrawn = Self::take_out(unit, &[holder], &reason).await?;
+            let withdrawn = Self::take_out(unit, &[holder], Some(request.digest), &reason).await?;
             if withdrawn.is_empty() && !Self::stays_final(unit, holder).await? {
                 // it runs, or it was promoted or edited between the statements
                 if moves == MOVES || !Self::waits_or_lost_its_key(unit, &request, holder).await? {
