@@ -143,6 +143,45 @@ END $$;
 CREATE TRIGGER drop_dead_letters AFTER DELETE ON jobqueue.outcome REFERENCING OLD TABLE AS gone
     FOR EACH STATEMENT EXECUTE FUNCTION jobqueue.drop_dead_letters();
 
+-- As in 0109_sql_verbs.sql, and it refuses a job that was replaced.
+-- `queued`, `scheduled`: the job will run again with all its attempts, or it waited already. `running`, `completed`: nothing was done.
+-- `failed`, `cancelled`: it stays so, because its expires_at has passed, because another job holds its unique key, or because a new job with
+-- another payload took its place.
+CREATE OR REPLACE FUNCTION jobqueue.retry(id uuid) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    job jobqueue.body; now_is text;
+BEGIN
+    PERFORM FROM jobqueue.outcome o WHERE o.job_id = retry.id FOR UPDATE;
+    now_is := jobqueue.status(id);
+    SELECT * INTO job FROM jobqueue.body b WHERE b.id = retry.id;
+    IF now_is IS NULL OR now_is NOT IN ('failed', 'cancelled') OR job.expires_at <= jobqueue.now() THEN
+        RETURN now_is;
+    END IF;
+    IF EXISTS (SELECT FROM jobqueue.replacement r WHERE r.job_id = retry.id) THEN
+        RETURN now_is;
+    END IF;
+    -- a final job may still hold its key
+    IF job.unique_digest IS NOT NULL AND jobqueue.claim_key(job.unique_digest, id, job.unique_kept, false) <> id THEN
+        RETURN now_is;
+    END IF;
+    DELETE FROM jobqueue.outcome o WHERE o.job_id = retry.id AND o.status <> 5;
+    IF NOT FOUND THEN
+        RETURN jobqueue.status(id);
+    END IF;
+    DELETE FROM jobqueue.cancel_request c WHERE c.job_id = retry.id;
+    UPDATE jobqueue.snooze s SET snoozes = 0 WHERE s.job_id = retry.id;
+    IF job.lane > 0 THEN
+        INSERT INTO jobqueue.tally (queue_id, retried) SELECT l.queue_id, 1 FROM jobqueue.lane l WHERE l.id = job.lane;
+    END IF;
+    IF job.run_at > jobqueue.now() THEN
+        INSERT INTO jobqueue.scheduled VALUES (id, job.run_at, job.lane, job.kind, 0);
+        RETURN 'scheduled';
+    END IF;
+    INSERT INTO jobqueue.ready VALUES (id, job.lane, job.kind, 0);
+    PERFORM nextval('jobqueue.sql_calls');
+    RETURN 'queued';
+END $$;
+
 -- As in 0105_retention.sql, and it deletes the dead letters of the day.
 CREATE OR REPLACE FUNCTION jobqueue.prune_day(suffix text, completed interval, failed interval, max_kept int) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
@@ -153,6 +192,8 @@ DECLARE
     outcomes text := 'outcome_' || suffix;
     total bigint; moved bigint; stay uuid[]; part text;
 BEGIN
+    -- planned for the given array, which is then hashed; a generic plan compares each row with each element
+    SET LOCAL plan_cache_mode = force_custom_plan;
     -- The long scans. Jobs are leased and settled meanwhile. Nothing inserts a body for an old day; a purge of one waits for this lock.
     SET LOCAL enable_seqscan = on;
     EXECUTE format('LOCK TABLE jobqueue.%I IN SHARE MODE', bodies);

@@ -97,9 +97,10 @@ async fn a_dead_letter_is_retried_as_it_is_or_as_a_new_job() {
     let gone = api.get(&format!("/v1/dead-letters/{second}")).await;
     assert_eq!((gone.problem(404).as_str(), &gone.json()["job_id"]), ("not-found", &new["id"]));
     assert_eq!(api.status(&second).await, "failed");
-    // the old job itself can still be retried
-    assert_eq!(api.act(&format!("/v1/jobs/{second}/retry")).await.expect(200)["status"], "queued");
-    let waiting = api.post(&format!("/v1/dead-letters/{second}/retry"), &json!({ "payload": null })).await;
+    // the new job runs in its place
+    assert_eq!(api.act(&format!("/v1/jobs/{second}/retry")).await.problem(409), "wrong-status");
+    assert_eq!(api.status(&second).await, "failed");
+    let waiting = api.post(&format!("/v1/dead-letters/{first}/retry"), &json!({ "payload": null })).await;
     assert_eq!(waiting.problem(409), "wrong-status");
     assert_eq!(
         api.post(&format!("/v1/dead-letters/{UNKNOWN}/retry"), &json!({ "payload": 1 })).await.problem(404),

@@ -104,7 +104,13 @@ impl Upkeep<'_> {
     }
 }
 
-/// Records the next failed jobs that are no dead letters but should be. Returns the last job that it compared, if there was one, and how many
+/// The last row of a page, after which the next page begins. `None` if the page is not full, because then nothing follows it: failures that
+/// keep coming do not make a pass last for ever.
+fn next_page_after(page: &[Uuid]) -> Option<Uuid> {
+    page.last().copied().filter(|_| i64::try_from(page.len()).unwrap_or(i64::MAX) >= COMPARED_AT_ONCE)
+}
+
+/// Records the next failed jobs that are no dead letters but should be. Returns where the next page begins, if there is one, and how many
 /// it recorded. The jobs are locked: a retry of one happens before, and it is not recorded, or after, and deletes its dead letter.
 async fn record_missing(unit: &mut Unit, after: Uuid) -> Result<(Option<Uuid>, u64), StoreError> {
     let rows = sqlx::query!(
@@ -121,15 +127,19 @@ async fn record_missing(unit: &mut Unit, after: Uuid) -> Result<(Option<Uuid>, u
     )
     .fetch_all(&mut **unit)
     .await?;
-    let last = rows.last().map(|row| row.job_id);
+    let next = next_page_after(&rows.iter().map(|row| row.job_id).collect::<Vec<_>>());
     let missing: Vec<Uuid> = rows.into_iter().filter(|row| row.is_missing).map(|row| row.job_id).collect();
     if missing.is_empty() {
-        return Ok((last, 0));
+        return Ok((next, 0));
     }
+    // An error can be 72 KiB long, so only what the cause needs is read. The operator -> refuses a text with these escapes, which only a user
+    // who wrote to the table by hand can have stored: such an error is read as a whole.
     let failed = sqlx::query!(
-        "-- store.dead_letters.failed
-        SELECT job_id, detail::text AS detail FROM jobqueue.outcome WHERE job_id = ANY ($1) AND status = 6
-        ORDER BY job_id FOR UPDATE SKIP LOCKED",
+        r#"-- store.dead_letters.failed
+        SELECT job_id, CASE WHEN detail::text ~* '\\u(0000|d[89a-f])' THEN detail::text
+                            ELSE json_build_object('type', detail->'type', 'message', coalesce(detail->'message', '""'))::text END AS detail
+        FROM jobqueue.outcome WHERE job_id = ANY ($1) AND status = 6
+        ORDER BY job_id FOR UPDATE SKIP LOCKED"#,
         &missing,
     )
     .fetch_all(&mut **unit)
@@ -137,7 +147,7 @@ async fn record_missing(unit: &mut Unit, after: Uuid) -> Result<(Option<Uuid>, u
     let letters: Vec<(JobId, FailureCause)> =
         failed.into_iter().map(|row| (JobId::from_uuid(row.job_id), cause(row.detail))).collect();
     record(unit, &letters).await?;
-    Ok((last, u64::try_from(letters.len()).unwrap_or(0)))
+    Ok((next, u64::try_from(letters.len()).unwrap_or(0)))
 }
 
 /// The cause of a stored error.
@@ -148,7 +158,7 @@ fn cause(detail: Option<String>) -> FailureCause {
     )
 }
 
-/// Deletes the next dead letters whose job is not failed. Returns the last one that it examined, if there was one, and how many it deleted.
+/// Deletes the next dead letters whose job is not failed. Returns where the next page begins, if there is one, and how many it deleted.
 /// They are locked before they are examined again: a settle that records one waits, and then records it anew.
 async fn delete_stale(unit: &mut Unit, after: Uuid) -> Result<(Option<Uuid>, u64), StoreError> {
     let rows = sqlx::query!(
@@ -162,10 +172,10 @@ async fn delete_stale(unit: &mut Unit, after: Uuid) -> Result<(Option<Uuid>, u64
     )
     .fetch_all(&mut **unit)
     .await?;
-    let last = rows.last().map(|row| row.job_id);
+    let next = next_page_after(&rows.iter().map(|row| row.job_id).collect::<Vec<_>>());
     let stale: Vec<Uuid> = rows.into_iter().filter(|row| row.is_stale).map(|row| row.job_id).collect();
     if stale.is_empty() {
-        return Ok((last, 0));
+        return Ok((next, 0));
     }
     let locked = sqlx::query_scalar!(
         "-- store.dead_letters.stale
@@ -182,7 +192,7 @@ async fn delete_stale(unit: &mut Unit, after: Uuid) -> Result<(Option<Uuid>, u64
     )
     .execute(&mut **unit)
     .await?;
-    Ok((last, deleted.rows_affected()))
+    Ok((next, deleted.rows_affected()))
 }
 
 /// Deletes groups that have been empty for long, causes without a group, and old redrives. A cause that a settle needs at the same time is
@@ -194,6 +204,7 @@ async fn delete_old(unit: &mut Unit) -> Result<(), StoreError> {
             DELETE FROM jobqueue.dead_letter_group WHERE (fingerprint, queue_id) IN (
                 SELECT fingerprint, queue_id FROM jobqueue.dead_letter_group
                 WHERE count = 0 AND last_at < jobqueue.now() - $1::bigint * interval '1 ms' ORDER BY last_at LIMIT $2)
+                AND count = 0
             RETURNING fingerprint, queue_id)
         DELETE FROM jobqueue.dead_letter_cause WHERE fingerprint = ANY (ARRAY(SELECT fingerprint FROM empty WHERE queue_id = 0))",
         to_ms(EMPTY_KEPT),

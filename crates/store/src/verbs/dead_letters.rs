@@ -135,6 +135,14 @@ impl DeadLetters<'_> {
 
     async fn replace_once(&self, id: JobId, new: &NewJob) -> Result<Replaced, StoreError> {
         let mut unit = self.0.begin().await?;
+        // a retry locks it too, and then looks for a replacement: of a retry and a replacement at the same time, one is refused
+        sqlx::query!(
+            "-- store.dead_letters.lock_outcome
+            SELECT job_id FROM jobqueue.outcome WHERE job_id = $1 AND status = 6 FOR UPDATE",
+            id.as_uuid(),
+        )
+        .fetch_optional(&mut *unit)
+        .await?;
         let letter = sqlx::query_scalar!(
             "-- store.dead_letters.lock
             SELECT job_id FROM jobqueue.dead_letter WHERE job_id = $1 FOR UPDATE",

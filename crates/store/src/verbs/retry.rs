@@ -24,6 +24,8 @@ pub enum Retried {
     Expired,
     /// Another job holds its unique key now.
     KeyTaken,
+    /// It was retried with another payload, and the new job took its place.
+    Replaced,
     /// No job has this id.
     Unknown,
 }
@@ -33,6 +35,7 @@ struct Candidate {
     id: Uuid,
     status: Option<i16>,
     expired: bool,
+    replaced: bool,
     digest: Option<Uuid>,
     kept: Option<i16>,
 }
@@ -60,6 +63,7 @@ impl Store {
             let id = JobId::from_uuid(candidate.id);
             let status = candidate.status.map(|number| final_status(id, number)).transpose()?;
             let answer = match status {
+                Some(Status::Failed | Status::Cancelled) if candidate.replaced => Retried::Replaced,
                 Some(Status::Failed | Status::Cancelled) if candidate.expired => Retried::Expired,
                 Some(Status::Failed | Status::Cancelled) if Self::claim_again(unit, &candidate).await? => {
                     again.push(candidate.id);
@@ -112,7 +116,9 @@ impl Store {
             Candidate,
             r#"-- store.retry.candidates
             SELECT b.id, (SELECT o.status FROM jobqueue.outcome o WHERE o.job_id = b.id) AS "status?",
-                   coalesce(b.expires_at <= jobqueue.now(), false) AS "expired!", b.unique_digest AS digest, b.unique_kept AS kept
+                   coalesce(b.expires_at <= jobqueue.now(), false) AS "expired!",
+                   (SELECT r.job_id FROM jobqueue.replacement r WHERE r.job_id = b.id) IS NOT NULL AS "replaced!",
+                   b.unique_digest AS digest, b.unique_kept AS kept
             FROM jobqueue.body b
             WHERE b.id = ANY ($1) ORDER BY b.unique_digest, b.id"#,
             &wanted,

@@ -128,6 +128,9 @@ async fn every_way_out_removes_the_dead_letter() {
     assert_eq!(bench.store.dead_letters().purge(&dead[1..4]).await.unwrap(), 1, "a job that is queued stays");
     let replaced = bench.store.dead_letters().replace(dead[4], json("{}"), &Limits::default()).await.unwrap();
     assert!(matches!(replaced, Replaced::By { .. }), "{replaced:?}");
+    assert_eq!(bench.store.jobs().retry(&dead[4..5]).await.unwrap(), [Retried::Replaced]);
+    bench.execute(&format!("SELECT jobqueue.retry('{}')", dead[4])).await;
+    assert_eq!(bench.status(dead[4]).await, Status::Failed, "the new job runs in its place");
     assert_eq!(all(&bench).await, [dead[5]]);
     let after = counted(&bench).await;
     assert_eq!(

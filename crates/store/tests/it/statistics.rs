@@ -11,7 +11,7 @@ use jobqueue_core::{JobDraft, JobId, Outcome};
 use jobqueue_store::{AttemptEnd, Leased, RangeStatistics, Retention};
 use jobqueue_testkit::eventually;
 
-use crate::bench::{Bench, DAY, boom, draft, end, failed, request, start};
+use crate::bench::{Bench, DAY, MINUTE, boom, draft, end, failed, request, start};
 
 const RETENTION: Retention = Retention { completed: DAY, failed: DAY };
 const HANG: Duration = Duration::from_mins(1);
@@ -349,4 +349,24 @@ async fn events_of_older_binaries_and_of_deleted_queues_count_with_the_others() 
         bench.lately(None, None).await.0.counts,
         Counts { created: 4, completed: 2, ..Counts::default() }
     );
+}
+
+#[tokio::test]
+async fn a_malformed_tally_does_not_stop_the_census() {
+    let mut bench = Bench::new().await;
+    bench.add(draft()).await;
+    for values in [
+        "'infinity', NULL, NULL",
+        "'-infinity', '{}', '{}'",
+        "now(), '{1,NULL}', '{NULL}'",
+        "now(), '{{1},{2}}', '{{1,2}}'",
+        "now(), '[0:1]={1,2}', '[5:5]={1}'",
+    ] {
+        let columns = "(queue_id, created, at, kinds, samples)";
+        bench.execute(&format!("INSERT INTO jobqueue.tally {columns} VALUES (1, 2, {values})")).await;
+    }
+    bench.pass(MINUTE);
+    bench.census().await;
+    assert_eq!(bench.count("SELECT count(*) FROM jobqueue.tally").await, 0);
+    assert_eq!(bench.count("SELECT created FROM jobqueue.counter WHERE queue_id = 1").await, 11);
 }

@@ -58,6 +58,7 @@ pub(super) fn refusal(outcome: Retried, status: Status) -> Problem {
         Retried::KeyTaken => {
             Problem::new(ProblemKind::UniqueConflict, "another job holds its unique key now")
         }
+        Retried::Replaced => wrong_status(status, "it was retried with another payload, as a new job"),
         _ => wrong_status(status, "only a failed or cancelled job can be retried"),
     }
 }

@@ -46,6 +46,22 @@ pub enum RedriveStop {
     Unknown,
 }
 
+/// The row of a redrive under its lock.
+struct LockedRow {
+    id: Uuid,
+    filter: String,
+    rate: f64,
+    stop_share: f64,
+    stop_window: i32,
+    created_at: DateTime<Utc>,
+    after_at: Option<DateTime<Utc>>,
+    after_id: Uuid,
+    is_examined: bool,
+    credit: f64,
+    recent: String,
+    elapsed_us: i64,
+}
+
 /// A redrive under its lock.
 struct Locked {
     id: Uuid,
@@ -122,7 +138,7 @@ impl DeadLetters<'_> {
 
 impl Store {
     /// Makes the next step of the redrive that waits longest. Several processes may call this at the same time; each takes another redrive.
-    /// `None` if none is due.
+    /// `None` if none is due. After an error of one redrive, the others are due first.
     pub async fn redrive_step(&self) -> Result<Option<RedriveStep>, StoreError> {
         retry_on_conflict(|| self.redrive_once()).await
     }
@@ -130,7 +146,22 @@ impl Store {
     async fn redrive_once(&self) -> Result<Option<RedriveStep>, StoreError> {
         let mut unit = self.begin().await?;
         Self::before_walk(&mut unit).await?;
-        let Some(redrive) = lock(&mut unit).await? else { return Ok(None) };
+        let Some(row) = lock(&mut unit).await? else { return Ok(None) };
+        let id = row.id;
+        let done = Self::step_within(unit, row).await;
+        if let Err(error) = &done
+            && !error.concerns_everyone()
+            && !error.is_conflict()
+        {
+            // the caller is told of the error of the step; if this fails as well, the same redrive is next
+            drop(self.postpone(id).await);
+        }
+        done.map(Some)
+    }
+
+    /// Makes the step of a redrive and commits it.
+    async fn step_within(mut unit: Unit, row: LockedRow) -> Result<RedriveStep, StoreError> {
+        let redrive = Locked::try_from(row)?;
         let (mut step, mut progress) = (RedriveStep::default(), Progress::default());
         let under_way = resolve(&mut unit, &redrive, &mut progress).await?;
         let mut recent = redrive.recent.clone();
@@ -156,7 +187,20 @@ impl Store {
         step.ended = progress.state.map(|state| (redrive.id, state));
         write(&mut unit, &redrive, &progress, &recent).await?;
         unit.commit().await?;
-        Ok(Some(step))
+        Ok(step)
+    }
+
+    /// Lets the other redrives make their steps first, in a transaction of its own, because that of the step is rolled back.
+    async fn postpone(&self, id: Uuid) -> Result<(), StoreError> {
+        let mut unit = self.one().await?;
+        sqlx::query!(
+            "-- store.redrive.postpone
+            UPDATE jobqueue.redrive SET paced_at = jobqueue.now() WHERE id = $1 AND state = 'running'",
+            id,
+        )
+        .execute(&mut *unit)
+        .await?;
+        unit.commit().await
     }
 
     /// Retries the next dead letters that match.
@@ -203,47 +247,53 @@ impl Store {
 }
 
 /// Locks the running redrive whose last step was the longest ago.
-async fn lock(unit: &mut Unit) -> Result<Option<Locked>, StoreError> {
-    let row = sqlx::query!(
+async fn lock(unit: &mut Unit) -> Result<Option<LockedRow>, StoreError> {
+    Ok(sqlx::query_as!(
+        LockedRow,
         r#"-- store.redrive.lock
         SELECT id, filter::text AS "filter!", rate, stop_share, stop_window, created_at, nullif(after_at, '-infinity') AS after_at, after_id,
                is_examined, credit, recent, (extract(epoch FROM jobqueue.now() - paced_at) * 1000000)::bigint AS "elapsed_us!"
         FROM jobqueue.redrive
-        WHERE id = (SELECT id FROM jobqueue.redrive
-                    WHERE state = 'running' AND (paced_at <= jobqueue.now() - $1::bigint * interval '1 ms' OR paced_at > jobqueue.now())
-                    ORDER BY paced_at LIMIT 1 FOR UPDATE SKIP LOCKED)"#,
+        WHERE state = 'running' AND (paced_at <= jobqueue.now() - $1::bigint * interval '1 ms' OR paced_at > jobqueue.now())
+        ORDER BY paced_at LIMIT 1 FOR UPDATE SKIP LOCKED"#,
         PAUSE_MS,
     )
     .fetch_optional(&mut **unit)
-    .await?;
-    let Some(row) = row else { return Ok(None) };
-    let corrupt = |error: serde_json::Error| StoreError::Corrupt {
-        table: "redrive",
-        column: "filter",
-        row: row.id.to_string(),
-        what: error.to_string(),
-    };
-    let rules = RedriveRules {
-        rate: row.rate,
-        stop_share: row.stop_share,
-        stop_window: u32::try_from(row.stop_window).unwrap_or(1),
-    };
-    // a clock that went back gives no credit
-    let elapsed = std::time::Duration::from_micros(u64::try_from(row.elapsed_us).unwrap_or(0));
-    Ok(Some(Locked {
-        id: row.id,
-        rules,
-        filter: serde_json::from_str(&row.filter).map_err(corrupt)?,
-        created_at: row.created_at,
-        after: (row.after_at.unwrap_or(DateTime::<Utc>::UNIX_EPOCH), row.after_id),
-        is_examined: row.is_examined,
-        credit: rules.credit(row.credit, elapsed),
-        recent: row
-            .recent
-            .chars()
-            .map(|letter| if letter == 'f' { RedriveResult::Failed } else { RedriveResult::Succeeded })
-            .collect(),
-    }))
+    .await?)
+}
+
+impl TryFrom<LockedRow> for Locked {
+    type Error = StoreError;
+
+    fn try_from(row: LockedRow) -> Result<Self, StoreError> {
+        let corrupt = |error: serde_json::Error| StoreError::Corrupt {
+            table: "redrive",
+            column: "filter",
+            row: row.id.to_string(),
+            what: error.to_string(),
+        };
+        let rules = RedriveRules {
+            rate: row.rate,
+            stop_share: row.stop_share,
+            stop_window: u32::try_from(row.stop_window).unwrap_or(1),
+        };
+        // a clock that went back gives no credit
+        let elapsed = std::time::Duration::from_micros(u64::try_from(row.elapsed_us).unwrap_or(0));
+        Ok(Self {
+            id: row.id,
+            rules,
+            filter: serde_json::from_str(&row.filter).map_err(corrupt)?,
+            created_at: row.created_at,
+            after: (row.after_at.unwrap_or(DateTime::<Utc>::UNIX_EPOCH), row.after_id),
+            is_examined: row.is_examined,
+            credit: rules.credit(row.credit, elapsed),
+            recent: row
+                .recent
+                .chars()
+                .map(|letter| if letter == 'f' { RedriveResult::Failed } else { RedriveResult::Succeeded })
+                .collect(),
+        })
+    }
 }
 
 /// Finds the results of the jobs under way, and deletes the rows of those that have one. Returns how many have none yet.

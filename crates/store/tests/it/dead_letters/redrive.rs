@@ -226,3 +226,17 @@ async fn several_reapers_redrive_each_job_once() {
     assert_eq!(bench.count("SELECT sum(retried)::bigint FROM jobqueue.tally").await, 64);
     assert!(counted(&bench).await.is_empty());
 }
+
+#[tokio::test]
+async fn a_redrive_whose_steps_fail_blocks_no_other() {
+    let mut bench = Bench::new().await;
+    dead(&bench, 2).await;
+    let broken = begin(&bench, rules(1.0, 1.0, 20)).await;
+    begin(&bench, rules(1.0, 1.0, 20)).await;
+    let corrupt = "UPDATE jobqueue.redrive SET filter = '7', paced_at = paced_at - interval '1 s' WHERE id =";
+    bench.execute(&format!("{corrupt} '{}'", broken.id)).await;
+    bench.pass(SECOND);
+    bench.store.redrive_step().await.unwrap_err();
+    assert!(bench.store.redrive_step().await.unwrap().is_some_and(|step| step.jobs > 0));
+    assert_eq!(bench.store.redrive_step().await.unwrap(), None);
+}
