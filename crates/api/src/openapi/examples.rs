@@ -43,11 +43,7 @@ pub(super) fn of(operation_id: &str) -> Option<Value> {
         "configure_queue" => {
             json!({ "completed_retention_seconds": 86_400, "failed_retention_seconds": null })
         }
-        "configure_kind" => json!({
-            "timeout_seconds": 120,
-            "retry": { "strategy": "fixed", "delay_seconds": 60 },
-            "create": true,
-        }),
+        "configure_kind" => json!({ "timeout_seconds": 120, "create": true }),
         "pause_kind" | "resume_kind" => json!({ "create": true }),
         "pause_queue" | "resume_queue" => json!({ "create": false }),
         "purge_queue" => json!({ "dry_run": true }),

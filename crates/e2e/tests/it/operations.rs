@@ -238,7 +238,11 @@ async fn the_commands_and_the_program_of_the_page_of_remote_workers_run() {
 #[tokio::test]
 async fn the_commands_of_the_page_of_the_api_run() {
     if let Some(db) = run_page("api", 0).await {
-        assert_eq!(db.number("SELECT count(*) FROM jobs").await, 7, "one was purged with its queue");
+        assert_eq!(
+            db.number("SELECT count(*) FROM jobs").await,
+            6,
+            "one was purged with its queue, one was deleted"
+        );
     }
 }
 

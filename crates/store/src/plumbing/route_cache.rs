@@ -31,7 +31,7 @@ struct Kept {
 pub(crate) struct Cached {
     /// Counts the changes of routes.
     pub(crate) version: i64,
-    /// A moment before the statement of the last check was sent: what was committed before it is known.
+    /// A time before the statement of the last check was sent: what was committed before it is known.
     pub(crate) checked_at: Instant,
     pub(crate) table: Arc<RouteTable>,
 }
@@ -49,7 +49,7 @@ impl RouteCache {
         recent.map(|cached| cached.table.clone())
     }
 
-    /// Forgets the routes, also those of a check that runs now, so that the next submission reads them.
+    /// Removes the routes, also those of a check that runs now, so that the next submission reads them.
     pub(crate) fn clear(&self) {
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         *kept = Kept { cached: None, not_before: Some(Instant::now()) };

@@ -32,7 +32,7 @@ pub struct KindChange {
 pub enum KindChanged {
     /// It was made.
     Done,
-    /// No job ever had this kind, and nobody created it.
+    /// No job ever had this kind, and no user created it.
     Unknown,
     /// [`MAX_KINDS`] others are paused already, or have settings.
     TooMany,
