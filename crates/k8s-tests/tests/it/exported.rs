@@ -89,6 +89,7 @@ fn totals(source: &str, metrics: &mut BTreeMap<String, Metric>) {
 
 /// The literals in `with_label_values(&[…])`, and in `for … in ["…"]`.
 fn words(source: &str) -> BTreeSet<String> {
+    let source = source.split_whitespace().collect::<Vec<_>>().join(" ");
     let slices = source.split("with_label_values(&[").skip(1);
     let loops = source.split(" in [\"").skip(1);
     let literals = |text: &str| -> Vec<String> {

@@ -141,7 +141,7 @@ async fn plant(bench: &Bench, causes: &[Cause]) -> JobId {
         bench.execute("UPDATE jobqueue.worker SET paused = true").await;
     }
     if has(Busy) {
-        let busy = JobDraft { queue: Some("busy".into()), ..draft() };
+        let busy = JobDraft { kind: "busy".into(), queue: Some("busy".into()), ..draft() };
         bench.submit(vec![busy; 4]).await;
         let request = request(Some(bench.worker), &["busy"], 4);
         assert_eq!(bench.store.lease(&request).await.unwrap().len(), 4, "its slots");
