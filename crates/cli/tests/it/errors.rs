@@ -86,7 +86,7 @@ async fn invalid_arguments_are_refused_before_a_request() {
         (&["get", "queues", ".."], "not a name"),
         (&["get", "queue", ""], "not a name"),
         (&["describe", "queue"], "say which queue"),
-        (&["describe", "pods", "x"], "use job, queue, worker or schedule"),
+        (&["describe", "pods", "x"], "use job, queue, worker, schedule or route"),
         (&["submit", "k", "{"], "not JSON"),
         (&["submit", "k", "--metadata", "{"], "the metadata is not JSON"),
     ] {
