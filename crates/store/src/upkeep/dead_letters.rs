@@ -105,7 +105,7 @@ impl Upkeep<'_> {
 }
 
 /// The last row of a page, after which the next page begins. `None` if the page is not full, because then nothing follows it: failures that
-/// keep coming do not make a pass last for ever.
+/// keep coming do not make a pass last forever.
 fn next_page_after(page: &[Uuid]) -> Option<Uuid> {
     page.last().copied().filter(|_| i64::try_from(page.len()).unwrap_or(i64::MAX) >= COMPARED_AT_ONCE)
 }

@@ -153,7 +153,7 @@ impl Store {
             && !error.concerns_everyone()
             && !error.is_conflict()
         {
-            // the caller is told of the error of the step; if this fails as well, the same redrive is next
+            // the error of the step is returned; if this fails as well, the same redrive is next
             drop(self.postpone(id).await);
         }
         done.map(Some)
