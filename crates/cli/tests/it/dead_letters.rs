@@ -89,6 +89,7 @@ async fn a_redrive_is_followed_to_its_end() {
     let steps = async {
         loop {
             reaper.redrive_step().await.unwrap();
+            // the interval of the reaper's duty, which this loop stands for
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     };

@@ -247,6 +247,7 @@ async fn edit_against_lease_runs_each_job_once_with_the_payload_of_the_answer() 
                     ran.extend(
                         leased.into_iter().map(|one| (one.job.id, one.job.payload.as_str().to_owned())),
                     );
+                    // a worker polls at an interval
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
                 ran
@@ -317,9 +318,10 @@ async fn a_lease_whose_snapshot_is_older_than_the_edit_skips_the_job() {
     };
     let waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-    while bench.count(waits).await == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    jobqueue_testkit::eventually(Duration::from_secs(60), "the lease waits", async || {
+        if bench.count(waits).await > 0 { Ok(()) } else { Err("it does not wait") }
+    })
+    .await;
     changed(edit(&bench.store, id, payload(r#"{"new":1}"#)).await);
     sqlx::query("SELECT pg_advisory_unlock(7)").execute(&mut *gate).await.unwrap();
     assert_eq!(lessee.await.unwrap(), None, "with an updated row it would have taken the old payload");

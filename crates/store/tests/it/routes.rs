@@ -274,6 +274,7 @@ async fn an_expiry_counts_from_the_call_in_a_transaction_that_began_earlier() {
     let bench = Bench::new().await;
     bench.put_route("r", json!({ "position": 1, "kind": "*", "expires_after_seconds": 60 })).await;
     let mut unit = bench.pool.begin().await.unwrap();
+    // the age of the transaction is what is tested
     sqlx::query("SELECT pg_sleep(0.2)").execute(&mut *unit).await.unwrap();
     sqlx::query("SELECT jobqueue.enqueue('k')").execute(&mut *unit).await.unwrap();
     unit.commit().await.unwrap();
