@@ -318,7 +318,7 @@ async fn a_lease_whose_snapshot_is_older_than_the_edit_skips_the_job() {
     };
     let waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-    jobqueue_testkit::eventually(Duration::from_secs(60), "the lease waits", async || {
+    jobqueue_testkit::eventually(Duration::from_mins(1), "the lease waits", async || {
         if bench.count(waits).await > 0 { Ok(()) } else { Err("it does not wait") }
     })
     .await;
