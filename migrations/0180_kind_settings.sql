@@ -7,8 +7,8 @@ ALTER TABLE jobqueue.kind
 CREATE INDEX kind_paused ON jobqueue.kind (id) WHERE paused_at IS NOT NULL;
 CREATE INDEX kind_configured ON jobqueue.kind (id) WHERE timeout_ms IS NOT NULL OR retry IS NOT NULL;
 
--- The settings of all kinds that have some, by number; null if none has.
-CREATE FUNCTION jobqueue.kind_settings() RETURNS text LANGUAGE sql STABLE AS $$
-    SELECT json_object_agg(k.id, json_build_object('timeout_ms', k.timeout_ms, 'retry', k.retry))::text FROM jobqueue.kind k
-    WHERE k.timeout_ms IS NOT NULL OR k.retry IS NOT NULL
-$$;
+-- The settings of all kinds that have some, by number; null if none has. Every lease reads it. A view is planned with its statement, and a function
+-- would be planned at each call.
+CREATE VIEW jobqueue.kind_settings AS
+    SELECT json_object_agg(k.id, json_build_object('timeout_ms', k.timeout_ms, 'retry', k.retry))::text AS settings FROM jobqueue.kind k
+    WHERE k.timeout_ms IS NOT NULL OR k.retry IS NOT NULL;

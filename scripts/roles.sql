@@ -58,7 +58,7 @@ REVOKE ALL ON FUNCTION jobqueue.add_partitions(date, int), jobqueue.prune_day(te
 -- All roles: the schema, its version, and the names of queues and kinds. Functions run with the rights of their caller, except those that
 -- create names at commit, create partitions and drop partitions.
 GRANT USAGE ON SCHEMA jobqueue TO jobqueue_submitter, jobqueue_reader, jobqueue_operator, jobqueue_runner, jobqueue_reaper;
-GRANT SELECT ON jobqueue.schema_version, jobqueue.queue, jobqueue.lane, jobqueue.kind
+GRANT SELECT ON jobqueue.schema_version, jobqueue.queue, jobqueue.lane, jobqueue.kind, jobqueue.kind_settings
     TO jobqueue_submitter, jobqueue_reader, jobqueue_operator, jobqueue_runner, jobqueue_reaper;
 
 -- The submitter: jobqueue.enqueue, and submissions of the API. It cannot read any job, not even its own.

@@ -127,7 +127,7 @@ impl Store {
         let live = sqlx::query!(
             r#"-- store.leased
             SELECT i.place AS "place!", j.attempts[i.ordinal + 1] AS "attempt!", l.leased_at AS "leased_at!",
-                   (SELECT jobqueue.kind_settings()) AS settings
+                   (SELECT settings FROM jobqueue.kind_settings) AS settings
             FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::uuid[]) WITH ORDINALITY AS i (epoch, token, ordinal, job_id, place)
             CROSS JOIN LATERAL (SELECT open, leased_at FROM jobqueue.lease WHERE epoch = i.epoch AND token = i.token LIMIT 1) l
             CROSS JOIN LATERAL (SELECT job_ids, attempts FROM jobqueue.lease_jobs WHERE epoch = i.epoch LIMIT 1) j

@@ -13,7 +13,7 @@ use crate::readers::row::BodyRow;
 pub(crate) struct SettingsOfKinds(HashMap<i32, KindSettings>);
 
 impl SettingsOfKinds {
-    /// From the text of `jobqueue.kind_settings()`. Settings that a user made unreadable by hand do not apply, and stop no job.
+    /// From the text of `jobqueue.kind_settings`. Settings that a user made unreadable by hand do not apply, and stop no job.
     pub(crate) fn of(text: Option<&str>) -> Self {
         let parsed = text.map(serde_json::from_str::<HashMap<i32, serde_json::Value>>);
         let kinds = parsed.and_then(Result::ok).unwrap_or_default().into_iter();
@@ -22,7 +22,7 @@ impl SettingsOfKinds {
 
     /// Reads them.
     pub(crate) async fn read(unit: &mut Unit) -> Result<Self, StoreError> {
-        let text = sqlx::query_scalar!("-- store.kinds.settings\nSELECT jobqueue.kind_settings()");
+        let text = sqlx::query_scalar!("-- store.kinds.settings\nSELECT settings FROM jobqueue.kind_settings");
         Ok(Self::of(text.fetch_one(&mut **unit).await?.as_deref()))
     }
 

@@ -46,7 +46,7 @@ SELECT g.epoch AS "epoch?", g.token AS "token?", g.job_ids AS "job_ids?", g.atte
        NULL::text AS "retry?", NULL::bigint AS "timeout_ms?", NULL::bigint AS "soft_timeout_ms?", NULL::timestamptz AS "run_at?",
        NULL::timestamptz AS "expires_at?", NULL::text AS "unique_key?", NULL::text[] AS "tags?", NULL::text AS "metadata?",
        NULL::text AS "traceparent?", NULL::boolean AS "announced?", NULL::boolean AS "overdue?", (SELECT jobqueue.now()) AS "now?",
-       (SELECT jobqueue.kind_settings()) AS "settings?"
+       (SELECT settings FROM jobqueue.kind_settings) AS "settings?"
 FROM granted g
 UNION ALL
 SELECT NULL, NULL, NULL, NULL, NULL,
