@@ -240,6 +240,17 @@ pub struct ApiArgs {
     )]
     pub api_drain_target: Duration,
 
+    /// URL of a trace in your tracing system, with `{trace_id}` in place of the id, for example
+    /// `https://jaeger.example.com/trace/{trace_id}`. The dashboard links to it. Default: no link.
+    #[arg(
+        long,
+        env = "DASHBOARD_TRACE_URL",
+        value_name = "URL",
+        value_parser = trace_url,
+        help_heading = "API"
+    )]
+    pub dashboard_trace_url: Option<String>,
+
     /// The database.
     #[command(flatten)]
     pub database: DatabaseArgs,
@@ -266,6 +277,7 @@ impl ApiArgs {
             stream_keep_alive: self.api_stream_keep_alive,
             body_memory_bytes: to_usize(self.api_body_memory_mib).saturating_mul(1024 * 1024),
             drain_target: self.api_drain_target,
+            trace_url: self.dashboard_trace_url.clone(),
         })
     }
 
@@ -316,6 +328,14 @@ impl ApiArgs {
         }
         Ok(Some(SecretString::from(key)))
     }
+}
+
+fn trace_url(text: &str) -> Result<String, String> {
+    let is_http = text.starts_with("https://") || text.starts_with("http://");
+    if is_http && text.contains("{trace_id}") {
+        return Ok(text.to_owned());
+    }
+    Err("must begin with http:// or https:// and contain {trace_id}".to_owned())
 }
 
 fn read_key(path: &std::path::Path) -> Result<SecretString, ConfigError> {

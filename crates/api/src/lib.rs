@@ -21,6 +21,7 @@ mod router;
 mod routes;
 mod routing;
 mod scope;
+mod session;
 mod state;
 mod store_access;
 mod storing;

@@ -1,4 +1,4 @@
-//! The router: the routes of the table with their middleware, and the page `/docs`. Owns the order of the middleware.
+//! The router: the routes of the table with their middleware, and the pages `/docs` and `/ui`. Owns the order of the middleware.
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRef as _, State};
@@ -8,6 +8,7 @@ use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
+use tower_http::csrf::CsrfLayer;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::census::CensusReader;
@@ -22,7 +23,7 @@ use crate::routes::metrics;
 use crate::routes::openapi::DocumentText;
 use crate::scope::Access;
 use crate::state::ApiState;
-use crate::table::{ENQUEUES, OPENAPI_PATH, Route, table};
+use crate::table::{ENQUEUES, OPENAPI_PATH, Route, of_the_dashboard, table};
 
 /// The additional routes of the admin port: the metrics of all queues, which stay available when the public port has no free
 /// connections. The admin port runs until the end of the drain, which waits for the last `ApiState`, so it keeps none.
@@ -61,8 +62,8 @@ async fn page(response: Response) -> Response {
 pub fn router(state: ApiState) -> Router {
     let mut router = Router::new();
     let keyed = KeyedRequests::from_ref(&state);
-    for Route { method, path, access, accepts, handler } in table() {
-        let handler = if method == "POST" && !ENQUEUES.contains(&path) {
+    for Route { method, path, access, accepts, handler } in table().into_iter().chain(of_the_dashboard()) {
+        let handler = if method == "POST" && access != Access::Public && !ENQUEUES.contains(&path) {
             handler.route_layer(from_fn_with_state(keyed.clone(), replay))
         } else {
             handler
@@ -87,9 +88,14 @@ pub fn router(state: ApiState) -> Router {
             Router::from(SwaggerUi::new("/docs").config(Config::from("/openapi.json")))
                 .layer(map_response(page)),
         )
+        .merge(jobqueue_dashboard::router())
         .fallback(async || {
             Problem::new(ProblemKind::NotFound, "no route has this path; `/docs` lists all routes")
         })
+        .layer(CsrfLayer::new().with_rejection_response(|_| {
+            let detail = "a browser sent this request for a page of another site; call the API from a server, or from the dashboard";
+            Problem::new(ProblemKind::Forbidden, detail).into_response()
+        }))
         .layer(from_fn_with_state(Observer::from_ref(&state), observe))
         .with_state(state)
 }

@@ -10,6 +10,7 @@ pub(crate) mod metrics;
 pub(crate) mod openapi;
 pub(crate) mod queues;
 pub(crate) mod schedules;
+pub(crate) mod session;
 pub(crate) mod stats;
 pub(crate) mod stream;
 pub(crate) mod workers;

@@ -53,6 +53,8 @@ pub struct Settings {
     pub body_memory_bytes: usize,
     /// The time within which the recommended workers finish a backlog.
     pub drain_target: Duration,
+    /// URL of a trace, with `{trace_id}` in place of its id, to which the dashboard links.
+    pub trace_url: Option<String>,
 }
 
 impl Settings {
@@ -67,6 +69,7 @@ impl Settings {
             stream_keep_alive: Duration::from_secs(15),
             body_memory_bytes: 64 * 1024 * 1024,
             drain_target: Duration::from_mins(1),
+            trace_url: None,
         }
     }
 }
@@ -75,6 +78,10 @@ impl Settings {
 /// stored and the tasks behind them end.
 #[derive(Clone, Debug)]
 pub struct ApiState(Arc<Parts>);
+
+/// Where the dashboard finds traces.
+#[derive(Clone, Debug)]
+pub(crate) struct TraceUrl(pub(crate) Option<String>);
 
 #[derive(Debug)]
 struct Parts {
@@ -89,6 +96,7 @@ struct Parts {
     bodies: BodyBudget,
     notifier: Notifier,
     root_key: RootKey,
+    trace_url: TraceUrl,
     observer: Observer,
     readiness: Readiness,
     shutdown: Shutdown,
@@ -116,6 +124,7 @@ parts! {
     bodies: BodyBudget,
     notifier: Notifier,
     root_key: RootKey,
+    trace_url: TraceUrl,
     observer: Observer,
     readiness: Readiness,
     shutdown: Shutdown,
@@ -186,6 +195,7 @@ impl ApiState {
             bodies: BodyBudget::new(settings.body_memory_bytes, &metrics),
             notifier,
             root_key: RootKey::new(settings.key.as_ref()),
+            trace_url: TraceUrl(settings.trace_url.clone()),
             observer: Observer { metrics, outages },
             readiness: storing.readiness(plain),
             shutdown: shutdown.clone(),

@@ -6,8 +6,8 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use crate::extract::Wire;
 use crate::middleware::accepts::Accepts;
 use crate::routes::{
-    dead_letters, health, job_routes, jobs, kinds, leases, metrics, openapi, queues, schedules, stats,
-    stream, workers,
+    dead_letters, health, job_routes, jobs, kinds, leases, metrics, openapi, queues, schedules, session,
+    stats, stream, workers,
 };
 use crate::scope::{Access, Scope};
 use crate::state::ApiState;
@@ -22,6 +22,7 @@ use crate::wire::queue::{CreateBody, PurgeBody, QueueBody};
 use crate::wire::redrive::RedriveBody;
 use crate::wire::route::RouteBody;
 use crate::wire::schedule::{ScheduleBody, SchedulePatch};
+use crate::wire::session::SessionBody;
 use crate::wire::settle::SettleBody;
 use crate::wire::worker_command::{BulkCommandBody, CommandBody};
 
@@ -58,7 +59,7 @@ impl Route {
     }
 }
 
-/// All routes except the page `/docs`.
+/// All routes except the pages `/docs` and `/ui`.
 pub fn table() -> Vec<Route> {
     let (read, write, admin, worker) = (
         Access::Needs(Scope::Read),
@@ -201,6 +202,15 @@ fn of_dead_letters() -> [Route; 10] {
         route("GET", "/v1/dead-letters/{id}", read, get(dead_letters::show)),
         route("POST", "/v1/dead-letters/{id}/retry", write, post(dead_letters::retry::retry))
             .body::<DeadLetterRetryBody>(),
+    ]
+}
+
+/// The routes with which the dashboard signs in. They are part of the page, not of the API, so the API document does not have them.
+pub(crate) fn of_the_dashboard() -> [Route; 3] {
+    [
+        route("GET", "/ui/session", Access::Public, get(session::show)),
+        route("POST", "/ui/session", Access::Public, post(session::begin)).body::<SessionBody>(),
+        route("DELETE", "/ui/session", Access::Public, delete(session::end)),
     ]
 }
 

@@ -18,6 +18,7 @@ pub(crate) mod redrive;
 pub(crate) mod retry;
 pub(crate) mod route;
 pub(crate) mod schedule;
+pub(crate) mod session;
 pub(crate) mod settle;
 pub(crate) mod statistics;
 pub(crate) mod stats;

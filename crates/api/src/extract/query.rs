@@ -33,10 +33,10 @@ impl Query {
     pub(crate) fn of(uri: &Uri) -> Result<Self, Problem> {
         let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri)
             .map_err(|_| Problem::parameter("", "the query is not valid URL encoding"))?;
-        // `metadata.team=billing` is another way to write `metadata=team=billing`
-        let pair = |(name, value): (String, String)| match name.strip_prefix("metadata.") {
-            Some(path) => ("metadata".to_owned(), format!("{path}={value}")),
-            None => (name, value),
+        // `metadata.team=billing` is another way to write `metadata=team=billing`, and so for the payload
+        let pair = |(name, value): (String, String)| match name.split_once('.') {
+            Some((of @ ("metadata" | "payload"), path)) => (of.to_owned(), format!("{path}={value}")),
+            _ => (name, value),
         };
         Ok(Self(pairs.0.into_iter().map(pair).collect()))
     }

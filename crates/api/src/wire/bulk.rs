@@ -2,6 +2,7 @@
 
 use jobqueue_core::limits::{MAX_BATCH, MAX_FILTER_VALUES};
 use jobqueue_core::time::{TIMESTAMP_RULE, timestamp};
+use jobqueue_core::metadata::MetadataTermError;
 use jobqueue_core::{FieldError, JobId, KindName, MetadataTerm, QueueName, Status};
 use jobqueue_store::JobFilter;
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,12 @@ pub(crate) struct FilterBody {
     /// Conditions on the metadata such as `team=billing`, `owner.team=billing` or `/a.b/c=1`, up to 20. A job must meet all of them.
     #[schema(value_type = Vec<super::name::MetadataText>, max_items = 20, required = false)]
     metadata: Vec<String>,
+    /// Conditions on the payload, like those on the metadata, up to 20. A job must meet all of them.
+    #[schema(value_type = Vec<super::name::MetadataText>, max_items = 20, required = false)]
+    payload: Vec<String>,
+    /// `true`: only jobs that have failed before and wait for their next attempt.
+    #[schema(required = false)]
+    retrying: bool,
 }
 
 /// The jobs that a request names.
@@ -154,24 +161,14 @@ impl FilterBody {
             ("error_type", &self.error_type),
             ("unique_key", &self.unique_key),
             ("metadata", &self.metadata),
+            ("payload", &self.payload),
         ];
         for (name, _) in bounded.iter().filter(|(_, values)| values.len() > MAX_FILTER_VALUES) {
             let message = format!("must have at most {MAX_FILTER_VALUES} entries");
             errors.push(FieldError::new(format!("/filter/{name}"), "too_long", message));
         }
-        let mut metadata = Vec::new();
-        for (at, term) in self.metadata.iter().enumerate() {
-            match term.parse::<MetadataTerm>() {
-                Ok(term) => metadata.push(term),
-                Err(error) => {
-                    errors.push(FieldError::new(
-                        format!("/filter/metadata/{at}"),
-                        "invalid",
-                        error.to_string(),
-                    ));
-                }
-            }
-        }
+        let metadata = terms("metadata", &self.metadata, &mut errors);
+        let payload = terms("payload", &self.payload, &mut errors);
         let mut read = |name: &str, text: &Option<String>| {
             let text = text.as_deref()?;
             let at = timestamp(text);
@@ -192,19 +189,38 @@ impl FilterBody {
             error_types: self.error_type.clone(),
             unique_keys: self.unique_key.clone(),
             metadata,
+            payload,
+            retrying: self.retrying,
         };
         if errors.is_empty() { Ok(filter) } else { Err(errors) }
     }
 
     fn is_empty(&self) -> bool {
-        let lists = [&self.tag, &self.error_type, &self.unique_key, &self.metadata];
+        let lists = [&self.tag, &self.error_type, &self.unique_key, &self.metadata, &self.payload];
         let times = [&self.created_after, &self.created_before, &self.finished_after, &self.finished_before];
         self.status.is_empty()
             && self.queue.is_empty()
             && self.kind.is_empty()
+            && !self.retrying
             && lists.iter().all(|list| list.is_empty())
             && times.iter().all(|time| time.is_none())
     }
+}
+
+/// The conditions of a member of the filter; adds the errors of those that are none.
+fn terms(name: &str, texts: &[String], errors: &mut Vec<FieldError>) -> Vec<MetadataTerm> {
+    let mut terms = Vec::new();
+    for (at, text) in texts.iter().enumerate() {
+        match text.parse() {
+            Ok(term) => terms.push(term),
+            Err(error) => {
+                let error: MetadataTermError = error;
+                let pointer = format!("/filter/{name}/{at}");
+                errors.push(FieldError::new(pointer, "invalid", error.to_string()));
+            }
+        }
+    }
+    terms
 }
 
 /// The result of a bulk action.

@@ -11,6 +11,7 @@ mod batch;
 mod bench;
 mod board_stream;
 mod client;
+mod dashboard;
 mod dead_letters;
 mod document;
 mod early;

@@ -11,6 +11,7 @@ mod client;
 mod cluster;
 mod control;
 mod crash;
+mod dashboard;
 mod deleted;
 mod drain;
 mod evidence;

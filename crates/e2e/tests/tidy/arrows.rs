@@ -8,12 +8,13 @@ use crate::tree::root;
 
 /// The allowed dependencies between our crates, without the prefix `jobqueue-`. Tests of a crate may also
 /// depend on [`TESTKIT`].
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("core", &[]),
     ("store", &["core"]),
     ("runtime", &[]),
     ("embedded", &[]),
-    ("api", &["core", "store", "runtime"]),
+    ("dashboard", &[]),
+    ("api", &["core", "store", "runtime", "dashboard"]),
     ("worker", &["core", "store", "runtime"]),
     ("reaper", &["core", "store", "runtime"]),
     ("cli", &["core", "store", "runtime", "embedded", "api", "worker", "reaper"]),

@@ -8,8 +8,8 @@ const SKIPPED: [&str; 7] = [".git", ".jobqueue", ".sqlx", ".venv", "__pycache__"
 const TEXT: [&str; 6] = ["rs", "toml", "md", "sql", "yaml", "yml"];
 
 /// The crates that users get.
-pub(crate) const SHIPPED: [&str; 8] =
-    ["api", "cli", "core", "embedded", "reaper", "runtime", "store", "worker"];
+pub(crate) const SHIPPED: [&str; 9] =
+    ["api", "cli", "core", "dashboard", "embedded", "reaper", "runtime", "store", "worker"];
 
 /// A text file of the repository.
 pub(crate) struct SourceFile {

@@ -1,8 +1,8 @@
 //! Filters that no index answers: they find exactly the jobs that match, over pages, and look at a bounded number of jobs.
 
 use jobqueue_core::job::UniqueDraft;
-use jobqueue_core::{Failure, JobDraft, JobId, Status};
-use jobqueue_store::JobFilter;
+use jobqueue_core::{Failure, JobDraft, JobId, Outcome, Status};
+use jobqueue_store::{JobFilter, Settled};
 
 use crate::bench::{Bench, MINUTE, draft, json};
 
@@ -43,6 +43,35 @@ async fn metadata_is_compared_at_a_path_as_it_is_written() {
         assert_eq!(found(&bench, &JobFilter { metadata, ..JobFilter::default() }).await, ids, "{terms:?}");
     }
     assert_eq!(found(&bench, &JobFilter::default()).await, [plain, b, a]);
+}
+
+#[tokio::test]
+async fn payloads_are_compared_like_metadata_and_retries_are_found() {
+    let bench = Bench::new().await;
+    let of = |payload: &str| JobDraft { payload: Some(json(payload)), ..draft() };
+    let a = bench.add(of(r#"{"user":{"id":18446744073709551616},"a":"x"}"#)).await;
+    let b = bench.add(of(r#"[{"user":2}]"#)).await;
+    bench.add(of("\"a\"")).await;
+    for (terms, ids) in [
+        (vec!["user.id=18446744073709551616"], vec![a]),
+        (vec!["/user/id=18446744073709551616", "a=x"], vec![a]),
+        (vec!["a=x", "a=y"], vec![]),
+        (vec!["0.user=2"], vec![b]),
+        (vec!["user=2"], vec![]),
+    ] {
+        let payload = terms.iter().map(|term| term.parse().unwrap()).collect();
+        assert_eq!(found(&bench, &JobFilter { payload, ..JobFilter::default() }).await, ids, "{terms:?}");
+    }
+    let retrying = JobFilter { retrying: true, ..JobFilter::default() };
+    assert_eq!(found(&bench, &retrying).await, []);
+    bench.add(JobDraft { delay_seconds: Some(60.0), ..draft() }).await;
+    let leased = bench.lease_one().await;
+    let failed = leased.job.id;
+    let outcome = Outcome::Failed { failure: Failure::new("boom", ""), retry_after: None };
+    assert_eq!(bench.end(leased, outcome).await, Settled::Applied(Status::Scheduled));
+    assert_eq!(found(&bench, &retrying).await, [failed]);
+    let statuses = vec![Status::Queued];
+    assert_eq!(found(&bench, &JobFilter { statuses, ..retrying }).await, []);
 }
 
 #[tokio::test]

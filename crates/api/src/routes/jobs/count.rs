@@ -28,6 +28,8 @@ pub(crate) const PARAMETERS: &[&str] = &[
     "error_type",
     "unique_key",
     "metadata",
+    "payload",
+    "retrying",
     "limit",
 ];
 /// After this time no further store call starts.
@@ -50,6 +52,8 @@ const LAST_STEP_AFTER: Duration = Duration::from_secs(5);
         ("error_type" = Option<Vec<TagFilterText>>, Query, description = "Failed or cancelled with an error of one of these types"),
         ("unique_key" = Option<Vec<TagFilterText>>, Query, description = "Only jobs with one of these unique keys, in any scope"),
         ("metadata" = Option<Vec<MetadataText>>, Query, description = "Only jobs whose metadata meets all of these conditions"),
+        ("payload" = Option<Vec<MetadataText>>, Query, description = "Only jobs whose payload meets all of these conditions"),
+        ("retrying" = Option<bool>, Query, description = "`true`: only jobs that have failed before and wait for their next attempt"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 10000, description = "Count up to so many, 1 to 10000; default 10000"),
     ),
     responses((status = 200, description = "The number", body = CountView)))]

@@ -23,6 +23,8 @@ pub(super) fn read(query: &mut Query) -> Result<JobFilter, Problem> {
         error_types: few(texts(query, "error_type")?, "error_type")?,
         unique_keys: few(texts(query, "unique_key")?, "unique_key")?,
         metadata: few(query.all("metadata")?, "metadata")?,
+        payload: few(query.all("payload")?, "payload")?,
+        retrying: query.one("retrying")?.unwrap_or_default(),
     })
 }
 

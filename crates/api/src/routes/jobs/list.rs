@@ -32,6 +32,8 @@ pub(crate) const PARAMETERS: &[&str] = &[
     "error_type",
     "unique_key",
     "metadata",
+    "payload",
+    "retrying",
     "limit",
     "cursor",
 ];
@@ -44,12 +46,13 @@ const LAST_STEP_AFTER: Duration = Duration::from_secs(5);
 /// A repeated parameter matches any of its values, except `tag`: a job must have all tags. A page ends at about 4 MiB of
 /// JSON, so it may have fewer jobs than `limit`. There are more jobs if `next_cursor` is not `null`.
 ///
-/// `finished_after`, `finished_before`, `error_type`, `unique_key` and `metadata` have no index. The search looks at the jobs that match
+/// `finished_after`, `finished_before`, `error_type`, `unique_key`, `metadata`, `payload` and `retrying` have no index. The search looks at the jobs that match
 /// the other parameters, newest first, for about five seconds. So a page may be empty although `next_cursor` is not `null`: a status, a queue or a
 /// time range makes it fast.
 ///
 /// `metadata` is a path, `=` and a value: `metadata=team=billing`, `metadata=owner.team=billing`, or with a JSON pointer
 /// `metadata=/a.b/c=1`. `metadata.team=billing` is the same as the first. Numbers and `true` are compared as they are written.
+/// `payload` is the same for the payload, as in `payload=user.id=42`.
 #[utoipa::path(get, path = "/v1/jobs", operation_id = "list_jobs", tag = "jobs",
     params(
         ("status" = Option<Vec<crate::wire::job::StatusWord>>, Query, description = "Only jobs with one of these values"),
@@ -63,6 +66,8 @@ const LAST_STEP_AFTER: Duration = Duration::from_secs(5);
         ("error_type" = Option<Vec<TagFilterText>>, Query, description = "Failed or cancelled with an error of one of these types"),
         ("unique_key" = Option<Vec<TagFilterText>>, Query, description = "Only jobs with one of these unique keys, in any scope"),
         ("metadata" = Option<Vec<MetadataText>>, Query, description = "Only jobs whose metadata meets all of these conditions"),
+        ("payload" = Option<Vec<MetadataText>>, Query, description = "Only jobs whose payload meets all of these conditions"),
+        ("retrying" = Option<bool>, Query, description = "`true`: only jobs that have failed before and wait for their next attempt"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Largest number of jobs in the page, 1 to 1000; default 50"),
         ("cursor" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]{43}$", description = "`next_cursor` of the previous page"),
     ),

@@ -31,6 +31,10 @@ pub struct JobFilter {
     pub unique_keys: Vec<String>,
     /// The metadata of the job meets all of these conditions.
     pub metadata: Vec<MetadataTerm>,
+    /// The payload of the job meets all of these conditions.
+    pub payload: Vec<MetadataTerm>,
+    /// The job has failed before, and waits for its next attempt.
+    pub retrying: bool,
 }
 
 /// The ids of jobs that match a filter.

@@ -1,8 +1,8 @@
-//! The parts of a filter that no index answers: error type, time of the end, unique key, metadata. The search looks at the jobs that the
+//! The parts of a filter that no index answers: error type, time of the end, unique key, metadata, payload, whether it waits for a retry. The search looks at the jobs that the
 //! other parts leave over, newest first, and stops after a bounded number of them. An index for each part would cost every submission or
 //! every settle.
 
-use jobqueue_core::{JobId, Status};
+use jobqueue_core::{JobId, MetadataTerm, Status};
 use serde_json::json;
 use tokio::time::{Duration, Instant};
 use uuid::Uuid;
@@ -21,7 +21,11 @@ const LAST_STEP_AFTER: Duration = Duration::from_secs(3);
 impl JobFilter {
     /// Whether a part of it needs a look at each job.
     pub(super) fn needs_a_look(&self) -> bool {
-        self.ends() || !self.unique_keys.is_empty() || !self.metadata.is_empty()
+        self.ends()
+            || self.retrying
+            || !self.unique_keys.is_empty()
+            || !self.metadata.is_empty()
+            || !self.payload.is_empty()
     }
 
     /// Whether only jobs that are final can match.
@@ -32,6 +36,12 @@ impl JobFilter {
     /// The part that indexes answer, as narrow as the other parts allow; `None` if no job can match.
     fn indexed_part(&self) -> Option<Self> {
         let mut part = self.clone();
+        if self.retrying {
+            if !(part.statuses.is_empty() || part.statuses.contains(&Status::Scheduled)) {
+                return None;
+            }
+            part.statuses = vec![Status::Scheduled];
+        }
         if self.ends() {
             let has_error = !self.error_types.is_empty();
             let can_match =
@@ -88,8 +98,10 @@ async fn matching(
     let among: Vec<Uuid> = among.iter().map(|id| id.as_uuid()).collect();
     let errors = some(filter.error_types.iter().cloned());
     let keys = some(filter.unique_keys.iter().cloned());
-    let terms: Vec<_> = filter.metadata.iter().map(|term| json!([term.path, term.value])).collect();
-    let terms = (!terms.is_empty()).then(|| json!(terms).to_string());
+    let terms = |terms: &[MetadataTerm]| {
+        let terms: Vec<_> = terms.iter().map(|term| json!([term.path, term.value])).collect();
+        (!terms.is_empty()).then(|| json!(terms).to_string())
+    };
     // scalar sub-selects, because a join may be planned as a scan of the whole table
     let ids = sqlx::query_scalar!(
         r#"-- store.list.narrow
@@ -102,14 +114,20 @@ async fn matching(
           AND ($6::text IS NULL
                OR (SELECT bool_and(coalesce(b.metadata #>> ARRAY(SELECT json_array_elements_text(t.term->0)) = t.term->>1, false))
                    FROM jobqueue.body b CROSS JOIN json_array_elements($6::text::json) AS t (term) WHERE b.id = c.id))
+          AND ($8::text IS NULL
+               OR (SELECT bool_and(coalesce(b.payload #>> ARRAY(SELECT json_array_elements_text(t.term->0)) = t.term->>1, false))
+                   FROM jobqueue.body b CROSS JOIN json_array_elements($8::text::json) AS t (term) WHERE b.id = c.id))
+          AND (NOT $9 OR (SELECT s.attempt > 0 FROM jobqueue.scheduled s WHERE s.job_id = c.id))
         ORDER BY c.place LIMIT $7"#,
         &among,
         errors.as_deref(),
         filter.finished_after,
         filter.finished_before,
         keys.as_deref(),
-        terms,
+        terms(&filter.metadata),
         i64::try_from(limit).unwrap_or(i64::MAX),
+        terms(&filter.payload),
+        filter.retrying,
     )
     .fetch_all(&mut **unit)
     .await?;

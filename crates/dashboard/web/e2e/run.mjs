@@ -1,0 +1,295 @@
+// The scenarios of the dashboard, in a real browser against real processes.
+import assert from "node:assert/strict";
+import { createServer, request as forward } from "node:http";
+import { accessible, api, BASE, becomes, context, control, fits, KEY, scenarios, signedIn, sql, ui } from "./harness.mjs";
+import { seed } from "./seed.mjs";
+import { screenshots, SCREENS } from "./screens.mjs";
+
+const BIG = "18446744073709551616";
+const HOSTILE = `<img src=x onerror=alert(1)><script>alert(2)</script>`;
+let main;
+
+const row = (page, text) => page.getByRole("row").filter({ hasText: text });
+const button = (page, name) => page.getByRole("button", { name, exact: typeof name === "string" });
+
+async function submit(job) {
+  return (await api("POST", "jobs", typeof job === "string" ? job : { queue: "manual", kind: "manual.step", ...job })).id;
+}
+
+async function search(page, text) {
+  const box = page.getByLabel("Search jobs");
+  await box.fill(text);
+  await box.press("Enter");
+  await page.waitForURL((url) => (url.searchParams.get("q") ?? "") === text);
+}
+
+const tests = [
+  ["signs in with a key that no script can read", async () => {
+    const made = await context();
+    const page = await made.newPage();
+    await page.goto(ui("jobs?q=kind:a"));
+    await page.getByLabel("API key").fill("a-wrong-key-a-wrong-key-a-wrong-key");
+    await button(page, "Sign in").click();
+    await page.getByText("This key is not valid").waitFor();
+    assert.deepEqual(await made.cookies(), []);
+    await page.getByLabel("API key").fill(KEY);
+    await page.getByLabel("API key").press("Enter");
+    await page.getByRole("heading", { level: 1, name: "Jobs" }).waitFor();
+    const [cookie] = await made.cookies();
+    assert.deepEqual([cookie.httpOnly, cookie.sameSite, cookie.path, cookie.expires], [true, "Strict", "/", -1]);
+    const seen = await page.evaluate(() => JSON.stringify([document.cookie, { ...localStorage }, { ...sessionStorage }]));
+    assert.equal(seen, JSON.stringify(["", {}, {}]));
+    assert.equal(await page.getByLabel("Search jobs").inputValue(), "kind:a", "the link that was shared");
+    await button(page, "Sign out").click();
+    await page.getByLabel("API key").waitFor();
+    assert.deepEqual(await made.cookies(), []);
+    await made.close();
+  }],
+
+  ["seeds", async () => {
+    await seed();
+    main = await signedIn();
+  }],
+
+  ["says in words what is abnormal", async () => {
+    const { page } = main;
+    // the page takes the time from the responses: here the jobs have waited five minutes more
+    await page.route((url) => /\/(v1|ui)\//.test(url.pathname) && !url.pathname.endsWith("/stream") && !url.pathname.includes("assets"), async (route) => {
+      const response = await route.fetch();
+      const headers = { ...response.headers(), date: new Date(Date.now() + 300_000).toUTCString() };
+      await route.fulfill({ response, headers });
+    });
+    await page.goto(ui());
+    await page.getByText(/reports waits \d+ min.*: no worker/).first().waitFor();
+    await page.getByText(/bulk-7 waits .*: it is paused since/).first().waitFor();
+    await page.unrouteAll({ behavior: "ignoreErrors" });
+    await page.goto(ui());
+    await page.getByText("New failure since").first().waitFor();
+    await page.getByRole("link", { name: /^Oldest waiting job/ }).waitFor();
+    await page.getByRole("link", { name: /^Failed/ }).waitFor();
+    await button(page, "24 h").click();
+    await page.waitForURL(/range=24h/);
+    await page.getByRole("heading", { name: "Rates and times, 24 h" }).waitFor();
+  }],
+
+  ["finds jobs by qualifiers, and the address has the search", async () => {
+    const { page } = main;
+    await page.goto(ui("jobs"));
+    await search(page, "kind:card.* status:failed payload.user=7 before:2026-01-01T00:00:00Z");
+    await page.getByText("No job matches").waitFor();
+    await search(page, "kind:card.* status:failed payload.user=7 error:exit_1 after:2h");
+    await row(page, "card.charge").waitFor();
+    assert.equal(await row(page, "card.charge").count(), 1);
+    await page.reload();
+    await row(page, "card.charge").waitFor();
+    await search(page, "colour:red");
+    await page.getByText("`colour:` is unknown").waitFor();
+    await search(page, "");
+    await button(page, /^retrying now/).click();
+    await row(page, "file.upload").first().waitFor();
+    assert.equal(await row(page, "file.upload").count(), 6);
+    assert.match(page.url(), /is%3Aretrying/);
+    await page.goBack();
+    await button(page, /^queued/).getByText("9,512").waitFor();
+    const [{ id }] = await sql("SELECT id FROM jobs WHERE kind = 'card.charge' LIMIT 1");
+    await page.keyboard.press("/");
+    await page.keyboard.type(id);
+    await page.keyboard.press("Enter");
+    await page.getByRole("heading", { level: 1, name: /card.charge/ }).waitFor();
+  }],
+
+  ["acts on many jobs after naming their number", async () => {
+    const { page } = main;
+    await page.goto(ui("jobs?q=queue:bulk-1"));
+    await button(page, "Cancel").click();
+    const [{ n }] = await sql("SELECT count(*) AS n FROM jobs WHERE queue = 'bulk-1' AND status = 'queued'");
+    const dialog = page.getByRole("dialog", { name: `Cancel ${n} jobs?` });
+    await dialog.waitFor();
+    await page.keyboard.press("Escape");
+    await dialog.waitFor({ state: "hidden" });
+    await becomes("SELECT count(*) FROM jobs WHERE queue = 'bulk-1' AND status = 'cancelled'", 0);
+    await button(page, "Cancel").click();
+    await button(page, `Cancel ${n} jobs`).click();
+    await page.getByText(`${n} jobs cancelled.`).waitFor();
+    await becomes("SELECT count(*) FROM jobs WHERE queue = 'bulk-1' AND status = 'cancelled'", n);
+    await page.goto(ui("jobs?q=queue:bulk-1 status:cancelled"));
+    await page.getByRole("checkbox", { name: /^Select job/ }).nth(0).check();
+    await page.getByRole("checkbox", { name: /^Select job/ }).nth(1).check();
+    await page.getByText("2 jobs selected").waitFor();
+    await button(page, "Retry").click();
+    await button(page, "Retry 2 jobs").click();
+    await becomes("SELECT count(*) FROM jobs WHERE queue = 'bulk-1' AND status = 'queued'", 2);
+    await page.getByText("2 jobs queued again.").waitFor();
+    await button(page, "Delete").click();
+    await button(page, `Delete ${n - 2} jobs`).click();
+    await becomes("SELECT count(*) FROM jobs WHERE queue = 'bulk-1'", 2);
+    await page.goto(ui("jobs?q=kind:newsletter.send"));
+    await button(page, "Run now").click();
+    await button(page, "Run now 5 jobs").click();
+    await becomes("SELECT count(*) FROM jobs WHERE kind = 'newsletter.send' AND status = 'scheduled'", 0);
+  }],
+
+  ["shows a job with exact numbers, and changes it", async () => {
+    const { page } = main;
+    const id = await submit(`{"kind":"manual.step","queue":"manual","payload":{"id":${BIG},"price":1.50,"html":${JSON.stringify(HOSTILE)}},"tags":[${JSON.stringify(HOSTILE.slice(0, 40))}]}`);
+    await page.goto(ui(`jobs/${id}`));
+    await page.getByText(BIG).waitFor();
+    await page.getByText("1.50", { exact: true }).waitFor();
+    await page.getByText("alert(2)").waitFor();
+    await page.getByText("No live worker").first().waitFor();
+    await button(page, /^Change the payload/).click();
+    const text = page.getByLabel("Payload (JSON)");
+    assert.match(await text.inputValue(), new RegExp(BIG));
+    await text.fill("{");
+    assert.ok(await button(page, "Change 1 job").isDisabled());
+    await text.fill(`{"id": ${BIG}, "price": 1.50}`);
+    await button(page, "Change 1 job").click();
+    await page.getByText("The payload was changed.").waitFor();
+    await becomes(`SELECT payload::text FROM jobs WHERE id = '${id}'`, `{"id":${BIG},"price":1.50}`);
+    await button(page, "Cancel").click();
+    await button(page, "Cancel 1 job").click();
+    await becomes(`SELECT status FROM jobs WHERE id = '${id}'`, "cancelled");
+    await page.getByText("cancelled", { exact: true }).first().waitFor();
+    await button(page, "Retry").click();
+    await becomes(`SELECT status FROM jobs WHERE id = '${id}'`, "queued");
+  }],
+
+  ["follows a running job and cancels it", async () => {
+    const { page } = main;
+    const id = await submit({ queue: "default", kind: "log.slow" });
+    await page.goto(ui(`jobs/${id}`));
+    await page.getByLabel("Log", { exact: true }).getByText("line 3", { exact: false }).waitFor();
+    await page.getByText("Attempt 1").first().waitFor();
+    await page.getByText("running", { exact: true }).first().waitFor();
+    await button(page, "Cancel").click();
+    await button(page, "Cancel 1 job").click();
+    await becomes(`SELECT status FROM jobs WHERE id = '${id}'`, "cancelled");
+    await page.getByText("cancelled", { exact: true }).first().waitFor();
+    await button(page, "Delete").click();
+    await button(page, "Delete 1 job").click();
+    await becomes(`SELECT count(*) FROM jobs WHERE id = '${id}'`, 0);
+    await page.waitForURL(/\/ui\/jobs$/);
+  }],
+
+  ["retries a dead letter with another payload", async () => {
+    const { page } = main;
+    const [{ id }] = await sql("SELECT id FROM jobs WHERE kind = 'card.charge' AND status = 'failed' LIMIT 1");
+    await page.goto(ui(`jobs/${id}`));
+    await page.getByRole("heading", { name: /Error: exit_1/ }).waitFor();
+    await page.getByText("the bank said no").first().waitFor();
+    await button(page, /^Retry with another payload/).click();
+    await page.getByLabel("Payload (JSON)").fill(`{"pay": true, "amount": ${BIG}}`);
+    await button(page, "Retry 1 job").click();
+    await page.waitForURL((url) => !url.pathname.endsWith(id));
+    await page.getByText("Retry of").waitFor();
+    await becomes(`SELECT payload::text FROM jobs WHERE metadata->>'retry_of' = '${id}'`, `{"pay": true, "amount": ${BIG}}`);
+    await page.getByText("completed", { exact: true }).first().waitFor();
+  }],
+
+  ["shows nothing to change to a key that may only read", async () => {
+    const { page } = main;
+    await page.route("**/ui/session", async (route) => {
+      const response = await route.fetch();
+      await route.fulfill({ response, json: { ...(await response.json()), scopes: ["read"] } });
+    });
+    await page.goto(ui("jobs?q=status:failed"));
+    await row(page, "card.charge").first().waitFor();
+    assert.equal(await page.getByRole("checkbox").count(), 0);
+    assert.equal(await page.getByRole("group", { name: "Actions on jobs" }).count(), 0);
+    await page.unrouteAll({ behavior: "ignoreErrors" });
+  }],
+
+  ["pauses", async () => {
+    const { page } = main;
+    await page.goto(ui("jobs"));
+    const count = button(page, /^queued/);
+    await count.getByText(/\d/).waitFor();
+    await button(page, /^Live/).click();
+    await button(page, /^Paused/).waitFor();
+    const before = await count.innerText();
+    const [{ at }] = await sql("SELECT max(taken_at) AS at FROM jobqueue.census");
+    await sql("SELECT count(jobqueue.enqueue('manual.step', queue => 'paused-page')) FROM generate_series(1, 3)");
+    await becomes(`SELECT count(*) > 0 FROM jobqueue.census WHERE taken_at > '${at}'`, true);
+    await page.waitForTimeout(2_500);
+    assert.equal(await count.innerText(), before);
+    await button(page, /^Paused/).click();
+    await button(page, /^Live/).waitFor();
+    await page.waitForFunction(([name, text]) => [...document.querySelectorAll("button.tab")].some((tab) => tab.textContent.startsWith(name) && tab.innerText !== text), ["queued", before]);
+  }],
+
+  ["works under the prefix of a proxy", async () => {
+    const { port } = new URL(BASE);
+    const proxy = createServer((incoming, outgoing) => {
+      const path = incoming.url.replace(/^\/team\/jobs/, "");
+      const headers = { ...incoming.headers, "x-forwarded-prefix": "/team/jobs" };
+      const onward = forward({ port, host: "127.0.0.1", method: incoming.method, path, headers }, (answer) => {
+        outgoing.writeHead(answer.statusCode, answer.headers);
+        answer.pipe(outgoing);
+      });
+      onward.on("error", () => outgoing.destroy());
+      incoming.pipe(onward);
+    }).listen(0, "127.0.0.1");
+    await new Promise((resolve) => proxy.once("listening", resolve));
+    const { context: made, page } = await signedIn({}, `http://127.0.0.1:${proxy.address().port}/team/jobs`);
+    const [cookie] = await made.cookies();
+    assert.equal(cookie.path, "/team/jobs");
+    await page.getByRole("link", { name: "Jobs", exact: true }).click();
+    await row(page, "text.words").first().waitFor();
+    await row(page, "text.words").first().getByRole("link").first().click();
+    await page.waitForURL(/\/team\/jobs\/ui\/jobs\/[0-9a-f-]{36}$/);
+    await page.reload();
+    await page.getByRole("heading", { level: 1, name: /text.words/ }).waitFor();
+    await button(page, /^Live/).waitFor();
+    await made.close();
+    proxy.closeAllConnections();
+    proxy.close();
+  }],
+
+  ["survives a restart of the API and of Postgres", async () => {
+    const { page } = main;
+    await page.goto(ui("jobs?q=queue:late"));
+    await page.getByText("No job matches").waitFor();
+    await control("stop-api");
+    await page.getByText("The API cannot be reached").first().waitFor();
+    await control("start-api");
+    await button(page, /^Live/).waitFor();
+    await control("stop-postgres");
+    await page.getByText(/The database cannot be reached|The API cannot be reached/).first().waitFor();
+    await control("start-postgres");
+    await button(page, /^Live/).waitFor();
+    await page.getByRole("alert").first().waitFor({ state: "detached" });
+    let id;
+    for (;;) {
+      id = await submit({ queue: "late" }).catch(() => null);
+      if (id) break;
+    }
+    await button(page, "Refresh").click();
+    await row(page, "manual.step").waitFor();
+    await page.goto(ui("jobs"));
+  }],
+
+  ["can be used with a screen reader, at 360 px, in light and dark", async () => {
+    const { page } = main;
+    for (const { name, path, ready } of SCREENS) {
+      await page.goto(ui(await path()));
+      await ready(page);
+      for (const colorScheme of ["light", "dark"]) {
+        await page.emulateMedia({ colorScheme });
+        for (const width of [1280, 360]) {
+          await page.setViewportSize({ width, height: 800 });
+          await accessible(page, `${name}, ${colorScheme}, ${width} px`);
+          await fits(page, `${name}, ${width} px`);
+        }
+      }
+      await page.setViewportSize({ width: 1280, height: 800 });
+    }
+    await page.goto(ui());
+    await page.keyboard.press("Tab");
+    assert.equal(await page.evaluate(() => document.activeElement.textContent), "Skip to content");
+    await page.keyboard.press("Enter");
+    assert.equal(await page.evaluate(() => document.activeElement.id), "main");
+  }],
+];
+
+const pictures = [["seeds", seed], ["takes screenshots", screenshots]];
+await scenarios(process.env.DASHBOARD_SCREENSHOTS ? pictures : tests);

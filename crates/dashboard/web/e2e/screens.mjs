@@ -1,0 +1,38 @@
+// Each screen with real data: for the checks of all screens, and for the pictures of the documentation. Add a line for a new screen.
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { api, signedIn, sql, ui } from "./harness.mjs";
+
+const heading = (name) => (page) => page.getByRole("heading", { level: 1, name }).waitFor();
+
+/** `path` may ask the database; `ready` waits until the screen shows what it should. */
+export const SCREENS = [
+  { name: "overview", path: async () => "", ready: async (page) => { await heading("Overview")(page); await page.getByRole("cell", { name: /\d/ }).first().waitFor(); await page.getByText(/waits|New failure/).first().waitFor(); } },
+  { name: "jobs", path: async () => "jobs", ready: async (page) => { await heading("Jobs")(page); await page.getByRole("row").nth(3).waitFor(); await page.getByRole("button", { name: /^failed\s+\d/ }).waitFor(); } },
+  { name: "jobs-failed", path: async () => "jobs?q=status:failed kind:card.* error:exit_1", ready: (page) => page.getByRole("row").nth(3).waitFor() },
+  { name: "jobs-empty", path: async () => "jobs?q=queue:none", ready: (page) => page.getByText("No job matches").waitFor() },
+  { name: "job-failed", path: async () => `jobs/${(await sql("SELECT id FROM jobs WHERE kind = 'card.charge' AND status = 'failed' LIMIT 1"))[0].id}`, ready: (page) => page.getByLabel("Log", { exact: true }).waitFor() },
+  { name: "job-waiting", path: async () => `jobs/${(await sql("SELECT id FROM jobs WHERE queue = 'reports' LIMIT 1"))[0].id}`, ready: (page) => page.getByText("Why it waits").waitFor() },
+];
+
+/** Writes `NAME-light.png` and `NAME-dark.png` of each screen. */
+export async function screenshots() {
+  const folder = process.env.DASHBOARD_SCREENSHOTS;
+  await mkdir(folder, { recursive: true });
+  const running = (await api("POST", "jobs", { kind: "log.slow", queue: "default", payload: { user: 42, big: 1 } })).id;
+  const { page } = await signedIn({ viewport: { width: 1280, height: 800 } });
+  const all = [...SCREENS, { name: "job-running", path: async () => `jobs/${running}`, ready: (page) => page.getByLabel("Log", { exact: true }).getByText("line 3").waitFor() }];
+  for (const { name, path, ready } of all) {
+    await page.goto(ui(await path()));
+    await ready(page);
+    for (const colorScheme of ["light", "dark"]) {
+      await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+      await page.screenshot({ path: join(folder, `${name}-${colorScheme}.png`), animations: "disabled" });
+    }
+  }
+  await page.setViewportSize({ width: 360, height: 740 });
+  await page.goto(ui());
+  await all[0].ready(page);
+  await page.emulateMedia({ colorScheme: "light" });
+  await page.screenshot({ path: join(folder, "overview-narrow.png"), animations: "disabled" });
+}

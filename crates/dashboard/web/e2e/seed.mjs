@@ -1,0 +1,23 @@
+// Real data: 10,000 jobs, 40 queues, 12 kinds, dead letters, a paused queue, jobs that wait without a worker. The workers run the rest.
+import { api, becomes, sql } from "./harness.mjs";
+
+/** Some jobs were submitted this long ago, but not before midnight, when the table of the day began. */
+const AGO_S = 250;
+
+export async function seed() {
+  // 40 queues without a worker, and kinds of which one fifth is long
+  await sql(`SELECT count(jobqueue.enqueue((ARRAY['mail.send','mail.digest','image.resize','invoice.pdf','sync.user','search.index'])[1 + n % 6],
+    json_build_object('n', n), queue => 'bulk-' || n % 36, tags => CASE WHEN n % 10 = 0 THEN ARRAY['vip'] END)) FROM generate_series(1, 9500) n`);
+  await sql(`SELECT set_config('jobqueue.clock_offset', '-' || least(${AGO_S}, floor(extract(epoch FROM now() - date_trunc('day', now(), 'UTC'))))::int || ' seconds', true),
+    (SELECT count(jobqueue.enqueue('report.build', json_build_object('user', n), queue => 'reports', tags => ARRAY['vip'])) FROM generate_series(1, 12) n)`);
+  const jobs = [];
+  for (let n = 0; n < 60; n += 1) jobs.push({ kind: "text.words", queue: "default", payload: `three little words ${n}` });
+  for (let n = 0; n < 25; n += 1) jobs.push({ kind: "card.charge", queue: "default", max_attempts: 1, payload: { user: n, amount: 12.5 }, tags: n % 5 === 0 ? ["vip"] : [] });
+  for (let n = 0; n < 6; n += 1) jobs.push({ kind: "file.upload", queue: "default", max_attempts: 3, payload: { user: 42, file: `a-${n}.bin` }, retry: { strategy: "fixed", delay_seconds: 3600 } });
+  for (let n = 0; n < 5; n += 1) jobs.push({ kind: "newsletter.send", queue: "default", delay_seconds: 3600 * (n + 1) });
+  await api("POST", "jobs/batch", { jobs });
+  await becomes("SELECT count(*) FROM jobs WHERE kind = 'text.words' AND status = 'completed'", 60);
+  await becomes("SELECT count(*) FROM jobs WHERE kind = 'card.charge' AND status = 'failed'", 25);
+  await becomes("SELECT count(*) FROM jobs WHERE kind = 'file.upload' AND status = 'scheduled' AND attempt = 1", 6);
+  await api("POST", "queues/bulk-7/pause");
+}

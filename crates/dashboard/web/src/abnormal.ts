@@ -1,0 +1,123 @@
+// What is abnormal now, in words. Pure: the screen gives it what the API said.
+import { clock, duration, number, percent, several, withClocks } from "./format";
+import type { Explanation, Group, QueueNow, Statistics, WorkerNow } from "./types";
+
+/** Jobs that wait longer than this are worth a sentence. */
+export const LONG_WAIT_S = 60;
+/** If nothing was counted for so long, the reaper is probably missing. */
+const OLD_COUNT_S = 60;
+/** A share of failures above this one is abnormal, if it is also twice that of the day. */
+const MANY_FAILURES = 0.05;
+const MIN_FAILURES = 5;
+/** A wait above this one is abnormal, if it is also three times that of the day. */
+const SLOW_S = 1;
+const MAX_FINDINGS = 12;
+
+export interface Finding {
+  severity: "bad" | "warn";
+  text: string;
+  /** The screen that shows more. */
+  to?: string;
+}
+
+export interface Facts {
+  now: number;
+  queues: QueueNow[];
+  workers: WorkerNow[];
+  groups: Group[];
+  /** Why the newest waiting job of a queue waits. */
+  explanations: Map<string, Explanation>;
+  hour: Statistics | undefined;
+  day: Statistics | undefined;
+}
+
+/** The findings, the worst first. */
+export function findings(facts: Facts): Finding[] {
+  const found = [...waits(facts), ...reaper(facts), ...failures(facts), ...errors(facts), ...latency(facts), ...workers(facts)];
+  return found.sort((a, b) => rank(a) - rank(b)).slice(0, MAX_FINDINGS);
+}
+
+const rank = (finding: Finding): number => (finding.severity === "bad" ? 0 : 1);
+
+/** The queues whose oldest job has waited long, the longest wait first. */
+export const waiting = (queues: QueueNow[], now: number): { queue: QueueNow; seconds: number }[] =>
+  queues
+    .filter((queue) => queue.oldest_at !== null && queue.queued > 0)
+    .map((queue) => ({ queue, seconds: (now - Date.parse(queue.oldest_at ?? "")) / 1000 }))
+    .filter(({ seconds }) => seconds >= LONG_WAIT_S)
+    .sort((a, b) => b.seconds - a.seconds);
+
+function waits({ now, queues, explanations }: Facts): Finding[] {
+  return waiting(queues, now).map(({ queue, seconds }) => {
+    const reasons = explanations.get(queue.queue)?.reasons.filter((reason) => reason.code !== "behind") ?? [];
+    const why = reasons[0] ? because(reasons[0].code, reasons[0].facts, reasons[0].message, now) : `${several(queue.queued, "job")} are queued`;
+    return {
+      severity: queue.paused ? "warn" : "bad",
+      text: `\`${queue.queue}\` waits ${duration(seconds)}: ${why}`,
+      to: `jobs?q=${encodeURIComponent(`queue:${queue.queue} status:queued`)}`,
+    };
+  });
+}
+
+/** A reason of explain as the end of a sentence. */
+function because(code: string, facts: Record<string, unknown>, message: string, now: number): string {
+  const at = (name: string): string => (typeof facts[name] === "string" ? clock(Date.parse(facts[name]), now) : "");
+  switch (code) {
+    case "no_worker":
+      return at("last_seen_at") ? `no worker has taken it since ${at("last_seen_at")}.` : "no worker takes it.";
+    case "queue_paused":
+      return `it is paused since ${at("paused_at")}.`;
+    default:
+      return withClocks(message, now);
+  }
+}
+
+function reaper({ now, hour }: Facts): Finding[] {
+  if (!hour) return [];
+  const at = hour.counted_until === null ? null : Date.parse(hour.counted_until);
+  if (at !== null && (now - at) / 1000 < OLD_COUNT_S) return [];
+  const since = at === null ? "has never counted" : `has not counted since ${clock(at, now)}`;
+  return [{ severity: "bad", text: `The reaper ${since}: delayed jobs do not start, and these numbers stand still.` }];
+}
+
+function failures({ hour, day }: Facts): Finding[] {
+  const [share, usual] = [errorShare(hour), errorShare(day)];
+  if (!hour || share === null || hour.total.failed < MIN_FAILURES || share < MANY_FAILURES || share < 2 * (usual ?? 0)) return [];
+  const before = usual === null ? "" : `, over 24 h ${percent(usual)}`;
+  return [{ severity: "bad", text: `${percent(share)} of the jobs that ended in the last hour failed${before}.`, to: "jobs?q=status:failed" }];
+}
+
+/** The share of failed jobs among those that completed or failed; `null` without one. */
+export function errorShare(statistics: Statistics | undefined): number | null {
+  if (!statistics) return null;
+  const ended = statistics.total.completed + statistics.total.failed;
+  return ended === 0 ? null : statistics.total.failed / ended;
+}
+
+function errors({ now, groups }: Facts): Finding[] {
+  const isNew = (group: Group): boolean => now - Date.parse(group.first_failed_at) < 3_600_000;
+  return groups.filter(isNew).slice(0, 3).map((group) => ({
+    severity: "warn",
+    text: `New failure since ${clock(Date.parse(group.first_failed_at), now)}: \`${group.kind}\` ended ${number(group.count)} times with \`${group.error_type}\`: ${group.message}`,
+    to: `jobs?q=${encodeURIComponent(`status:failed kind:${group.kind} error:${/\s/.test(group.error_type) ? `"${group.error_type}"` : group.error_type}`)}`,
+  }));
+}
+
+function latency({ hour, day }: Facts): Finding[] {
+  const [slow, usual] = [hour?.total.wait.p95_seconds, day?.total.wait.p95_seconds];
+  if (slow == null || usual == null || slow < SLOW_S || slow < 3 * usual) return [];
+  return [{ severity: "warn", text: `Jobs waited longer than usual in the last hour: p95 ${duration(slow)}, over 24 h ${duration(usual)}.` }];
+}
+
+function workers({ queues, workers }: Facts): Finding[] {
+  const found: Finding[] = [];
+  const waits = queues.reduce((sum, queue) => sum + queue.queued, 0);
+  if (workers.length === 0 && waits > 0) found.push({ severity: "bad", text: `No worker is alive, and ${several(waits, "job")} wait.` });
+  for (const worker of workers.filter((one) => one.paused).slice(0, 3)) {
+    found.push({ severity: "warn", text: `Worker \`${worker.name}\` is paused by an operator.` });
+  }
+  for (const queue of queues.filter((one) => one.paused && one.queued > 0 && one.oldest_at === null).slice(0, 3)) {
+    found.push({ severity: "warn", text: `Queue \`${queue.queue}\` is paused, and ${several(queue.queued, "job")} wait.` });
+  }
+  return found;
+}

@@ -1,0 +1,58 @@
+// One action on many jobs: counts them first, then acts in steps, so that the screen can show progress and stop.
+import { act } from "./api";
+import type { Bulk } from "./types";
+import type { Filter } from "./search";
+import { body } from "./search";
+
+export type Verb = "retry" | "cancel" | "promote" | "delete";
+
+/** Jobs in one request. */
+const STEP = 1_000;
+/** A preview counts so many jobs at most. */
+export const MAX_PREVIEW = 10_000;
+/** Ids of jobs that could not be changed which are kept for the report. */
+const MAX_FAILURES = 100;
+
+/** The jobs to act on. */
+export type Targets = { ids: string[] } | { filter: Filter };
+
+export interface Result {
+  changed: number;
+  failures: Bulk["failures"];
+  /** How many could not be changed; more than `failures` may have. */
+  failed: number;
+}
+
+/** How many jobs the action would change; `exact` is false if there are more. */
+export async function preview(verb: Verb, targets: Targets): Promise<{ count: number; exact: boolean }> {
+  let count = 0;
+  for (let cursor: string | null = null; ; ) {
+    const answer: Bulk = await step(verb, targets, cursor, true);
+    count += answer.ids.length;
+    cursor = answer.next_cursor;
+    if (!answer.more || cursor === null) return { count, exact: true };
+    if (count >= MAX_PREVIEW) return { count, exact: false };
+  }
+}
+
+/** Acts on all of them. `onProgress` is called after each step; the action ends early when `stop` is aborted. */
+export async function run(verb: Verb, targets: Targets, onProgress: (done: Result) => void, stop: AbortSignal): Promise<Result> {
+  const done: Result = { changed: 0, failures: [], failed: 0 };
+  for (let cursor: string | null = null; !stop.aborted; ) {
+    const answer: Bulk = await step(verb, targets, cursor, false);
+    done.changed += answer.changed;
+    done.failed += answer.failures.length;
+    done.failures.push(...answer.failures.slice(0, MAX_FAILURES - done.failures.length));
+    onProgress({ ...done });
+    cursor = answer.next_cursor;
+    if (!answer.more || cursor === null) break;
+  }
+  return done;
+}
+
+const step = (verb: Verb, targets: Targets, cursor: string | null, dry_run: boolean): Promise<Bulk> =>
+  act("POST", `jobs/${verb}`, {
+    ...("ids" in targets ? { ids: targets.ids } : { filter: body(targets.filter), limit: STEP }),
+    ...(cursor ? { cursor } : {}),
+    dry_run,
+  });

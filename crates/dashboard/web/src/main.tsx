@@ -1,0 +1,62 @@
+// The page: signs in, then shows the navigation and a screen.
+import { render } from "preact";
+import { useCallback, useEffect, useState } from "preact/hooks";
+import { LocationProvider, Route, Router } from "preact-iso";
+import { Problem, session } from "./api";
+import { href } from "./base";
+import { SessionContext } from "./context";
+import { Frame } from "./frame";
+import * as live from "./live";
+import { DialogProvider } from "./parts/dialog";
+import { screens } from "./screens";
+import { Missing } from "./screens/missing";
+import { SignIn } from "./screens/sign-in";
+import { applyTheme } from "./theme";
+import type { Session } from "./types";
+
+/** How soon the page asks again if the API does not answer. */
+const AGAIN_MS = 3_000;
+
+function App() {
+  const [who, set] = useState<Session | null>(null);
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const ask = useCallback(() => {
+    session().then(
+      (answer) => {
+        setProblem(null);
+        set(answer);
+      },
+      (error: unknown) => {
+        setProblem(error instanceof Problem ? error : new Problem(0, "unknown", String(error)));
+        window.setTimeout(ask, AGAIN_MS);
+      },
+    );
+  }, []);
+  useEffect(ask, [ask]);
+  const signedIn = who?.authenticated === true;
+  useEffect(() => {
+    if (!signedIn) return;
+    live.start(ask);
+    return live.stop;
+  }, [signedIn, ask]);
+  if (!who) return problem ? <main class="alone"><p role="alert">{problem.message} Trying again…</p></main> : null;
+  if (!who.authenticated) return <SignIn onDone={set} />;
+  return (
+    <SessionContext.Provider value={who}>
+      <DialogProvider>
+        <LocationProvider scope={href("")}>
+          <Frame onSignedOut={set}>
+            <Router>
+              {screens.map(({ path, component }) => <Route key={path} path={href(path)} component={component} />)}
+              <Route default component={Missing} />
+            </Router>
+          </Frame>
+        </LocationProvider>
+      </DialogProvider>
+    </SessionContext.Provider>
+  );
+}
+
+applyTheme();
+const root = document.getElementById("app");
+if (root) render(<App />, root);

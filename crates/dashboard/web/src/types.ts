@@ -1,0 +1,181 @@
+// What the API returns, as far as the page reads it. docs/openapi.json describes every field.
+import type { Exact } from "./json";
+
+export type Status = "blocked" | "scheduled" | "queued" | "running" | "completed" | "failed" | "cancelled";
+
+export interface Failure {
+  type: string;
+  message: string;
+  details?: Exact;
+}
+
+export interface Job {
+  id: string;
+  queue: string;
+  kind: string;
+  payload: Exact;
+  priority: number;
+  status: Status;
+  attempt: number;
+  max_attempts: number;
+  tags: string[];
+  metadata: Record<string, Exact> | null;
+  unique_key: string | null;
+  traceparent: string | null;
+  created_at: string;
+  run_at: string | null;
+  started_at: string | null;
+  finished_at: string | null;
+  expires_at: string | null;
+  timeout_seconds: number | null;
+  worker_id: string | null;
+  lease_expires_at: string | null;
+  cancel_requested: boolean;
+  snoozes: number;
+  result: Exact | null;
+  error: Failure | null;
+  webhook_url?: string;
+}
+
+export interface JobPage {
+  jobs: Job[];
+  next_cursor: string | null;
+}
+
+export interface Attempt {
+  attempt: number;
+  ended: "running" | "completed" | "retried" | "failed" | "snoozed" | "released" | "lost" | "cancelled";
+  worker_id: string | null;
+  started_at: string;
+  finished_at: string | null;
+  error: Failure | null;
+  progress: Exact | null;
+  log: string;
+}
+
+export interface JobEvent {
+  at: string;
+  event: string;
+  attempt: number | null;
+  error: Failure | null;
+}
+
+export interface Reason {
+  code: string;
+  message: string;
+  resolution: string;
+  facts: Record<string, unknown>;
+}
+
+export interface Explanation {
+  id: string;
+  at: string;
+  verdict: "waits" | "can_start" | "running" | "ended";
+  summary: string;
+  reasons: Reason[];
+  running: { worker_name: string | null; worker_id: string | null; attempt: number; since: string | null } | null;
+}
+
+export interface Count {
+  count: number;
+  exact: boolean;
+}
+
+export interface Bulk {
+  dry_run: boolean;
+  matched: number;
+  changed: number;
+  ids: string[];
+  failures: { id: string; status: number; code: string }[];
+  more: boolean;
+  next_cursor: string | null;
+}
+
+export interface Durations {
+  count: number;
+  p50_seconds: number | null;
+  p95_seconds: number | null;
+  p99_seconds: number | null;
+}
+
+export interface Numbers {
+  created: number;
+  completed: number;
+  failed: number;
+  retried: number;
+  cancelled: number;
+  snoozed: number;
+  wait: Durations;
+  run: Durations;
+}
+
+export interface Statistics {
+  from: string;
+  to: string;
+  step_seconds: number;
+  counted_until: string | null;
+  has_others: boolean;
+  total: Numbers;
+  points: (Numbers & { at: string })[];
+}
+
+export interface Group {
+  group: string;
+  kind: string;
+  error_type: string;
+  message: string;
+  count: number;
+  first_failed_at: string;
+  last_failed_at: string;
+}
+
+export interface Worker {
+  id: string;
+  name: string;
+  remote: boolean;
+  queues: string[];
+  slots: number | null;
+  paused: boolean;
+  draining: boolean;
+  running: number;
+}
+
+/** Events of `/v1/stream`. */
+export interface QueueNow {
+  queue: string;
+  paused: boolean;
+  scheduled: number;
+  queued: number;
+  running: number;
+  oldest_at: string | null;
+  created: number;
+  completed: number;
+  failed: number;
+  cancelled: number;
+  retried: number;
+}
+
+export interface WorkerNow {
+  worker_id: string;
+  name: string;
+  host: string | null;
+  version: string | null;
+  language: string | null;
+  remote: boolean;
+  queues: string[];
+  slots: number | null;
+  running: number;
+  jobs_per_minute: number | null;
+  paused: boolean;
+  draining: boolean;
+  started_at: string;
+}
+
+export interface Session {
+  authenticated: boolean;
+  key_required: boolean;
+  name: string | null;
+  scopes: string[];
+  trace_url: string | null;
+  version: string;
+}
