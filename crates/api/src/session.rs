@@ -47,10 +47,11 @@ pub(crate) fn end(headers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 fn cookie(value: &str, age: &str, headers: &HeaderMap) -> Option<HeaderValue> {
-    let secure = headers.get(X_FORWARDED_PROTO).and_then(|value| value.to_str().ok()).is_some_and(|protocols| {
-        // the first proxy is the one that the browser talks to
-        protocols.split(',').next().is_some_and(|first| first.trim().eq_ignore_ascii_case("https"))
-    });
+    let secure =
+        headers.get(X_FORWARDED_PROTO).and_then(|value| value.to_str().ok()).is_some_and(|protocols| {
+            // the first proxy is the one that the browser talks to
+            protocols.split(',').next().is_some_and(|first| first.trim().eq_ignore_ascii_case("https"))
+        });
     let (path, secure) = (path(headers), if secure { "; Secure" } else { "" });
     let text = format!("{NAME}={value}; Path={path}; HttpOnly; SameSite=Strict{secure}{age}");
     let mut cookie = HeaderValue::try_from(text).ok()?;
@@ -75,7 +76,8 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        let pair = |(name, value): &(&'static str, &str)| (HeaderName::from_static(name), value.parse().unwrap());
+        let pair =
+            |(name, value): &(&'static str, &str)| (HeaderName::from_static(name), value.parse().unwrap());
         pairs.iter().map(pair).collect()
     }
 

@@ -51,6 +51,14 @@ pub(crate) struct Selector {
     /// Only jobs whose metadata has this value, for example team=billing, owner.team=billing or /a.b/c=1. May be repeated.
     #[arg(long, value_name = "PATH=VALUE")]
     metadata: Vec<String>,
+
+    /// Only jobs whose payload has this value, for example user.id=42 or /a.b/c=1. May be repeated.
+    #[arg(long, value_name = "PATH=VALUE")]
+    payload: Vec<String>,
+
+    /// Only jobs that have failed before and wait for their next attempt.
+    #[arg(long)]
+    retrying: bool,
 }
 
 impl Selector {
@@ -65,6 +73,7 @@ impl Selector {
             query.extend(values.iter().map(|value| (name, value.clone())));
         }
         query.extend(self.times().into_iter().filter_map(|(name, time)| Some((name, time.clone()?))));
+        query.extend(self.retrying.then(|| ("retrying", "true".to_owned())));
         query
     }
 
@@ -76,10 +85,11 @@ impl Selector {
             lists.map(|(name, values)| format!("{}:[{}]", quoted(name), list(values))).collect();
         let times = self.times().into_iter().filter_map(|(name, time)| Some((name, time.as_ref()?)));
         members.extend(times.map(|(name, time)| format!("{}:{}", quoted(name), quoted(time))));
+        members.extend(self.retrying.then(|| "\"retrying\":true".to_owned()));
         format!("{{{}}}", members.join(","))
     }
 
-    fn lists(&self) -> [(&'static str, &[String]); 7] {
+    fn lists(&self) -> [(&'static str, &[String]); 8] {
         [
             ("status", &self.status),
             ("queue", &self.queue),
@@ -88,6 +98,7 @@ impl Selector {
             ("error_type", &self.error_type),
             ("unique_key", &self.unique_key),
             ("metadata", &self.metadata),
+            ("payload", &self.payload),
         ]
     }
 
@@ -116,5 +127,8 @@ mod tests {
         assert_eq!(selector.query()[1], ("queue", "b\"".to_owned()));
         assert_eq!(selector.body(), r#"{"queue":["a","b\""],"created_before":"2026-01-31T09:00:00Z"}"#);
         assert_eq!(Selector::default().body(), "{}");
+        let retrying = Selector { payload: vec!["a=1".to_owned()], retrying: true, ..Selector::default() };
+        assert_eq!(retrying.query(), [("payload", "a=1".to_owned()), ("retrying", "true".to_owned())]);
+        assert_eq!(retrying.body(), r#"{"payload":["a=1"],"retrying":true}"#);
     }
 }

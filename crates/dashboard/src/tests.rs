@@ -26,7 +26,9 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
 
 #[tokio::test]
 async fn each_screen_gets_the_page_with_a_base_that_leads_to_the_files() {
-    for (path, base) in [("/ui/", "./"), ("/ui/jobs", "./"), ("/ui/jobs/1?q=kind%3Aa", "../"), ("/ui/a/b/c", "../../")] {
+    for (path, base) in
+        [("/ui/", "./"), ("/ui/jobs", "./"), ("/ui/jobs/1?q=kind%3Aa", "../"), ("/ui/a/b/c", "../../")]
+    {
         let (status, headers, body) = ask(path, &[]).await;
         assert_eq!(status, 200, "{path}");
         let html = String::from_utf8(body).unwrap();

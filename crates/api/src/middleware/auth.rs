@@ -72,7 +72,8 @@ pub(crate) async fn require(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let Some(caller) = gate.root_key.caller(credential(request.method(), request.headers())?.as_deref()) else {
+    let Some(caller) = gate.root_key.caller(credential(request.method(), request.headers())?.as_deref())
+    else {
         let challenge = HeaderValue::from_static("Bearer realm=\"jobqueue\"");
         let detail = "send a valid key as `Authorization: Bearer …`; keys in the URL are not accepted";
         return Err(Problem::new(ProblemKind::Unauthorized, detail).with_header(WWW_AUTHENTICATE, challenge));

@@ -33,7 +33,8 @@ pub(crate) async fn begin(
 ) -> Result<Response, Problem> {
     let key = body.value.key.trim();
     let refused = || Problem::new(ProblemKind::Unauthorized, "this is no valid key");
-    let caller = keys.caller(Some(key)).filter(|_| key.len() <= session::MAX_KEY_BYTES).ok_or_else(refused)?;
+    let caller =
+        keys.caller(Some(key)).filter(|_| key.len() <= session::MAX_KEY_BYTES).ok_or_else(refused)?;
     let cookie = if keys.is_required() { session::begin(key, &headers) } else { None };
     Ok(answer(&keys, &trace, Some(&caller), cookie))
 }

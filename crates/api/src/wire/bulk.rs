@@ -1,8 +1,8 @@
 //! One verb on many jobs.
 
 use jobqueue_core::limits::{MAX_BATCH, MAX_FILTER_VALUES};
-use jobqueue_core::time::{TIMESTAMP_RULE, timestamp};
 use jobqueue_core::metadata::MetadataTermError;
+use jobqueue_core::time::{TIMESTAMP_RULE, timestamp};
 use jobqueue_core::{FieldError, JobId, KindName, MetadataTerm, QueueName, Status};
 use jobqueue_store::JobFilter;
 use serde::{Deserialize, Serialize};

@@ -82,7 +82,8 @@ async fn the_cookie_opens_every_route_to_the_page_and_none_to_other_sites() {
         assert!(![401, 403].contains(&page.status), "{} {path}: {page:?}", route.method);
         for site in ["cross-site", "same-site"] {
             let site = format!("Sec-Fetch-Site: {site}");
-            let answer = send(&api, route.method, &path, &[&site, "X-Jobqueue-Dashboard: 1", &cookie], "").await;
+            let answer =
+                send(&api, route.method, &path, &[&site, "X-Jobqueue-Dashboard: 1", &cookie], "").await;
             assert_eq!(answer.problem(403), "forbidden", "{} {path}", route.method);
         }
         if route.method != "GET" {
@@ -108,7 +109,11 @@ async fn a_wrong_cookie_or_a_wrong_header_beside_a_right_cookie_is_refused() {
         vec!["Authorization: Bearer wrong", &cookie],
         vec!["Authorization: Basic dGVzdDp0ZXN0", &cookie],
     ] {
-        assert_eq!(send(&api, "GET", "/v1/jobs", &headers, "").await.problem(401), "unauthorized", "{headers:?}");
+        assert_eq!(
+            send(&api, "GET", "/v1/jobs", &headers, "").await.problem(401),
+            "unauthorized",
+            "{headers:?}"
+        );
     }
 }
 
@@ -119,11 +124,9 @@ async fn other_sites_cannot_change_anything_even_without_a_key() {
     assert_eq!((&session["authenticated"], &session["key_required"]), (&json!(true), &json!(false)));
     let (answer, _) = sign_in(&api, &[]).await;
     assert_eq!(answer.header("set-cookie"), None, "there is nothing to keep");
-    for headers in [
-        vec!["Sec-Fetch-Site: cross-site"],
-        vec!["Origin: http://evil.example"],
-        vec!["Origin: null"],
-    ] {
+    for headers in
+        [vec!["Sec-Fetch-Site: cross-site"], vec!["Origin: http://evil.example"], vec!["Origin: null"]]
+    {
         let answer = send(&api, "POST", "/v1/queues/q/pause", &headers, "").await;
         assert_eq!(answer.problem(403), "forbidden", "{headers:?}");
     }
@@ -140,7 +143,8 @@ async fn the_page_is_served_with_a_strict_policy_and_needs_no_key() {
         let page = send(&api, "GET", path, &[], "").await;
         assert_eq!(page.status, 200);
         let policy = page.header("content-security-policy").unwrap();
-        for part in ["default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"] {
+        for part in ["default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"]
+        {
             assert!(policy.contains(part), "{policy}");
         }
         assert!(!policy.contains("unsafe"), "{policy}");

@@ -1,5 +1,5 @@
 // What is abnormal now, in words. Pure: the screen gives it what the API said.
-import { clock, duration, number, percent, several, withClocks } from "./format";
+import { clock, duration, percent, several, withClocks } from "./format";
 import type { Explanation, Group, QueueNow, Statistics, WorkerNow } from "./types";
 
 /** Jobs that wait longer than this are worth a sentence. */
@@ -98,7 +98,7 @@ function errors({ now, groups }: Facts): Finding[] {
   const isNew = (group: Group): boolean => now - Date.parse(group.first_failed_at) < 3_600_000;
   return groups.filter(isNew).slice(0, 3).map((group) => ({
     severity: "warn",
-    text: `New failure since ${clock(Date.parse(group.first_failed_at), now)}: \`${group.kind}\` ended ${number(group.count)} times with \`${group.error_type}\`: ${group.message}`,
+    text: `New failure since ${clock(Date.parse(group.first_failed_at), now)}: \`${group.kind}\` ended ${several(group.count, "time")} with \`${group.error_type}\`: ${group.message}`,
     to: `jobs?q=${encodeURIComponent(`status:failed kind:${group.kind} error:${/\s/.test(group.error_type) ? `"${group.error_type}"` : group.error_type}`)}`,
   }));
 }

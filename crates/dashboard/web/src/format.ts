@@ -21,7 +21,7 @@ export function percent(share: number): string {
 
 /** A duration with its two largest units: `850 ms`, `4.2 s`, `3 min 5 s`, `2 d 4 h`. */
 export function duration(seconds: number): string {
-  if (seconds < 0) return "0 s";
+  if (seconds <= 0) return "0 s";
   if (seconds < 0.001) return `${Math.round(seconds * 1e6)} µs`;
   if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 10) return `${Math.round(seconds * 10) / 10} s`;
@@ -65,9 +65,9 @@ export function ago(at: number, now: number): string {
 }
 
 /** The time of day, with the date if it is another day: `10:02`, `Nov 3, 10:02`. */
-export function clock(at: number, now: number): string {
+export function clock(at: number, now: number, seconds = false): string {
   const date = new Date(at);
-  const options: Intl.DateTimeFormatOptions = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+  const options: Intl.DateTimeFormatOptions = { hour: "2-digit", minute: "2-digit", hourCycle: "h23", ...(seconds ? { second: "2-digit" } : {}) };
   if (date.toDateString() !== new Date(now).toDateString()) Object.assign(options, { month: "short", day: "numeric" });
   return new Intl.DateTimeFormat("en", options).format(date);
 }

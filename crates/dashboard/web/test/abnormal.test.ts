@@ -37,7 +37,7 @@ test("a missing reaper, no worker, failures, waits and pauses are found", () => 
   assert.match(texts({ hour: { ...statistics(1, 0), counted_until: before(600) } })[0] ?? "", /^The reaper has not counted since/);
   assert.match(texts({ hour: { ...statistics(1, 0), counted_until: null } })[0] ?? "", /^The reaper has never counted/);
   assert.deepEqual(texts({ workers: [], queues: [queue("a", { queued: 2 })] }), ["No worker is alive, and 2 jobs wait."]);
-  assert.deepEqual(texts({ hour: statistics(80, 20) }), ["20 % of the jobs that ended in the last hour failed, over 24 h 0.1 %."]);
+  assert.deepEqual(texts({ hour: statistics(80, 20) }), ["20 % of the jobs that ended in the last hour failed, over 24 h <0.1 %."]);
   assert.deepEqual(texts({ hour: statistics(80, 20), day: statistics(80, 20) }), [], "as usual");
   assert.deepEqual(texts({ hour: statistics(9, 0, 12), day: statistics(9, 0, 0.4) }), ["Jobs waited longer than usual in the last hour: p95 12 s, over 24 h 400 ms."]);
   assert.deepEqual(texts({ workers: [worker({ paused: true })] }), ["Worker `w-1` is paused by an operator."]);

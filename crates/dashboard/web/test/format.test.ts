@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { ago, atLeast, bytes, duration, percent, rate, several, short, withClocks } from "../src/format";
 
 test("durations have one or two units", () => {
-  for (const [seconds, text] of [[0.0004, "400 µs"], [0.85, "850 ms"], [4.24, "4.2 s"], [59, "59 s"], [60, "1 min"], [185, "3 min 5 s"], [3_600, "1 h"], [7_500, "2 h 5 min"], [36_000, "10 h"], [100_800, "1 d 4 h"], [-1, "0 s"]] as const) {
+  for (const [seconds, text] of [[0.0004, "400 µs"], [0.85, "850 ms"], [4.24, "4.2 s"], [59, "59 s"], [60, "1 min"], [185, "3 min 5 s"], [3_600, "1 h"], [7_500, "2 h 5 min"], [36_000, "10 h"], [100_800, "1 d 4 h"], [0, "0 s"], [-1, "0 s"]] as const) {
     assert.equal(duration(seconds), text);
   }
 });

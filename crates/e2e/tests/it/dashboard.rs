@@ -59,8 +59,7 @@ async fn the_dashboard_works_in_a_browser() {
         .with("DATABASE_CONNECT_TIMEOUT_SECONDS", "1")
         .with("WORKER_QUEUES", "default");
     fs::write(cluster.work.config(), HANDLERS).unwrap();
-    let (api, worker, reaper) =
-        tokio::join!(cluster.api(), cluster.worker("worker-1", 4), cluster.reaper());
+    let (api, worker, reaper) = tokio::join!(cluster.api(), cluster.worker("worker-1", 4), cluster.reaper());
     let url = format!("http://{}", api.address);
     let mut stage = Stage { pool: server.pool(), server, cluster, api: Some(api), _others: [worker, reaper] };
     let mut scenarios = Command::new("node");
@@ -118,7 +117,8 @@ impl Stage {
 fn browser(web: &Path) -> Option<PathBuf> {
     let names = ["chromium", "chromium-browser", "google-chrome"];
     let paths = std::env::var_os("PATH").unwrap_or_default();
-    let find = |name: &str| std::env::split_paths(&paths).map(|folder| folder.join(name)).find(|path| path.exists());
+    let find =
+        |name: &str| std::env::split_paths(&paths).map(|folder| folder.join(name)).find(|path| path.exists());
     let chromium = names.iter().find_map(|name| find(name));
     let missing = match (&chromium, find("node"), web.join("node_modules/playwright-core").exists()) {
         (None, _, _) => "chromium is not installed (Debian: apt-get install chromium)",

@@ -1,5 +1,5 @@
 // Small parts that all screens use.
-import type { ComponentChildren, JSX } from "preact";
+import type { ComponentChildren } from "preact";
 import { href } from "../base";
 import type { Problem } from "../api";
 import { ago, clock } from "../format";
@@ -7,7 +7,16 @@ import type { Resource } from "../use";
 import type { Status } from "../types";
 
 /** A link to a screen: `<Link to="jobs?q=kind:a">`. */
-export const Link = ({ to, children, ...rest }: { to: string } & Omit<JSX.IntrinsicElements["a"], "href">) => (
+interface LinkProperties {
+  to: string;
+  class?: string;
+  title?: string;
+  children: ComponentChildren;
+  "aria-label"?: string;
+  "aria-current"?: "page" | undefined;
+}
+
+export const Link = ({ to, children, ...rest }: LinkProperties) => (
   <a href={href(to)} {...rest}>{children}</a>
 );
 
@@ -23,8 +32,8 @@ export const Time = ({ at, now }: { at: string | null; now: number }) => {
 };
 
 /** The time of day. */
-export const Clock = ({ at, now }: { at: string; now: number }) => (
-  <time dateTime={at} title={at}>{clock(Date.parse(at), now)}</time>
+export const Clock = ({ at, now, seconds = false }: { at: string; now: number; seconds?: boolean }) => (
+  <time dateTime={at} title={at}>{clock(Date.parse(at), now, seconds)}</time>
 );
 
 /** A part of a screen with a heading. */
@@ -88,5 +97,5 @@ export function Copy({ text, label }: { text: string; label: string }) {
     button.dataset.done = "yes";
     window.setTimeout(() => delete button.dataset.done, 1_500);
   };
-  return <button type="button" class="copy" aria-label={label} title={label} onClick={(event) => void copy(event.currentTarget)}>⧉</button>;
+  return <button type="button" class="copy" aria-label={label} title={label} onClick={(event) => void copy(event.currentTarget)}>copy</button>;
 }

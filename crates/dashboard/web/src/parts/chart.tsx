@@ -16,9 +16,11 @@ export function Chart({ label, lines }: { label: string; lines: Line[] }) {
     let pen = "M";
     values.forEach((value, at) => {
       if (value === null) return void (pen = "M");
+      const alone = pen === "M" && (values[at + 1] ?? null) === null;
       const x = values.length > 1 ? (at / (values.length - 1)) * WIDTH : 0;
       const y = HEIGHT - 2 - (most > 0 ? (value / most) * (HEIGHT - 4) : 0);
-      text += `${pen}${x.toFixed(1)} ${y.toFixed(1)}`;
+      // a single value is a dot
+      text += `${pen}${x.toFixed(1)} ${y.toFixed(1)}${alone ? "h2" : ""}`;
       pen = "L";
     });
     return text;

@@ -28,7 +28,7 @@ const SAY_MS = 6_000;
 export function DialogProvider({ children }: { children: ComponentChildren }) {
   const [asked, ask] = useState<(Question & { answer: (yes: boolean) => void }) | null>(null);
   const [said, set] = useState<{ text: string; bad: boolean } | null>(null);
-  const timer = useRef<number>();
+  const timer = useRef<number | undefined>(undefined);
   const confirm = useCallback((question: Question) => new Promise<boolean>((answer) => ask({ ...question, answer })), []);
   const say = useCallback((text: string, bad = false) => {
     window.clearTimeout(timer.current);

@@ -52,7 +52,7 @@ export function JobScreen({ id }: { id: string }) {
           <div class="columns">
             <Card title="Payload"><Tree value={data.payload} label="payload" /></Card>
             <Card title="Result">
-              {data.result !== null ? <Tree value={data.result} label="result" /> : <p class="quiet pad">{data.status === "completed" ? "The handler returned nothing." : "None yet."}</p>}
+              {data.result !== null ? <Tree value={data.result} label="result" /> : <p class="quiet pad">{data.status === "completed" ? "The handler returned nothing." : data.status === "failed" || data.status === "cancelled" ? "None." : "None yet."}</p>}
             </Card>
           </div>
           <Log stream={stream} attempts={attempts.data?.attempts ?? []} />

@@ -3,7 +3,7 @@ import { useEffect, useMemo, useState } from "preact/hooks";
 import { get } from "../api";
 import { errorShare, findings, waiting, type Finding } from "../abnormal";
 import { duration, number, percent, rate, several } from "../format";
-import { Card, Empty, Link, Loaded, Table } from "../parts/basics";
+import { Card, Empty, Link, Loaded, Table, Time } from "../parts/basics";
 import { Chart } from "../parts/chart";
 import type { Explanation, Group, JobPage, Numbers, QueueNow, Statistics } from "../types";
 import { useLive, useNow, useParameter, useResource, type Resource } from "../use";
@@ -174,7 +174,7 @@ function Charts({ of }: { of: Statistics }) {
   return useMemo(() => (
     <div class="charts">
       <figure>
-        <figcaption><span class="in">Submitted</span> <span class="out">Completed</span> <span class="failed">Failed</span></figcaption>
+        <figcaption><span class="in">Submitted</span> <span class="out">Completed</span> <span class="failed">Failed</span> <span class="most">up to {rate(most(points.flatMap((point) => [point.created, point.completed, point.failed])), of.step_seconds)}</span></figcaption>
         <Chart label="Jobs submitted, completed and failed over time" lines={[
           { class: "in", values: points.map((point) => point.created) },
           { class: "out", values: points.map((point) => point.completed) },
@@ -182,14 +182,14 @@ function Charts({ of }: { of: Statistics }) {
         ]} />
       </figure>
       <figure>
-        <figcaption><span class="p50">Wait p50</span> <span class="p95">Wait p95</span></figcaption>
+        <figcaption><span class="p50">Wait p50</span> <span class="p95">Wait p95</span> <span class="most">up to {duration(most(points.map((point) => point.wait.p95_seconds)))}</span></figcaption>
         <Chart label="Median and 95th percentile of the wait over time" lines={[
           { class: "p50", values: points.map((point) => point.wait.p50_seconds) },
           { class: "p95", values: points.map((point) => point.wait.p95_seconds) },
         ]} />
       </figure>
       <figure>
-        <figcaption><span class="p50">Run p50</span> <span class="p95">Run p95</span></figcaption>
+        <figcaption><span class="p50">Run p50</span> <span class="p95">Run p95</span> <span class="most">up to {duration(most(points.map((point) => point.run.p95_seconds)))}</span></figcaption>
         <Chart label="Median and 95th percentile of the run time over time" lines={[
           { class: "p50", values: points.map((point) => point.run.p50_seconds) },
           { class: "p95", values: points.map((point) => point.run.p95_seconds) },
@@ -198,6 +198,8 @@ function Charts({ of }: { of: Statistics }) {
     </div>
   ), [points]);
 }
+
+const most = (values: (number | null)[]): number => Math.max(0, ...values.map((value) => value ?? 0));
 
 function Deepest({ queues, now, ready }: { queues: QueueNow[]; now: number; ready: boolean }) {
   const oldest = (queue: QueueNow): number => (queue.oldest_at && queue.queued > 0 ? now - Date.parse(queue.oldest_at) : -1);
@@ -231,7 +233,7 @@ function Errors({ groups }: { groups: Resource<{ groups: Group[] }> }) {
               <tr key={group.group}>
                 <td><Link to={`jobs?q=${encodeURIComponent(`status:failed kind:${group.kind}`)}`}>{group.kind}</Link> <code>{group.error_type}</code><p class="quiet cut" title={group.message}>{group.message}</p></td>
                 <td class="number">{number(group.count)}</td>
-                <td class="number">{duration(Math.max(0, Math.floor((now - Date.parse(group.last_failed_at)) / 1000)))}</td>
+                <td class="number"><Time at={group.last_failed_at} now={now} /></td>
               </tr>
             ))}
           </Table>

@@ -28,7 +28,7 @@ export function Actions({ filter, ids, shown, onDone, onClear }: { filter: Filte
   const [busy, setBusy] = useState("");
   const [running, setRunning] = useState<Running | null>(null);
   const [report, setReport] = useState<Result | null>(null);
-  const stop = useRef<AbortController>();
+  const stop = useRef<AbortController | undefined>(undefined);
   if (!may) return null;
   const selected = ids.length > 0;
   // without any criterion an action would need every status, so it names those that it can change
