@@ -392,6 +392,19 @@ mod tests {
     }
 
     #[test]
+    fn the_url_of_a_trace_has_a_place_for_its_id() {
+        let good = "https://jaeger.example.com/trace/{trace_id}?x=1";
+        assert_eq!(
+            parse(&["--dashboard-trace-url", good]).settings().unwrap().trace_url.as_deref(),
+            Some(good)
+        );
+        for bad in ["", "https://jaeger.example.com", "javascript:alert({trace_id})", "/trace/{trace_id}"] {
+            let args = ["jobqueue-api", "--database-url", URL, "--dashboard-trace-url", bad];
+            assert!(ApiCli::try_parse_from(args).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn a_key_is_trimmed_and_checked_the_same_way_from_a_variable_and_from_a_file() {
         let path = std::env::temp_dir().join(format!("jobqueue-api-key-{}", std::process::id()));
         let key = "k".repeat(32);

@@ -51,6 +51,7 @@ async fn serve(
     let client = Client::new(&format!("http://{address}"), None)?;
     wait_until_ready(&client, shutdown).await?;
     println!("API       http://{address} (docs: http://{address}/docs, metrics: http://{address}/metrics)");
+    println!("dashboard http://{address}/ui/");
     println!("worker    10 slots, metrics: http://{}/metrics", services.worker_admin);
     println!("reaper    metrics: http://{}/metrics\n", services.reaper_admin);
     work::run(args, &client, shutdown).await?;

@@ -62,6 +62,7 @@ const tests = [
     await page.goto(ui());
     await page.getByText(/reports waits \d+ min.*: no worker/).first().waitFor();
     await page.getByText(/bulk-7 waits .*: it is paused since/).first().waitFor();
+    await page.getByText(/other queues wait more than a minute/).first().waitFor();
     await page.unrouteAll({ behavior: "ignoreErrors" });
     await page.goto(ui());
     await page.getByText("New failure since").first().waitFor();
@@ -182,7 +183,7 @@ const tests = [
     await button(page, "Retry 1 job").click();
     await page.waitForURL((url) => !url.pathname.endsWith(id));
     await page.getByText("Retry of").waitFor();
-    await becomes(`SELECT payload::text FROM jobs WHERE metadata->>'retry_of' = '${id}'`, `{"pay": true, "amount": ${BIG}}`);
+    await becomes(`SELECT payload::text FROM jobqueue.body WHERE metadata->>'retry_of' = '${id}'`, `{"pay": true, "amount": ${BIG}}`);
     await page.getByText("completed", { exact: true }).first().waitFor();
   }],
 

@@ -12,6 +12,9 @@ const MIN_FAILURES = 5;
 /** A wait above this one is abnormal, if it is also three times that of the day. */
 const SLOW_S = 1;
 const MAX_FINDINGS = 12;
+/** So many queues that wait have a sentence of their own, and so many paused ones. */
+const MAX_WAITS = 4;
+const MAX_PAUSED = 2;
 
 export interface Finding {
   severity: "bad" | "warn";
@@ -47,16 +50,33 @@ export const waiting = (queues: QueueNow[], now: number): { queue: QueueNow; sec
     .filter(({ seconds }) => seconds >= LONG_WAIT_S)
     .sort((a, b) => b.seconds - a.seconds);
 
+/** The queues that need an explanation: those that wait longest, paused ones apart, because an operator knows about them. */
+export function toExplain(queues: QueueNow[], now: number): string[] {
+  const all = waiting(queues, now);
+  const first = (paused: boolean, most: number): string[] =>
+    all.filter(({ queue }) => queue.paused === paused).slice(0, most).map(({ queue }) => queue.queue);
+  return [...first(false, MAX_WAITS), ...first(true, MAX_PAUSED)];
+}
+
 function waits({ now, queues, explanations }: Facts): Finding[] {
-  return waiting(queues, now).map(({ queue, seconds }) => {
+  const all = waiting(queues, now);
+  const named = toExplain(queues, now);
+  const found: Finding[] = all.filter(({ queue }) => named.includes(queue.queue)).map(({ queue, seconds }) => {
     const reasons = explanations.get(queue.queue)?.reasons.filter((reason) => reason.code !== "behind") ?? [];
-    const why = reasons[0] ? because(reasons[0].code, reasons[0].facts, reasons[0].message, now) : `${several(queue.queued, "job")} are queued`;
+    const unexplained = queue.paused ? "it is paused." : `${several(queue.queued, "job")} are queued.`;
+    const why = reasons[0] ? because(reasons[0].code, reasons[0].facts, reasons[0].message, now) : unexplained;
     return {
       severity: queue.paused ? "warn" : "bad",
       text: `\`${queue.queue}\` waits ${duration(seconds)}: ${why}`,
       to: `jobs?q=${encodeURIComponent(`queue:${queue.queue} status:queued`)}`,
     };
   });
+  const others = all.filter(({ queue }) => !named.includes(queue.queue));
+  if (others[0]) {
+    const verb = others.length === 1 ? "waits" : "wait";
+    found.push({ severity: "bad", text: `${several(others.length, "other queue")} ${verb} more than a minute, up to ${duration(others[0].seconds)}.`, to: "jobs?q=status:queued" });
+  }
+  return found;
 }
 
 /** A reason of explain as the end of a sentence. */

@@ -28,9 +28,16 @@ test("a queue that waits says since when and why", () => {
   const explanation = { reasons: [{ code: "behind", message: "", resolution: "", facts: {} }, { code: "no_worker", message: "x", resolution: "", facts: { last_seen_at: before(7_080) } }] } as unknown as Explanation;
   const [text] = texts({ queues: [queue("reports", { queued: 3, oldest_at: before(240) })], explanations: new Map([["reports", explanation]]) });
   assert.match(text ?? "", /^`reports` waits 4 min: no worker has taken it since \d\d:\d\d\.$/);
-  assert.deepEqual(texts({ queues: [queue("a", { queued: 3, oldest_at: before(60) })] }), ["`a` waits 1 min: 3 jobs are queued"]);
+  assert.deepEqual(texts({ queues: [queue("a", { queued: 3, oldest_at: before(60) })] }), ["`a` waits 1 min: 3 jobs are queued."]);
   const long = texts({ queues: [queue("a", { queued: 1, oldest_at: before(100) }), queue("b", { queued: 1, oldest_at: before(9_000) })] });
   assert.match(long[0] ?? "", /^`b` waits 2 h 30 min/);
+});
+
+test("many queues that wait are summed up, and paused ones come after", () => {
+  const many = Array.from({ length: 30 }, (_, n) => queue(`q-${n}`, { queued: 1, oldest_at: before(100 + n), paused: n === 3 }));
+  const found = texts({ queues: many });
+  assert.deepEqual(found.map((text) => text.split(":")[0]), ["`q-29` waits 2 min 9 s", "`q-28` waits 2 min 8 s", "`q-27` waits 2 min 7 s", "`q-26` waits 2 min 6 s", "25 other queues wait more than a minute, up to 2 min 5 s.", "`q-3` waits 1 min 43 s"]);
+  assert.deepEqual(texts({ queues: [queue("p", { queued: 1, oldest_at: before(90), paused: true })] }), ["`p` waits 1 min 30 s: it is paused."]);
 });
 
 test("a missing reaper, no worker, failures, waits and pauses are found", () => {

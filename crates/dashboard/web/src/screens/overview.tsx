@@ -1,7 +1,7 @@
 // Something is wrong: what, since when, why? The oldest job, what is abnormal in words, and the numbers of an hour, a day and two weeks.
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { get } from "../api";
-import { errorShare, findings, waiting, type Finding } from "../abnormal";
+import { errorShare, findings, toExplain, type Finding } from "../abnormal";
 import { duration, number, percent, rate, several } from "../format";
 import { Card, Empty, Link, Loaded, Table, Time } from "../parts/basics";
 import { Chart } from "../parts/chart";
@@ -13,8 +13,7 @@ const RANGES = [
   { name: "24h", label: "24 h", seconds: 86_400, step: 900, everyMs: 300_000 },
   { name: "14d", label: "14 d", seconds: 1_209_600, step: 14_400, everyMs: 900_000 },
 ] as const;
-/** So many waiting queues are explained, so often. */
-const MAX_EXPLAINED = 5;
+/** Queues that wait are explained so often. */
 const EXPLAIN_MS = 60_000;
 const MAX_QUEUES = 8;
 
@@ -56,7 +55,7 @@ const slots = (workers: ReturnType<typeof useLive>["workers"]): number =>
 
 /** Why the newest waiting job of each queue that waits long does not run. */
 function useExplanations(queues: QueueNow[], now: number): Map<string, Explanation> {
-  const names = waiting(queues, now).slice(0, MAX_EXPLAINED).map(({ queue }) => queue.queue).sort().join(" ");
+  const names = toExplain(queues, now).sort().join(" ");
   const round = Math.floor(now / EXPLAIN_MS);
   const [known, set] = useState(new Map<string, Explanation>());
   useEffect(() => {
