@@ -85,7 +85,7 @@ function Why({ job }: { job: Job }) {
     <section class="note why" aria-label="Why it waits">
       <h2>Why it waits</h2>
       {why.data.reasons.length === 0 ? <p>{why.data.summary}</p> : (
-        <ol>{why.data.reasons.map((reason) => <li key={reason.code}><strong><Localised text={reason.message} now={now} /></strong> <span class="quiet">{reason.resolution}</span></li>)}</ol>
+        <ol>{why.data.reasons.map((reason) => <li key={reason.code}><strong><Localised text={reason.message} now={now} /></strong> <span class="quiet"><Localised text={reason.resolution} now={now} /></span></li>)}</ol>
       )}
     </section>
   );
