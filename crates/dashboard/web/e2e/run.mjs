@@ -271,6 +271,7 @@ const tests = [
 
   ["can be used with a screen reader, at 360 px, in light and dark", async () => {
     const { page } = main;
+    const found = [];
     for (const { name, path, ready } of SCREENS) {
       await page.goto(ui(await path()));
       await ready(page);
@@ -278,12 +279,12 @@ const tests = [
         await page.emulateMedia({ colorScheme });
         for (const width of [1280, 360]) {
           await page.setViewportSize({ width, height: 800 });
-          await accessible(page, `${name}, ${colorScheme}, ${width} px`);
-          await fits(page, `${name}, ${width} px`);
+          found.push(...(await accessible(page, `${name}, ${colorScheme}, ${width} px`)), ...(await fits(page, `${name}, ${width} px`)));
         }
       }
       await page.setViewportSize({ width: 1280, height: 800 });
     }
+    assert.deepEqual(found, []);
     await page.goto(ui());
     await page.keyboard.press("Tab");
     assert.equal(await page.evaluate(() => document.activeElement.textContent), "Skip to content");

@@ -196,7 +196,7 @@ function Rows({ jobs, now, chosen, choose }: { jobs: Job[]; now: number; chosen:
           {selectable ? <td class="check"><input type="checkbox" aria-label={`Select job ${job.id}`} checked={chosen.has(job.id)} onChange={(event) => toggle(job.id, event.currentTarget.checked)} /></td> : null}
           <td>{job.status === "scheduled" && job.attempt > 0 ? <Badge status="retrying" /> : <Badge status={job.status} />}</td>
           <th scope="row"><Link to={`jobs/${job.id}`}>{job.kind}</Link></th>
-          <td><Link to={`jobs/${job.id}`} class="id" title={job.id} aria-label={`Job ${job.id}`}>{short(job.id)}</Link></td>
+          <td><Link to={`jobs/${job.id}`} class="id" title={job.id}>{short(job.id)}</Link></td>
           <td><Link to={`jobs?q=${encodeURIComponent(`queue:${job.queue}`)}`}>{job.queue}</Link></td>
           <td class="number">{job.attempt}/{job.max_attempts}</td>
           <td><When job={job} now={now} /></td>
