@@ -22,7 +22,8 @@ impl SettingsOfKinds {
 
     /// Reads them.
     pub(crate) async fn read(unit: &mut Unit) -> Result<Self, StoreError> {
-        let text = sqlx::query_scalar!("-- store.kinds.settings\nSELECT settings FROM jobqueue.kind_settings");
+        let text =
+            sqlx::query_scalar!("-- store.kinds.settings\nSELECT settings FROM jobqueue.kind_settings");
         Ok(Self::of(text.fetch_one(&mut **unit).await?.as_deref()))
     }
 
