@@ -13,8 +13,9 @@ pub(super) async fn settle(unit: &mut Unit, ends: &[&AttemptEnd]) -> Result<Cove
     }
     let columns = EndColumns::completed(ends);
     // Leases are looked up by key, because a join may be planned as a scan of the table. They are locked in the order of the
-    // arrays, which are sorted by epoch. Each lease has a tally of its own, so that the samples of its jobs are a slice of the array: the
-    // usual case, in which all of them are ended and were timed by the worker, costs nothing for each job.
+    // arrays, which are sorted by epoch. Usually all jobs of a lease are ended, were timed by the worker and have one kind. The samples of
+    // such leases are one slice of the array if the leases follow each other, so they share a tally: a tally costs each reader of the census.
+    // Any other lease has a tally of its own.
     let rows = sqlx::query!(
         r#"-- store.settle.completed
             WITH held AS MATERIALIZED (
@@ -39,17 +40,25 @@ pub(super) async fn settle(unit: &mut Unit, ends: &[&AttemptEnd]) -> Result<Cove
                 CROSS JOIN LATERAL unnest(($6::int[])[h.low:h.high], ($8::bigint[])[h.low:h.high], ($9::text[])[h.low:h.high])
                                 AS e (ordinal, ran_ms, result)
                 WHERE (h.taken >> e.ordinal) & 1 = 1),
-            tally AS (
-                INSERT INTO jobqueue.tally (queue_id, completed, attempts, run_ms, kinds, samples)
-                SELECT queue_id, n, n,
-                       (n * least(run_ms::float8 / bit_count(mask::bit(64)), greatest(extract(epoch FROM age), 0) * 1000))::bigint,
-                       CASE WHEN kinds[1] = ALL (kinds) THEN kinds[1:1]
-                            ELSE ARRAY(SELECT h.kinds[o + 1] FROM unnest(($6::int[])[low:high]) AS o WHERE (taken >> o) & 1 = 1) END,
-                       CASE WHEN run_ms IS NOT NULL AND taken = mask THEN ($11::int[])[low:high]
+            usual AS (
+                SELECT *, run_ms IS NOT NULL AND taken = mask AND kinds[1] = ALL (kinds) AS usual,
+                       bit_count(taken::bit(64))::int AS n, jobqueue.now() - leased_at AS age FROM held WHERE taken <> 0),
+            parts AS (
+                SELECT queue_id, kinds[1] AS kind, n, low, high,
+                       n * least(run_ms::float8 / bit_count(mask::bit(64)), greatest(extract(epoch FROM age), 0) * 1000) AS run_ms,
+                       CASE WHEN usual THEN high - sum(n) OVER (PARTITION BY usual, queue_id, kinds[1] ORDER BY low) ELSE -low END AS run_of_leases,
+                       CASE WHEN usual THEN NULL WHEN kinds[1] = ALL (kinds) THEN kinds[1:1]
+                            ELSE ARRAY(SELECT u.kinds[o + 1] FROM unnest(($6::int[])[low:high]) AS o WHERE (taken >> o) & 1 = 1) END AS own_kinds,
+                       CASE WHEN usual THEN NULL WHEN run_ms IS NOT NULL AND taken = mask THEN ($11::int[])[low:high]
                             ELSE ARRAY(SELECT jobqueue.timed_sample(e.sample, age)
                                        FROM unnest(($6::int[])[low:high], ($11::int[])[low:high]) AS e (ordinal, sample)
-                                       WHERE (taken >> e.ordinal) & 1 = 1) END
-                FROM (SELECT *, bit_count(taken::bit(64))::int AS n, jobqueue.now() - leased_at AS age FROM held WHERE taken <> 0) h)
+                                       WHERE (taken >> e.ordinal) & 1 = 1) END AS own_samples
+                FROM usual u),
+            tally AS (
+                INSERT INTO jobqueue.tally (queue_id, completed, attempts, run_ms, kinds, samples)
+                SELECT queue_id, sum(n)::int, sum(n)::int, sum(run_ms)::bigint, coalesce(max(own_kinds), ARRAY[kind]),
+                       coalesce(max(own_samples), ($11::int[])[min(low):max(high)])
+                FROM parts GROUP BY queue_id, kind, run_of_leases)
             SELECT epoch AS "epoch!", token AS "token!", taken AS "taken!" FROM held"#,
         &columns.epochs,
         &columns.tokens,
