@@ -26,9 +26,10 @@ fn main() -> io::Result<()> {
         let mut hasher = DefaultHasher::new();
         bytes.hash(&mut hasher);
         let (hash, media_type) = (hasher.finish(), media_type(&name));
+        let (plain, gzip) = (path.display().to_string(), compressed.display().to_string());
         writeln!(
             table,
-            "    File {{ name: {name:?}, media_type: {media_type:?}, hash: {hash}, plain: include_bytes!({path:?}), gzip: include_bytes!({compressed:?}) }},"
+            "    File {{ name: {name:?}, media_type: {media_type:?}, hash: {hash}, plain: include_bytes!({plain:?}), gzip: include_bytes!({gzip:?}) }},"
         )
         .map_err(io::Error::other)?;
     }

@@ -197,6 +197,24 @@ const tests = [
     await page.getByText("completed", { exact: true }).first().waitFor();
   }],
 
+  ["shows hostile texts as texts", async () => {
+    const { page } = main;
+    const id = await submit({ queue: "hostile", kind: "hostile.job", max_attempts: 1, tags: [HOSTILE.slice(0, 40)], metadata: { [HOSTILE]: HOSTILE } });
+    const { leases } = await api("POST", "leases", { worker: "hostile-1", queues: ["hostile"] });
+    const error = { type: "<b>bold</b>", message: HOSTILE, details: { [HOSTILE]: [HOSTILE] } };
+    await api("POST", "leases/heartbeat", { leases: [{ lease: leases[0].lease, log: `${HOSTILE}\n`, progress: { percent: HOSTILE } }] });
+    await api("POST", "leases/settle", { items: [{ lease: leases[0].lease, outcome: "discarded", error }] });
+    await becomes(`SELECT status FROM jobs WHERE id = '${id}'`, "failed");
+    while (!(await api("GET", "dead-letters/groups?kind=hostile.job")).groups.length) await new Promise((resolve) => setTimeout(resolve, 200));
+    for (const path of [`jobs/${id}`, "jobs?q=status:failed queue:hostile", ""]) {
+      await page.goto(ui(path));
+      await page.getByText("<b>bold</b>").first().waitFor();
+      await page.getByText("<script>").first().waitFor();
+    }
+    await page.goto(ui(`jobs?q=${encodeURIComponent(HOSTILE)}`));
+    await page.getByText("needs a qualifier").first().waitFor();
+  }],
+
   ["shows nothing to change to a key that may only read", async () => {
     const { page } = main;
     await page.route("**/ui/session", async (route) => {

@@ -7,7 +7,7 @@ const heading = (name) => (page) => page.getByRole("heading", { level: 1, name }
 
 /** `path` may ask the database; `ready` waits until the screen shows what it should. */
 export const SCREENS = [
-  { name: "overview", path: async () => "", ready: async (page) => { await heading("Overview")(page); await page.getByRole("cell", { name: /\d/ }).first().waitFor(); await page.getByText(/waits|New failure/).first().waitFor(); } },
+  { name: "overview", path: async () => "", ready: async (page) => { await heading("Overview")(page); await page.getByRole("cell", { name: /\d/ }).first().waitFor(); await page.getByText("New failure").first().waitFor(); await page.getByRole("row", { name: /^Failed \d\d/ }).waitFor(); } },
   { name: "jobs", path: async () => "jobs", ready: async (page) => { await heading("Jobs")(page); await page.getByRole("row").nth(3).waitFor(); await page.getByRole("button", { name: /^failed\s+\d/ }).waitFor(); } },
   { name: "jobs-failed", path: async () => "jobs?q=status:failed kind:card.* error:exit_1", ready: (page) => page.getByRole("row").nth(3).waitFor() },
   { name: "jobs-empty", path: async () => "jobs?q=queue:none", ready: (page) => page.getByText("No job matches").waitFor() },
@@ -25,6 +25,7 @@ export async function screenshots() {
   for (const { name, path, ready } of all) {
     await page.goto(ui(await path()));
     await ready(page);
+    if (name === "overview") await page.getByText(/no worker/).first().waitFor();
     for (const colorScheme of ["light", "dark"]) {
       await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
       await page.screenshot({ path: join(folder, `${name}-${colorScheme}.png`), animations: "disabled" });

@@ -20,4 +20,7 @@ export async function seed() {
   await becomes("SELECT count(*) FROM jobs WHERE kind = 'card.charge' AND status = 'failed'", 25);
   await becomes("SELECT count(*) FROM jobs WHERE kind = 'file.upload' AND status = 'scheduled' AND attempt = 1", 6);
   await api("POST", "queues/bulk-7/pause");
+  // the reaper has counted all of it
+  const from = new Date(Date.now() - 3_600_000).toISOString();
+  while ((await api("GET", `stats?from=${from}`)).total.failed < 25) await new Promise((resolve) => setTimeout(resolve, 200));
 }

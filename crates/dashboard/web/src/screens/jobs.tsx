@@ -4,7 +4,7 @@ import { useLocation } from "preact-iso";
 import { get } from "../api";
 import { href } from "../base";
 import { useMay } from "../context";
-import { atLeast, number, short } from "../format";
+import { atLeast, duration, number, short } from "../format";
 import { Badge, Empty, Failed, Link, Loaded, Table, Time } from "../parts/basics";
 import { HELP, isEmpty, matches, parameters, parse, withStatus, type Filter, type Search } from "../search";
 import type { Count, Job, JobPage, Status } from "../types";
@@ -209,11 +209,9 @@ function Rows({ jobs, now, chosen, choose }: { jobs: Job[]; now: number; chosen:
 
 const When = ({ job, now }: { job: Job; now: number }) => {
   if (job.status === "scheduled") return <Time at={job.run_at} now={now} />;
-  if (job.status === "running") return <>for <Since at={job.started_at} now={now} /></>;
+  if (job.status === "running") return job.started_at ? <time dateTime={job.started_at} title={job.started_at}>for {duration(Math.max(0, Math.floor((now - Date.parse(job.started_at)) / 1000)))}</time> : <span class="quiet">–</span>;
   return <Time at={job.finished_at ?? job.created_at} now={now} />;
 };
-
-const Since = ({ at, now }: { at: string | null; now: number }) => <Time at={at} now={now} />;
 
 function Details({ job }: { job: Job }) {
   return (

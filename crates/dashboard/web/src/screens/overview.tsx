@@ -181,14 +181,14 @@ function Charts({ of }: { of: Statistics }) {
         ]} />
       </figure>
       <figure>
-        <figcaption><span class="p50">Wait p50</span> <span class="p95">Wait p95</span> <span class="most">up to {duration(most(points.map((point) => point.wait.p95_seconds)))}</span></figcaption>
+        <figcaption><span class="p50">Wait p50</span> <span class="p95">Wait p95</span> <Most seconds={points.map((point) => point.wait.p95_seconds)} /></figcaption>
         <Chart label="Median and 95th percentile of the wait over time" lines={[
           { class: "p50", values: points.map((point) => point.wait.p50_seconds) },
           { class: "p95", values: points.map((point) => point.wait.p95_seconds) },
         ]} />
       </figure>
       <figure>
-        <figcaption><span class="p50">Run p50</span> <span class="p95">Run p95</span> <span class="most">up to {duration(most(points.map((point) => point.run.p95_seconds)))}</span></figcaption>
+        <figcaption><span class="p50">Run p50</span> <span class="p95">Run p95</span> <Most seconds={points.map((point) => point.run.p95_seconds)} /></figcaption>
         <Chart label="Median and 95th percentile of the run time over time" lines={[
           { class: "p50", values: points.map((point) => point.run.p50_seconds) },
           { class: "p95", values: points.map((point) => point.run.p95_seconds) },
@@ -197,6 +197,8 @@ function Charts({ of }: { of: Statistics }) {
     </div>
   ), [points]);
 }
+
+const Most = ({ seconds }: { seconds: (number | null)[] }) => <span class="most">{most(seconds) > 0 ? `up to ${duration(most(seconds))}` : "no data"}</span>;
 
 const most = (values: (number | null)[]): number => Math.max(0, ...values.map((value) => value ?? 0));
 
