@@ -83,7 +83,7 @@ GRANT SELECT (id, lane, kind, max_attempts, payload, retry, timeout_ms, soft_tim
     metadata, traceparent, on_end) ON jobqueue.body TO jobqueue_reader;
 GRANT SELECT (epoch, worker_id, queue_id, leased_at, expires_at, open) ON jobqueue.lease TO jobqueue_reader;
 
--- The operator: reads, cancels, retries, promotes, edits, deletes, purges, pauses, deletes queues and changes their settings, and sets schedules and routes.
+-- The operator: reads, cancels, retries, promotes, edits, deletes, purges, pauses, deletes queues and changes their settings, and sets schedules, routes and API keys.
 GRANT jobqueue_reader TO jobqueue_operator;
 GRANT INSERT, UPDATE, DELETE ON jobqueue.ready, jobqueue.scheduled, jobqueue.outcome, jobqueue.cancel_request, jobqueue.expiry,
     jobqueue.snooze TO jobqueue_operator;
@@ -102,6 +102,8 @@ GRANT UPDATE (open) ON jobqueue.lease TO jobqueue_operator;   -- to lock the row
 GRANT INSERT, UPDATE, DELETE ON jobqueue.schedule TO jobqueue_operator;
 GRANT DELETE ON jobqueue.tick TO jobqueue_operator;
 GRANT INSERT, UPDATE, DELETE ON jobqueue.route TO jobqueue_operator;
+GRANT SELECT, INSERT, UPDATE, DELETE ON jobqueue.api_key TO jobqueue_operator;
+GRANT SELECT, UPDATE ON jobqueue.api_key_version TO jobqueue_operator;
 GRANT UPDATE ON jobqueue.route_version TO jobqueue_operator;   -- to lock the row
 GRANT INSERT ON jobqueue.worker_command TO jobqueue_operator;
 GRANT UPDATE, DELETE ON jobqueue.dead_letter TO jobqueue_operator;

@@ -1,6 +1,8 @@
 //! The options of the API and their validation. Defines names, defaults and help texts. It opens no file
 //! except a mounted secret.
 
+mod proxy;
+
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,6 +17,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::problem::refuse;
 use crate::state::Settings;
+
+pub use proxy::ProxyArgs;
 
 /// Shortest key that is accepted: 32 characters of base64 are 192 random bits.
 pub const MIN_KEY_CHARS: usize = 32;
@@ -251,6 +255,9 @@ pub struct ApiArgs {
     )]
     pub dashboard_trace_url: Option<String>,
 
+    /// Sign-in through a proxy.
+    #[command(flatten)]
+    pub proxy: ProxyArgs,
     /// The database.
     #[command(flatten)]
     pub database: DatabaseArgs,
@@ -270,6 +277,7 @@ impl ApiArgs {
         let limits = Limits { payload_bytes: to_usize(self.api_max_payload_bytes), ..Limits::default() };
         Ok(Settings {
             key: self.key()?,
+            proxy: self.proxy.settings()?,
             limits,
             max_pending_jobs: to_usize(self.api_max_pending_jobs),
             max_long_polls: to_usize(self.api_max_long_polls),

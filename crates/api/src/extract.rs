@@ -13,7 +13,7 @@ pub(crate) mod trace;
 pub(crate) use idempotency::IdempotencyKey;
 pub(crate) use json::{JsonBody, Wire};
 pub(crate) use path::{
-    GroupPath, JobPath, KindPath, QueuePath, RedrivePath, RoutePath, SchedulePath, WorkerPath,
+    GroupPath, JobPath, KeyPath, KindPath, QueuePath, RedrivePath, RoutePath, SchedulePath, WorkerPath,
 };
 pub(crate) use precondition::{Condition, JobCondition};
 pub(crate) use query::Query;

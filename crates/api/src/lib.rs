@@ -9,6 +9,7 @@ mod census;
 mod coalesce;
 mod cursor;
 mod extract;
+mod keys;
 mod long_poll;
 mod metrics;
 mod middleware;
@@ -39,6 +40,7 @@ use prometheus::Registry;
 
 use crate::args::{ApiArgs, MigrateArgs};
 
+pub use keys::{ProxyGrant, ProxySettings};
 pub use middleware::accepts::Accepts;
 pub use probe::probe;
 pub use problem::refuse;

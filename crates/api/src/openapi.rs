@@ -15,8 +15,8 @@ use utoipa::{Modify, OpenApi};
 
 use crate::problem::ProblemKind;
 use crate::routes::{
-    dead_letters, health, job_routes, jobs, kinds, leases, metrics, openapi, queues, schedules, stats,
-    stream, workers,
+    api_keys, dead_letters, health, job_routes, jobs, kinds, leases, metrics, openapi, queues, schedules,
+    stats, stream, workers,
 };
 use crate::scope::Access;
 use crate::table::{ENQUEUES, Route, table};
@@ -47,6 +47,7 @@ use crate::wire::stream::{
         dead_letters::list, dead_letters::show, dead_letters::groups, dead_letters::group_detail, dead_letters::purge,
         dead_letters::retry::retry, dead_letters::redrives::start, dead_letters::redrives::list, dead_letters::redrives::show,
         dead_letters::redrives::stop,
+        api_keys::create, api_keys::list, api_keys::show, api_keys::patch, api_keys::rotate, api_keys::revoke,
         workers::commands::send_all, workers::commands::send, workers::commands::list, stats::stats, stream::stream, health::live, health::ready, health::detailed,
         metrics::metrics, openapi::document,
     ),
@@ -61,6 +62,7 @@ use crate::wire::stream::{
         (name = "schedules", description = "Enqueue jobs at given times"),
         (name = "routes", description = "Set defaults for jobs by their kind"),
         (name = "dead letters", description = "Jobs that are `failed`: search, group, retry, redrive, purge"),
+        (name = "keys", description = "Create, limit, rotate and revoke API keys"),
         (name = "workers", description = "Run jobs in any language: lease, heartbeat, settle; and list all workers"),
         (name = "operations", description = "Probes and metrics"),
     ),
@@ -87,7 +89,7 @@ impl Modify for KeysAndProblems {
         let scheme = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
             .description(Some(
-                "The root key. The scope that a route needs is part of its security requirement.",
+                "The root key, or a key of `/v1/api-keys`. The scope that a route needs is part of its security requirement.",
             ))
             .build();
         let components = document.components.get_or_insert_default();
@@ -190,7 +192,11 @@ fn named_refusals(operation: &mut Operation, route: &Route) {
     );
     if let Access::Needs(_) = route.access {
         add("401", "No valid key", Some(("WWW-Authenticate", "The scheme: Bearer")));
-        add("403", "The key does not have the scope of this route", None);
+        add(
+            "403",
+            "The key does not have the scope of this route, or does not include the queue or kind",
+            None,
+        );
         add("429", "Too many requests", Some(("Retry-After", "Seconds to wait")));
     }
     add("422", "Invalid body: see the errors, or a body on a route without one", None);

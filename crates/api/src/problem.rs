@@ -34,6 +34,7 @@ pub(crate) enum ProblemKind {
     StaleLease,
     QueueNotEmpty,
     LimitReached,
+    NameTaken,
     ScheduleInvalid,
     TooManyRoutes,
     PreconditionFailed,
@@ -45,13 +46,14 @@ pub(crate) enum ProblemKind {
     IdempotencyKeyInUse,
     HeaderTooLarge,
     TooBusy,
+    RateLimited,
     Internal,
     Unavailable,
 }
 
 impl ProblemKind {
     /// Every kind, in the order of declaration.
-    pub(crate) const ALL: [Self; 30] = [
+    pub(crate) const ALL: [Self; 32] = [
         Self::BadRequest,
         Self::InvalidJson,
         Self::InvalidQuery,
@@ -69,6 +71,7 @@ impl ProblemKind {
         Self::StaleLease,
         Self::QueueNotEmpty,
         Self::LimitReached,
+        Self::NameTaken,
         Self::ScheduleInvalid,
         Self::TooManyRoutes,
         Self::PreconditionFailed,
@@ -80,6 +83,7 @@ impl ProblemKind {
         Self::IdempotencyKeyInUse,
         Self::HeaderTooLarge,
         Self::TooBusy,
+        Self::RateLimited,
         Self::Internal,
         Self::Unavailable,
     ];
@@ -111,6 +115,7 @@ impl ProblemKind {
             Self::StaleLease => (StatusCode::CONFLICT, "stale-lease", "Stale lease"),
             Self::QueueNotEmpty => (StatusCode::CONFLICT, "queue-not-empty", "The queue has jobs"),
             Self::LimitReached => (StatusCode::CONFLICT, "limit-reached", "Limit reached"),
+            Self::NameTaken => (StatusCode::CONFLICT, "name-taken", "Another one has this name"),
             Self::ScheduleInvalid => (StatusCode::CONFLICT, "schedule-invalid", "The schedule is invalid"),
             Self::TooManyRoutes => (StatusCode::CONFLICT, "too-many-routes", "Too many routes"),
             Self::PreconditionFailed => {
@@ -136,6 +141,7 @@ impl ProblemKind {
                 "Request header fields too large",
             ),
             Self::TooBusy => (StatusCode::TOO_MANY_REQUESTS, "too-busy", "Too many requests"),
+            Self::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many requests"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal server error"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Service unavailable"),
         }

@@ -12,8 +12,9 @@ use tower_http::csrf::CsrfLayer;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::census::CensusReader;
+use crate::keys::{Guard, Keyring, Reach};
 use crate::middleware::accepts;
-use crate::middleware::auth::{self, Gate, RootKey};
+use crate::middleware::auth::{self, Gate};
 use crate::middleware::observe::{Observer, observe};
 use crate::middleware::replay::{KeyedRequests, replay};
 use crate::middleware::request_id;
@@ -23,6 +24,8 @@ use crate::routes::metrics;
 use crate::routes::openapi::DocumentText;
 use crate::scope::Access;
 use crate::state::ApiState;
+use crate::store_access::StoreAccess;
+use crate::submissions::Submissions;
 use crate::table::{ENQUEUES, OPENAPI_PATH, Route, of_the_dashboard, table};
 
 /// The additional routes of the admin port: the metrics of all queues, which stay available when the public port has no free
@@ -77,7 +80,12 @@ pub fn router(state: ApiState) -> Router {
         let handler = match access {
             Access::Public => handler,
             Access::Needs(scope) => {
-                let gate = Gate { root_key: RootKey::from_ref(&state), scope };
+                let guard = Guard {
+                    reach: Reach::of(path),
+                    store: StoreAccess::from_ref(&state),
+                    submissions: Submissions::from_ref(&state),
+                };
+                let gate = Gate { keys: Keyring::from_ref(&state), scope, guard };
                 handler.route_layer(from_fn_with_state(gate, auth::require))
             }
         };

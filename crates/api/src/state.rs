@@ -15,9 +15,9 @@ use tokio::sync::Notify;
 use crate::body_memory::BodyBudget;
 use crate::census::CensusReader;
 use crate::cursor::Cursors;
+use crate::keys::{Keyring, ProxySettings};
 use crate::long_poll::LongPolls;
 use crate::metrics::ApiMetrics;
-use crate::middleware::auth::RootKey;
 use crate::middleware::observe::Observer;
 use crate::middleware::replay::KeyedRequests;
 use crate::remote::Remote;
@@ -38,6 +38,8 @@ const SUBMITTERS: u32 = 2;
 pub struct Settings {
     /// The root key; `None` serves without any.
     pub key: Option<SecretString>,
+    /// Which proxies may say who a person is; none by default.
+    pub proxy: ProxySettings,
     /// The limits of a job.
     pub limits: Limits,
     /// The largest number of single submissions that wait for their commit. Those with a unique key or an idempotency
@@ -62,6 +64,7 @@ impl Settings {
     pub fn new(key: Option<SecretString>) -> Self {
         Self {
             key,
+            proxy: ProxySettings::default(),
             limits: Limits::default(),
             max_pending_jobs: 10_000,
             max_long_polls: 2_000,
@@ -95,7 +98,7 @@ struct Parts {
     cursors: Cursors,
     bodies: BodyBudget,
     notifier: Notifier,
-    root_key: RootKey,
+    keys: Keyring,
     trace_url: TraceUrl,
     observer: Observer,
     readiness: Readiness,
@@ -123,7 +126,7 @@ parts! {
     cursors: Cursors,
     bodies: BodyBudget,
     notifier: Notifier,
-    root_key: RootKey,
+    keys: Keyring,
     trace_url: TraceUrl,
     observer: Observer,
     readiness: Readiness,
@@ -165,6 +168,8 @@ impl ApiState {
             outages.clone(),
             shutdown.clone(),
         ));
+        let keys = Keyring::new(settings.key.as_ref(), settings.proxy.clone());
+        shutdown.spawn(keys.clone().keep_current(plain.clone(), outages.clone(), shutdown.clone()));
         let storing = Storing::default();
         let submitter = Submitter::start(
             [&plain, &keyed, &store],
@@ -194,7 +199,7 @@ impl ApiState {
             cursors: Cursors::new(secret),
             bodies: BodyBudget::new(settings.body_memory_bytes, &metrics),
             notifier,
-            root_key: RootKey::new(settings.key.as_ref()),
+            keys,
             trace_url: TraceUrl(settings.trace_url.clone()),
             observer: Observer { metrics, outages },
             readiness: storing.readiness(plain),

@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use jobqueue_core::{FieldError, JobDraft, Limits, NewJob, RouteTable};
+use jobqueue_core::{FieldError, Grant, JobDraft, Limits, NewJob, RouteTable};
 use jobqueue_store::{Answer, Notifier, Store, StoreError, Submission};
 
 use crate::body_memory::BodyMemory;
+use crate::keys::limits;
 use crate::problem::Problem;
 use crate::store_access::StoreAccess;
 use crate::submitter::{Submitter, startable};
@@ -63,8 +64,25 @@ impl Submissions {
         self.0.limits
     }
 
-    /// The job of a draft, with the defaults of the first route for its kind, or what is wrong with it.
-    pub(crate) async fn job(&self, mut draft: JobDraft) -> Result<Result<NewJob, Vec<FieldError>>, Problem> {
+    /// The job of a draft, with the defaults of the first route for its kind, or what is wrong with it. Fails if its queue or kind is none of
+    /// the grant.
+    pub(crate) async fn job(
+        &self,
+        draft: JobDraft,
+        grant: &Grant,
+    ) -> Result<Result<NewJob, Vec<FieldError>>, Problem> {
+        if grant.has_everything() {
+            return self.routed(draft).await;
+        }
+        limits::draft(grant, &draft)?;
+        let job = self.routed(draft).await?;
+        if let Ok(job) = &job {
+            limits::submission(grant, job)?;
+        }
+        Ok(job)
+    }
+
+    async fn routed(&self, mut draft: JobDraft) -> Result<Result<NewJob, Vec<FieldError>>, Problem> {
         let routes = self.routes().await?;
         let Some(route) = routes.find(&draft.kind) else {
             let limits = self.limits_of(draft.has_timestamp()).await?;

@@ -6,11 +6,12 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use crate::extract::Wire;
 use crate::middleware::accepts::Accepts;
 use crate::routes::{
-    dead_letters, health, job_routes, jobs, kinds, leases, metrics, openapi, queues, schedules, session,
-    stats, stream, workers,
+    api_keys, dead_letters, health, job_routes, jobs, kinds, leases, metrics, openapi, queues, schedules,
+    session, stats, stream, workers,
 };
 use crate::scope::{Access, Scope};
 use crate::state::ApiState;
+use crate::wire::api_key::{ApiKeyBody, ApiKeyPatch, RotateBody};
 use crate::wire::batch::BatchBody;
 use crate::wire::bulk::BulkBody;
 use crate::wire::dead_letter::{DeadLetterPurgeBody, DeadLetterRetryBody};
@@ -104,6 +105,7 @@ pub fn table() -> Vec<Route> {
     table.extend(of_schedules());
     table.extend(of_routes());
     table.extend(of_dead_letters());
+    table.extend(of_api_keys());
     table.extend([
         route("GET", "/health", Access::Public, get(health::live)),
         route("GET", "/health/", Access::Public, get(health::live)),
@@ -211,6 +213,19 @@ pub(crate) fn of_the_dashboard() -> [Route; 3] {
         route("GET", "/ui/session", Access::Public, get(session::show)),
         route("POST", "/ui/session", Access::Public, post(session::begin)).body::<SessionBody>(),
         route("DELETE", "/ui/session", Access::Public, delete(session::end)),
+    ]
+}
+
+/// The routes of API keys.
+fn of_api_keys() -> [Route; 6] {
+    let admin = Access::Needs(Scope::Admin);
+    [
+        route("POST", "/v1/api-keys", admin, post(api_keys::create)).body::<ApiKeyBody>(),
+        route("GET", "/v1/api-keys", admin, get(api_keys::list)).query(api_keys::PAGE),
+        route("GET", "/v1/api-keys/{key_id}", admin, get(api_keys::show)),
+        route("PATCH", "/v1/api-keys/{key_id}", admin, patch(api_keys::patch)).body::<ApiKeyPatch>(),
+        route("DELETE", "/v1/api-keys/{key_id}", admin, delete(api_keys::revoke)),
+        route("POST", "/v1/api-keys/{key_id}/rotate", admin, post(api_keys::rotate)).body::<RotateBody>(),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! Wire types: the JSON of requests and responses, with their documentation. A request type refuses unknown fields. A response
 //! type may get new fields.
 
+pub(crate) mod api_key;
 pub(crate) mod batch;
 pub(crate) mod bulk;
 pub(crate) mod dead_letter;

@@ -7,6 +7,7 @@ use jobqueue_runtime::{DatabaseArgs, LogOutput, TelemetryArgs};
 use crate::demo::DemoArgs;
 use crate::exit;
 use crate::verbs::act::{self, ActArgs};
+use crate::verbs::api_key::{self, ApiKeyCommand};
 use crate::verbs::completion::{self, CompletionArgs};
 use crate::verbs::context::{self, ContextCommand};
 use crate::verbs::count::{self, CountArgs};
@@ -118,6 +119,9 @@ pub(crate) enum Command {
     /// Applies files of routes; lists, tests and deletes routes.
     #[command(subcommand, after_help = route::EXAMPLES)]
     Route(RouteCommand),
+    /// Creates, lists, rotates and revokes API keys; applies files of them.
+    #[command(subcommand, after_help = api_key::EXAMPLES)]
+    ApiKey(ApiKeyCommand),
     /// Searches, groups, retries, redrives and purges dead letters: jobs that are `failed`.
     #[command(subcommand, after_help = dlq::EXAMPLES)]
     Dlq(DlqCommand),

@@ -94,6 +94,7 @@ async fn run(command: Command) -> CommandResult {
         Command::Kind(command) => verbs::kind::run(command).await,
         Command::Worker(command) => verbs::worker::run(command).await,
         Command::Schedule(command) => verbs::schedule::run(command).await,
+        Command::ApiKey(command) => verbs::api_key::run(command).await,
         Command::Route(command) => verbs::route::run(command).await,
         Command::Dlq(command) => verbs::dlq::run(command).await,
         Command::Stats(args) => verbs::stats::run(args).await,

@@ -1,6 +1,7 @@
 //! The things that the API lists, and their columns. A column reads one member of the JSON of the API, so there is no second definition of
 //! the API's types.
 
+mod api_key;
 mod dead_letter;
 mod finding;
 mod job;
@@ -17,6 +18,7 @@ use serde_json::value::RawValue;
 use crate::raw::Fields;
 use crate::table::{Cell, Table};
 
+pub(crate) use api_key::API_KEY;
 pub(crate) use dead_letter::{DEAD_LETTER, LETTER_GROUP, REDRIVE};
 pub(crate) use finding::FINDING;
 pub(crate) use job::{JOB, is_final, shown_ids, status_tone, succeeded};

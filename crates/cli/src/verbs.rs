@@ -1,6 +1,7 @@
 //! The client commands, one file each. Each calls the API and prints; none of them decides anything about a job.
 
 pub(crate) mod act;
+pub(crate) mod api_key;
 pub(crate) mod apply;
 pub(crate) mod completion;
 pub(crate) mod context;

@@ -4,6 +4,7 @@
 //! into timestamps. Where a rule needs a random number, the caller passes it in.
 
 pub mod aftermath;
+pub mod api_key;
 pub mod arrivals;
 pub mod attempt;
 pub mod doctor;
@@ -38,6 +39,7 @@ pub mod unique;
 pub mod worker_command;
 
 pub use aftermath::{Effects, aftermath};
+pub use api_key::{ApiKeyDraft, Grant, KeyId, KeyText, Scope};
 pub use attempt::{Ended, EventKind, Failure, Outcome};
 pub use explain::{Explanation, Facts, explain};
 pub use field::FieldError;
@@ -51,7 +53,7 @@ pub use lease::Lease;
 pub use limits::Limits;
 pub use log::{AttemptLog, LogLine, LogPosition};
 pub use metadata::MetadataTerm;
-pub use name::{KindName, QueueName, RouteName, ScheduleName, WorkerName};
+pub use name::{KeyName, KindName, QueueName, RouteName, ScheduleName, WorkerName};
 pub use on_end::{OnEnd, OnEndDraft};
 pub use outage::{Observation, Outage, OutagePolicy};
 pub use redrive::{RedriveDraft, RedriveResult, RedriveRules};

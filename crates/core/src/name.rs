@@ -1,9 +1,11 @@
-//! Names of queues, kinds, schedules, routes and remote workers, chosen by users. They appear in URLs, metric labels and logs, so they are plain ASCII.
+//! Names of queues, kinds, schedules, routes, API keys and remote workers, chosen by users. They appear in URLs, metric labels and logs, so they are plain ASCII.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+
+use crate::api_key::MAX_NAME_BYTES;
 
 /// Maximum length of a queue name, in bytes.
 pub const MAX_QUEUE_BYTES: usize = 64;
@@ -17,6 +19,8 @@ pub const MAX_ROUTE_BYTES: usize = 128;
 const OF_SCHEDULES: &str = "preview";
 /// The name that no route can have, because it is a part of a path of the REST API.
 const OF_ROUTES: &str = "test";
+/// The names that no API key can have, because they name callers without one.
+const OF_CALLERS: [&str; 2] = ["root", "anyone"];
 /// Maximum length of the name of a remote worker, in bytes. Any name of a Kubernetes pod fits.
 pub const MAX_WORKER_BYTES: usize = 253;
 
@@ -32,7 +36,7 @@ pub enum NameError {
     /// The text contains a character that names must not contain.
     #[error("must start with a letter or digit and hold only letters, digits, '_', '-', '.' and ':'")]
     Alphabet,
-    /// The name has a meaning in paths of the REST API.
+    /// The name has another meaning.
     #[error("must not be \"{0}\", which is reserved")]
     Reserved(&'static str),
 }
@@ -68,6 +72,11 @@ pub struct ScheduleName(String);
 #[serde(try_from = "String", into = "String")]
 pub struct RouteName(String);
 
+/// The name of an API key, unique among those that are not revoked.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct KeyName(String);
+
 /// The name that a remote worker gives itself. Processes that give the same name are one worker.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -89,6 +98,10 @@ fn checked_schedule(text: String, max: usize) -> Result<String, NameError> {
 
 fn checked_route(text: String, max: usize) -> Result<String, NameError> {
     not_reserved(checked(text, max)?, OF_ROUTES)
+}
+
+fn checked_key(text: String, max: usize) -> Result<String, NameError> {
+    OF_CALLERS.into_iter().try_fold(checked(text, max)?, not_reserved)
 }
 
 fn not_reserved(text: String, reserved: &'static str) -> Result<String, NameError> {
@@ -139,6 +152,7 @@ name!(KindName, MAX_KIND_BYTES, checked);
 name!(WorkerName, MAX_WORKER_BYTES, checked);
 name!(ScheduleName, MAX_SCHEDULE_BYTES, checked_schedule);
 name!(RouteName, MAX_ROUTE_BYTES, checked_route);
+name!(KeyName, MAX_NAME_BYTES, checked_key);
 
 impl WorkerName {
     /// The name of the workers at this address that give none.

@@ -23,6 +23,10 @@ pub struct Schedules<'a>(pub(crate) &'a Store);
 #[derive(Clone, Copy, Debug)]
 pub struct Routes<'a>(pub(crate) &'a Store);
 
+/// API keys: what users set.
+#[derive(Clone, Copy, Debug)]
+pub struct ApiKeys<'a>(pub(crate) &'a Store);
+
 /// Dead letters: jobs that are `failed`, and what operators do with them.
 #[derive(Clone, Copy, Debug)]
 pub struct DeadLetters<'a>(pub(crate) &'a Store);
@@ -55,6 +59,11 @@ impl Store {
     /// Create, read and delete routes.
     pub const fn routes(&self) -> Routes<'_> {
         Routes(self)
+    }
+
+    /// Create, read, change, rotate and revoke API keys.
+    pub const fn api_keys(&self) -> ApiKeys<'_> {
+        ApiKeys(self)
     }
 
     /// Read, purge, replace and redrive dead letters.

@@ -10,7 +10,7 @@ mod readers;
 mod upkeep;
 mod verbs;
 
-pub use handles::{DeadLetters, Jobs, Kinds, Queues, Routes, Schedules, Upkeep};
+pub use handles::{ApiKeys, DeadLetters, Jobs, Kinds, Queues, Routes, Schedules, Upkeep};
 pub use plumbing::batches::Batches;
 pub use plumbing::cause::Cause;
 pub use plumbing::connect::{Store, StoreOptions};
@@ -18,6 +18,7 @@ pub use plumbing::error::StoreError;
 pub use plumbing::pooler::Pooler;
 pub use plumbing::url::{DatabaseUrl, UrlError};
 pub use plumbing::wakeup::{Heard, Listener, Notifier};
+pub use readers::api_keys::{ApiKeyRecord, KeyNews, LiveKey};
 pub use readers::arrivals::ArrivalWatcher;
 pub use readers::census::{Census, QueueCensus};
 pub use readers::dead_letters::groups::{
@@ -37,6 +38,7 @@ pub use upkeep::prune::Pruned;
 pub use upkeep::retention::Retention;
 pub use upkeep::stuck::EndedSession;
 pub use upkeep::vacuum::HotTable;
+pub use verbs::api_keys::{ApiKeyChange, ApiKeyEdit, NewApiKey};
 pub use verbs::cancel::Cancelled;
 pub use verbs::dead_letters::Replaced;
 pub use verbs::dead_letters::redrive::{RedriveStep, RedriveStop};

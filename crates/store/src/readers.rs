@@ -1,5 +1,6 @@
 //! Reads of jobs, queues and counts. None of them changes what a job is; the census stores its own counts.
 
+pub(crate) mod api_keys;
 pub(crate) mod arrivals;
 pub(crate) mod body;
 pub(crate) mod census;
@@ -9,6 +10,7 @@ pub(crate) mod explain;
 pub(crate) mod inspect;
 pub(crate) mod kind_settings;
 pub(crate) mod list;
+pub(crate) mod places;
 pub(crate) mod route_table;
 pub(crate) mod routes;
 pub(crate) mod row;

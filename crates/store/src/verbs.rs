@@ -1,6 +1,7 @@
 //! The verbs of a job's life and of the administration, one file each. Each changes rows; none decides.
 
 pub(crate) mod aftermath;
+pub(crate) mod api_keys;
 pub(crate) mod cancel;
 pub(crate) mod dead_letters;
 pub(crate) mod delete;

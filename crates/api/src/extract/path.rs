@@ -2,7 +2,7 @@
 
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
-use jobqueue_core::{JobId, KindName, QueueName, RouteName, ScheduleName, WorkerId};
+use jobqueue_core::{JobId, KeyId, KindName, QueueName, RouteName, ScheduleName, WorkerId};
 use uuid::Uuid;
 
 use crate::problem::{Problem, ProblemKind};
@@ -34,6 +34,10 @@ pub(crate) struct GroupPath(pub(crate) Uuid);
 /// `{redrive_id}`.
 #[derive(Debug)]
 pub(crate) struct RedrivePath(pub(crate) Uuid);
+
+/// `{key_id}`.
+#[derive(Debug)]
+pub(crate) struct KeyPath(pub(crate) KeyId);
 
 /// `{worker_id}`.
 #[derive(Debug)]
@@ -93,6 +97,15 @@ impl<S: Sync> FromRequestParts<S> for RedrivePath {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let detail = "the id of a redrive is a hyphenated UUID in lower case, as `GET /v1/dead-letters/redrives` lists it";
         uuid_of(&only(parts).await?).map(Self).ok_or_else(|| Problem::new(ProblemKind::InvalidPath, detail))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for KeyPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let detail = "the id of a key is 16 hexadecimal digits, as `GET /v1/api-keys` lists it";
+        only(parts).await?.parse().map(Self).map_err(|()| Problem::new(ProblemKind::InvalidPath, detail))
     }
 }
 

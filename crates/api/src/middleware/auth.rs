@@ -1,98 +1,117 @@
-//! Checks the key of a request, from the header `Authorization` or from the cookie of the dashboard. It never logs a key and accepts none in
-//! a URL.
+//! Checks the key of a request, from the header `Authorization` or from the cookie of the dashboard, its rate and its limits. It never logs a
+//! key and accepts none in a URL.
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 
-use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::header::{AUTHORIZATION, ETAG, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
-use axum::response::Response;
-use secrecy::{ExposeSecret as _, SecretString};
-use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq as _;
+use axum::response::{IntoResponse as _, Response};
 
+use crate::keys::{Guard, Keyring, veil};
 use crate::problem::{Problem, ProblemKind};
 use crate::scope::Scope;
 use crate::session;
 
-/// The hash of the root key, which has every scope. Hashes have the same length, so they can be compared in constant time.
-#[derive(Clone, Debug)]
-pub(crate) struct RootKey(Option<[u8; 32]>);
+pub(crate) use crate::keys::Caller;
 
-impl RootKey {
-    /// With `None` no key is needed.
-    pub(crate) fn new(key: Option<&SecretString>) -> Self {
-        Self(key.map(|key| hash(key.expose_secret())))
-    }
-
-    /// Whether requests need a key.
-    pub(crate) fn is_required(&self) -> bool {
-        self.0.is_some()
-    }
-
-    /// The caller, if the key is valid or none is needed.
-    pub(crate) fn caller(&self, key: Option<&str>) -> Option<Caller> {
-        let Some(expected) = self.0 else { return Some(Caller { name: "anyone", scopes: Scope::ALL }) };
-        let given = hash(key?);
-        bool::from(given.ct_eq(&expected)).then_some(Caller { name: "root", scopes: Scope::ALL })
-    }
-}
-
-/// The sender of a request.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Caller {
-    /// Part of the scope of idempotency keys, so that callers do not share them.
-    pub(crate) name: &'static str,
-    scopes: &'static [Scope],
-}
-
-impl Caller {
-    /// What people call it.
-    pub(crate) fn name(&self) -> &str {
-        self.name
-    }
-
-    /// The names of its scopes.
-    pub(crate) fn scopes(&self) -> Vec<&'static str> {
-        self.scopes.iter().map(|scope| scope.as_str()).collect()
-    }
-}
-
-/// The scope that a route needs, and the key to check.
+/// The scope that a route needs, the keys, and how limits of keys hold for the route.
 #[derive(Clone, Debug)]
 pub(crate) struct Gate {
-    pub(crate) root_key: RootKey,
+    pub(crate) keys: Keyring,
     pub(crate) scope: Scope,
+    pub(crate) guard: Guard,
 }
 
-/// Refuses a request whose key does not have the scope of the route.
+/// Refuses a request whose key does not have the scope of the route, or not for what the route concerns.
 pub(crate) async fn require(
     State(gate): State<Gate>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let Some(caller) = gate.root_key.caller(credential(request.method(), request.headers())?.as_deref())
-    else {
+    let caller = gate.caller(&request)?;
+    let taken = caller.take()?;
+    let response = match gate.admit(&caller, &mut request).await {
+        Ok(()) => serve(&caller, request, next).await,
+        Err(problem) => Err(problem),
+    };
+    let Some(taken) = taken else { return response };
+    let mut response = response.into_response();
+    taken.note(response.headers_mut());
+    Ok(response)
+}
+
+impl Gate {
+    fn caller(&self, request: &Request) -> Result<Caller, Problem> {
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
+        if let Some(caller) = caller(&self.keys, request.method(), request.headers(), peer)? {
+            return Ok(caller);
+        }
         let challenge = HeaderValue::from_static("Bearer realm=\"jobqueue\"");
         let detail = "send a valid key as `Authorization: Bearer …`; keys in the URL are not accepted";
-        return Err(Problem::new(ProblemKind::Unauthorized, detail).with_header(WWW_AUTHENTICATE, challenge));
-    };
-    if !caller.scopes.contains(&gate.scope) {
-        return Err(Problem::new(
-            ProblemKind::Forbidden,
-            format!("the key does not have the scope `{}`", gate.scope.as_str()),
-        ));
+        Err(Problem::new(ProblemKind::Unauthorized, detail).with_header(WWW_AUTHENTICATE, challenge))
     }
-    request.extensions_mut().insert(caller);
-    Ok(next.run(request).await)
+
+    async fn admit(&self, caller: &Caller, request: &mut Request) -> Result<(), Problem> {
+        if !caller.grant().has(self.scope) {
+            let detail = format!("the key does not have the scope `{}`", self.scope.as_str());
+            return Err(Problem::new(ProblemKind::Forbidden, detail));
+        }
+        if !caller.grant().has_everything() {
+            self.guard.check(caller.grant(), request).await?;
+        }
+        request.extensions_mut().insert(caller.clone());
+        Ok(())
+    }
+}
+
+/// Serves the request. A read that waits, and a stream, end when the key does not hold any more; a change that has begun is finished. Hides
+/// what the key must not read.
+async fn serve(caller: &Caller, request: Request, next: Next) -> Result<Response, Problem> {
+    let grant = caller.grant();
+    let waits = request.method() == Method::GET || request.uri().path() == "/v1/leases";
+    let response = match caller.ended().filter(|_| waits) {
+        Some(ended) => ended.run_until_cancelled(next.run(request)).await.ok_or_else(|| {
+            Problem::new(
+                ProblemKind::Unauthorized,
+                "the key was changed, was revoked or expired during the request",
+            )
+        })?,
+        None => next.run(request).await,
+    };
+    let mut response = match caller.ended().filter(|_| veil::is_stream(&response)) {
+        Some(ended) => veil::until(response, ended.clone()),
+        None => response,
+    };
+    if grant.hide.is_empty() && grant.has_everything() {
+        return Ok(response);
+    }
+    if grant.hide.hides_payload() {
+        // it is made of the payload, among others, so it would allow to try out payloads
+        response.headers_mut().remove(ETAG);
+    }
+    veil::cover(response, caller.clone()).await
+}
+
+/// Who sent a request with these headers, from this address: the holder of its key, or without a key the person that a trusted proxy names.
+pub(crate) fn caller(
+    keys: &Keyring,
+    method: &Method,
+    headers: &HeaderMap,
+    peer: Option<SocketAddr>,
+) -> Result<Option<Caller>, Problem> {
+    let key = credential(method, headers)?;
+    if let Some(caller) = keys.caller(key.as_deref())? {
+        return Ok(Some(caller));
+    }
+    let has_key = headers.contains_key(AUTHORIZATION) || key.is_some();
+    Ok(if has_key { None } else { peer.and_then(|peer| keys.person(headers, peer.ip())) })
 }
 
 /// The key of a request: that of the header, or without the header that of the cookie, if the dashboard sent it.
-pub(crate) fn credential<'a>(
-    method: &Method,
-    headers: &'a HeaderMap,
-) -> Result<Option<Cow<'a, str>>, Problem> {
+fn credential<'a>(method: &Method, headers: &'a HeaderMap) -> Result<Option<Cow<'a, str>>, Problem> {
     if headers.contains_key(AUTHORIZATION) {
         return Ok(bearer(headers).map(Cow::Borrowed));
     }
@@ -110,8 +129,4 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (first, more) = (values.next()?, values.next());
     let (scheme, key) = first.to_str().ok()?.split_once(' ')?;
     (more.is_none() && scheme.eq_ignore_ascii_case("bearer")).then_some(key)
-}
-
-fn hash(key: &str) -> [u8; 32] {
-    Sha256::digest(key.as_bytes()).into()
 }

@@ -77,7 +77,7 @@ pub(crate) async fn replay(
     let (parts, body) = request.into_parts();
     let (text, memory) = json::read(&parts.headers, body, json::BATCH_BYTES, &bodies).await?;
     let route = format!("POST {}", parts.uri);
-    let Some(idempotency) = key.of(&route, caller.name, &text) else { return Err(Problem::internal()) };
+    let Some(idempotency) = key.of(&route, caller.identity(), &text) else { return Err(Problem::internal()) };
     let mut request = Request::from_parts(parts, Body::from(text));
     let gone = ClientGone::default();
     let _cancelled_with_this_future = gone.0.clone().drop_guard();

@@ -105,6 +105,17 @@ fn of_rules(operation_id: &str) -> Option<Value> {
             "on_end": { "url": "https://hooks.example.com/mail", "secret": SECRET },
             "owner": "shop",
         }),
+        "create_api_key" => json!({
+            "name": "shop-2026",
+            "scopes": ["read", "write"],
+            "queues": ["mail", "shop-*"],
+            "hide": ["/card/number"],
+            "rate": { "requests": 600, "per_seconds": 60 },
+            "expires_at": "2100-01-31T09:00:00Z",
+            "owner": "shop",
+        }),
+        "patch_api_key" => json!({ "queues": ["shop-*"], "rate": null, "expires_at": null }),
+        "rotate_api_key" => json!({ "overlap_seconds": 3600 }),
         "test_route" => json!({ "kind": "mail.send", "priority": 9, "payload": { "to": "ada@example.com" } }),
         _ => return None,
     })

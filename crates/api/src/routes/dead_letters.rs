@@ -1,7 +1,7 @@
 //! Routes of dead letters: search, show, groups, retry, purge, redrive.
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use jobqueue_core::limits::MAX_PAGE;
 use jobqueue_core::{FieldError, KindName, QueueName};
 use jobqueue_store::{DeadLetterFilter, GroupFilter, GroupOrder, Store};
@@ -10,6 +10,8 @@ use uuid::Uuid;
 use crate::cursor::Cursors;
 use crate::extract::path::uuid_of;
 use crate::extract::{GroupPath, JobPath, JsonBody, Query};
+use crate::keys::limits;
+use crate::middleware::auth::Caller;
 use crate::problem::{Problem, ProblemKind};
 use crate::routes::jobs::record::read;
 use crate::store_access::StoreAccess;
@@ -60,6 +62,7 @@ const DEFAULT_PAGE: u32 = 50;
 pub(crate) async fn list(
     State(store): State<StoreAccess>,
     State(cursors): State<Cursors>,
+    Extension(caller): Extension<Caller>,
     mut query: Query,
 ) -> Result<Json<DeadLettersView>, Problem> {
     let filter = DeadLetterFilter {
@@ -74,6 +77,9 @@ pub(crate) async fn list(
     };
     let limit = query.number("limit", DEFAULT_PAGE, (1, MAX_PAGE))?;
     let after = query.one::<String>("cursor")?.map(|text| cursors.open_letter(&text)).transpose()?;
+    let Some(filter) = limits::dead_letters(&store, caller.grant(), filter).await? else {
+        return Ok(Json(DeadLettersView { dead_letters: vec![], next_cursor: None }));
+    };
     let page = move |store: Store| async move { store.dead_letters().list(&filter, after, limit).await };
     let (letters, more) = store.call(page).await?;
     let last = letters.last().filter(|_| more);
@@ -126,6 +132,7 @@ pub(crate) async fn show(
 pub(crate) async fn groups(
     State(store): State<StoreAccess>,
     State(cursors): State<Cursors>,
+    Extension(caller): Extension<Caller>,
     mut query: Query,
 ) -> Result<Json<GroupsView>, Problem> {
     let filter = GroupFilter {
@@ -137,6 +144,7 @@ pub(crate) async fn groups(
         })?,
         text: text(&mut query)?,
     };
+    limits::one_queue_and_kind(caller.grant(), filter.queue.as_ref(), filter.kind.as_ref())?;
     let order = match query.one::<String>("sort")?.as_deref() {
         None | Some("count") => GroupOrder::Count,
         Some("last_failed_at") => GroupOrder::LastFailedAt,
@@ -174,11 +182,15 @@ pub(crate) async fn group_detail(
     responses((status = 200, description = "The result", body = LetterPurgeView)))]
 pub(crate) async fn purge(
     State(store): State<StoreAccess>,
+    Extension(caller): Extension<Caller>,
     body: JsonBody<DeadLetterPurgeBody>,
 ) -> Result<Json<LetterPurgeView>, Problem> {
     let (limit, dry_run) = (body.value.limit(), body.value.dry_run);
     let (filter, limit) =
         both(body.value.filter.check(), limit).map_err(|errors| Problem::fields(&errors))?;
+    let Some(filter) = limits::dead_letters(&store, caller.grant(), filter).await? else {
+        return Ok(Json(LetterPurgeView { dry_run, matched: 0, deleted: 0, ids: vec![], more: false }));
+    };
     let one_more = u32::try_from(limit + 1).map_err(|_| Problem::internal())?;
     let find = move |store: Store| async move { store.dead_letters().find(&filter, one_more).await };
     let mut ids = store.call(find).await?;

@@ -1,7 +1,7 @@
 //! Routes of kinds: list, show, configure, pause, resume.
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use jobqueue_core::KindName;
 use jobqueue_core::kind_settings::MAX_KINDS;
 use jobqueue_core::limits::MAX_PAGE;
@@ -9,6 +9,8 @@ use jobqueue_store::KindChanged;
 
 use super::queues::cut;
 use crate::extract::{JsonBody, KindPath, Query};
+use crate::keys::limits;
+use crate::middleware::auth::Caller;
 use crate::problem::{Problem, ProblemKind};
 use crate::store_access::StoreAccess;
 use crate::wire::kind::{KindBody, KindView, KindsView};
@@ -24,8 +26,10 @@ use crate::wire::queue::CreateBody;
     responses((status = 200, description = "A page", body = KindsView)))]
 pub(crate) async fn list(
     State(store): State<StoreAccess>,
+    Extension(caller): Extension<Caller>,
     mut query: Query,
 ) -> Result<Json<KindsView>, Problem> {
+    limits::all_queues(caller.grant(), "kinds in all queues")?;
     let after = query.one::<KindName>("cursor").map_err(|_| {
         let detail = "use the `next_cursor` of an earlier page, or omit the cursor for the first page";
         Problem::new(ProblemKind::InvalidCursor, detail)
@@ -33,7 +37,8 @@ pub(crate) async fn list(
     let limit = query.number("limit", MAX_PAGE, (1, MAX_PAGE))?;
     let records =
         store.call(move |store| async move { store.kinds().list(after.as_ref(), limit + 1).await }).await?;
-    let (kinds, next_cursor) = cut(records, limit, |record| record.name.as_str());
+    let (mut kinds, next_cursor) = cut(records, limit, |record| record.name.as_str());
+    kinds.retain(|kind| caller.grant().has_kind(&kind.name));
     Ok(Json(KindsView { kinds: kinds.into_iter().map(KindView::from).collect(), next_cursor }))
 }
 

@@ -4,14 +4,15 @@ pub(crate) mod delete;
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use jobqueue_core::QueueName;
 use jobqueue_core::limits::MAX_PAGE;
 use jobqueue_store::Notifier;
 use tokio::time::{Instant, timeout_at};
 
 use crate::extract::{JsonBody, Query, QueuePath};
+use crate::middleware::auth::Caller;
 use crate::problem::{Problem, ProblemKind};
 use crate::store_access::StoreAccess;
 use crate::wire::name::QueueText;
@@ -33,12 +34,14 @@ const WITHIN: Duration = Duration::from_secs(20);
     responses((status = 200, description = "A page", body = QueuesView)))]
 pub(crate) async fn list(
     State(store): State<StoreAccess>,
+    Extension(caller): Extension<Caller>,
     mut query: Query,
 ) -> Result<Json<QueuesView>, Problem> {
     let (after, limit) = page(&mut query)?;
     let records =
         store.call(move |store| async move { store.queues().list(after.as_ref(), limit + 1).await }).await?;
-    let (queues, next_cursor) = cut(records, limit, |record| record.name.as_str());
+    let (mut queues, next_cursor) = cut(records, limit, |record| record.name.as_str());
+    queues.retain(|queue| caller.grant().has_queue(&queue.name));
     Ok(Json(QueuesView { queues: queues.into_iter().map(QueueView::from).collect(), next_cursor }))
 }
 

@@ -1,18 +1,21 @@
 //! Routes of schedules: list, show, set, change, delete, pause, resume, run, preview, ticks.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::header::{ETAG, LOCATION};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
 use jobqueue_core::limits::MAX_PAGE;
 use jobqueue_core::{FieldError, Limits, Schedule, ScheduleDraft, ScheduleName};
 use jobqueue_store::{ScheduleChange, ScheduleFilter, ScheduleRecord};
 
 use crate::extract::precondition::etag;
 use crate::extract::{Query, SchedulePath};
+use crate::keys::limits;
+use crate::middleware::auth::Caller;
 use crate::problem::{Problem, ProblemKind};
 use crate::store_access::StoreAccess;
+use crate::submissions::Submissions;
 use crate::wire::name::ScheduleText;
 use crate::wire::schedule::{ScheduleBody, ScheduleView, SchedulesView};
 
@@ -40,6 +43,8 @@ const LAST_TICKS: u32 = 10;
     responses((status = 200, description = "A page", body = SchedulesView)))]
 pub(crate) async fn list(
     State(store): State<StoreAccess>,
+    State(submissions): State<Submissions>,
+    Extension(caller): Extension<Caller>,
     mut query: Query,
 ) -> Result<Json<SchedulesView>, Problem> {
     let filter = ScheduleFilter { owner: owner(&mut query)?, paused: query.one("paused")? };
@@ -48,8 +53,14 @@ pub(crate) async fn list(
     let page = move |store: jobqueue_store::Store| async move {
         store.schedules().list(&filter, after.as_ref(), limit).await
     };
-    let (records, more) = store.call(page).await?;
+    let (mut records, more) = store.call(page).await?;
     let next_cursor = records.last().filter(|_| more).map(|last| last.name.to_string());
+    if !caller.grant().has_everything() {
+        let routes = submissions.routes().await?;
+        records.retain(|record| {
+            record.parsed().is_ok_and(|schedule| limits::has_schedule(caller.grant(), &schedule, &routes))
+        });
+    }
     Ok(Json(SchedulesView { schedules: records.into_iter().map(ScheduleView::from).collect(), next_cursor }))
 }
 

@@ -1,13 +1,16 @@
 //! /ui/session: signs a browser in to the dashboard and out of it. The key is in a cookie that scripts cannot read.
 
-use axum::Json;
-use axum::extract::State;
+use std::net::SocketAddr;
+
+use axum::extract::{ConnectInfo, State};
 use axum::http::header::{CACHE_CONTROL, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
 
 use crate::extract::JsonBody;
-use crate::middleware::auth::{Caller, RootKey, credential};
+use crate::keys::Keyring;
+use crate::middleware::auth::{self, Caller};
 use crate::problem::{Problem, ProblemKind};
 use crate::session;
 use crate::state::TraceUrl;
@@ -15,18 +18,20 @@ use crate::wire::session::{SessionBody, SessionView};
 
 /// Who the browser is.
 pub(crate) async fn show(
-    State(keys): State<RootKey>,
+    State(keys): State<Keyring>,
     State(trace): State<TraceUrl>,
+    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let caller = keys.caller(credential(&method, &headers)?.as_deref());
+    let peer = peer.map(|Extension(ConnectInfo(peer))| peer);
+    let caller = auth::caller(&keys, &method, &headers, peer)?;
     Ok(answer(&keys, &trace, caller.as_ref(), None))
 }
 
 /// Signs in.
 pub(crate) async fn begin(
-    State(keys): State<RootKey>,
+    State(keys): State<Keyring>,
     State(trace): State<TraceUrl>,
     headers: HeaderMap,
     body: JsonBody<SessionBody>,
@@ -34,22 +39,22 @@ pub(crate) async fn begin(
     let key = body.value.key.trim();
     let refused = || Problem::new(ProblemKind::Unauthorized, "this is no valid key");
     let caller =
-        keys.caller(Some(key)).filter(|_| key.len() <= session::MAX_KEY_BYTES).ok_or_else(refused)?;
+        keys.caller(Some(key))?.filter(|_| key.len() <= session::MAX_KEY_BYTES).ok_or_else(refused)?;
     let cookie = if keys.is_required() { session::begin(key, &headers) } else { None };
     Ok(answer(&keys, &trace, Some(&caller), cookie))
 }
 
 /// Signs out.
 pub(crate) async fn end(
-    State(keys): State<RootKey>,
+    State(keys): State<Keyring>,
     State(trace): State<TraceUrl>,
     headers: HeaderMap,
-) -> Response {
-    answer(&keys, &trace, keys.caller(None).as_ref(), session::end(&headers))
+) -> Result<Response, Problem> {
+    Ok(answer(&keys, &trace, keys.caller(None)?.as_ref(), session::end(&headers)))
 }
 
 fn answer(
-    keys: &RootKey,
+    keys: &Keyring,
     TraceUrl(trace_url): &TraceUrl,
     caller: Option<&Caller>,
     cookie: Option<HeaderValue>,

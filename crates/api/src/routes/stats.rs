@@ -1,13 +1,16 @@
 //! Statistics as JSON: of now, or of a range of time.
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use jobqueue_core::statistics::{Range, RangeRequest};
-use jobqueue_core::{KindName, QueueName};
+use jobqueue_core::{Grant, KindName, QueueName};
+use jobqueue_store::QueueCensus;
 
 use super::queues::{cut, page};
 use crate::census::CensusReader;
 use crate::extract::Query;
+use crate::keys::limits;
+use crate::middleware::auth::Caller;
 use crate::problem::Problem;
 use crate::store_access::StoreAccess;
 use crate::wire::name::{KindText, QueueText};
@@ -38,14 +41,16 @@ pub(crate) const PARAMETERS: &[&str] = &["from", "to", "step", "queue", "kind", 
 pub(crate) async fn stats(
     State(census): State<CensusReader>,
     State(store): State<StoreAccess>,
+    Extension(caller): Extension<Caller>,
     mut query: Query,
 ) -> Result<Json<StatsAnswer>, Problem> {
     let (queue, kind) = (query.one::<QueueName>("queue")?, query.one::<KindName>("kind")?);
     let request = range_request(&mut query)?;
     if queue.is_none() && kind.is_none() && request.is_empty() {
-        return Ok(Json(StatsAnswer::Now(now(&census, query).await?)));
+        return Ok(Json(StatsAnswer::Now(now(&census, caller.grant(), query).await?)));
     }
     refuse_page(&mut query)?;
+    limits::one_queue_and_kind(caller.grant(), queue.as_ref(), kind.as_ref())?;
     let range = check(&store, request).await?;
     let wanted = (queue.clone(), kind.clone());
     let read = move |store: jobqueue_store::Store| async move {
@@ -66,14 +71,19 @@ fn refuse_page(query: &mut Query) -> Result<(), Problem> {
     Ok(())
 }
 
-async fn now(census: &CensusReader, mut query: Query) -> Result<StatsView, Problem> {
+async fn now(census: &CensusReader, grant: &Grant, mut query: Query) -> Result<StatsView, Problem> {
     let (after, limit) = page(&mut query)?;
+    limits::all_kinds(grant, "queues with the jobs of all kinds")?;
     let latest = census.read().await?;
     let after = after.as_ref().map_or("", QueueName::as_str);
-    let rest = latest.census.queues.iter().filter(|queue| queue.queue.as_str() > after);
+    let is_granted = |queue: &&QueueCensus| {
+        grant.has_all_queues() || queue.queue.parse().is_ok_and(|queue| grant.has_queue(&queue))
+    };
+    let granted: Vec<&QueueCensus> = latest.census.queues.iter().filter(is_granted).collect();
+    let rest = granted.iter().copied().filter(|queue| queue.queue.as_str() > after);
     let most = usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1);
     let (queues, next_cursor) = cut(rest.take(most).collect(), limit, |queue| queue.queue.as_str());
-    Ok(StatsView::page(&latest, &queues, next_cursor))
+    Ok(StatsView::page(&latest, &granted, &queues, next_cursor))
 }
 
 fn range_request(query: &mut Query) -> Result<RangeRequest, Problem> {

@@ -2,8 +2,8 @@
 
 pub(crate) mod commands;
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jobqueue_core::WorkerId;
@@ -12,6 +12,8 @@ use jobqueue_store::WorkerRecord;
 use uuid::Uuid;
 
 use crate::extract::{Query, WorkerPath};
+use crate::keys::limits;
+use crate::middleware::auth::Caller;
 use crate::problem::{Problem, ProblemKind};
 use crate::store_access::StoreAccess;
 use crate::wire::worker::{WorkerView, WorkersView};
@@ -31,6 +33,7 @@ const DEFAULT_LIMIT: u32 = 100;
     responses((status = 200, description = "A page", body = WorkersView)))]
 pub(crate) async fn list(
     State(store): State<StoreAccess>,
+    Extension(caller): Extension<Caller>,
     mut query: Query,
 ) -> Result<Json<WorkersView>, Problem> {
     let after = query.one::<String>("cursor")?.map(|cursor| open(&cursor)).transpose()?;
@@ -43,6 +46,7 @@ pub(crate) async fn list(
     let more = records.len() > most;
     records.truncate(most);
     let next_cursor = records.last().filter(|_| more).map(seal);
+    records.retain(|worker| limits::has_worker(caller.grant(), worker));
     Ok(Json(WorkersView { workers: records.into_iter().map(WorkerView::from).collect(), next_cursor }))
 }
 

@@ -20,6 +20,30 @@ pub(crate) struct ScheduleText(String);
 #[expect(dead_code, reason = "describes a type of another crate, which has no schema of its own")]
 pub(crate) struct RouteText(String);
 
+/// The name of an API key: letters, digits, `_`, `-`, `.` and `:`; not `root` or `anyone`.
+#[derive(ToSchema)]
+#[schema(as = KeyName, min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9][A-Za-z0-9_.:-]*$")]
+#[expect(dead_code, reason = "describes a type of another crate, which has no schema of its own")]
+pub(crate) struct KeyNameText(String);
+
+/// The id of an API key.
+#[derive(ToSchema)]
+#[schema(as = KeyId, pattern = "^[0-9a-f]{16}$")]
+#[expect(dead_code, reason = "describes a type of another crate, which has no schema of its own")]
+pub(crate) struct KeyIdText(String);
+
+/// A pattern for names: `*` stands for any characters, also none, and `?` for one.
+#[derive(ToSchema)]
+#[schema(as = Glob, min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9_.:*?-]*$")]
+#[expect(dead_code, reason = "describes a type of another crate, which has no schema of its own")]
+pub(crate) struct GlobText(String);
+
+/// A hidden member of responses, or a JSON pointer to a hidden value.
+#[derive(ToSchema)]
+#[schema(as = Hidden, max_length = 255, pattern = "^(payload|result|metadata|progress|log|error|(/([^/~]|~[01])*)+)$")]
+#[expect(dead_code, reason = "describes a text that the core checks")]
+pub(crate) struct HiddenText(String);
+
 /// The kind of a job: letters, digits, `_`, `-`, `.` and `:`.
 #[derive(ToSchema)]
 #[schema(as = KindName, min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9][A-Za-z0-9_.:-]*$")]

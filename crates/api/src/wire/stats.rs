@@ -10,7 +10,7 @@ use crate::census::Latest;
 /// Statistics of all queues, the same from every replica. `total` is always present, for autoscalers.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct StatsView {
-    /// Sums over all queues.
+    /// Sums over all queues that the key includes.
     total: TotalView,
     /// Workers that count as alive, remote ones included; `/v1/workers` lists them.
     workers: u64,
@@ -67,10 +67,15 @@ pub(crate) struct QueueStatsView {
 }
 
 impl StatsView {
-    /// The totals of all queues, with this page of them.
-    pub(crate) fn page(latest: &Latest, queues: &[&QueueCensus], next_cursor: Option<String>) -> Self {
+    /// The totals of these queues, with this page of them.
+    pub(crate) fn page(
+        latest: &Latest,
+        all: &[&QueueCensus],
+        queues: &[&QueueCensus],
+        next_cursor: Option<String>,
+    ) -> Self {
         let mut total = TotalView::default();
-        for queue in &latest.census.queues {
+        for queue in all {
             total.scheduled += queue.scheduled;
             total.queued += queue.queued;
             total.running += queue.running;

@@ -23,8 +23,11 @@ async fn no_route_accepts_a_request_without_a_valid_key() {
     for route in table() {
         let path = route.path.replace("{id}", "0198c1a2-3b4c-7d5e-8f60-718293a4b5c6").replace("{name}", "q");
         let other = "0198c1a2-3b4c-4d5e-8f60-718293a4b5c6";
-        let path =
-            path.replace("{worker_id}", other).replace("{group}", other).replace("{redrive_id}", other);
+        let path = path
+            .replace("{worker_id}", other)
+            .replace("{group}", other)
+            .replace("{redrive_id}", other)
+            .replace("{key_id}", "0123456789abcdef");
         if route.access == Access::Public {
             assert!(!path.starts_with("/v1/"), "{path} is public");
             let answer = api.raw(route.method, &path, &[], b"").await;

@@ -135,6 +135,13 @@ impl Api {
         answer
     }
 
+    /// Creates an API key and returns its id and its text.
+    pub(crate) async fn create_key(&self, body: Value) -> (String, String) {
+        let key = self.post("/v1/api-keys", &body).await.expect(201);
+        let text = |name: &str| key[name].as_str().unwrap().to_owned();
+        (text("id"), text("key"))
+    }
+
     /// Sends a `POST` without a body.
     pub(crate) async fn act(&self, path: &str) -> Answer {
         self.send("POST", path, &[], b"").await

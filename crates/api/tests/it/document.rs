@@ -122,6 +122,7 @@ async fn every_example_is_accepted() {
     api.put_schedule("default").await;
     api.put_route("default").await;
     let worker = api.register_worker("ada", "other").await;
+    let (key, _) = api.create_key(json!({ "name": "a", "scopes": ["read"] })).await;
     let dead = api.ended(Outcome::Discarded(Failure::new("boom", "it broke"))).await;
     let mut sent = 0;
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -133,6 +134,7 @@ async fn every_example_is_accepted() {
             assert!(example.is_object(), "{method} {path} has no example");
             let id = if path.contains("dead-letters") { &dead } else { &id };
             let path = path.replace("{id}", id).replace("{name}", "default").replace("{worker_id}", &worker);
+            let path = path.replace("{key_id}", &key);
             let body = example.to_string();
             let headers = ["Content-Type: application/json"];
             let answer = api.send(&method.to_ascii_uppercase(), &path, &headers, body.as_bytes()).await;

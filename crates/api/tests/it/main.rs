@@ -18,6 +18,8 @@ mod early;
 mod edits;
 mod explain;
 mod idempotency;
+mod key_matrix;
+mod keys;
 mod leases;
 mod lifecycle;
 mod listener;

@@ -95,6 +95,7 @@ fn word(schema: &Value) -> &str {
 #[tokio::test]
 async fn no_request_type_accepts_an_array_for_an_object() {
     let (api, document) = (Api::start().await, Document::read());
+    let (key, _) = api.create_key(json!({ "name": "a", "scopes": ["read"] })).await;
     let id = api.enqueue_in("q").await;
     let worker = api.register_worker("ada", "other").await;
     let headers = ["Content-Type: application/json"];
@@ -113,6 +114,7 @@ async fn no_request_type_accepts_an_array_for_an_object() {
             assert!(!all.is_empty(), "{method} {path}");
             for wrong in all {
                 let path = path.replace("{name}", "q").replace("{worker_id}", &worker).replace("{id}", &id);
+                let path = path.replace("{key_id}", &key);
                 let body = wrong.body.to_string();
                 let answer = api.send(&method.to_ascii_uppercase(), &path, &headers, body.as_bytes()).await;
                 assert_eq!(answer.problem(422), "invalid-body", "{path} {wrong:?}");

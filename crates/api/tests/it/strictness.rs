@@ -44,9 +44,10 @@ async fn with_a_job() -> (Api, impl Fn(&str) -> String) {
     api.put_schedule("q").await;
     api.put_route("q").await;
     let worker = api.register_worker("ada", "other").await;
+    let (key, _) = api.create_key(json!({ "name": "a", "scopes": ["read"] })).await;
     let fill = move |path: &str| {
         let path = path.replace("{id}", &id).replace("{name}", "q").replace("{worker_id}", &worker);
-        path.replace("{group}", UNKNOWN).replace("{redrive_id}", UNKNOWN)
+        path.replace("{group}", UNKNOWN).replace("{redrive_id}", UNKNOWN).replace("{key_id}", &key)
     };
     (api, fill)
 }

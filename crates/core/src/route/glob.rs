@@ -14,10 +14,31 @@ impl Glob {
         &self.0
     }
 
-    /// Whether the kind matches. Takes time in proportion to the product of the two lengths: only the last `*` is
-    /// ever tried again, because an earlier one that matches as little as possible leaves the most for the rest.
+    /// The pattern that matches everything.
+    pub fn everything() -> Self {
+        Self("*".to_owned())
+    }
+
+    /// Whether the pattern is `*`.
+    pub fn is_everything(&self) -> bool {
+        self.0 == "*"
+    }
+
+    /// Whether the kind matches.
     pub fn matches(&self, kind: &str) -> bool {
-        let (pattern, kind) = (self.0.as_bytes(), kind.as_bytes());
+        self.walk(kind, |_| true)
+    }
+
+    /// Whether everything that `other` matches also matches this pattern. A `*` of `other` must fall to a `*` of this one, and a `?` to a `*` or
+    /// a `?`. Never true by mistake; false for some patterns that are written unlike but mean the same.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.walk(&other.0, |byte| byte != b'*')
+    }
+
+    /// Compares with a text. `one` says for which of its bytes a `?` may stand. Takes time in proportion to the product of the two lengths:
+    /// only the last `*` is ever tried again, because an earlier one that matches as little as possible leaves the most for the rest.
+    fn walk(&self, text: &str, one: impl Fn(u8) -> bool) -> bool {
+        let (pattern, kind) = (self.0.as_bytes(), text.as_bytes());
         let (mut p, mut k) = (0, 0);
         // the place after the last `*`, and the place in the kind up to which that `*` matches
         let mut star: Option<(usize, usize)> = None;
@@ -27,7 +48,7 @@ impl Glob {
                     p += 1;
                     star = Some((p, k));
                 }
-                (Some(byte), _) if *byte == b'?' || *byte == kind[k] => {
+                (Some(byte), _) if *byte == b'?' && one(kind[k]) || *byte == kind[k] => {
                     p += 1;
                     k += 1;
                 }

@@ -1,15 +1,17 @@
 //! Redrives: start, list, show, stop. The reaper makes their steps.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::header::LOCATION;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
 use jobqueue_core::limits::MAX_PAGE;
 use jobqueue_store::{RedriveStop, Store};
 
 use crate::extract::path::uuid_of;
 use crate::extract::{JsonBody, Query, RedrivePath};
+use crate::keys::limits;
+use crate::middleware::auth::Caller;
 use crate::problem::{Problem, ProblemKind};
 use crate::store_access::StoreAccess;
 use crate::wire::redrive::{RedriveBody, RedrivePlanView, RedriveView, RedrivesView};
@@ -30,10 +32,13 @@ const DEFAULT_PAGE: u32 = 50;
     ))]
 pub(crate) async fn start(
     State(store): State<StoreAccess>,
+    Extension(caller): Extension<Caller>,
     body: JsonBody<RedriveBody>,
 ) -> Result<Response, Problem> {
     let dry_run = body.value.dry_run;
     let (filter, rules) = body.value.check().map_err(|errors| Problem::fields(&errors))?;
+    let filter = limits::dead_letters(&store, caller.grant(), filter).await?;
+    let filter = filter.ok_or_else(|| limits::too_wide("queues or kinds that the key does not include"))?;
     let counted = filter.clone();
     let total = store.call(move |store| async move { store.dead_letters().count(&counted).await }).await?;
     if dry_run {
@@ -58,6 +63,7 @@ pub(crate) async fn start(
     responses((status = 200, description = "A page", body = RedrivesView)))]
 pub(crate) async fn list(
     State(store): State<StoreAccess>,
+    Extension(caller): Extension<Caller>,
     mut query: Query,
 ) -> Result<Json<RedrivesView>, Problem> {
     let limit = query.number("limit", DEFAULT_PAGE, (1, MAX_PAGE))?;
@@ -74,6 +80,7 @@ pub(crate) async fn list(
     let more = redrives.len() > limit;
     redrives.truncate(limit);
     let next_cursor = redrives.last().filter(|_| more).map(|last| last.id);
+    redrives.retain(|redrive| limits::has_filter(caller.grant(), &redrive.filter));
     Ok(Json(RedrivesView { redrives: redrives.into_iter().map(RedriveView::from).collect(), next_cursor }))
 }
 

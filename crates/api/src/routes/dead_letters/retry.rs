@@ -1,15 +1,17 @@
 //! POST /v1/dead-letters/{id}/retry.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::header::LOCATION;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
 use jobqueue_core::{JobId, Json as Payload};
 use jobqueue_store::{Notifier, Replaced, Store};
 
 use crate::extract::{JobPath, JsonBody};
+use crate::middleware::auth::Caller;
 use crate::problem::{Problem, ProblemKind};
+use crate::routes::jobs::edit::may_write_payload;
 use crate::routes::jobs::record::{read, wrong_status};
 use crate::routes::jobs::retry;
 use crate::store_access::StoreAccess;
@@ -33,12 +35,15 @@ pub(crate) async fn retry(
     State(store): State<StoreAccess>,
     State(submissions): State<Submissions>,
     State(notifier): State<Notifier>,
-    JobPath(id): JobPath,
+    (JobPath(id), Extension(caller)): (JobPath, Extension<Caller>),
     body: JsonBody<DeadLetterRetryBody>,
 ) -> Result<Response, Problem> {
     match body.value.payload {
         None => Ok(retry::again(&store, &notifier, id).await?.into_response()),
-        Some(payload) => replace(&store, &submissions, &notifier, id, payload).await,
+        Some(payload) => {
+            may_write_payload(&caller)?;
+            replace(&store, &submissions, &notifier, id, payload).await
+        }
     }
 }
 

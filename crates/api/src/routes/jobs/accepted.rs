@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use axum::http::StatusCode;
 use jobqueue_core::limits::DEFAULT_MAX_SNOOZES;
-use jobqueue_core::{Job, JobId, JobRecord, NewJob, Start, Status};
+use jobqueue_core::{Grant, Job, JobId, JobRecord, NewJob, Start, Status};
 use jobqueue_store::Accepted;
 
 use super::record::{PAGE_BYTES, weight};
@@ -17,9 +17,9 @@ const READ_AT_ONCE: usize = 50;
 
 /// The jobs that the answer needs and the request does not contain: the holders of unique keys; delayed jobs, whose
 /// `run_at` the database has set; and those of an earlier request, which may have been routed otherwise. Of these only what was
-/// submitted is kept. Holders may have any size: those beyond about [`PAGE_BYTES`] are left out.
+/// submitted is kept. Holders may have any size: those beyond about [`PAGE_BYTES`] are left out, and so are those that the grant does not include.
 pub(super) async fn records_of(
-    submissions: &Submissions,
+    (submissions, grant): (&Submissions, &Grant),
     accepted: &[Accepted],
     jobs: &[NewJob],
     replayed: bool,
@@ -45,6 +45,9 @@ pub(super) async fn records_of(
                 if !whole {
                     (record.result, record.error) = (None, None);
                 }
+                if whole && !(grant.has_queue(&record.job.queue) && grant.has_kind(&record.job.kind)) {
+                    continue;
+                }
                 bytes += weight(&record);
                 if bytes <= most || bytes == weight(&record) {
                     records.insert(record.job.id, record);
@@ -69,7 +72,8 @@ pub(super) fn accepted_view(
             Ok((StatusCode::CREATED, created_view(id, status, job, records.get(&id))))
         }
         Accepted::Existing(id) => {
-            let holder = records.get(&id).cloned().ok_or_else(Problem::no_job)?;
+            // the key may not see it, or it has just been deleted
+            let holder = records.get(&id).cloned().ok_or_else(|| taken(id))?;
             Ok((StatusCode::OK, holder.into()))
         }
         Accepted::Rejected(holder) => Err(taken(holder)),

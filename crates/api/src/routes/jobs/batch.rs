@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use jobqueue_core::limits::MAX_BATCH;
-use jobqueue_core::{FieldError, JobId, NewJob};
+use jobqueue_core::{FieldError, Grant, JobId, NewJob};
 use jobqueue_store::{Accepted, Submission};
 use serde_json::{Value, json};
 
@@ -40,15 +40,16 @@ pub(crate) async fn batch(
     key: IdempotencyKey,
     body: JsonBody<BatchBody>,
 ) -> Result<Response, Problem> {
-    let idempotency = key.of("POST /v1/jobs/batch", caller.name, &body.text);
-    let checked = check(&submissions, &body.value, trace.as_deref()).await?;
+    let idempotency = key.of("POST /v1/jobs/batch", caller.identity(), &body.text);
+    let checked = check((&submissions, caller.grant()), &body.value, trace.as_deref()).await?;
     let jobs: Vec<NewJob> = checked.iter().filter_map(|item| item.as_ref().ok().cloned()).collect();
     let submission = Submission { jobs, atomic: body.value.atomic, idempotency };
     let (accepted, replayed) = store(&submissions, submission).await?;
     if body.value.atomic {
         refuse_rejected(&accepted)?;
     }
-    let mut response = respond(&submissions, checked, (accepted, replayed), body.value.atomic).await?;
+    let mut response =
+        respond((&submissions, caller.grant()), checked, (accepted, replayed), body.value.atomic).await?;
     if replayed {
         replay::mark(&mut response);
     }
@@ -57,7 +58,7 @@ pub(crate) async fn batch(
 
 /// Checks every job; an atomic batch fails with the errors of all of them.
 async fn check(
-    submissions: &Submissions,
+    (submissions, grant): (&Submissions, &Grant),
     body: &BatchBody,
     traceparent: Option<&str>,
 ) -> Result<Vec<Checked>, Problem> {
@@ -70,7 +71,7 @@ async fn check(
         checked.push(match EnqueueBody::item(raw.get(), &prefix) {
             Ok(item) => {
                 let below = |error: FieldError| error.below(&prefix);
-                let job = submissions.job(item.into_draft(traceparent)).await?;
+                let job = submissions.job(item.into_draft(traceparent), grant).await?;
                 job.map_err(|errors| errors.into_iter().map(below).collect())
             }
             Err(error) => Err(vec![error]),
@@ -118,13 +119,13 @@ fn refuse_rejected(accepted: &[Accepted]) -> Result<(), Problem> {
 }
 
 async fn respond(
-    submissions: &Submissions,
+    (submissions, grant): (&Submissions, &Grant),
     checked: Vec<Checked>,
     (accepted, replayed): (Vec<Accepted>, bool),
     atomic: bool,
 ) -> Result<Response, Problem> {
     let jobs: Vec<NewJob> = checked.iter().filter_map(|item| item.as_ref().ok().cloned()).collect();
-    let records = records_of(submissions, &accepted, &jobs, replayed).await?;
+    let records = records_of((submissions, grant), &accepted, &jobs, replayed).await?;
     let mut stored = accepted.into_iter().zip(jobs).map(|(one, job)| match one {
         Accepted::Existing(id) if !records.contains_key(&id) => left_out(id),
         one => answer(accepted_view(one, job, &records)),

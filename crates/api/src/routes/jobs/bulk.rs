@@ -1,7 +1,7 @@
 //! Actions on the jobs with given ids, and on all jobs that match a filter, up to 1000 per request.
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use jobqueue_core::{JobId, Status};
 use jobqueue_store::{Cancelled, Deleted, Retried, Store};
 
@@ -9,6 +9,8 @@ use super::cancel::by_request;
 use super::retry::refusal;
 use crate::cursor::Cursors;
 use crate::extract::JsonBody;
+use crate::keys::limits;
+use crate::middleware::auth::Caller;
 use crate::problem::{Problem, ProblemKind};
 use crate::store_access::StoreAccess;
 use crate::wire::bulk::{BulkBody, BulkFailure, BulkView, Targets};
@@ -22,10 +24,11 @@ use crate::wire::bulk::{BulkBody, BulkFailure, BulkView, Targets};
 pub(crate) async fn cancel(
     State(store): State<StoreAccess>,
     State(cursors): State<Cursors>,
+    Extension(caller): Extension<Caller>,
     body: JsonBody<BulkBody>,
 ) -> Result<Json<BulkView>, Problem> {
     let live = [Status::Blocked, Status::Scheduled, Status::Queued, Status::Running];
-    let Found { ids, mut view, .. } = find(&store, &cursors, &body.value, &live).await?;
+    let Found { ids, mut view, .. } = find(&store, (&cursors, &caller), &body.value, &live).await?;
     if !view.dry_run {
         let (targets, reason) = (ids.clone(), by_request());
         let done = store.call(|store| async move { store.jobs().cancel(&targets, &reason).await }).await?;
@@ -49,10 +52,11 @@ pub(crate) async fn cancel(
 pub(crate) async fn retry(
     State(store): State<StoreAccess>,
     State(cursors): State<Cursors>,
+    Extension(caller): Extension<Caller>,
     body: JsonBody<BulkBody>,
 ) -> Result<Json<BulkView>, Problem> {
     let Found { ids, mut view, .. } =
-        find(&store, &cursors, &body.value, &[Status::Failed, Status::Cancelled]).await?;
+        find(&store, (&cursors, &caller), &body.value, &[Status::Failed, Status::Cancelled]).await?;
     if !view.dry_run {
         let targets = ids.clone();
         let done = store.call(|store| async move { store.jobs().retry(&targets).await }).await?;
@@ -76,9 +80,11 @@ pub(crate) async fn retry(
 pub(crate) async fn promote(
     State(store): State<StoreAccess>,
     State(cursors): State<Cursors>,
+    Extension(caller): Extension<Caller>,
     body: JsonBody<BulkBody>,
 ) -> Result<Json<BulkView>, Problem> {
-    let Found { ids, mut view, .. } = find(&store, &cursors, &body.value, &[Status::Scheduled]).await?;
+    let Found { ids, mut view, .. } =
+        find(&store, (&cursors, &caller), &body.value, &[Status::Scheduled]).await?;
     if !view.dry_run {
         let targets = ids.clone();
         let promote = |store: Store| async move {
@@ -106,10 +112,11 @@ pub(crate) async fn promote(
 pub(crate) async fn delete(
     State(store): State<StoreAccess>,
     State(cursors): State<Cursors>,
+    Extension(caller): Extension<Caller>,
     body: JsonBody<BulkBody>,
 ) -> Result<Json<BulkView>, Problem> {
     let ended = [Status::Completed, Status::Failed, Status::Cancelled];
-    let Found { ids, mut view, statuses } = find(&store, &cursors, &body.value, &ended).await?;
+    let Found { ids, mut view, statuses } = find(&store, (&cursors, &caller), &body.value, &ended).await?;
     if !view.dry_run {
         let targets = ids.clone();
         let delete = |store: Store| async move { store.jobs().delete_with_status(&targets, &statuses).await };
@@ -138,18 +145,27 @@ struct Found {
 /// Finds the jobs to act on. Workers are not woken for them: they find them by polling.
 async fn find(
     store: &StoreAccess,
-    cursors: &Cursors,
+    (cursors, caller): (&Cursors, &Caller),
     body: &BulkBody,
     usual: &[Status],
 ) -> Result<Found, Problem> {
     let view = BulkView { dry_run: body.dry_run, ..BulkView::default() };
     match body.targets(usual).map_err(|errors| Problem::fields(&errors))? {
         Targets::Ids(ids) => {
-            Ok(Found { view: named(store, &ids, view, usual).await?, ids, statuses: usual.to_vec() })
+            let granted = limits::only_granted(store, caller.grant(), ids.clone()).await?;
+            let matched = ids.len();
+            let mut view = BulkView { matched, ..named(store, &granted, view, usual).await? };
+            for id in ids.into_iter().filter(|id| !granted.contains(id)) {
+                view.failed(id, ProblemKind::NotFound);
+            }
+            Ok(Found { view, ids: granted, statuses: usual.to_vec() })
         }
         Targets::Filter(filter, limit) => {
             let after = body.cursor.as_deref().map(|text| cursors.open(text)).transpose()?;
             let statuses = filter.statuses.clone();
+            let Some(filter) = limits::jobs(store, caller.grant(), *filter).await? else {
+                return Ok(Found { ids: vec![], view, statuses });
+            };
             let limit = u32::try_from(limit).map_err(|_| Problem::internal())?;
             let found =
                 store.call(move |store| async move { store.find(&filter, after, limit).await }).await?;

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use jobqueue_core::limits::MAX_COUNT;
 use tokio::time::Instant;
 
 use super::filter;
 use crate::extract::Query;
+use crate::keys::limits;
+use crate::middleware::auth::Caller;
 use crate::problem::Problem;
 use crate::store_access::StoreAccess;
 use crate::wire::edit::CountView;
@@ -59,10 +61,14 @@ const LAST_STEP_AFTER: Duration = Duration::from_secs(5);
     responses((status = 200, description = "The number", body = CountView)))]
 pub(crate) async fn count(
     State(store): State<StoreAccess>,
+    Extension(caller): Extension<Caller>,
     mut query: Query,
 ) -> Result<Json<CountView>, Problem> {
     let filter = filter::read(&mut query)?;
     let limit = query.number("limit", MAX_COUNT, (1, MAX_COUNT))?;
+    let Some(filter) = limits::jobs(&store, caller.grant(), filter).await? else {
+        return Ok(Json(CountView { count: 0, exact: true }));
+    };
     let last_step = Instant::now() + LAST_STEP_AFTER;
     let (mut count, mut after) = (0, None);
     loop {

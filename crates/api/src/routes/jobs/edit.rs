@@ -1,16 +1,18 @@
 //! PATCH /v1/jobs/{id}: changes a job that waits. Owns the `ETag` of a waiting job.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::header::ETAG;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
 use jobqueue_core::{JobDraft, JobEdit, JobRecord, Status};
 use jobqueue_store::{Edited, Notifier};
 use sha2::{Digest as _, Sha256};
 
 use super::record::wrong_status;
 use crate::extract::{JobCondition, JobPath, JsonBody};
+use crate::keys::limits;
+use crate::middleware::auth::Caller;
 use crate::problem::{Problem, ProblemKind};
 use crate::store_access::StoreAccess;
 use crate::submissions::Submissions;
@@ -34,14 +36,19 @@ pub(crate) async fn edit(
     State(store): State<StoreAccess>,
     State(submissions): State<Submissions>,
     State(notifier): State<Notifier>,
-    (JobPath(id), condition): (JobPath, JobCondition),
+    (JobPath(id), condition, Extension(caller)): (JobPath, JobCondition, Extension<Caller>),
     body: JsonBody<EditBody>,
 ) -> Result<Response, Problem> {
     let _memory = body.memory;
     let (change, limits) = (body.value.into_draft(), submissions.limits_of(true).await?);
+    if change.payload.is_some() {
+        may_write_payload(&caller)?;
+    }
     let decide = move |record: &JobRecord| {
         if condition.holds(|| tag(record)) {
-            JobEdit::parse(record, change.clone(), &limits).map_err(|errors| Problem::fields(&errors))
+            let edit =
+                JobEdit::parse(record, change.clone(), &limits).map_err(|errors| Problem::fields(&errors))?;
+            limits::queue(caller.grant(), &edit.job.queue).map(|()| edit)
         } else {
             let detail = "the job has changed since the version of `If-Match`; read it again";
             Err(Problem::new(ProblemKind::PreconditionFailed, detail))
@@ -66,6 +73,15 @@ pub(crate) async fn edit(
         Edited::Unknown => return Err(Problem::no_job()),
     };
     Ok(view(record))
+}
+
+/// Refuses a new payload from a key that does not see all of the old one: it could only replace what it does not see.
+pub(crate) fn may_write_payload(caller: &Caller) -> Result<(), Problem> {
+    if caller.grant().hide.hides_payload() {
+        let detail = "the key does not see the whole payload, so it must not replace it";
+        return Err(Problem::new(ProblemKind::Forbidden, detail));
+    }
+    Ok(())
 }
 
 /// The response with one job. A waiting one has an `ETag`.

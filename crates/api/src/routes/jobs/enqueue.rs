@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::response::{IntoResponse as _, Response};
-use jobqueue_core::NewJob;
+use jobqueue_core::{Grant, NewJob};
 use jobqueue_store::{Accepted, Answer, Submission};
 
 use super::accepted::{accepted_view, records_of};
@@ -37,22 +37,23 @@ pub(crate) async fn enqueue(
     key: IdempotencyKey,
     body: JsonBody<EnqueueBody>,
 ) -> Result<Response, Problem> {
-    let idempotency = key.of("POST /v1/jobs", caller.name, &body.text);
+    let idempotency = key.of("POST /v1/jobs", caller.identity(), &body.text);
     let draft = body.value.into_draft(trace.as_deref());
-    let job = submissions.job(draft).await?.map_err(|errors| Problem::fields(&errors))?;
+    let job = submissions.job(draft, caller.grant()).await?.map_err(|errors| Problem::fields(&errors))?;
     let submission = Submission { jobs: vec![job.clone()], atomic: true, idempotency };
     let answer = submissions.submit(submission, body.memory).await?;
-    respond(&submissions, job, answer).await
+    respond(&submissions, caller.grant(), job, answer).await
 }
 
 /// The answer to a stored job.
 pub(crate) async fn respond(
     submissions: &Submissions,
+    grant: &Grant,
     job: NewJob,
     answer: Answer,
 ) -> Result<Response, Problem> {
     let (accepted, replayed) = served(answer)?;
-    let records = records_of(submissions, &accepted, std::slice::from_ref(&job), replayed).await?;
+    let records = records_of((submissions, grant), &accepted, std::slice::from_ref(&job), replayed).await?;
     let first = accepted.into_iter().next().ok_or_else(Problem::internal)?;
     let (code, view) = accepted_view(first, job, &records)?;
     let location =

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use jobqueue_core::limits::MAX_PAGE;
 use jobqueue_core::{JobId, JobRecord};
 use jobqueue_store::JobFilter;
@@ -13,6 +13,8 @@ use super::filter;
 use super::record::{PAGE_BYTES, weight};
 use crate::cursor::Cursors;
 use crate::extract::Query;
+use crate::keys::limits;
+use crate::middleware::auth::Caller;
 use crate::problem::Problem;
 use crate::store_access::StoreAccess;
 use crate::wire::job::JobView;
@@ -75,9 +77,13 @@ const LAST_STEP_AFTER: Duration = Duration::from_secs(5);
 pub(crate) async fn list(
     State(store): State<StoreAccess>,
     State(cursors): State<Cursors>,
+    Extension(caller): Extension<Caller>,
     query: Query,
 ) -> Result<Json<PageView>, Problem> {
     let (filter, after, limit) = read(&cursors, query)?;
+    let Some(filter) = limits::jobs(&store, caller.grant(), filter).await? else {
+        return Ok(Json(PageView { jobs: vec![], next_cursor: None }));
+    };
     let (jobs, next) = fill(&store, &filter, after, limit).await?;
     let next_cursor = next.map(|after| cursors.seal(after));
     Ok(Json(PageView { jobs: jobs.into_iter().map(JobView::from).collect(), next_cursor }))

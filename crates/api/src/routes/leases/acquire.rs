@@ -11,7 +11,9 @@ use jobqueue_store::{LeaseRequest, Leased, RemoteWorker};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::extract::JsonBody;
+use crate::keys::limits;
 use crate::long_poll::LongPolls;
+use crate::middleware::auth::Caller;
 use crate::middleware::replay::{ClientGone, Keep};
 use crate::problem::Problem;
 use crate::remote::{PendingHandoff, Remote};
@@ -34,13 +36,14 @@ const UNSPECIFIED: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 pub(crate) async fn acquire(
     State(remote): State<Remote>,
     State(long_polls): State<LongPolls>,
-    gone: Option<Extension<ClientGone>>,
-    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
+    (gone, peer): (Option<Extension<ClientGone>>, Option<Extension<ConnectInfo<SocketAddr>>>),
+    Extension(caller): Extension<Caller>,
     body: JsonBody<AcquireBody>,
 ) -> Result<Response, Problem> {
     let terms = body.value.terms().map_err(|errors| Problem::fields(&errors))?;
     let duration = Duration::from_secs(terms.lease_seconds.into());
     let AcquireBody { worker, queues, kinds, .. } = body.value;
+    limits::lease(caller.grant(), &queues, &kinds)?;
     let address = peer.map_or(UNSPECIFIED, |Extension(ConnectInfo(peer))| peer.ip());
     let name = worker.unwrap_or_else(|| WorkerName::unnamed(address));
     let worker = RemoteWorker { name, queues: queues.clone(), kinds: kinds.clone() };

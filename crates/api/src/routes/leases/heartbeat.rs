@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use jobqueue_core::limits::MAX_BATCH;
 use jobqueue_core::{FieldError, Lease};
 use jobqueue_store::{AttemptReport, Extended, RemoteReport, StoreError};
 
 use crate::extract::JsonBody;
+use crate::keys::limits;
+use crate::middleware::auth::Caller;
 use crate::problem::{Problem, ProblemKind};
 use crate::remote::Remote;
 use crate::store_access::StoreAccess;
@@ -28,10 +30,13 @@ use crate::wire::worker_report::{DeliveredView, WorkerReportBody};
 pub(crate) async fn heartbeat(
     State(store): State<StoreAccess>,
     State(remote): State<Remote>,
+    Extension(caller): Extension<Caller>,
     body: JsonBody<HeartbeatBody>,
 ) -> Result<Json<HeartbeatView>, Problem> {
     let seconds = body.value.lease_seconds().map_err(|error| Problem::fields(&[error]))?;
     let (renewals, report) = check(body.value)?;
+    let ids = renewals.iter().map(|renewal| renewal.lease.job_id()).collect();
+    limits::leased(&store, caller.grant(), ids).await?;
     let is_report = report.is_some();
     let commands = deliver(&store, report).await?;
     let extended = renew(&store, renewals, Duration::from_secs(seconds.into())).await?;

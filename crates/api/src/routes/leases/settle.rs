@@ -1,16 +1,19 @@
 //! POST /v1/leases/settle: ends attempts of a remote worker. The core decides what becomes of the jobs.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use jobqueue_core::limits::MAX_BATCH;
 use jobqueue_core::{FieldError, Lease, Outcome};
 use jobqueue_store::Settled;
 
 use super::heartbeat::stale;
 use crate::extract::JsonBody;
+use crate::keys::limits;
+use crate::middleware::auth::Caller;
 use crate::problem::Problem;
 use crate::remote::Remote;
+use crate::store_access::StoreAccess;
 use crate::wire::settle::{SettleBody, SettledItem, SettledView};
 
 /// End attempts.
@@ -24,10 +27,13 @@ use crate::wire::settle::{SettleBody, SettledItem, SettledView};
         (status = 409, description = "The only lease was lost or already settled"),
     ))]
 pub(crate) async fn settle(
+    State(store): State<StoreAccess>,
     State(remote): State<Remote>,
+    Extension(caller): Extension<Caller>,
     body: JsonBody<SettleBody>,
 ) -> Result<Json<SettledView>, Problem> {
     let ends = check(&remote, body.value)?;
+    limits::leased(&store, caller.grant(), ends.iter().map(|(lease, _)| lease.job_id()).collect()).await?;
     let settled = remote.settle(ends, body.memory).await?;
     if settled == [Settled::Stale] {
         return Err(stale());

@@ -1,11 +1,13 @@
 //! Pause, resume and run.
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use jobqueue_store::Submission;
 
 use super::{changed, read, valid};
 use crate::extract::SchedulePath;
+use crate::middleware::auth::Caller;
 use crate::problem::Problem;
 use crate::routes::jobs::enqueue::respond;
 use crate::store_access::StoreAccess;
@@ -52,11 +54,12 @@ pub(crate) async fn resume(
 pub(crate) async fn run(
     State(store): State<StoreAccess>,
     State(submissions): State<Submissions>,
+    Extension(caller): Extension<Caller>,
     SchedulePath(name): SchedulePath,
 ) -> Result<Response, Problem> {
     let schedule = valid(&read(&store, name).await?)?;
     let now = store.call(|store| async move { store.time().await }).await?.ok_or_else(Problem::internal)?;
     let job = schedule.routed(&*submissions.routes().await?).job(now, now);
     let submission = Submission { jobs: vec![job.clone()], atomic: true, idempotency: None };
-    respond(&submissions, job, submissions.submit_batch(submission).await?).await
+    respond(&submissions, caller.grant(), job, submissions.submit_batch(submission).await?).await
 }

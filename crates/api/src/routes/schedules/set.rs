@@ -1,13 +1,15 @@
 //! PUT, PATCH and DELETE of /v1/schedules/{name}.
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
-use jobqueue_core::ScheduleName;
+use axum::{Extension, Json};
+use jobqueue_core::{Schedule, ScheduleName};
 use jobqueue_store::{Precondition, ScheduleChange};
 
 use super::{changed, checked, missing, read, refused};
 use crate::extract::{Condition, JsonBody, SchedulePath, parse};
+use crate::keys::limits;
+use crate::middleware::auth::Caller;
 use crate::problem::Problem;
 use crate::store_access::StoreAccess;
 use crate::submissions::Submissions;
@@ -31,12 +33,13 @@ const TRIES: u32 = 20;
 pub(crate) async fn put(
     State(store): State<StoreAccess>,
     State(submissions): State<Submissions>,
-    SchedulePath(name): SchedulePath,
-    Condition(condition): Condition,
+    Extension(caller): Extension<Caller>,
+    (SchedulePath(name), Condition(condition)): (SchedulePath, Condition),
     body: JsonBody<ScheduleBody>,
 ) -> Result<Response, Problem> {
     let _memory = body.memory;
     let (draft, schedule) = checked(&name, body.value, &submissions.limits())?;
+    include(&submissions, &caller, &schedule).await?;
     let put = move |store: jobqueue_store::Store| async move {
         store.schedules().put(&name, &draft, &schedule, &condition).await
     };
@@ -57,12 +60,12 @@ pub(crate) async fn put(
 pub(crate) async fn patch(
     State(store): State<StoreAccess>,
     State(submissions): State<Submissions>,
-    SchedulePath(name): SchedulePath,
-    Condition(condition): Condition,
+    Extension(caller): Extension<Caller>,
+    (SchedulePath(name), Condition(condition)): (SchedulePath, Condition),
     body: JsonBody<SchedulePatch>,
 ) -> Result<Response, Problem> {
     for _ in 0..TRIES {
-        let merged = merged(&store, &submissions, &name, &condition, &body.value).await?;
+        let merged = merged(&store, (&submissions, &caller), &name, &condition, &body.value).await?;
         // without a condition of the client, a change in between means to merge again
         if condition == Precondition::Always && merged == ScheduleChange::Refused {
             continue;
@@ -72,10 +75,20 @@ pub(crate) async fn patch(
     Err(refused())
 }
 
+/// Refuses a schedule whose jobs the key does not include.
+async fn include(submissions: &Submissions, caller: &Caller, schedule: &Schedule) -> Result<(), Problem> {
+    if caller.grant().has_everything()
+        || limits::has_schedule(caller.grant(), schedule, &*submissions.routes().await?)
+    {
+        return Ok(());
+    }
+    Err(limits::too_wide("a schedule with jobs of another queue or kind"))
+}
+
 /// Merges the patch into the schedule as it is now, and replaces that version.
 async fn merged(
     store: &StoreAccess,
-    submissions: &Submissions,
+    (submissions, caller): (&Submissions, &Caller),
     name: &ScheduleName,
     condition: &Precondition,
     patch: &SchedulePatch,
@@ -94,6 +107,7 @@ async fn merged(
     };
     let spec = current.spec.merged(&patch.0).map_err(|_| Problem::internal())?;
     let (draft, schedule) = checked(name, parse::<ScheduleBody>(spec.as_str())?, &submissions.limits())?;
+    include(submissions, caller, &schedule).await?;
     let name = name.clone();
     let put = move |store: jobqueue_store::Store| async move {
         store.schedules().put(&name, &draft, &schedule, &only).await
