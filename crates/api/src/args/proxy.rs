@@ -1,5 +1,7 @@
 //! The options of the sign-in through a proxy.
 
+use std::net::IpAddr;
+
 use axum::http::HeaderName;
 use clap::Args;
 use ipnet::IpNet;
@@ -81,7 +83,7 @@ fn network(text: &str) -> Result<Option<IpNet>, String> {
     if text.is_empty() {
         return Ok(None);
     }
-    let address = || text.parse().map(IpNet::from_address);
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
     text.parse()
         .or_else(|_| address())
         .map(Some)

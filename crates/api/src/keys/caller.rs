@@ -53,7 +53,7 @@ impl Caller {
         }))
     }
 
-    /// Who it is, unique and for good: `root`, `anyone` if no key is needed, `key:` with the id of the key, or `user:` with the name that a
+    /// Who it is, unique and permanent: `root`, `anyone` if no key is needed, `key:` with the id of the key, or `user:` with the name that a
     /// proxy gave. Part of the scope of idempotency keys, so that callers do not share them.
     pub(crate) fn identity(&self) -> &str {
         &self.0.identity

@@ -71,7 +71,7 @@ pub(crate) fn submission(grant: &Grant, job: &NewJob) -> Result<(), Problem> {
 
 /// Whether the jobs of a schedule are those of queues and kinds that the key includes.
 pub(crate) fn has_schedule(grant: &Grant, schedule: &Schedule, routes: &RouteTable) -> bool {
-    let job = schedule.routed(routes).job(DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH);
+    let job = schedule.clone().routed(routes).job(DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH);
     let target = job.on_end.as_ref().and_then(|on_end| on_end.queue.as_ref());
     submission(grant, &job).is_ok() && target.is_none_or(|target| grant.has_queue(target))
 }

@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_named_proxy_can_say_who_somebody_is() {
+    fn only_a_named_proxy_can_say_who_a_person_is() {
         let headers = [("x-auth-request-user", "ada"), ("x-auth-request-groups", "dev, sre")];
         let ada = caller(&settings(), "::ffff:10.1.2.3", &headers).unwrap();
         assert_eq!(ada.identity(), "user:ada");
@@ -126,8 +126,8 @@ mod tests {
         for bad in ["", "a b", "é", &"x".repeat(256)] {
             assert!(caller(&settings(), "10.1.2.3", &[("x-auth-request-user", bad)]).is_none());
         }
-        let stranger = [("x-auth-request-user", "bob"), ("x-auth-request-groups", "sales")];
-        assert_eq!(caller(&settings(), "10.1.2.3", &stranger).unwrap().grant().scopes, [Scope::Read]);
+        let other = [("x-auth-request-user", "bob"), ("x-auth-request-groups", "sales")];
+        assert_eq!(caller(&settings(), "10.1.2.3", &other).unwrap().grant().scopes, [Scope::Read]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The keys that this process accepts. A check every second finds changes, so a request costs no statement, and a revoked key is refused
 //! everywhere after a second or two.
 //!
-//! While the database is unreachable the last known keys hold, however long that takes: nothing can be done with a key then, because every
+//! While the database is unreachable the last known keys hold, without a time limit: nothing can be done with a key then, because every
 //! route needs the database, and a refusal would only hide the outage from clients behind a 401.
 
 use std::collections::HashMap;

@@ -230,7 +230,7 @@ async fn read(store: &StoreAccess, caller: &Caller, id: &KeyId) -> Result<ApiKey
 fn is_below(grant: &Grant, record: &ApiKeyRecord) -> bool {
     match record.spec.parse() {
         Ok(theirs) => grant.covers(&theirs),
-        // broken by hand: somebody has to be able to revoke it
+        // broken by hand: the root key must be able to revoke it
         Err(_) => *grant == Grant::everything(),
     }
 }

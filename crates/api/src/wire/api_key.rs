@@ -69,7 +69,7 @@ pub(crate) struct RateBody {
 }
 
 /// The name of a scope.
-#[derive(ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = Scope)]
 #[expect(dead_code, reason = "describes words of the core")]

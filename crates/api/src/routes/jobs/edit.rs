@@ -48,7 +48,8 @@ pub(crate) async fn edit(
         if condition.holds(|| tag(record)) {
             let edit =
                 JobEdit::parse(record, change.clone(), &limits).map_err(|errors| Problem::fields(&errors))?;
-            limits::queue(caller.grant(), &edit.job.queue).map(|()| edit)
+            edit.iter().try_for_each(|edit| limits::queue(caller.grant(), &edit.job.queue))?;
+            Ok(edit)
         } else {
             let detail = "the job has changed since the version of `If-Match`; read it again";
             Err(Problem::new(ProblemKind::PreconditionFailed, detail))

@@ -141,7 +141,7 @@ fn step(
     }
     let differs = |field: &&str| normal(field, fields.get(*field)) != normal(field, key.get(*field));
     let value = |field: &str| (field.to_owned(), fields.get(field).cloned().unwrap_or(Value::Null));
-    let patch: Map<String, Value> = FIELDS.iter().filter(differs).map(|field| value(field)).collect();
+    let patch: Map<String, Value> = FIELDS.into_iter().filter(differs).map(value).collect();
     Ok(if patch.is_empty() { Step::Keep } else { Step::Change { id: id(key), patch } })
 }
 
