@@ -20,7 +20,7 @@ use crate::routes::{
 };
 use crate::scope::Access;
 use crate::table::{ENQUEUES, Route, table};
-use crate::wire::name::{RouteText, ScheduleText};
+use crate::wire::name::{KeyIdText, RouteText, ScheduleText};
 use crate::wire::problem::ProblemView;
 use crate::wire::stream::{
     JobDeletedEvent, JobStatusEvent, LogEvent, ProgressEvent, QueueEvent, UnavailableEvent, WorkerEvent,
@@ -52,7 +52,7 @@ use crate::wire::stream::{
         metrics::metrics, openapi::document,
     ),
     components(schemas(
-        ProblemView, ScheduleText, RouteText, JobStatusEvent, JobDeletedEvent, ProgressEvent, LogEvent, UnavailableEvent, QueueEvent, WorkerEvent
+        ProblemView, ScheduleText, RouteText, KeyIdText, JobStatusEvent, JobDeletedEvent, ProgressEvent, LogEvent, UnavailableEvent, QueueEvent, WorkerEvent
     )),
     modifiers(&KeysAndProblems),
     tags(
