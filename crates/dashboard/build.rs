@@ -25,11 +25,11 @@ fn main() -> io::Result<()> {
         fs::write(&compressed, gzip.finish()?)?;
         let mut hasher = DefaultHasher::new();
         bytes.hash(&mut hasher);
-        let (hash, media_type) = (hasher.finish(), media_type(&name));
+        let (hash, media_type) = (format!("{:016x}", hasher.finish()), media_type(&name));
         let (plain, gzip) = (path.display().to_string(), compressed.display().to_string());
         writeln!(
             table,
-            "    File {{ name: {name:?}, media_type: {media_type:?}, hash: {hash}, plain: include_bytes!({plain:?}), gzip: include_bytes!({gzip:?}) }},"
+            "    File {{ name: {name:?}, media_type: {media_type:?}, hash: {hash:?}, plain: include_bytes!({plain:?}), gzip: include_bytes!({gzip:?}) }},"
         )
         .map_err(io::Error::other)?;
     }

@@ -7,7 +7,7 @@ pub(crate) struct File {
     pub(crate) name: &'static str,
     pub(crate) media_type: &'static str,
     /// Hash of its bytes.
-    pub(crate) hash: u64,
+    pub(crate) hash: &'static str,
     pub(crate) plain: &'static [u8],
     pub(crate) gzip: &'static [u8],
 }

@@ -69,7 +69,7 @@ fn asset(file: &'static File, headers: &HeaderMap) -> Response {
 
 /// The page for a URL that is this many levels below `/ui/`: its base is `/ui/`, with the prefix of a proxy, which only the browser knows.
 fn page(index: &'static File, depth: usize, headers: &HeaderMap) -> Response {
-    let tag = format!("\"{:016x}-{depth}\"", index.hash);
+    let tag = format!("\"{}-{depth}\"", index.hash);
     let known = headers.get_all(IF_NONE_MATCH).iter().any(|value| {
         value.to_str().is_ok_and(|tags| tags.split(',').any(|one| one.trim().trim_start_matches("W/") == tag))
     });
