@@ -19,8 +19,8 @@ export function Chart({ label, lines }: { label: string; lines: Line[] }) {
       const alone = pen === "M" && (values[at + 1] ?? null) === null;
       const x = values.length > 1 ? (at / (values.length - 1)) * WIDTH : 0;
       const y = HEIGHT - 2 - (most > 0 ? (value / most) * (HEIGHT - 4) : 0);
-      // a single value is a dot
-      text += `${pen}${x.toFixed(1)} ${y.toFixed(1)}${alone ? "h2" : ""}`;
+      // a single value is a short line
+      text += `${pen}${x.toFixed(1)} ${y.toFixed(1)}${alone ? (x > WIDTH / 2 ? "h-4" : "h4") : ""}`;
       pen = "L";
     });
     return text;
