@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { createServer, request as forward } from "node:http";
 import { accessible, api, BASE, becomes, context, control, fits, KEY, scenarios, signedIn, sql, ui } from "./harness.mjs";
+import { operations, readOnly } from "./operations.mjs";
 import { seed } from "./seed.mjs";
 import { screenshots, SCREENS } from "./screens.mjs";
 
@@ -225,8 +226,11 @@ const tests = [
     await row(page, "card.charge").first().waitFor();
     assert.equal(await page.getByRole("checkbox").count(), 0);
     assert.equal(await page.getByRole("group", { name: "Actions on jobs" }).count(), 0);
+    await readOnly(page);
     await page.unrouteAll({ behavior: "ignoreErrors" });
   }],
+
+  ...operations(() => main.page),
 
   ["pauses", async () => {
     const { page } = main;

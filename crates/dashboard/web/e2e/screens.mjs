@@ -13,6 +13,14 @@ export const SCREENS = [
   { name: "jobs-empty", path: async () => "jobs?q=queue:none", ready: (page) => page.getByText("No job matches").waitFor() },
   { name: "job-failed", path: async () => `jobs/${(await sql("SELECT id FROM jobs WHERE kind = 'card.charge' AND status = 'failed' LIMIT 1"))[0].id}`, ready: (page) => page.getByLabel("Log", { exact: true }).waitFor() },
   { name: "job-waiting", path: async () => `jobs/${(await sql("SELECT id FROM jobs WHERE queue = 'reports' LIMIT 1"))[0].id}`, ready: (page) => page.getByText("Why it waits").waitFor() },
+  { name: "queues", path: async () => "queues", ready: (page) => page.getByRole("row").filter({ hasText: "bulk-7" }).getByText("paused").waitFor() },
+  { name: "queue", path: async () => "queues/default", ready: async (page) => { await page.getByText(/jobs submitted/).waitFor(); await page.getByRole("progressbar").waitFor(); } },
+  { name: "workers", path: async () => "workers", ready: (page) => page.getByRole("row").filter({ hasText: "worker-1" }).waitFor() },
+  { name: "worker", path: async () => `workers/${(await sql("SELECT id FROM jobqueue.worker WHERE name = 'worker-1' LIMIT 1"))[0].id}`, ready: (page) => page.getByText("Commands of the last day").waitFor() },
+  { name: "schedules", path: async () => "schedules", ready: (page) => page.getByRole("row").filter({ hasText: "nightly-report" }).waitFor() },
+  { name: "schedule", path: async () => "schedules/nightly-report", ready: async (page) => { await page.getByText(/^Clocks in/).waitFor(); await page.getByText("What it submits").waitFor(); } },
+  { name: "dead-letters", path: async () => "dead-letters", ready: (page) => page.getByRole("row").filter({ hasText: "card.charge" }).waitFor() },
+  { name: "dead-letter-group", path: async () => `dead-letters/${(await api("GET", "dead-letters/groups?kind=card.charge")).groups[0].group}`, ready: async (page) => { await page.getByText(/^Failed: /).waitFor(); await page.getByRole("row").nth(3).waitFor(); } },
 ];
 
 /** Writes `NAME-light.png` and `NAME-dark.png` of each screen. */

@@ -13,11 +13,15 @@ export async function seed() {
   const jobs = [];
   for (let n = 0; n < 60; n += 1) jobs.push({ kind: "text.words", queue: "default", payload: `three little words ${n}` });
   for (let n = 0; n < 25; n += 1) jobs.push({ kind: "card.charge", queue: "default", max_attempts: 1, payload: { user: n, amount: 12.5 }, tags: n % 5 === 0 ? ["vip"] : [] });
+  for (let n = 0; n < 12; n += 1) jobs.push({ kind: "refund.pay", queue: "default", max_attempts: 1, payload: { order: n } });
   for (let n = 0; n < 6; n += 1) jobs.push({ kind: "file.upload", queue: "default", max_attempts: 3, payload: { user: 42, file: `a-${n}.bin` }, retry: { strategy: "fixed", delay_seconds: 3600 } });
   for (let n = 0; n < 5; n += 1) jobs.push({ kind: "newsletter.send", queue: "default", delay_seconds: 3600 * (n + 1) });
   await api("POST", "jobs/batch", { jobs });
   await becomes("SELECT count(*) FROM jobs WHERE kind = 'text.words' AND status = 'completed'", 60);
   await becomes("SELECT count(*) FROM jobs WHERE kind = 'card.charge' AND status = 'failed'", 25);
+  await api("PUT", "schedules/nightly-report", { cron: "30 2 * * *", time_zone: "America/New_York", dst: "skip", owner: "shop", description: "The report of the day before", job: { kind: "report.build", queue: "reports", payload: { days: 1 } } });
+  await api("PUT", "schedules/five-words", { interval_seconds: 1, max_runs: 5, overlap: "skip", missed: "all", job: { kind: "text.words", queue: "default", payload: "words of a schedule" } });
+  await becomes("SELECT count(*) FROM jobs WHERE kind = 'refund.pay' AND status = 'failed'", 12);
   await becomes("SELECT count(*) FROM jobs WHERE kind = 'file.upload' AND status = 'scheduled' AND attempt = 1", 6);
   await api("POST", "queues/bulk-7/pause");
   // the reaper has counted all of it

@@ -33,7 +33,7 @@ export function Frame({ children, onSignedOut }: { children: ComponentChildren; 
       <header class="top">
         <Link class="brand" to=""><img src={`${ui}assets/icon.svg`} alt="" width="22" height="22" /> jobqueue</Link>
         <nav aria-label="Screens">
-          {screens.filter((entry) => entry.nav).map((entry) => (
+          {screens.filter((entry) => entry.nav && (!entry.scope || who.scopes.includes(entry.scope))).map((entry) => (
             <Link key={entry.path} to={entry.path} aria-current={entry.path === screen ? "page" : undefined}>{entry.nav}</Link>
           ))}
         </nav>

@@ -134,10 +134,117 @@ export interface Worker {
   name: string;
   remote: boolean;
   queues: string[];
+  kinds: string[];
   slots: number | null;
+  host: string | null;
+  version: string | null;
+  language: string | null;
+  started_at: string;
+  heartbeat_age_seconds: number;
+  rss_bytes: number | null;
+  jobs_per_minute: number | null;
   paused: boolean;
   draining: boolean;
   running: number;
+  jobs: { id: string; kind: string; queue: string; attempt: number; leased_at: string }[];
+}
+
+export interface WorkerCommand {
+  id: number;
+  command: string;
+  arguments: Record<string, unknown> | null;
+  status: "pending" | "delivered" | "acknowledged" | "refused";
+  error: string | null;
+  created_at: string;
+  acknowledged_at: string | null;
+}
+
+export interface Queue {
+  name: string;
+  paused: boolean;
+  paused_at: string | null;
+  queued: number;
+  running: number;
+  scheduled: number;
+  completed_retention_seconds: number | null;
+  failed_retention_seconds: number | null;
+}
+
+export interface Purged {
+  matched: number;
+  purged: number;
+  more: boolean;
+}
+
+export interface ScheduleSpec {
+  cron?: string;
+  time_zone?: string;
+  dst?: string;
+  jitter_seconds?: number;
+  missed?: string;
+  overlap?: string;
+  start_at?: string;
+  end_at?: string;
+  max_runs?: number;
+  owner?: string;
+  description?: string;
+  job: { kind: string; queue?: string; [field: string]: Exact | undefined };
+}
+
+export interface Schedule {
+  name: string;
+  spec: ScheduleSpec;
+  status: "active" | "paused" | "disabled" | "failed" | "ended";
+  in_words: string | null;
+  next_tick_at: string | null;
+  last_job_id: string | null;
+  runs: number;
+  paused_at: string | null;
+  failed_at: string | null;
+  error: string | null;
+  changed_at: string;
+}
+
+export interface Tick {
+  tick_at: string;
+  fate: "fired" | "waiting" | "missed" | "overlap" | "expired" | "unique";
+  job_id: string | null;
+  decided_at: string;
+}
+
+export interface Upcoming {
+  tick_at: string;
+  local: string;
+  fires_at: string;
+}
+
+export interface DeadLetter {
+  id: string;
+  queue: string;
+  kind: string;
+  attempt: number;
+  error_type: string;
+  message: string;
+  failed_at: string;
+}
+
+export interface GroupDetail extends Group {
+  queues: { queue: string; count: number }[];
+}
+
+export interface Redrive {
+  id: string;
+  state: "running" | "done" | "stopped" | "failing";
+  filter: Record<string, unknown>;
+  rate: number;
+  total: number | null;
+  redriven: number;
+  refused: number;
+  succeeded: number;
+  failed: number;
+  other: number;
+  created_at: string;
+  ended_at: string | null;
 }
 
 /** Events of `/v1/stream`. */

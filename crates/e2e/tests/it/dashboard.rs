@@ -27,6 +27,10 @@ argv = ["/usr/bin/wc", "-w"]
 type = "command"
 argv = ["/bin/sh", "-c", "if grep -q pay; then echo '{\"paid\": true}'; else echo 'connecting to the bank' >&2; echo 'the bank said no: card 4242 is expired' >&2; exit 1; fi"]
 
+[handlers."refund.pay"]
+type = "command"
+argv = ["/bin/sh", "-c", "echo 'account 77 is closed' >&2; exit 1"]
+
 [handlers."file.upload"]
 type = "command"
 argv = ["/bin/sh", "-c", "echo 'upload interrupted after 3 MB' >&2; exit 75"]
@@ -46,7 +50,7 @@ struct Stage {
     pool: PgPool,
     cluster: Cluster,
     api: Option<Api>,
-    _others: [Node; 2],
+    _others: [Node; 3],
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,9 +63,17 @@ async fn the_dashboard_works_in_a_browser() {
         .with("DATABASE_CONNECT_TIMEOUT_SECONDS", "1")
         .with("WORKER_QUEUES", "default");
     fs::write(cluster.work.config(), HANDLERS).unwrap();
-    let (api, worker, reaper) = tokio::join!(cluster.api(), cluster.worker("worker-1", 4), cluster.reaper());
+    // the scenarios drain this one
+    let side = cluster.clone().with("WORKER_QUEUES", "side");
+    let (api, worker, other, reaper) = tokio::join!(
+        cluster.api(),
+        cluster.worker("worker-1", 4),
+        side.worker("worker-2", 2),
+        cluster.reaper()
+    );
     let url = format!("http://{}", api.address);
-    let mut stage = Stage { pool: server.pool(), server, cluster, api: Some(api), _others: [worker, reaper] };
+    let mut stage =
+        Stage { pool: server.pool(), server, cluster, api: Some(api), _others: [worker, other, reaper] };
     let mut scenarios = Command::new("node");
     scenarios.arg("e2e/run.mjs").current_dir(&web).env("DASHBOARD_URL", &url).env("DASHBOARD_KEY", KEY);
     scenarios.env("CHROMIUM", chromium).kill_on_drop(true);

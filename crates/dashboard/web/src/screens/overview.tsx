@@ -8,7 +8,7 @@ import { Chart } from "../parts/chart";
 import type { Explanation, Group, JobPage, Numbers, QueueNow, Statistics } from "../types";
 import { useLive, useNow, useParameter, useResource, type Resource } from "../use";
 
-const RANGES = [
+export const RANGES = [
   { name: "1h", label: "1 h", seconds: 3_600, step: 60, everyMs: 60_000 },
   { name: "24h", label: "24 h", seconds: 86_400, step: 900, everyMs: 300_000 },
   { name: "14d", label: "14 d", seconds: 1_209_600, step: 14_400, everyMs: 900_000 },
@@ -18,11 +18,11 @@ const EXPLAIN_MS = 60_000;
 const MAX_QUEUES = 8;
 
 /** The statistics of a range. The begin changes only when they are read again. */
-function useStatistics(range: (typeof RANGES)[number]): Resource<Statistics> {
+export function useStatistics(range: (typeof RANGES)[number], filter = ""): Resource<Statistics> {
   const now = useNow(range.everyMs);
   // an earlier begin gives the same steps, so all pages ask for the same
   const from = new Date(Math.floor((now / 1000 - range.seconds) / range.step) * range.step * 1000).toISOString();
-  return useResource<Statistics>(`stats?from=${from}&step=${range.step}`, { keep: true });
+  return useResource<Statistics>(`stats?from=${from}&step=${range.step}${filter}`, { keep: true });
 }
 
 export function OverviewScreen() {
@@ -168,7 +168,7 @@ function Ranges({ statistics }: { statistics: Resource<Statistics>[] }) {
   );
 }
 
-function Charts({ of }: { of: Statistics }) {
+export function Charts({ of }: { of: Statistics }) {
   const { points } = of;
   return useMemo(() => (
     <div class="charts">
@@ -211,7 +211,7 @@ function Deepest({ queues, now, ready }: { queues: QueueNow[]; now: number; read
         <Table label="Queues that wait longest" head={<><th scope="col">Queue</th><th scope="col" class="number">Oldest</th><th scope="col" class="number">Queued</th><th scope="col" class="number">Running</th></>}>
           {busiest.map((queue) => (
             <tr key={queue.queue}>
-              <th scope="row"><Link to={`jobs?q=${encodeURIComponent(`queue:${queue.queue}`)}`}>{queue.queue}</Link>{queue.paused ? <> <span class="badge paused">paused</span></> : null}</th>
+              <th scope="row"><Link to={`queues/${encodeURIComponent(queue.queue)}`}>{queue.queue}</Link>{queue.paused ? <> <span class="badge paused">paused</span></> : null}</th>
               <td class="number">{oldest(queue) >= 0 ? duration(Math.max(0, Math.floor(oldest(queue) / 1000))) : "–"}</td>
               <td class="number">{number(queue.queued)}</td>
               <td class="number">{number(queue.running)}</td>
@@ -232,7 +232,7 @@ function Errors({ groups }: { groups: Resource<{ groups: Group[] }> }) {
           <Table label="Newest failures" head={<><th scope="col">Kind and error</th><th scope="col" class="number">Jobs</th><th scope="col" class="number">Last</th></>}>
             {groups.slice(0, MAX_QUEUES).map((group) => (
               <tr key={group.group}>
-                <td><Link to={`jobs?q=${encodeURIComponent(`status:failed kind:${group.kind}`)}`}>{group.kind}</Link> <code>{group.error_type}</code><p class="quiet cut" title={group.message}>{group.message}</p></td>
+                <td><Link to={`dead-letters/${group.group}`}>{group.kind}</Link> <code>{group.error_type}</code><p class="quiet cut" title={group.message}>{group.message}</p></td>
                 <td class="number">{number(group.count)}</td>
                 <td class="number"><Time at={group.last_failed_at} now={now} /></td>
               </tr>

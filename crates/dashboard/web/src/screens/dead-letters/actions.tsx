@@ -1,0 +1,119 @@
+// Retries or deletes all dead letters that match. Each counts first, and names the number.
+import { useRef, useState } from "preact/hooks";
+import { act } from "../../api";
+import { useMay } from "../../context";
+import { duration, number, several } from "../../format";
+import { Modal, useDialogs } from "../../parts/dialog";
+import { usePerform } from "../../perform";
+import type { Redrive } from "../../types";
+
+/** As the API takes it. */
+export interface DeadLetterFilter {
+  all?: boolean;
+  group?: string;
+  queue?: string[];
+  kind?: string[];
+  error_type?: string[];
+  text?: string;
+}
+
+/** What the number is called if it could not be counted in time. */
+const jobsOf = (total: number | null): string => (total === null ? "all matching jobs" : several(total, "job"));
+
+/** How many match; `null` if there are too many to count them in time. */
+const count = async (filter: DeadLetterFilter): Promise<number | null> => (await act<{ total: number | null }>("POST", "dead-letters/redrives", { filter, dry_run: true })).total;
+
+export function DeadLetterActions({ filter, label, onDone }: { filter: DeadLetterFilter; label: string; onDone: () => void }) {
+  const may = useMay("admin");
+  const { confirm, say } = useDialogs();
+  const { busy, perform } = usePerform(onDone);
+  const [asked, ask] = useState<{ total: number | null } | null>(null);
+  const [purging, setPurging] = useState<{ done: number; total: number | null } | null>(null);
+  const stop = useRef(false);
+  if (!may) return null;
+  const counted = async (): Promise<{ total: number | null } | undefined> => {
+    const found = await perform(async () => ({ total: await count(filter) }));
+    if (found?.total === 0) return void say("No dead letter matches.");
+    return found;
+  };
+  const purge = async (): Promise<void> => {
+    const found = await counted();
+    if (!found) return;
+    const jobs = jobsOf(found.total);
+    if (!(await confirm({ title: `Delete ${jobs}?`, body: <p>These dead letters are deleted with their payloads, attempts and logs. This cannot be undone.</p>, action: `Delete ${jobs}`, danger: true }))) return;
+    stop.current = false;
+    setPurging({ done: 0, total: found.total });
+    await perform(() => purgeAll(filter, (done) => setPurging({ done, total: found.total }), stop), (done) => `${several(done, "job")} deleted.`);
+    setPurging(null);
+  };
+  return (
+    <div class="actions" role="group" aria-label="Actions on dead letters">
+      <span class="whom">{label}</span>
+      <button type="button" disabled={busy} onClick={() => void counted().then((found) => found && ask(found))}>Redrive…</button>
+      <button type="button" class="danger-outline" disabled={busy} onClick={() => void purge()}>Purge…</button>
+      {purging ? (
+        <div class="progress" role="status">
+          <progress max={Math.max(purging.total ?? 0, purging.done, 1)} value={purging.done} aria-label="Purge" />
+          <span>{number(purging.done)} of {jobsOf(purging.total)}</span>
+          <button type="button" onClick={() => { stop.current = true; }}>Stop</button>
+        </div>
+      ) : null}
+      {asked ? <RedriveForm filter={filter} total={asked.total} onClose={() => ask(null)} onDone={onDone} /> : null}
+    </div>
+  );
+}
+
+async function purgeAll(filter: DeadLetterFilter, onProgress: (done: number) => void, stop: { current: boolean }): Promise<number> {
+  let done = 0;
+  while (!stop.current) {
+    const answer = await act<{ deleted: number; more: boolean }>("POST", "dead-letters/purge", { filter });
+    done += answer.deleted;
+    onProgress(done);
+    if (!answer.more || answer.deleted === 0) break;
+  }
+  return done;
+}
+
+/** What the redrive may have, with the smallest and the largest value. */
+const FIELDS = [
+  { name: "rate", label: "Jobs per second", from: 0.01, to: 1_000, begin: "10" },
+  { name: "share", label: "Stop when so many percent of the last results failed", from: 0.1, to: 100, begin: "25" },
+  { name: "window", label: "Last results that count", from: 1, to: 1_000, begin: "20" },
+] as const;
+
+function RedriveForm({ filter, total, onClose, onDone }: { filter: DeadLetterFilter; total: number | null; onClose: () => void; onDone: () => void }) {
+  const [texts, set] = useState<string[]>(FIELDS.map((field) => field.begin));
+  const { busy, perform } = usePerform(onDone);
+  const values = texts.map(Number);
+  const wrong = FIELDS.map(({ from, to }, at) => !((values[at] ?? NaN) >= from && (values[at] ?? NaN) <= to) || texts[at]?.trim() === "");
+  wrong[2] ||= !Number.isInteger(values[2]);
+  const send = async (event: Event): Promise<void> => {
+    event.preventDefault();
+    const [rate = 0, share = 0, window = 0] = values;
+    const started = await perform(() => act<Redrive>("POST", "dead-letters/redrives", { filter, rate, stop_share: share / 100, stop_window: window }), `A redrive of ${jobsOf(total)} has begun.`);
+    if (started) {
+      onClose();
+      globalThis.dispatchEvent(new Event("redrive"));
+    }
+  };
+  return (
+    <Modal title={`Redrive ${jobsOf(total)}?`} onClose={onClose}>
+      <form onSubmit={(event) => void send(event)}>
+        <p class="quiet">The reaper retries them, the oldest failure first, and stops by itself when the failures return. Jobs that fail from now on are not retried.</p>
+        {FIELDS.map((field, at) => (
+          <label key={field.name}>
+            <span>{field.label}</span>
+            <input inputMode="decimal" value={texts[at] ?? ""} autofocus={at === 0} aria-invalid={wrong[at] ?? false} onInput={(event) => set(texts.map((text, other) => (other === at ? event.currentTarget.value : text)))} />
+          </label>
+        ))}
+        <p class="quiet" role="status">{wrong.includes(true) ? FIELDS.filter((_, at) => wrong[at]).map(({ label, from, to }) => `${label}: ${number(from)} to ${number(to)}.`).join(" ") : took(total, values[0] ?? 1)}</p>
+        <div class="buttons">
+          <button type="button" onClick={onClose}>Keep as it is</button>
+          <button type="submit" class="primary" disabled={busy || wrong.includes(true)}>Redrive {jobsOf(total)}</button>
+        </div>
+      </form>
+    </Modal>
+  );
+}
+
+const took = (total: number | null, rate: number): string => (total === null ? "" : `At this rate it takes ${duration(Math.ceil(total / rate))} or more.`);
