@@ -181,13 +181,11 @@ impl Held {
             return same.clone();
         }
         let old = before.and_then(|before| before.caller.as_ref());
-        let caller = match key.spec.parse() {
-            Ok(grant) => Some(Caller::of_key(&key.id, &key.name, grant, old)),
-            Err(_) => {
-                tracing::warn!(api_key.id = %key.id, "what an API key may do is invalid, and the key is not accepted");
-                None
-            }
-        };
+        let grant = key.spec.parse().ok();
+        if grant.is_none() {
+            tracing::warn!(api_key.id = %key.id, "what an API key may do is invalid, and the key is not accepted");
+        }
+        let caller = grant.map(|grant| Caller::of_key(&key.id, &key.name, grant, old));
         let (used, noted_at) =
             before.map(|before| (before.used.clone(), before.noted_at.clone())).unwrap_or_default();
         Arc::new(Self { key, phase, caller, used, noted_at })

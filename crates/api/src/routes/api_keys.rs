@@ -161,7 +161,7 @@ pub(crate) async fn revoke(
     read(&store, &caller, &id).await?;
     let revoke = move |store: Store| async move {
         let revoked = store.api_keys().revoke(&id).await?;
-        Ok(revoked.map_or(ApiKeyChange::Unknown, ApiKeyChange::Done))
+        Ok(revoked.map_or(ApiKeyChange::Unknown, |record| ApiKeyChange::Done(Box::new(record))))
     };
     Ok(Json(change(&store, &keys, revoke).await?.into()))
 }
@@ -173,7 +173,7 @@ where
     Fut: Future<Output = Result<ApiKeyChange, jobqueue_store::StoreError>> + Send + 'static,
 {
     let record = match store.call(call).await? {
-        ApiKeyChange::Done(record) => record,
+        ApiKeyChange::Done(record) => *record,
         ApiKeyChange::Unknown => return Err(missing()),
         ApiKeyChange::Outdated => {
             let detail = "the key was changed at the same time; read it again";

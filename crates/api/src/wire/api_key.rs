@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use jobqueue_core::api_key::RateDraft;
 use jobqueue_core::time::{TIMESTAMP_RULE, timestamp};
 use jobqueue_core::{ApiKeyDraft, FieldError, KeyName, KeyText};
-use jobqueue_store::ApiKeyRecord;
+use jobqueue_store::{ApiKeyEdit, ApiKeyRecord};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -138,13 +138,9 @@ pub(crate) struct ApiKeyPatch {
 impl Wire for ApiKeyPatch {}
 
 impl ApiKeyPatch {
-    /// The new name, the changed description of what the key may do, and the new expiry.
-    #[expect(clippy::option_option, reason = "absent, null and a value have three meanings")]
-    pub(crate) fn apply(
-        self,
-        before: &ApiKeyDraft,
-    ) -> Result<(Option<KeyName>, ApiKeyDraft, Option<Option<DateTime<Utc>>>), FieldError> {
-        let before = before.clone();
+    /// What changes on the key as it was read.
+    pub(crate) fn apply(self, before: &ApiKeyRecord) -> Result<ApiKeyEdit, FieldError> {
+        let (version, before) = (before.version, before.spec.clone());
         let spec = ApiKeyDraft {
             scopes: self.scopes.unwrap_or(before.scopes),
             queues: self.queues.unwrap_or(before.queues),
@@ -155,7 +151,7 @@ impl ApiKeyPatch {
             description: self.description.unwrap_or(before.description),
         };
         let expires_at = self.expires_at.map(|at| at.as_deref().map(instant).transpose()).transpose()?;
-        Ok((self.name, spec, expires_at))
+        Ok(ApiKeyEdit { version, name: self.name, spec: Some(spec), expires_at })
     }
 }
 

@@ -25,11 +25,11 @@ impl Store {
         .await?;
         let names = self.names(&mut unit, rows.iter().map(|row| (row.lane, row.kind))).await?;
         unit.commit().await?;
-        let named = rows.into_iter().filter_map(|row| {
+        let places = rows.into_iter().filter_map(|row| {
             let (lane, kind) = (names.lanes.get(&row.lane)?, names.kinds.get(&row.kind)?);
             Some((JobId::from_uuid(row.id), lane.queue.clone(), kind.clone()))
         });
-        Ok(named.collect())
+        Ok(places.collect())
     }
 
     /// The names of up to `limit` queues, also of deleted ones, whose jobs remain for a while.

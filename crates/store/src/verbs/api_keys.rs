@@ -45,7 +45,7 @@ pub struct ApiKeyEdit {
 #[derive(Clone, Debug, PartialEq)]
 pub enum ApiKeyChange {
     /// It was made.
-    Done(ApiKeyRecord),
+    Done(Box<ApiKeyRecord>),
     /// No key that is not revoked has this id.
     Unknown,
     /// The key has another version.
@@ -199,7 +199,7 @@ impl ApiKeys<'_> {
     async fn changed(mut unit: Unit, id: &KeyId) -> Result<ApiKeyChange, StoreError> {
         let record = Self::read(&mut unit, id).await?;
         unit.commit().await?;
-        Ok(record.map_or(ApiKeyChange::Unknown, ApiKeyChange::Done))
+        Ok(record.map_or(ApiKeyChange::Unknown, |record| ApiKeyChange::Done(Box::new(record))))
     }
 
     async fn lock(unit: &mut Unit) -> Result<(), StoreError> {
