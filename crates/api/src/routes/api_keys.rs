@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use jobqueue_core::api_key::MAX_KEYS;
 use jobqueue_core::limits::MAX_PAGE;
 use jobqueue_core::{ApiKeyDraft, FieldError, Grant, KeyId, KeyName, KeyText};
-use jobqueue_store::{ApiKeyChange, ApiKeyEdit, ApiKeyRecord, NewApiKey, Store};
+use jobqueue_store::{ApiKeyChange, ApiKeyRecord, NewApiKey, Store};
 
 use crate::extract::{JsonBody, KeyPath, Query};
 use crate::keys::Keyring;
@@ -113,10 +113,9 @@ pub(crate) async fn patch(
     body: JsonBody<ApiKeyPatch>,
 ) -> Result<Json<ApiKeyView>, Problem> {
     let before = read(&store, &caller, &id).await?;
-    let (name, spec, expires_at) =
-        body.value.apply(&before.spec).map_err(|error| Problem::fields(&[error]))?;
-    may_grant(&store, &caller, &spec, expires_at.unwrap_or(before.expires_at)).await?;
-    let edit = ApiKeyEdit { version: before.version, name, spec: Some(spec), expires_at };
+    let edit = body.value.apply(&before).map_err(|error| Problem::fields(&[error]))?;
+    let spec = edit.spec.as_ref().unwrap_or(&before.spec);
+    may_grant(&store, &caller, spec, edit.expires_at.unwrap_or(before.expires_at)).await?;
     let edit = move |store: Store| async move { store.api_keys().edit(&id, &edit).await };
     Ok(Json(change(&store, &keys, edit).await?.into()))
 }
