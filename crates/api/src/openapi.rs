@@ -23,7 +23,7 @@ use crate::table::{ENQUEUES, Route, table};
 use crate::wire::name::{KeyIdText, RouteText, ScheduleText};
 use crate::wire::problem::ProblemView;
 use crate::wire::stream::{
-    JobDeletedEvent, JobStatusEvent, LogEvent, ProgressEvent, QueueEvent, UnavailableEvent, WorkerEvent,
+    JobDeletedEvent, JobStatusEvent, GroupEvent, LogEvent, ProgressEvent, QueueEvent, UnavailableEvent, WorkerEvent,
 };
 
 #[derive(OpenApi)]
@@ -52,7 +52,7 @@ use crate::wire::stream::{
         metrics::metrics, openapi::document,
     ),
     components(schemas(
-        ProblemView, ScheduleText, RouteText, KeyIdText, JobStatusEvent, JobDeletedEvent, ProgressEvent, LogEvent, UnavailableEvent, QueueEvent, WorkerEvent
+        ProblemView, ScheduleText, RouteText, KeyIdText, JobStatusEvent, JobDeletedEvent, ProgressEvent, LogEvent, UnavailableEvent, QueueEvent, WorkerEvent, GroupEvent
     )),
     modifiers(&KeysAndProblems),
     tags(

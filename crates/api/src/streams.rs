@@ -94,8 +94,9 @@ impl Streams {
         let seen_now = self.until(&mut seen, |seen| seen.picture.is_some() || seen.is_unavailable).await?;
         match seen_now.picture {
             Some(picture) if picture.is_deleted => return Err(Problem::no_job()),
+            Some(picture) if picture.is_unreadable => return Err(Problem::internal()),
             Some(_) => {}
-            None => return Err(unreadable()),
+            None => return Err(away()),
         }
         match JobEvents::new(id, seen, self.0.store.clone(), last) {
             Some(events) => Ok(self.respond(Source::Job(Box::new(events)), place)),
@@ -110,7 +111,7 @@ impl Streams {
         let mut state = self.0.board.subscribe();
         let now = self.until(&mut state, |state| state.is_current || state.is_unavailable).await?;
         if !now.is_current {
-            return Err(unreadable());
+            return Err(away());
         }
         let events = BoardEvents::new(self.0.board.clone(), state, last);
         Ok(self.respond(Source::Board(events), place))
@@ -203,6 +204,6 @@ fn last_event_id<T>(headers: &HeaderMap, parse: fn(&str) -> Option<T>) -> Result
 }
 
 /// The refusal of a listener that comes during an outage, which the reader has logged.
-fn unreadable() -> Problem {
+fn away() -> Problem {
     Problem::new(ProblemKind::Unavailable, "the database is unavailable; connect again later").expected()
 }

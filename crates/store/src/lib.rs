@@ -31,7 +31,7 @@ pub use readers::list::{JobFilter, Matches, Page};
 pub use readers::routes::RouteRecord;
 pub use readers::schedules::{ScheduleFilter, ScheduleRecord, TickRecord};
 pub use readers::statistics::RangeStatistics;
-pub use readers::watch::{NewReport, REPORTS_READ, WatchedJob, WatchedState};
+pub use readers::watch::{NewReport, REPORTS_READ, UnreadableJob, WatchedJob, WatchedState};
 pub use readers::workers::{WorkerJob, WorkerRecord, WorkerReport};
 pub use upkeep::migrate::{Applied as Migrated, SCHEMA_VERSION};
 pub use upkeep::prune::Pruned;

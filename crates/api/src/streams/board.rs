@@ -1,4 +1,4 @@
-//! The state of the queues and workers as a sequence of changes. Owns the numbers of the changes; each object has only its latest one, so the
+//! The state of the queues, workers and groups of dead letters as a sequence of changes. Owns the numbers of the changes; each object has only its latest one, so the
 //! board is as large as the state, however slow its listeners are.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};

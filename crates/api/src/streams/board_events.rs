@@ -1,4 +1,4 @@
-//! The events of one listener of queues and workers. Owns which change it has received last; makes an event only when the connection can take
+//! The events of one listener of queues, workers and groups of dead letters. Owns which change it has received last; makes an event only when the connection can take
 //! one, so a slow listener needs no memory and skips values that were replaced meanwhile.
 
 use axum::response::sse::Event;

@@ -1,4 +1,4 @@
-//! Reads queues and workers in turn, one read a second, and none while there is no listener. Owns the board, which all listeners share.
+//! Reads queues, workers and groups of dead letters in turn, one read a second, and none while there is no listener. Owns the board, which all listeners share.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -126,6 +126,6 @@ impl BoardWatch {
 
 fn log(outages: &OutageLog, problem: &Problem) {
     if let Some((cause, error)) = problem.outage() {
-        outages.failed("the stream of queues and workers", cause, &error);
+        outages.failed("the stream of queues, workers and dead letters", cause, &error);
     }
 }

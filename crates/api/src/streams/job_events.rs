@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::job_picture::JobPicture;
 use super::job_watch::Seen;
-use super::outage_event::{available, unavailable};
+use super::outage_event::{available, unavailable, unreadable};
 use crate::problem::Problem;
 use crate::store_access::StoreAccess;
 use crate::wire::stream::LogEvent;
@@ -130,6 +130,10 @@ impl JobEvents {
         if now.is_deleted {
             self.is_over = true;
             return Step::Send(self.end(now));
+        }
+        if now.is_unreadable {
+            self.is_over = true;
+            return Step::Send(unreadable("the stored state of the job makes no sense; the log of the API says why"));
         }
         // a stream begins with a snapshot
         if self.sent_status.is_none() {

@@ -19,6 +19,8 @@ pub(crate) struct JobPicture {
     pub(crate) is_final: bool,
     /// Whether it is no longer stored.
     pub(crate) is_deleted: bool,
+    /// Whether its stored state makes no sense.
+    pub(crate) is_unreadable: bool,
     /// Epoch of the lease while it runs.
     pub(crate) lease: Option<i64>,
     /// Data of its latest `progress` event.
@@ -43,6 +45,7 @@ impl JobPicture {
             status,
             is_final: state.status.is_final(),
             is_deleted: false,
+            is_unreadable: false,
             lease: state.lease,
             progress: before.and_then(|before| before.progress.clone()),
             logs: before.map(|before| before.logs.clone()).unwrap_or_default(),
@@ -61,10 +64,21 @@ impl JobPicture {
 
     /// The picture of a job that does not exist.
     pub(crate) fn deleted(id: JobId) -> Self {
+        let status = json(&JobDeletedEvent { id: id.as_uuid(), status: "deleted" });
+        Self { status, is_final: true, is_deleted: true, ..Self::unknown() }
+    }
+
+    /// The picture of a job whose stored state makes no sense.
+    pub(crate) fn unreadable() -> Self {
+        Self { is_unreadable: true, ..Self::unknown() }
+    }
+
+    fn unknown() -> Self {
         Self {
-            status: json(&JobDeletedEvent { id: id.as_uuid(), status: "deleted" }),
-            is_final: true,
-            is_deleted: true,
+            status: "".into(),
+            is_final: false,
+            is_deleted: false,
+            is_unreadable: false,
             lease: None,
             progress: None,
             logs: Vec::new(),

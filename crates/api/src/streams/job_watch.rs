@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jobqueue_core::{JobId, LogPosition};
 use jobqueue_runtime::{Backoff, OutageLog, Shutdown};
-use jobqueue_store::{Store, WatchedJob, WatchedState};
+use jobqueue_store::{Store, UnreadableJob, WatchedJob, WatchedState};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -88,9 +88,13 @@ impl JobWatch {
     }
 
     /// Stores what a read has returned and wakes the listeners of jobs that have changed.
-    fn update(&self, asked: &[WatchedJob], states: Vec<WatchedState>) {
-        let mut states: HashMap<JobId, WatchedState> =
-            states.into_iter().map(|state| (state.id, state)).collect();
+    fn update(&self, asked: &[WatchedJob], states: Vec<Result<WatchedState, UnreadableJob>>) {
+        let id_of = |state: &Result<WatchedState, UnreadableJob>| match state {
+            Ok(state) => state.id,
+            Err(job) => job.id,
+        };
+        let mut states: HashMap<JobId, Result<WatchedState, UnreadableJob>> =
+            states.into_iter().map(|state| (id_of(&state), state)).collect();
         let watched = self.lock();
         for job in asked {
             let id = job.id;
@@ -102,7 +106,12 @@ impl JobWatch {
                     return false;
                 }
                 let picture = match states.remove(&id) {
-                    Some(state) => JobPicture::after(before, &state),
+                    Some(Ok(state)) => JobPicture::after(before, &state),
+                    Some(Err(_)) if before.is_some_and(|before| before.is_unreadable) => None,
+                    Some(Err(UnreadableJob { error, .. })) => {
+                        tracing::error!(job_id = %id, cause = error.word(), %error, "a job cannot be read, so its streams end");
+                        Some(JobPicture::unreadable())
+                    }
                     None if before.is_some_and(|before| before.is_deleted) => None,
                     None => Some(JobPicture::deleted(id)),
                 };

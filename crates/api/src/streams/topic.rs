@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use jobqueue_core::limits::MAX_PAGE;
-use jobqueue_store::{QueueCensus, WorkerRecord};
+use jobqueue_store::{DeadLetterGroup, QueueCensus, WorkerRecord};
 use serde::Serialize;
 
 use crate::census::CensusReader;
 use crate::problem::Problem;
 use crate::store_access::StoreAccess;
-use crate::wire::stream::{QueueEvent, WorkerEvent};
+use crate::wire::stream::{GroupEvent, QueueEvent, WorkerEvent};
+
+/// Groups of dead letters that are shown.
+const MAX_GROUPS: u32 = 100;
 
 /// A kind of objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,6 +21,8 @@ pub(crate) enum Topic {
     Queues,
     /// The first thousand live workers by name.
     Workers,
+    /// The largest groups of dead letters.
+    DeadLetterGroups,
 }
 
 /// Where topics are read.
@@ -29,13 +34,14 @@ pub(crate) struct TopicSources {
 
 impl Topic {
     /// All topics, in the order in which they are read.
-    pub(crate) const ALL: [Self; 2] = [Self::Queues, Self::Workers];
+    pub(crate) const ALL: [Self; 3] = [Self::Queues, Self::Workers, Self::DeadLetterGroups];
 
     /// Name of the event of an object that is new or has changed.
     pub(crate) const fn changed(self) -> &'static str {
         match self {
             Self::Queues => "queue",
             Self::Workers => "worker",
+            Self::DeadLetterGroups => "dead_letter_group",
         }
     }
 
@@ -44,6 +50,7 @@ impl Topic {
         match self {
             Self::Queues => "queue_removed",
             Self::Workers => "worker_removed",
+            Self::DeadLetterGroups => "dead_letter_group_removed",
         }
     }
 
@@ -52,6 +59,7 @@ impl Topic {
         match self {
             Self::Queues => "queue",
             Self::Workers => "worker_id",
+            Self::DeadLetterGroups => "group",
         }
     }
 
@@ -68,6 +76,15 @@ impl Topic {
                     from.store.call(|store| async move { store.workers(None, MAX_PAGE).await }).await?;
                 let worker = |worker: &WorkerRecord| (worker.id.to_string(), text(&WorkerEvent::new(worker)));
                 Ok(workers.iter().map(worker).collect())
+            }
+            Self::DeadLetterGroups => {
+                let groups = from
+                    .store
+                    .call(|store| async move { store.dead_letters().largest_groups(MAX_GROUPS).await })
+                    .await?;
+                let group =
+                    |group: &DeadLetterGroup| (group.fingerprint.to_string(), text(&GroupEvent::new(group)));
+                Ok(groups.iter().map(group).collect())
             }
         }
     }

@@ -1,8 +1,8 @@
-//! The data of server-sent events. Every value of a queue or worker changes only if something happened, so that an idle system sends nothing.
+//! The data of server-sent events. Every value of an object changes only if something happened, so that an idle system sends nothing.
 
 use chrono::{DateTime, Utc};
 use jobqueue_core::{Failure, Json, Status, WorkerId};
-use jobqueue_store::{QueueCensus, WatchedState, WorkerRecord};
+use jobqueue_store::{DeadLetterGroup, QueueCensus, WatchedState, WorkerRecord};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -93,7 +93,7 @@ const fn is_zero(bytes: &u64) -> bool {
     *bytes == 0
 }
 
-/// Data of `unavailable`.
+/// Data of `unavailable` and `unreadable`.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct UnavailableEvent {
     /// A sentence for people.
@@ -193,6 +193,39 @@ impl<'a> WorkerEvent<'a> {
             paused: worker.report.paused,
             draining: worker.draining,
             started_at: worker.started_at,
+        }
+    }
+}
+
+/// Data of `dead_letter_group`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct GroupEvent<'a> {
+    /// The group.
+    group: Uuid,
+    /// Kind of the jobs.
+    kind: &'a str,
+    /// Type of the errors.
+    error_type: &'a str,
+    /// The message, with placeholders such as `<n>` for what differs.
+    message: &'a str,
+    /// Number of dead letters.
+    count: u64,
+    /// When a job first failed like this.
+    first_failed_at: DateTime<Utc>,
+    /// When a job last failed like this.
+    last_failed_at: DateTime<Utc>,
+}
+
+impl<'a> GroupEvent<'a> {
+    pub(crate) fn new(group: &'a DeadLetterGroup) -> Self {
+        Self {
+            group: group.fingerprint,
+            kind: &group.kind,
+            error_type: &group.error_type,
+            message: &group.message,
+            count: group.count,
+            first_failed_at: group.first_failed_at,
+            last_failed_at: group.last_failed_at,
         }
     }
 }

@@ -1,9 +1,10 @@
-//! The stream of queues and workers: snapshot, changes, resumption, a slow listener, and what many listeners cost.
+//! The stream of queues, workers and groups of dead letters: snapshot, changes, resumption, a slow listener, and what many listeners cost.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use futures_util::future::join_all;
+use jobqueue_core::{Failure, Outcome};
 use jobqueue_runtime::Shutdown;
 use jobqueue_store::Store;
 use jobqueue_testkit::{TestServer, eventually};
@@ -20,6 +21,7 @@ use crate::streams::{replica, serve};
 struct Known {
     queues: BTreeMap<String, Value>,
     workers: BTreeMap<String, Value>,
+    groups: BTreeMap<String, Value>,
 }
 
 impl Known {
@@ -32,16 +34,24 @@ impl Known {
             "queue_removed" => assert!(self.queues.remove(&name("queue")).is_some(), "{event:?}"),
             "worker" => drop(self.workers.insert(name("worker_id"), event.json.clone())),
             "worker_removed" => assert!(self.workers.remove(&name("worker_id")).is_some(), "{event:?}"),
+            "dead_letter_group" => drop(self.groups.insert(name("group"), event.json.clone())),
+            "dead_letter_group_removed" => assert!(self.groups.remove(&name("group")).is_some(), "{event:?}"),
             "ready" => {}
             other => panic!("{other}"),
         }
     }
 
+    /// Takes the next event in.
+    async fn apply_next(&mut self, listener: &mut Listener) -> Received {
+        let event = listener.next().await.expect("the stream continues");
+        self.apply(&event);
+        event
+    }
+
     /// Reads events until the state is as wanted.
     async fn until(&mut self, listener: &mut Listener, wanted: impl Fn(&Self) -> bool) -> Received {
         loop {
-            let event = listener.next().await.expect("the stream continues");
-            self.apply(&event);
+            let event = self.apply_next(listener).await;
             if wanted(self) {
                 return event;
             }
@@ -97,6 +107,39 @@ async fn queues_and_workers_are_a_snapshot_and_then_changes() {
         again.apply(&first);
         again.until(&mut other, |again| again.queues == known.queues).await;
     }
+}
+
+#[tokio::test]
+async fn groups_of_dead_letters_come_grow_and_go() {
+    let api = Api::start().await;
+    let dead = async |message: &str| api.ended(Outcome::Discarded(Failure::new("boom", message))).await;
+    let first = dead("user 1 is gone").await;
+    count_dead_letters(&api).await;
+    let mut listener = Listener::open(api.addr, "/v1/stream", None).await;
+    let mut known = Known::default();
+    while known.apply_next(&mut listener).await.name != "ready" {}
+    let group = known.groups.values().next().cloned().unwrap();
+    assert_eq!(
+        (&group["count"], &group["kind"], &group["error_type"], &group["message"]),
+        (&json!(1), &json!("k"), &json!("boom"), &json!("user <n> is gone"))
+    );
+    let id = group["group"].as_str().unwrap().to_owned();
+    let shown = api.get(&format!("/v1/dead-letters/groups/{id}")).await.expect(200);
+    assert_eq!(shown["last_failed_at"], group["last_failed_at"]);
+    let second = dead("user 2 is gone").await;
+    count_dead_letters(&api).await;
+    known.until(&mut listener, |known| known.groups[&id]["count"] == 2).await;
+    for job in [first, second] {
+        api.act(&format!("/v1/jobs/{job}/retry")).await.expect(200);
+    }
+    count_dead_letters(&api).await;
+    let last = known.until(&mut listener, |known| known.groups.is_empty()).await;
+    assert_eq!((last.name.as_str(), &last.json), ("dead_letter_group_removed", &json!({ "group": id })));
+}
+
+/// As the reaper does.
+async fn count_dead_letters(api: &Api) {
+    while api.store.upkeep().count_dead_letters().await.unwrap() {}
 }
 
 /// A client that does not read gets the latest values later, and each of them once; what it missed is kept nowhere.
@@ -223,13 +266,13 @@ async fn a_thousand_listeners_cost_one_query_a_second() {
     }))
     .await;
     let (began, before) = (Instant::now(), reads_of_the_board(&statements));
-    eventually(HANG, "both topics are read some more times", async || {
+    eventually(HANG, "the topics are read some more times", async || {
         let reads = reads_of_the_board(&statements) - before;
         if reads >= 4 { Ok(()) } else { Err(reads) }
     })
     .await;
     let (reads, seconds) = (reads_of_the_board(&statements) - before, began.elapsed().as_secs_f64());
-    println!("{reads} reads of queues and workers in {seconds:.1} s with 1,000 listeners");
+    println!("{reads} reads of the topics in {seconds:.1} s with 1,000 listeners");
     assert!(number(reads) <= seconds + 2.0, "{reads} reads in {seconds} s");
     listeners.truncate(1);
 
@@ -252,5 +295,8 @@ fn number(count: usize) -> f64 {
 }
 
 fn reads_of_the_board(statements: &Statements) -> usize {
-    statements.count("-- store.census.read") + statements.count("-- store.workers")
+    ["-- store.census.read", "-- store.workers", "-- store.dead_letters.groups"]
+        .iter()
+        .map(|statement| statements.count(statement))
+        .sum()
 }

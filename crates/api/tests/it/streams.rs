@@ -318,3 +318,34 @@ async fn a_listener_without_a_connection_of_its_own_sees_a_job_on_a_small_pool()
     }
     shutdown.begin();
 }
+
+/// Only the streams of the corrupt job end.
+#[tokio::test]
+async fn a_corrupt_job_ends_its_own_stream_with_an_error() {
+    let api = Api::start().await;
+    let (corrupt, fine) = (api.enqueue_in("q").await, api.enqueue_in("other").await);
+    let path = format!("/v1/jobs/{corrupt}/stream");
+    let mut of_corrupt = Listener::open(api.addr, &path, None).await;
+    let mut of_fine = Listener::open(api.addr, &format!("/v1/jobs/{fine}/stream"), None).await;
+    assert_eq!(of_corrupt.named("status").await.json["status"], "queued");
+    assert_eq!(of_fine.named("status").await.json["status"], "queued");
+    let lease = api.lease("q").await.unwrap();
+    api.settle(json!({ "outcome": "completed" }), &lease).await.expect(200);
+    of_corrupt.named("end").await;
+    api.db.execute(&format!("UPDATE jobqueue.outcome SET status = 77 WHERE job_id = '{corrupt}'")).await;
+    let refused = Listener::open_with(api.addr, &path, None, None).await;
+    assert_eq!(refused.head.status, 500, "a new listener is refused");
+    api.db.execute(&format!("UPDATE jobqueue.outcome SET status = 5 WHERE job_id = '{corrupt}'")).await;
+
+    let lease = api.lease("other").await.unwrap();
+    assert_eq!(of_fine.named("status").await.json["status"], "running");
+    let third = api.enqueue_in("q").await;
+    let mut of_third = Listener::open(api.addr, &format!("/v1/jobs/{third}/stream"), None).await;
+    of_third.named("status").await;
+    api.db.execute(&format!("UPDATE jobqueue.body SET max_attempts = -1 WHERE id = '{third}'")).await;
+    let rest = of_third.rest().await;
+    assert_eq!(names(&rest), ["unreadable"], "{rest:?}");
+    assert!(rest[0].json["reason"].is_string(), "{rest:?}");
+    api.settle(json!({ "outcome": "completed" }), &lease).await.expect(200);
+    assert_eq!(of_fine.named("end").await.json["status"], "completed");
+}

@@ -106,6 +106,7 @@ async fn follow(client: &Client, id: &str, args: &LogsArgs) -> CommandResult<boo
                 print(&format!("{}\n", shown(&fields.text("line"))))?;
             }
             "unavailable" => eprintln!("jobqueue: {}; waiting", fields.text("reason")),
+            "unreadable" => return Err(CommandError::internal(fields.text("reason"))),
             "end" => break,
             _ => {}
         }

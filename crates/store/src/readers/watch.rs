@@ -59,6 +59,15 @@ pub struct WatchedState {
     pub reports: Vec<NewReport>,
 }
 
+/// A job whose stored state makes no sense.
+#[derive(Debug)]
+pub struct UnreadableJob {
+    /// The job.
+    pub id: JobId,
+    /// What is wrong with it.
+    pub error: StoreError,
+}
+
 /// What changed in the report of one attempt.
 #[derive(Clone, Debug)]
 pub struct NewReport {
@@ -104,13 +113,16 @@ struct WatchRow {
 }
 
 impl Store {
-    /// The states of these jobs, in any order, without those that do not exist.
-    pub async fn watched(&self, jobs: &[WatchedJob]) -> Result<Vec<WatchedState>, StoreError> {
+    /// The states of these jobs, in any order, without those that do not exist. A job that is corrupt does not hinder the others.
+    pub async fn watched(
+        &self,
+        jobs: &[WatchedJob],
+    ) -> Result<Vec<Result<WatchedState, UnreadableJob>>, StoreError> {
         let mut unit = self.one().await?;
         let rows = watch_rows(&mut unit, jobs).await?;
         let names = self.names(&mut unit, rows.iter().map(|row| (row.lane, row.kind))).await?;
         unit.commit().await?;
-        states(rows, &names)
+        Ok(states(rows, &names))
     }
 
     /// The logs of up to `most` attempts of a job that have a log, from the attempt of `after` on, oldest first.
@@ -225,22 +237,28 @@ async fn watch_rows(unit: &mut Unit, jobs: &[WatchedJob]) -> Result<Vec<WatchRow
 }
 
 /// One state a job, from the rows of its reports, which follow each other.
-fn states(rows: Vec<WatchRow>, names: &Names) -> Result<Vec<WatchedState>, StoreError> {
-    let mut states: Vec<WatchedState> = Vec::new();
+fn states(rows: Vec<WatchRow>, names: &Names) -> Vec<Result<WatchedState, UnreadableJob>> {
+    let mut states: Vec<Result<WatchedState, UnreadableJob>> = Vec::new();
+    let mut last = None;
     for mut row in rows {
         let report = row.take_report();
-        if let Some(state) = states.last_mut().filter(|state| state.id.as_uuid() == row.id) {
-            state.reports.extend(report);
+        if last.replace(row.id) == Some(row.id) {
+            if let Some(Ok(state)) = states.last_mut() {
+                state.reports.extend(report);
+            }
             continue;
         }
         let (Some(lane), Some(kind)) = (names.lanes.get(&row.lane), names.kinds.get(&row.kind)) else {
             continue;
         };
-        let mut state = row.into_state(lane.queue.clone(), kind.clone())?;
-        state.reports.extend(report);
-        states.push(state);
+        let id = JobId::from_uuid(row.id);
+        let mut state = row.into_state(lane.queue.clone(), kind.clone());
+        if let Ok(state) = &mut state {
+            state.reports.extend(report);
+        }
+        states.push(state.map_err(|error| UnreadableJob { id, error }));
     }
-    Ok(states)
+    states
 }
 
 impl WatchRow {

@@ -14,7 +14,7 @@ fn length(text: &str) -> u64 {
 }
 
 async fn watch(bench: &Bench, job: WatchedJob) -> WatchedState {
-    bench.store.watched(&[job]).await.unwrap().pop().unwrap()
+    bench.store.watched(&[job]).await.unwrap().pop().unwrap().unwrap()
 }
 
 async fn log(bench: &Bench, leased: &Leased, text: &str) {
@@ -41,6 +41,7 @@ async fn the_state_is_that_of_the_job() {
     // the second round knows the leases
     for _ in 0..2 {
         let states = bench.store.watched(&known).await.unwrap();
+        let states: Vec<WatchedState> = states.into_iter().map(Result::unwrap).collect();
         assert_eq!(states.len(), ids.len() - 1, "one does not exist");
         for state in &states {
             let record = bench.record(state.id).await;
@@ -131,4 +132,17 @@ async fn bytes_are_counted_across_reports_and_versions() {
     log(&bench, &leased, "new\n").await;
     let state = watch(&bench, unknown(id)).await;
     assert_eq!((state.reports[0].log_end, state.reports[0].text.as_str()), (8, "old\nnew\n"));
+}
+
+#[tokio::test]
+async fn a_corrupt_job_does_not_hinder_the_others() {
+    let bench = Bench::new().await;
+    let (corrupt, fine) = (bench.done(draft()).await, bench.done(draft()).await);
+    bench.execute(&format!("UPDATE jobqueue.outcome SET status = 77 WHERE job_id = '{corrupt}'")).await;
+    let states = bench.store.watched(&[unknown(corrupt), unknown(fine)]).await.unwrap();
+    let (read, unread): (Vec<_>, Vec<_>) = states.into_iter().partition(Result::is_ok);
+    assert_eq!((read.len(), unread.len()), (1, 1));
+    assert_eq!(read[0].as_ref().unwrap().id, fine);
+    let unread = unread[0].as_ref().unwrap_err();
+    assert_eq!((unread.id, unread.error.word()), (corrupt, "corrupt"), "{unread:?}");
 }

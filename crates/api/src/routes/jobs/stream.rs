@@ -11,7 +11,8 @@ use crate::streams::Streams;
 /// The events of a job as they happen.
 ///
 /// Server-sent events: `status`, `progress` and `log`, beginning with the status as it is now and the kept log of the last attempt; `end` when
-/// the job is final, after which the response ends; `unavailable` and `available` around an outage of the database. Each has JSON as its data,
+/// the job is final, after which the response ends; `unavailable` and `available` around an outage of the database; `unreadable` as the last event
+/// if the stored job is corrupt. Each has JSON as its data,
 /// described by the schemas `JobStatusEvent`, `ProgressEvent`, `LogEvent`, `JobDeletedEvent` and `UnavailableEvent`. Events of the last
 /// second arrive together.
 #[utoipa::path(get, path = "/v1/jobs/{id}/stream", operation_id = "stream_job", tag = "jobs",

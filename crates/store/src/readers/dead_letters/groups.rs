@@ -151,6 +151,14 @@ impl DeadLetters<'_> {
         Ok((rows.into_iter().map(DeadLetterGroup::from).collect(), more))
     }
 
+    /// The groups with the most dead letters, the largest first. One statement, which reads by key.
+    pub async fn largest_groups(&self, limit: u32) -> Result<Vec<DeadLetterGroup>, StoreError> {
+        let mut unit = self.0.one().await?;
+        let rows = Self::largest(&mut unit, 0, &GroupFilter::default(), None, limit.into()).await?;
+        unit.commit().await?;
+        Ok(rows.into_iter().map(DeadLetterGroup::from).collect())
+    }
+
     async fn largest(
         unit: &mut Unit,
         queue_id: i32,
