@@ -146,7 +146,7 @@ fn of_queues_and_kinds() -> [Route; 12] {
 }
 
 /// The routes of schedules.
-fn of_schedules() -> [Route; 11] {
+fn of_schedules() -> [Route; 12] {
     let (read, write, admin) =
         (Access::Needs(Scope::Read), Access::Needs(Scope::Write), Access::Needs(Scope::Admin));
     [
@@ -163,6 +163,7 @@ fn of_schedules() -> [Route; 11] {
         route("POST", "/v1/schedules/{name}/run", write, post(schedules::act::run)),
         route("GET", "/v1/schedules/{name}/preview", read, get(schedules::preview::stored))
             .query(schedules::preview::PARAMETERS),
+        route("GET", "/v1/schedules/{name}/explain", read, get(schedules::explain::explain)),
         route("GET", "/v1/schedules/{name}/ticks", read, get(schedules::ticks::ticks))
             .query(schedules::ticks::PARAMETERS),
     ]

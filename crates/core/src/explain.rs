@@ -5,12 +5,15 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
 
 use crate::attempt::Ended;
-use crate::id::WorkerId;
 use crate::job::JobRecord;
-use crate::name::{KindName, QueueName};
+use crate::id::{JobId, WorkerId};
+use crate::name::{KindName, QueueName, ScheduleName};
 use crate::status::Status;
 
 mod sentences;
+mod tick;
+
+pub use tick::{NextTick, WaitingTick};
 
 /// Up to this many jobs ahead are counted exactly.
 pub const MAX_AHEAD: u64 = 1000;
@@ -62,6 +65,8 @@ pub enum JobState {
         /// How its last attempt ended; `None` before the first one.
         last: Option<LastAttempt>,
     },
+    /// It is the next job of a schedule and does not exist yet.
+    Tick(NextTick),
     /// A worker has leased it.
     Running(Run),
     /// It is final.
@@ -129,6 +134,39 @@ pub struct JobsAhead {
 pub enum Reason {
     /// The database accepts no writes, so nothing can be leased.
     DatabaseReadOnly,
+    /// The reaper stopped its schedule.
+    ScheduleFailed {
+        /// The schedule.
+        schedule: ScheduleName,
+        /// Why.
+        error: String,
+    },
+    /// A user has disabled its schedule.
+    ScheduleDisabled {
+        /// The schedule.
+        schedule: ScheduleName,
+    },
+    /// An operator has paused its schedule.
+    SchedulePaused {
+        /// The schedule.
+        schedule: ScheduleName,
+        /// Since when.
+        paused_at: DateTime<Utc>,
+    },
+    /// Its schedule has no further tick.
+    ScheduleEnded {
+        /// The schedule.
+        schedule: ScheduleName,
+    },
+    /// The job of the tick before has not ended, and the overlap rule of the schedule is `queue_one`.
+    Overlap {
+        /// The schedule.
+        schedule: ScheduleName,
+        /// The tick that waits.
+        tick: DateTime<Utc>,
+        /// The job that has to end.
+        previous_job: JobId,
+    },
     /// Other jobs have to end first.
     WaitsForJobs {
         /// How many.
@@ -233,7 +271,7 @@ pub fn explain(facts: &Facts) -> Explanation {
     match &facts.state {
         JobState::Running(run) => Explanation::Running(run.clone()),
         JobState::Ended { status, at } => Explanation::Ended { status: *status, at: *at },
-        JobState::Queued | JobState::Waiting { .. } => {
+        JobState::Queued | JobState::Waiting { .. } | JobState::Tick(_) => {
             let mut reasons = Vec::new();
             reasons.extend(facts.read_only.then_some(Reason::DatabaseReadOnly));
             reasons.extend(waiting(facts));
@@ -247,16 +285,33 @@ pub fn explain(facts: &Facts) -> Explanation {
 
 /// What keeps a job from being made runnable.
 fn waiting(facts: &Facts) -> Vec<Reason> {
-    let JobState::Waiting { run_at, pending, attempt, max_attempts, last } = &facts.state else {
-        return Vec::new();
+    let mut reasons = match &facts.state {
+        JobState::Waiting { run_at, pending, attempt, max_attempts, last } => {
+            of_waiting(facts.now, (*run_at, *pending), (*attempt, *max_attempts), last.as_ref())
+        }
+        JobState::Tick(tick) => tick.reasons(facts.now),
+        JobState::Queued | JobState::Running(_) | JobState::Ended { .. } => return Vec::new(),
     };
-    let (run_at, attempt, max_attempts) = (*run_at, *attempt, *max_attempts);
-    let mut reasons = Vec::new();
-    if *pending > 0 {
-        reasons.push(Reason::WaitsForJobs { jobs: *pending });
+    let taken_at = facts.census_at;
+    if taken_at.is_none_or(|at| facts.now - at > CENSUS_OLD_AFTER) {
+        reasons.push(Reason::CensusOld { taken_at, limit_seconds: CENSUS_OLD_AFTER.num_seconds() });
     }
-    if run_at > facts.now {
-        reasons.push(match last.as_ref().map(|last| (last.ended, &last.error)) {
+    reasons
+}
+
+/// What a stored job waits for.
+fn of_waiting(
+    now: DateTime<Utc>,
+    (run_at, pending): (DateTime<Utc>, u32),
+    (attempt, max_attempts): (u16, u16),
+    last: Option<&LastAttempt>,
+) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    if pending > 0 {
+        reasons.push(Reason::WaitsForJobs { jobs: pending });
+    }
+    if run_at > now {
+        reasons.push(match last.map(|last| (last.ended, &last.error)) {
             Some((Ended::Retried, error)) => {
                 let last_error = error.as_deref().map(shortened);
                 Reason::RetryWaits { run_at, attempt, max_attempts, last_error }
@@ -264,10 +319,6 @@ fn waiting(facts: &Facts) -> Vec<Reason> {
             Some((Ended::Snoozed, _)) => Reason::Snoozed { run_at },
             _ => Reason::ScheduledUntil { run_at },
         });
-    }
-    let taken_at = facts.census_at;
-    if taken_at.is_none_or(|at| facts.now - at > CENSUS_OLD_AFTER) {
-        reasons.push(Reason::CensusOld { taken_at, limit_seconds: CENSUS_OLD_AFTER.num_seconds() });
     }
     reasons
 }

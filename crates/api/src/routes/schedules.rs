@@ -1,4 +1,4 @@
-//! Routes of schedules: list, show, set, change, delete, pause, resume, run, preview, ticks.
+//! Routes of schedules: list, show, set, change, delete, pause, resume, run, preview, ticks, explain.
 
 use axum::extract::State;
 use axum::http::header::{ETAG, LOCATION};
@@ -20,6 +20,7 @@ use crate::wire::name::ScheduleText;
 use crate::wire::schedule::{ScheduleBody, ScheduleView, SchedulesView};
 
 pub(crate) mod act;
+pub(crate) mod explain;
 pub(crate) mod preview;
 pub(crate) mod set;
 pub(crate) mod ticks;

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use jobqueue_core::explain::{Explanation, Facts, Reason, Run, explain};
-use jobqueue_core::{JobId, Status, WorkerId};
+use jobqueue_core::{JobId, ScheduleName, Status, WorkerId};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -28,12 +28,30 @@ pub(crate) struct ExplanationView {
     ended: Option<EndView>,
 }
 
+/// Why a schedule enqueues no job now: all causes that hold.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ScheduleExplanation)]
+pub(crate) struct ScheduleExplanationView {
+    /// The schedule.
+    #[schema(value_type = super::name::ScheduleText)]
+    schedule: String,
+    /// When this was true, by the database's clock.
+    at: DateTime<Utc>,
+    /// `waits` (something holds its next job) or `can_start` (nothing does).
+    verdict: &'static str,
+    /// The verdict in one sentence. If something holds the job, it is the message of the first reason.
+    summary: String,
+    /// All causes that hold, the binding one first.
+    reasons: Vec<ReasonView>,
+}
+
 /// One cause.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ExplanationReason)]
 pub(crate) struct ReasonView {
     /// A stable word: `database_read_only`, `waits_for_jobs`, `scheduled_until`, `retry_waits`, `snoozed`, `census_old`, `queue_paused`, `kind_paused`,
-    /// `no_worker`, `workers_paused`, `slots_busy` or `behind`. More may be added.
+    /// `no_worker`, `workers_paused`, `slots_busy` or `behind`; only of a schedule, `schedule_failed`, `schedule_disabled`, `schedule_paused`,
+    /// `schedule_ended` or `overlap`. More may be added.
     code: String,
     /// The cause in one sentence.
     message: String,
@@ -89,6 +107,19 @@ impl ExplanationView {
             Explanation::Ended { status, at } => view.ended = Some(EndView { status, finished_at: at }),
         }
         view
+    }
+}
+
+impl ScheduleExplanationView {
+    pub(crate) fn new(name: &ScheduleName, facts: &Facts) -> Self {
+        let explanation = explain(facts);
+        Self {
+            schedule: name.to_string(),
+            at: facts.now,
+            verdict: explanation.verdict(),
+            summary: explanation.sentence(),
+            reasons: explanation.reasons().iter().map(ReasonView::from).collect(),
+        }
     }
 }
 

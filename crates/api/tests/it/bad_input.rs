@@ -250,6 +250,8 @@ async fn identifiers_in_paths() {
         (&format!("/v1/jobs/{unknown}/events"), 404),
         (&format!("/v1/jobs/{unknown}/explain"), 404),
         ("/v1/jobs/x/explain", 400),
+        ("/v1/schedules/none/explain", 404),
+        ("/v1/schedules/a%2Fb/explain", 400),
         ("/v1/queues/none", 404),
         ("/v1/queues/", 404),
         ("/v1/queues/%20", 400),

@@ -1,4 +1,4 @@
-//! GET /v1/jobs/{id}/explain: the causes as clients see them.
+//! GET /v1/jobs/{id}/explain and /v1/schedules/{name}/explain: the causes as clients see them.
 
 use serde_json::{Value, json};
 
@@ -51,4 +51,26 @@ async fn a_job_for_which_a_remote_worker_asked_can_start() {
     let id = api.enqueue_in("q").await;
     let answer = explained(&api, &id).await;
     assert_eq!((&answer["verdict"], &answer["reasons"]), (&json!("can_start"), &json!([])), "{answer}");
+}
+
+#[tokio::test]
+async fn a_schedule_says_why_it_enqueues_no_job() {
+    let api = Api::start().await;
+    let spec = json!({ "interval_seconds": 3600, "overlap": "queue_one", "job": { "kind": "k", "queue": "q" } });
+    api.send("PUT", "/v1/schedules/s", &[], spec.to_string().as_bytes()).await.expect(201);
+    api.act("/v1/schedules/s/pause").await.expect(200);
+    let answer = api.get("/v1/schedules/s/explain").await.expect(200);
+    assert_eq!((&answer["schedule"], &answer["verdict"]), (&json!("s"), &json!("waits")));
+    let reasons = answer["reasons"].as_array().unwrap();
+    let codes: Vec<&str> = reasons.iter().map(|reason| reason["code"].as_str().unwrap()).collect();
+    assert_eq!(codes, ["schedule_paused", "census_old", "no_worker"]);
+    assert_eq!(reasons[0]["resolution"], "Resume schedule `s`.");
+    assert_eq!(reasons[2]["facts"]["queue"], "q");
+    let id = api.enqueue_in("q").await;
+    api.db
+        .execute(&format!("UPDATE jobqueue.schedule SET paused_at = NULL, waiting_at = now(), last_job_id = '{id}'"))
+        .await;
+    let overlap = api.get("/v1/schedules/s/explain").await.expect(200)["reasons"][0].clone();
+    assert_eq!((&overlap["code"], &overlap["facts"]["previous_job"]), (&json!("overlap"), &json!(id)));
+    assert_eq!(api.get("/v1/schedules/none/explain").await.problem(404), "not-found");
 }

@@ -1,4 +1,4 @@
-//! `explain`: why a job does not run, and what would resolve it.
+//! `explain`: why a job does not run, or a schedule enqueues none, and what would resolve it.
 
 use std::fmt::Write as _;
 
@@ -14,11 +14,12 @@ use crate::table::printable;
 pub(crate) const EXAMPLES: &str = "\
 Examples:
   jobqueue explain 0198c1a2-3b4c-7d5e
+  jobqueue explain schedule/nightly
   jobqueue explain 0198c1a2-3b4c-7d5e -o jsonpath=.reasons[0].code";
 
 #[derive(Args, Debug)]
 pub(crate) struct ExplainArgs {
-    /// Id of the job, or its beginning.
+    /// Id of the job, or its beginning; or `schedule/NAME`: why that schedule enqueues no job now.
     id: String,
 
     #[command(flatten)]
@@ -30,15 +31,24 @@ pub(crate) struct ExplainArgs {
 
 pub(crate) async fn run(args: ExplainArgs) -> CommandResult {
     let client = args.api.client()?;
-    let id = ids::one(&client, &args.id).await?;
-    let answer = client.get(&["v1", "jobs", &id, "explain"], &[]).await?;
+    let answer = match args.id.strip_prefix("schedule/") {
+        Some(name) => client.get(&["v1", "schedules", name, "explain"], &[]).await?,
+        None => {
+            let id = ids::one(&client, &args.id).await?;
+            client.get(&["v1", "jobs", &id, "explain"], &[]).await?
+        }
+    };
     output::structured(&args.output, &answer, || text(&Fields::of(&answer)))?;
     Ok(Exit::Done)
 }
 
 /// The summary, then each reason with its resolution, the binding one first.
 fn text(explanation: &Fields<'_>) -> String {
-    let mut text = format!("job {}: {}\n", explanation.text("id"), printable(&explanation.text("summary")));
+    let subject = match explanation.raw("schedule") {
+        Some(_) => format!("schedule {}", printable(&explanation.text("schedule"))),
+        None => format!("job {}", explanation.text("id")),
+    };
+    let mut text = format!("{subject}: {}\n", printable(&explanation.text("summary")));
     for (number, reason) in (1..).zip(explanation.items("reasons")) {
         let reason = Fields::of(reason);
         let (message, resolution) =

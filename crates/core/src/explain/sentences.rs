@@ -56,6 +56,18 @@ impl Reason {
     pub fn sentence(&self) -> String {
         match self {
             Self::DatabaseReadOnly => "The database is read-only, so no job can be leased.".to_owned(),
+            Self::ScheduleFailed { schedule, error } => {
+                format!("Schedule `{schedule}` is invalid: {}.", super::shortened(error).trim_end_matches('.'))
+            }
+            Self::ScheduleDisabled { schedule } => format!("Schedule `{schedule}` is disabled."),
+            Self::SchedulePaused { schedule, paused_at } => {
+                format!("Schedule `{schedule}` has been paused since {}.", time(*paused_at))
+            }
+            Self::ScheduleEnded { schedule } => format!("Schedule `{schedule}` has no further tick."),
+            Self::Overlap { schedule, tick, previous_job } => format!(
+                "The tick {} of schedule `{schedule}` waits for the end of job {previous_job}, the one of the tick before, because its `overlap` is `queue_one`.",
+                time(*tick)
+            ),
             Self::WaitsForJobs { jobs } => {
                 format!("It waits for the end of {}.", count(u64::from(*jobs), "other job"))
             }
@@ -116,6 +128,13 @@ impl Reason {
         match self {
             Self::DatabaseReadOnly => {
                 "Connect to the primary, or make the database accept writes.".to_owned()
+            }
+            Self::ScheduleFailed { schedule, .. } => format!("Change schedule `{schedule}` so that it is valid."),
+            Self::ScheduleDisabled { schedule } => format!("Set `enabled` of schedule `{schedule}` to true."),
+            Self::SchedulePaused { schedule, .. } => format!("Resume schedule `{schedule}`."),
+            Self::ScheduleEnded { schedule } => format!("Give schedule `{schedule}` other times or more runs."),
+            Self::Overlap { previous_job, .. } => {
+                format!("Wait until job {previous_job} has ended, or cancel it.")
             }
             Self::WaitsForJobs { .. } => "Wait until those jobs have ended.".to_owned(),
             Self::ScheduledUntil { .. } | Self::RetryWaits { .. } | Self::Snoozed { .. } => {

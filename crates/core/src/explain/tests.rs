@@ -141,6 +141,60 @@ fn sentences_have_the_facts() {
     );
 }
 
+fn tick() -> NextTick {
+    NextTick {
+        schedule: "nightly".parse().unwrap(),
+        error: None,
+        enabled: true,
+        paused_at: None,
+        fires_at: Some(at(0)),
+        waiting: None,
+    }
+}
+
+#[test]
+fn the_next_tick_of_a_schedule_has_reasons_of_its_own() {
+    let previous = crate::JobId::from_ticks(7, 0);
+    let waits = |previous| Some(WaitingTick { tick: at(-60), previous });
+    let later = Some(at(60));
+    for (tick, expected) in [
+        (tick(), vec![]),
+        (NextTick { fires_at: later, ..tick() }, vec!["scheduled_until"]),
+        (NextTick { fires_at: later, waiting: waits(Some(previous)), ..tick() }, vec!["overlap"]),
+        (NextTick { fires_at: later, waiting: waits(None), ..tick() }, vec![]),
+        (NextTick { fires_at: None, ..tick() }, vec!["schedule_ended"]),
+        (NextTick { enabled: false, fires_at: None, ..tick() }, vec!["schedule_disabled"]),
+        (
+            NextTick { paused_at: Some(at(-5)), fires_at: None, waiting: waits(Some(previous)), ..tick() },
+            vec!["schedule_paused", "overlap"],
+        ),
+        (NextTick { error: Some("no.".into()), fires_at: None, ..tick() }, vec!["schedule_failed"]),
+    ] {
+        let facts = Facts { state: JobState::Tick(tick.clone()), ..free() };
+        assert_eq!(codes(&facts), expected, "{tick:?}");
+        let held = Facts {
+            read_only: true,
+            census_at: None,
+            queue_paused_at: Some(at(-1)),
+            ahead: JobsAhead { jobs: 1, exact: true },
+            ..facts
+        };
+        let all = [vec!["database_read_only"], expected, vec!["census_old", "queue_paused", "behind"]].concat();
+        assert_eq!(codes(&held), all, "{tick:?}");
+        for reason in explain(&held).reasons() {
+            for sentence in [reason.sentence(), reason.resolution()] {
+                assert!(sentence.ends_with('.') && !sentence.ends_with("..") && sentence.lines().count() == 1, "{sentence}");
+            }
+        }
+    }
+    let state = JobState::Tick(NextTick { waiting: waits(Some(previous)), ..tick() });
+    let explanation = explain(&Facts { state, ..free() });
+    let sentence = format!(
+        "The tick 2027-01-15T07:59:00.000Z of schedule `nightly` waits for the end of job {previous}, the one of the tick before, because its `overlap` is `queue_one`."
+    );
+    assert_eq!(explanation.sentence(), sentence);
+}
+
 #[test]
 fn a_job_that_runs_or_has_ended_has_no_reasons() {
     let run = Run {

@@ -2,9 +2,13 @@
 //! most one row for each worker and lease, and a limited number of the jobs ahead.
 
 use chrono::{DateTime, Utc};
-use jobqueue_core::explain::{Facts, JobState, JobsAhead, LastAttempt, MAX_AHEAD, ServingWorkers};
-use jobqueue_core::{Ended, JobId, JobRecord, WorkerId};
+use jobqueue_core::explain::{
+    Facts, JobState, JobsAhead, LastAttempt, MAX_AHEAD, NextTick, ServingWorkers, WaitingTick,
+};
+use jobqueue_core::{Ended, JobId, JobRecord, KindName, NewJob, QueueName, ScheduleName, WorkerId};
+use uuid::Uuid;
 
+use crate::handles::Schedules;
 use crate::plumbing::connect::{Store, Unit};
 use crate::plumbing::error::StoreError;
 use crate::readers::row::{corrupt, stored_failure, to_count};
@@ -42,11 +46,14 @@ impl Store {
             unit.commit().await?;
             return Ok(None);
         };
-        let around = surroundings(&mut unit, &record).await?;
+        let (id, worker) = (id.as_uuid(), record.worker_id.map(WorkerId::as_uuid));
+        let around = surroundings(&mut unit, (&record.job.queue, &record.job.kind), Some(id), worker).await?;
         // neither workers nor other jobs matter once it runs or has ended
         let (workers, ahead) = if record.status.is_waiting() {
-            let workers = workers(&mut unit, &record).await?;
-            let ahead = jobs_ahead(&mut unit, &record, workers.kinds.as_deref()).await?;
+            let job = &record.job;
+            let workers = workers(&mut unit, &job.queue, &job.kind).await?;
+            let place = (&job.queue, job.priority, job.id.as_uuid());
+            let ahead = jobs_ahead(&mut unit, place, workers.kinds.as_deref()).await?;
             (workers.serving, ahead)
         } else {
             Default::default()
@@ -56,6 +63,57 @@ impl Store {
     }
 }
 
+impl Schedules<'_> {
+    /// The facts about the next job of a schedule in one snapshot. `template` is the job as a tick would enqueue it now. `None` if no schedule
+    /// has this name.
+    pub async fn explain_facts(
+        &self,
+        name: &ScheduleName,
+        template: &NewJob,
+    ) -> Result<Option<Facts>, StoreError> {
+        let mut unit = self.0.begin_snapshot().await?;
+        Store::before_walk(&mut unit).await?;
+        let Some(tick) = next_tick(&mut unit, name).await? else {
+            unit.commit().await?;
+            return Ok(None);
+        };
+        let (queue, kind) = (&template.queue, &template.kind);
+        let around = surroundings(&mut unit, (queue, kind), None, None).await?;
+        let workers = workers(&mut unit, queue, kind).await?;
+        // it will be the youngest job of its lane
+        let place = (queue, template.priority, Uuid::max());
+        let ahead = jobs_ahead(&mut unit, place, workers.kinds.as_deref()).await?;
+        unit.commit().await?;
+        let state = JobState::Tick(tick);
+        Ok(Some(around.facts((queue.clone(), kind.clone()), state, workers.serving, ahead)))
+    }
+}
+
+/// The job of the tick before counts as ended also if it was deleted.
+async fn next_tick(unit: &mut Unit, name: &ScheduleName) -> Result<Option<NextTick>, StoreError> {
+    let row = sqlx::query!(
+        r#"-- store.explain.schedule
+        SELECT s.enabled, s.paused_at, s.error, s.fires_at, s.waiting_at,
+               CASE WHEN (SELECT o.status FROM jobqueue.outcome o WHERE o.job_id = s.last_job_id) IS NULL
+                     AND (SELECT b.lane FROM jobqueue.body b WHERE b.id = s.last_job_id) IS NOT NULL THEN s.last_job_id END AS previous
+        FROM jobqueue.schedule s WHERE s.name = $1"#,
+        name.as_str(),
+    )
+    .fetch_optional(&mut **unit)
+    .await?;
+    Ok(row.map(|row| {
+        let previous = row.previous.map(JobId::from_uuid);
+        NextTick {
+            schedule: name.clone(),
+            error: row.error,
+            enabled: row.enabled,
+            paused_at: row.paused_at,
+            fires_at: row.fires_at,
+            waiting: row.waiting_at.map(|tick| WaitingTick { tick, previous }),
+        }
+    }))
+}
+
 fn facts(
     record: &JobRecord,
     around: Surroundings,
@@ -63,29 +121,49 @@ fn facts(
     ahead: JobsAhead,
 ) -> Result<Facts, StoreError> {
     let id = record.job.id;
-    let last = match around.last_ended {
+    let last = match &around.last_ended {
         None => None,
         Some(word) => Some(LastAttempt {
-            ended: Ended::from_word(&word).ok_or_else(|| corrupt(id, "attempt", "ended", &word))?,
-            error: stored_failure(id, "attempt", around.last_error)?.map(|error| error.message),
+            ended: Ended::from_word(word).ok_or_else(|| corrupt(id, "attempt", "ended", word))?,
+            error: stored_failure(id, "attempt", around.last_error.clone())?.map(|error| error.message),
         }),
     };
     let pending = around.pending.and_then(|jobs| u32::try_from(jobs).ok()).unwrap_or(0);
-    Ok(Facts {
-        now: around.now,
-        queue: record.job.queue.clone(),
-        kind: record.job.kind.clone(),
-        state: JobState::of(record, pending, last, around.worker_name),
-        read_only: around.read_only,
-        census_at: around.census_at,
-        queue_paused_at: around.paused_at,
-        kind_paused_at: around.kind_paused_at,
-        workers,
-        ahead,
-    })
+    let state = JobState::of(record, pending, last, around.worker_name.clone());
+    let names = (record.job.queue.clone(), record.job.kind.clone());
+    Ok(around.facts(names, state, workers, ahead))
 }
 
-async fn surroundings(unit: &mut Unit, record: &JobRecord) -> Result<Surroundings, StoreError> {
+impl Surroundings {
+    fn facts(
+        self,
+        (queue, kind): (QueueName, KindName),
+        state: JobState,
+        workers: ServingWorkers,
+        ahead: JobsAhead,
+    ) -> Facts {
+        Facts {
+            now: self.now,
+            queue,
+            kind,
+            state,
+            read_only: self.read_only,
+            census_at: self.census_at,
+            queue_paused_at: self.paused_at,
+            kind_paused_at: self.kind_paused_at,
+            workers,
+            ahead,
+        }
+    }
+}
+
+/// What surrounds a job of these names, with what is stored about the job if it exists.
+async fn surroundings(
+    unit: &mut Unit,
+    (queue, kind): (&QueueName, &KindName),
+    id: Option<Uuid>,
+    worker: Option<Uuid>,
+) -> Result<Surroundings, StoreError> {
     // this transaction is read-only in any case
     Ok(sqlx::query_as!(
         Surroundings,
@@ -100,16 +178,16 @@ async fn surroundings(unit: &mut Unit, record: &JobRecord) -> Result<Surrounding
                a.ended AS "last_ended?", a.error::text AS last_error
         FROM (SELECT) one
         LEFT JOIN LATERAL (SELECT ended, error FROM jobqueue.attempt WHERE job_id = $1 ORDER BY epoch DESC LIMIT 1) a ON true"#,
-        record.job.id.as_uuid(),
-        record.job.queue.as_str(),
-        record.worker_id.map(WorkerId::as_uuid),
-        record.job.kind.as_str(),
+        id,
+        queue.as_str(),
+        worker,
+        kind.as_str(),
     )
     .fetch_one(&mut **unit)
     .await?)
 }
 
-async fn workers(unit: &mut Unit, record: &JobRecord) -> Result<Workers, StoreError> {
+async fn workers(unit: &mut Unit, queue: &QueueName, kind: &KindName) -> Result<Workers, StoreError> {
     joins(unit, true, false).await?;
     // a worker with more kinds than are kept may lease any kind
     let row = sqlx::query!(
@@ -136,8 +214,8 @@ async fn workers(unit: &mut Unit, record: &JobRecord) -> Result<Workers, StoreEr
             WHERE $1 = ANY (w.queues) AND (cardinality(w.kinds) NOT BETWEEN 1 AND $3 - 1 OR $2 = ANY (w.kinds))
             ORDER BY w.beat_at DESC LIMIT 1) l ON true
         GROUP BY l.name, l.beat_at"#,
-        record.job.queue.as_str(),
-        record.job.kind.as_str(),
+        queue.as_str(),
+        kind.as_str(),
         i32::try_from(KINDS_SHOWN).unwrap_or(i32::MAX),
     )
     .fetch_one(&mut **unit)
@@ -157,7 +235,7 @@ async fn workers(unit: &mut Unit, record: &JobRecord) -> Result<Workers, StoreEr
 /// Counts backwards from the job, because rows of jobs that were leased long ago and are not yet vacuumed are at the front of a lane.
 async fn jobs_ahead(
     unit: &mut Unit,
-    record: &JobRecord,
+    (queue, priority, before): (&QueueName, i16, Uuid),
     kinds: Option<&[i32]>,
 ) -> Result<JobsAhead, StoreError> {
     let most = i64::try_from(MAX_AHEAD).unwrap_or(i64::MAX);
@@ -174,9 +252,9 @@ async fn jobs_ahead(
                     SELECT w.kind FROM jobqueue.ready w WHERE w.lane = lane.id AND w.job_id < lane.before
                     ORDER BY w.job_id DESC LIMIT $5) r
               LIMIT $5) a"#,
-        record.job.queue.as_str(),
-        record.job.priority,
-        record.job.id.as_uuid(),
+        queue.as_str(),
+        priority,
+        before,
         kinds as _,
         limit,
     )

@@ -11,6 +11,8 @@ use uuid::Uuid;
 
 use crate::bench::{Bench, MINUTE, draft, entry, production_at, request};
 
+mod ticks;
+
 /// What can hold a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
@@ -113,13 +115,20 @@ async fn plant(bench: &Bench, causes: &[Cause]) -> JobId {
         // its time has come, and no reaper has promoted it
         bench.execute("UPDATE jobqueue.scheduled SET run_at = jobqueue.now() - interval '1 second'").await;
     }
+    if has(Pending) {
+        bench.execute("UPDATE jobqueue.scheduled SET pending = 2").await;
+    }
+    surround(bench, causes).await;
+    id
+}
+
+/// Plants those causes that are not about the job itself.
+async fn surround(bench: &Bench, causes: &[Cause]) {
+    let has = |cause| causes.contains(&cause);
     if has(Behind) {
         // of another kind: those of a paused kind are not ahead
         let ahead = JobDraft { kind: "other".into(), priority: Some(5), ..draft() };
         bench.submit(vec![ahead; 3]).await;
-    }
-    if has(Pending) {
-        bench.execute("UPDATE jobqueue.scheduled SET pending = 2").await;
     }
     if has(CensusOld) {
         bench
@@ -151,11 +160,10 @@ async fn plant(bench: &Bench, causes: &[Cause]) -> JobId {
             .execute(&format!("ALTER DATABASE {} SET default_transaction_read_only = on", bench.db.name()))
             .await;
     }
-    id
 }
 
-/// Resolves the causes and leases the job.
-async fn resolve(bench: &Bench, id: JobId, causes: &[Cause]) {
+/// Makes the database and the names accept jobs again.
+async fn resolve_around(bench: &Bench, causes: &[Cause]) {
     let has = |cause| causes.contains(&cause);
     if has(ReadOnly) {
         let reset = format!("ALTER DATABASE {} RESET default_transaction_read_only", bench.db.name());
@@ -168,6 +176,11 @@ async fn resolve(bench: &Bench, id: JobId, causes: &[Cause]) {
     if has(KindPaused) {
         bench.store.kinds().resume(&draft().kind.parse().unwrap()).await.unwrap();
     }
+}
+
+/// Resolves the causes and leases the job.
+async fn resolve(bench: &Bench, id: JobId, causes: &[Cause]) {
+    resolve_around(bench, causes).await;
     bench
         .execute(
             "UPDATE jobqueue.scheduled SET pending = NULL, run_at = jobqueue.now() - interval '1 second'",
@@ -178,7 +191,7 @@ async fn resolve(bench: &Bench, id: JobId, causes: &[Cause]) {
     bench.register(worker).await;
     let leased = bench.store.lease(&request(Some(worker), &["default"], 10)).await.unwrap();
     let found = leased.iter().position(|leased| leased.job.id == id);
-    assert_eq!(found, Some(if has(Behind) { 3 } else { 0 }), "{causes:?}");
+    assert_eq!(found, Some(if causes.contains(&Behind) { 3 } else { 0 }), "{causes:?}");
     assert_eq!(explained(&bench.store, id).await.verdict(), "running");
 }
 
