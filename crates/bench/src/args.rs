@@ -90,6 +90,8 @@ pub(crate) enum Scenario {
     Backlog,
     /// Many worker processes, and many remote workers over HTTP.
     Crowd,
+    /// Time until 10,000 schedules that are due at once have their jobs, and the lag of 200 a second.
+    Schedules,
     /// Other queues on the same server, through the adapters in `bench/peers`.
     Peers,
 }

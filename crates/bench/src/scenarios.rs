@@ -8,6 +8,7 @@ mod latency;
 mod memory;
 mod peers;
 mod rest;
+mod schedules;
 mod steady;
 
 use std::time::{Duration, Instant};
@@ -130,6 +131,7 @@ impl Scenario {
             Self::Memory => memory::round(server, sizes).await,
             Self::Backlog => backlog::round(server, sizes).await,
             Self::Crowd => crowd::round(server, sizes).await,
+            Self::Schedules => schedules::round(server, sizes).await,
             Self::Peers => peers::round(server, sizes).await,
         }
     }

@@ -31,6 +31,7 @@ fn no_scenario_loses_or_duplicates_a_job() {
         "memory",
         "backlog",
         "crowd",
+        "schedules",
     ] {
         assert!(has_costs(scenario), "{scenario} has no figure with its costs");
     }

@@ -1,7 +1,5 @@
 //! Many schedules at once, and many reapers.
 
-use std::time::Instant;
-
 use futures_util::future::join_all;
 use jobqueue_core::schedule::Fate;
 use jobqueue_store::{Pooler, Store};
@@ -21,21 +19,22 @@ async fn due(bench: &Bench, count: usize, overlap: &str) {
 }
 
 #[tokio::test]
-async fn ten_thousand_schedules_that_are_due_at_once_fire_once_each_in_seconds() {
+async fn ten_thousand_schedules_that_are_due_at_once_fire_once_each_in_few_statements() {
     let bench = Bench::new().await;
     due(&bench, 10_000, "allow").await;
     let store = production(&bench.db, Pooler::None, 4);
     let fire_all = async || {
-        let (began, mut jobs) = (Instant::now(), 0);
+        let (mut jobs, mut passes) = (0, 0);
         loop {
             let pass = store.fire_schedules(500).await.unwrap();
-            jobs += pass.jobs;
+            (jobs, passes) = (jobs + pass.jobs, passes + 1);
             if !pass.more {
-                return (jobs, began.elapsed());
+                return (jobs, passes);
             }
         }
     };
-    assert_eq!(fire_all().await.0, 10_000);
+    // the last one finds nothing more
+    assert_eq!(fire_all().await, (10_000, 21));
     let first =
         bench.count("SELECT count(*) FROM jobqueue.tick WHERE fate = 'fired' AND job_id IS NOT NULL").await;
     assert_eq!(
@@ -45,10 +44,9 @@ async fn ten_thousand_schedules_that_are_due_at_once_fire_once_each_in_seconds()
     assert_eq!(bench.count("SELECT count(*) FROM jobqueue.ready").await, 10_000);
     let again = "UPDATE jobqueue.schedule SET next_at = next_at - interval '1 h', fires_at = now(); TRUNCATE jobqueue.tick";
     bench.execute(again).await;
-    let (jobs, took) = fire_all().await;
-    assert_eq!(jobs, 10_000);
-    println!("10,000 schedules took {took:?}");
-    assert!(took.as_secs() < 20, "{took:?}: an unoptimised build on a shared machine; the promise is 5 s");
+    assert_eq!(fire_all().await, (10_000, 21));
+    let transactions = bench.count("SELECT count(DISTINCT xmin::text) FROM jobqueue.tick").await;
+    assert_eq!(transactions, 20, "a pass over 500 schedules is one transaction");
 }
 
 #[tokio::test]
