@@ -1,11 +1,11 @@
-//! Requests that wait: for a job to become final, or for a queue to have jobs. Owns how many may wait and how they are
+//! Requests that wait: for a job to become final, for a queue to have jobs, or for something that a worker should know. Owns how many may wait and how they are
 //! woken. A waiting request uses no database connection.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jobqueue_core::{JobId, QueueName};
+use jobqueue_core::{JobId, QueueName, WorkerId};
 use jobqueue_runtime::{Backoff, Shutdown};
 use jobqueue_store::{Heard, Store, StoreError};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, oneshot};
@@ -69,6 +69,11 @@ impl LongPolls {
     /// The wake-ups that arrive from now on.
     pub(crate) fn hints(&self) -> HintReceiver {
         self.0.hints.subscribe()
+    }
+
+    /// The hints for workers that arrive from now on.
+    pub(crate) fn worker_hints(&self) -> WorkerHints {
+        WorkerHints(self.0.hints.workers.subscribe())
     }
 
     /// Returns when the process shuts down.
@@ -169,21 +174,23 @@ type Hint = Arc<[QueueName]>;
 #[derive(Debug)]
 struct Hints {
     sender: broadcast::Sender<Hint>,
+    workers: broadcast::Sender<Arc<[WorkerId]>>,
 }
 
 /// Where the listener sends what it receives.
 struct Receivers {
     queues: broadcast::Sender<Hint>,
+    workers: broadcast::Sender<Arc<[WorkerId]>>,
     routes: Arc<Notify>,
 }
 
 impl Hints {
     /// Starts the listener, which ends with the soft shutdown.
     fn start(store: &Store, routes: Arc<Notify>, shutdown: &Shutdown) -> Self {
-        let (sender, _) = broadcast::channel(HINTS);
-        let receivers = Receivers { queues: sender.clone(), routes };
+        let ((sender, _), (workers, _)) = (broadcast::channel(HINTS), broadcast::channel(HINTS));
+        let receivers = Receivers { queues: sender.clone(), workers: workers.clone(), routes };
         shutdown.spawn(listen(store.clone(), receivers, shutdown.clone()));
-        Self { sender }
+        Self { sender, workers }
     }
 
     /// The wake-ups that arrive from now on.
@@ -204,6 +211,24 @@ impl HintReceiver {
                 Ok(_) => {}
                 Err(broadcast::error::RecvError::Lagged(_)) => return,
                 // the listener has ended: the caller polls
+                Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+            }
+        }
+    }
+}
+
+/// The hints for one heartbeat that waits.
+pub(crate) struct WorkerHints(broadcast::Receiver<Arc<[WorkerId]>>);
+
+impl WorkerHints {
+    /// Returns when a heartbeat of one of these workers may have something new in its answer. Cancel-safe.
+    pub(crate) async fn of(&mut self, workers: &[WorkerId]) {
+        loop {
+            match self.0.recv().await {
+                Ok(hint) if hint.iter().any(|worker| workers.contains(worker)) => return,
+                Ok(_) => {}
+                Err(broadcast::error::RecvError::Lagged(_)) => return,
+                // the listener has ended: the caller waits for its time
                 Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
             }
         }
@@ -240,7 +265,10 @@ async fn receive(store: &Store, hints: &Receivers, backoff: &mut Backoff) -> Sto
                 let queues = match heard {
                     Heard::Queues(queues) => queues,
                     Heard::AnyQueue => Vec::new(),
-                    Heard::Workers(_) => continue,
+                    Heard::Workers(workers) => {
+                        let _no_receiver = hints.workers.send(workers.into());
+                        continue;
+                    }
                     Heard::RoutesChanged => {
                         hints.routes.notify_one();
                         continue;

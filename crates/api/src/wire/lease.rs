@@ -82,10 +82,7 @@ impl AcquireBody {
             errors.push(FieldError::new("/kinds", "too_long", "must have at most 1000 entries"));
         }
         let lease_seconds = lease_seconds(self.lease_seconds).map_err(|error| errors.push(error)).ok();
-        let wait = time::seconds(self.wait.unwrap_or(0.0), Duration::ZERO..=MAX_WAIT);
-        if wait.is_none() {
-            errors.push(FieldError::new("/wait", "out_of_range", "must be between 0 and 30 seconds"));
-        }
+        let wait = checked_wait(self.wait).map_err(|error| errors.push(error)).ok();
         match (limit, lease_seconds, wait, errors.is_empty()) {
             (Some(limit), Some(lease_seconds), Some(wait), true) => Ok(Terms { limit, lease_seconds, wait }),
             _ => Err(errors),
@@ -97,6 +94,11 @@ fn lease_seconds(given: Option<i64>) -> Result<u32, FieldError> {
     let seconds = given.unwrap_or(DEFAULT_SECONDS);
     let usable = u32::try_from(seconds).ok().filter(|_| SECONDS.contains(&seconds));
     usable.ok_or_else(|| FieldError::new("/lease_seconds", "out_of_range", "must be between 5 and 3600"))
+}
+
+fn checked_wait(given: Option<f64>) -> Result<Duration, FieldError> {
+    time::seconds(given.unwrap_or(0.0), Duration::ZERO..=MAX_WAIT)
+        .ok_or_else(|| FieldError::new("/wait", "out_of_range", "must be between 0 and 30 seconds"))
 }
 
 /// Leased jobs; empty if there was none within `wait`.
@@ -130,6 +132,10 @@ pub(crate) struct HeartbeatBody {
     /// How long they last from now on, 5 to 3600; default 30. A lease is never shortened.
     #[schema(minimum = 5, maximum = 3600)]
     lease_seconds: Option<i64>,
+    /// If there is nothing to act on: how long to wait until a job should stop or a command is sent, 0 to 30 seconds; default 0. The leases are
+    /// renewed at the beginning, so they must last longer than this.
+    #[schema(minimum = 0, maximum = 30)]
+    wait: Option<f64>,
 }
 
 impl Wire for HeartbeatBody {
@@ -137,9 +143,12 @@ impl Wire for HeartbeatBody {
 }
 
 impl HeartbeatBody {
-    /// How long the leases shall last from now on.
-    pub(crate) fn lease_seconds(&self) -> Result<u32, FieldError> {
-        lease_seconds(self.lease_seconds)
+    /// How long the leases shall last from now on, and how long to wait; or every error.
+    pub(crate) fn times(&self) -> Result<(Duration, Duration), Vec<FieldError>> {
+        match (lease_seconds(self.lease_seconds), checked_wait(self.wait)) {
+            (Ok(seconds), Ok(wait)) => Ok((Duration::from_secs(seconds.into()), wait)),
+            (seconds, wait) => Err(seconds.err().into_iter().chain(wait.err()).collect()),
+        }
     }
 }
 

@@ -84,6 +84,48 @@ async fn a_heartbeat_renews_and_reports() {
     );
 }
 
+/// A worker that waits with its heartbeat learns of a cancel or a command as soon as there is one. Without the hint it would get `ok`.
+#[tokio::test]
+async fn a_heartbeat_that_waits_is_answered_when_there_is_something_to_do() {
+    let api = Api::start().await;
+    let id = api.enqueue_in("q").await;
+    let lease = api.lease("q").await.unwrap();
+    eventually(HANG, "the API listens", async || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'";
+        let listening: i64 = sqlx::query_scalar(sql).fetch_one(api.db.pool()).await.unwrap();
+        if listening > 0 { Ok(()) } else { Err(listening) }
+    })
+    .await;
+    let shown = async || api.get(&format!("/v1/jobs/{id}")).await.expect(200)["lease_expires_at"].clone();
+    let before = shown().await;
+    let beat = json!({ "leases": [lease["lease"]], "lease_seconds": 600, "wait": 30, "worker": { "name": "far" } });
+    let cancel = async {
+        eventually(HANG, "the heartbeat waits", async || match shown().await {
+            after if after.as_str() > before.as_str() => Ok(()),
+            after => Err(after),
+        })
+        .await;
+        api.act(&format!("/v1/jobs/{id}/cancel")).await.expect(202);
+    };
+    let (answer, ()) = tokio::join!(api.post("/v1/leases/heartbeat", &beat), cancel);
+    let answer = answer.expect(200);
+    assert_eq!((&answer["leases"][0]["status"], &answer["commands"]), (&json!("cancel_requested"), &json!([])));
+    // what is known already is returned without a wait
+    let again = api.post("/v1/leases/heartbeat", &beat).await.expect(200);
+    assert_eq!(again["leases"][0]["status"], "cancel_requested");
+
+    let waits = json!({ "worker": { "name": "far" }, "wait": 30 });
+    let worker = api.get("/v1/workers").await.expect(200)["workers"].as_array().unwrap().clone();
+    let worker = worker.into_iter().find(|worker| worker["name"] == "far").unwrap()["id"].clone();
+    let path = format!("/v1/workers/{}/commands", worker.as_str().unwrap());
+    // it may be sent before the heartbeat or while that waits
+    let command = json!({ "command": "ping" });
+    let (answer, _) = tokio::join!(api.post("/v1/leases/heartbeat", &waits), api.post(&path, &command));
+    assert_eq!(answer.expect(200)["commands"][0]["command"], "ping");
+    let refused = api.post("/v1/leases/heartbeat", &json!({ "worker": { "name": "far" }, "wait": 31, "lease_seconds": 1 })).await;
+    assert_eq!(refused.pointers(), ["/lease_seconds", "/wait"]);
+}
+
 #[tokio::test]
 async fn a_worker_that_lost_its_lease_gets_stale_and_changes_nothing() {
     let clock = Clock::new();

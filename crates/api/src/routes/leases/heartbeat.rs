@@ -1,21 +1,41 @@
 //! POST /v1/leases/heartbeat: renews leases of a remote worker, and returns which jobs to stop.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::{Extension, Json};
 use jobqueue_core::limits::MAX_BATCH;
-use jobqueue_core::{FieldError, Lease};
+use jobqueue_core::{FieldError, Lease, WorkerId};
 use jobqueue_store::{AttemptReport, Extended, RemoteReport, StoreError};
+use tokio::time::sleep;
 
 use crate::extract::JsonBody;
 use crate::keys::limits;
+use crate::long_poll::LongPolls;
 use crate::middleware::auth::Caller;
+use crate::middleware::replay::ClientGone;
 use crate::problem::{Problem, ProblemKind};
 use crate::remote::Remote;
 use crate::store_access::StoreAccess;
-use crate::wire::lease::{HeartbeatBody, HeartbeatView, Renewal, RenewedView};
+use crate::wire::lease::{HeartbeatBody, HeartbeatView, RenewedView};
 use crate::wire::worker_report::{DeliveredView, WorkerReportBody};
+
+/// What a worker reports of the attempts of its leases, by the places of these.
+type Reports = Vec<(usize, AttemptReport)>;
+
+/// A checked heartbeat. It may be carried out twice; what it reports of attempts is stored once.
+struct Beat {
+    leases: Arc<[Lease]>,
+    lease_for: Duration,
+    worker: Option<RemoteReport>,
+}
+
+/// What a heartbeat has found.
+struct Found {
+    extended: Vec<Extended>,
+    commands: Vec<DeliveredView>,
+}
 
 /// Renew leases, report progress and log lines, and receive commands.
 ///
@@ -30,79 +50,113 @@ use crate::wire::worker_report::{DeliveredView, WorkerReportBody};
 pub(crate) async fn heartbeat(
     State(store): State<StoreAccess>,
     State(remote): State<Remote>,
+    State(long_polls): State<LongPolls>,
     Extension(caller): Extension<Caller>,
+    gone: Option<Extension<ClientGone>>,
     body: JsonBody<HeartbeatBody>,
 ) -> Result<Json<HeartbeatView>, Problem> {
-    let seconds = body.value.lease_seconds().map_err(|error| Problem::fields(&[error]))?;
-    let (renewals, report) = check(body.value)?;
-    let ids = renewals.iter().map(|renewal| renewal.lease.job_id()).collect();
-    limits::leased(&store, caller.grant(), ids).await?;
-    let is_report = report.is_some();
-    let commands = deliver(&store, report).await?;
-    let extended = renew(&store, renewals, Duration::from_secs(seconds.into())).await?;
-    let holder = |one: &Extended| match one {
-        Extended::Until { worker_id, .. } => *worker_id,
-        Extended::Stale => None,
-    };
-    remote.renewed(extended.iter().filter_map(holder));
-    if extended == [Extended::Stale] && !is_report {
+    let (lease_for, wait) = body.value.times().map_err(|errors| Problem::fields(&errors))?;
+    let (beat, reports) = check(body.value, lease_for)?;
+    limits::leased(&store, caller.grant(), beat.leases.iter().map(Lease::job_id).collect()).await?;
+    let _place = if wait.is_zero() { None } else { Some(long_polls.place()?) };
+    let Extension(gone) = gone.unwrap_or_default();
+    // subscribes before it reads, so that no hint in between is missed
+    let mut hints = long_polls.worker_hints();
+    let mut found = beat.send(&store, reports).await?;
+    if found.is_quiet() && !wait.is_zero() {
+        let workers = beat.workers(&found);
+        tokio::select! {
+            () = hints.of(&workers) => found = beat.send(&store, vec![]).await?,
+            () = sleep(wait) => {}
+            () = long_polls.shutdown() => {}
+            () = gone.wait() => {}
+        }
+    }
+    remote.renewed(found.extended.iter().filter_map(holder));
+    if found.extended == [Extended::Stale] && beat.worker.is_none() {
         return Err(stale());
     }
-    Ok(Json(HeartbeatView { leases: extended.into_iter().map(view).collect(), commands }))
+    let leases = found.extended.into_iter().map(view).collect();
+    Ok(Json(HeartbeatView { leases, commands: found.commands }))
 }
 
-fn check(body: HeartbeatBody) -> Result<(Vec<Renewal>, Option<RemoteReport>), Problem> {
+fn check(body: HeartbeatBody, lease_for: Duration) -> Result<(Beat, Reports), Problem> {
     let least = usize::from(body.worker.is_none());
     if !(least..=MAX_BATCH).contains(&body.leases.len()) {
         let message = format!("must have 1 to {MAX_BATCH} entries, or none if `worker` is given");
         return Err(Problem::field("/leases", "out_of_range", message));
     }
-    let (mut renewals, mut errors) = (Vec::new(), Vec::<FieldError>::new());
-    let report = body.worker.map(WorkerReportBody::check).transpose();
-    let report = report.unwrap_or_else(|wrong| {
+    let (mut leases, mut reports, mut errors) = (Vec::new(), Vec::new(), Vec::<FieldError>::new());
+    let worker = body.worker.map(WorkerReportBody::check).transpose();
+    let worker = worker.unwrap_or_else(|wrong| {
         errors.extend(wrong);
         None
     });
     for (at, item) in body.leases.into_iter().enumerate() {
         match item.renewal(at) {
-            Ok(renewal) => renewals.push(renewal),
+            Ok(renewal) => {
+                leases.push(renewal.lease);
+                if renewal.progress.is_some() || !renewal.log.is_empty() {
+                    reports.push((at, AttemptReport { progress: renewal.progress, log: renewal.log }));
+                }
+            }
             Err(error) => errors.push(error),
         }
     }
-    if errors.is_empty() { Ok((renewals, report)) } else { Err(Problem::fields(&errors)) }
+    let beat = Beat { leases: leases.into(), lease_for, worker };
+    if errors.is_empty() { Ok((beat, reports)) } else { Err(Problem::fields(&errors)) }
 }
 
-/// Stores the report, and returns the commands for its worker.
-async fn deliver(store: &StoreAccess, report: Option<RemoteReport>) -> Result<Vec<DeliveredView>, Problem> {
-    let Some(report) = report else { return Ok(vec![]) };
-    let sent = store.call(move |store| async move { store.remote_heartbeat(&report).await }).await?;
-    Ok(sent.into_iter().map(DeliveredView::from).collect())
-}
-
-async fn renew(
-    store: &StoreAccess,
-    renewals: Vec<Renewal>,
-    duration: Duration,
-) -> Result<Vec<Extended>, Problem> {
-    if renewals.is_empty() {
-        return Ok(vec![]);
+impl Beat {
+    /// Stores what the worker reports, renews the leases, and returns what the worker should know.
+    async fn send(&self, store: &StoreAccess, reports: Reports) -> Result<Found, Problem> {
+        let commands = self.deliver(store).await?;
+        Ok(Found { extended: self.renew(store, reports).await?, commands })
     }
-    let call = |store: jobqueue_store::Store| async move {
-        let mut leases: Vec<Lease> = Vec::with_capacity(renewals.len());
-        let mut news = Vec::new();
-        for (at, Renewal { lease, progress, log }) in renewals.into_iter().enumerate() {
-            leases.push(lease);
-            if progress.is_some() || !log.is_empty() {
-                news.push((at, AttemptReport { progress, log }));
-            }
+
+    async fn deliver(&self, store: &StoreAccess) -> Result<Vec<DeliveredView>, Problem> {
+        let Some(report) = self.worker.clone() else { return Ok(vec![]) };
+        let sent = store.call(move |store| async move { store.remote_heartbeat(&report).await }).await?;
+        Ok(sent.into_iter().map(DeliveredView::from).collect())
+    }
+
+    async fn renew(&self, store: &StoreAccess, reports: Reports) -> Result<Vec<Extended>, Problem> {
+        if self.leases.is_empty() {
+            return Ok(vec![]);
         }
-        let extended = store.extend(&leases, duration).await?;
-        let reports: Vec<(&Lease, AttemptReport)> =
-            news.into_iter().filter_map(|(at, report)| Some((leases.get(at)?, report))).collect();
-        store.report(&reports).await?;
-        Ok::<_, StoreError>(extended)
-    };
-    store.call(call).await
+        let (leases, lease_for) = (self.leases.clone(), self.lease_for);
+        let call = |store: jobqueue_store::Store| async move {
+            let extended = store.extend(&leases, lease_for).await?;
+            let reports: Vec<(&Lease, AttemptReport)> =
+                reports.into_iter().filter_map(|(at, report)| Some((leases.get(at)?, report))).collect();
+            store.report(&reports).await?;
+            Ok::<_, StoreError>(extended)
+        };
+        store.call(call).await
+    }
+
+    /// The worker that sends it, and those that hold its leases.
+    fn workers(&self, found: &Found) -> Vec<WorkerId> {
+        let sender = self.worker.as_ref().map(|report| WorkerId::of_remote(&report.name));
+        sender.into_iter().chain(found.extended.iter().filter_map(holder)).collect()
+    }
+}
+
+impl Found {
+    /// Whether the worker has nothing to do but to continue.
+    fn is_quiet(&self) -> bool {
+        let runs = |one: &Extended| {
+            matches!(one, Extended::Until { cancel_requested: false, timed_out: false, .. })
+        };
+        self.commands.is_empty() && self.extended.iter().all(runs)
+    }
+}
+
+fn holder(one: &Extended) -> Option<WorkerId> {
+    match one {
+        Extended::Until { worker_id, .. } => *worker_id,
+        Extended::Stale => None,
+    }
 }
 
 fn view(extended: Extended) -> RenewedView {
