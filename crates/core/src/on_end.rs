@@ -1,10 +1,12 @@
 //! Webhooks for the end of a job: where to send them, and the secret that signs them. Never prints a secret.
 
 use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use crate::field::FieldError;
 use crate::name::QueueName;
@@ -13,6 +15,9 @@ use crate::name::QueueName;
 pub const WEBHOOK_KIND: &str = "jobqueue.webhook";
 /// Maximum length of a URL, in bytes.
 const MAX_URL_BYTES: usize = 2048;
+/// Maximum lengths of the name of a host, and of each of its labels, in bytes.
+const MAX_HOST_BYTES: usize = 253;
+const MAX_LABEL_BYTES: usize = 63;
 /// Maximum number of secrets, each of which signs.
 const MAX_SECRETS: usize = 4;
 /// The length in bytes that Standard Webhooks allows for a secret.
@@ -66,7 +71,8 @@ impl OnEnd {
         if draft.url.is_empty() {
             note("url", "required", "must not be empty");
         } else if !is_url(&draft.url) {
-            note("url", "invalid", "must be an http or https URL of at most 2048 characters, without a user");
+            let rule = "must be an http or https URL of at most 2048 characters, without a user, whose host is a name or an address";
+            note("url", "invalid", rule);
         }
         let queue = draft.queue.as_ref().map(|queue| queue.parse::<QueueName>()).transpose();
         let queue =
@@ -99,16 +105,45 @@ impl OnEnd {
     }
 }
 
-/// Whether it is a URL whose host is not empty and which has no user.
+/// Whether a worker can call it: its host is a name or an address, and it has no user. `jobqueue.is_webhook_url` accepts the same, except that
+/// it does not know which names in Punycode are valid.
 fn is_url(text: &str) -> bool {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
     let host_ends = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (host, path) = rest.split_at(host_ends);
-    let in_host = |byte: u8| byte.is_ascii_alphanumeric() || b".:_~%[]-".contains(&byte);
+    let (place, path) = rest.split_at(host_ends);
+    // the colons of an IPv6 address are before the bracket
+    let (host, port) = match place.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (place, None),
+    };
     text.len() <= MAX_URL_BYTES
-        && !host.is_empty()
-        && host.bytes().all(in_host)
+        && is_host(host)
+        && port.is_none_or(is_port)
         && path.bytes().all(|byte| byte.is_ascii_graphic())
+        && Url::parse(text).is_ok()
+}
+
+fn is_port(text: &str) -> bool {
+    let digits = text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits && text.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+/// A host whose last part is a number is an IPv4 address to every client, so it must be one.
+fn is_host(host: &str) -> bool {
+    if let Some(address) = host.strip_prefix('[') {
+        return address.strip_suffix(']').is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
+    }
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let hex = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+    let is_number = last.bytes().all(|byte| byte.is_ascii_digit())
+        || hex.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    if is_number {
+        return host.parse::<Ipv4Addr>().is_ok();
+    }
+    let in_label = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    let is_label = |label: &str| (1..=MAX_LABEL_BYTES).contains(&label.len()) && label.bytes().all(in_label);
+    host.len() <= MAX_HOST_BYTES && name.split('.').all(is_label)
 }
 
 /// What is wrong with secrets. The message never repeats them.
@@ -173,11 +208,28 @@ mod tests {
             "a",
             "https://a b",
             "https://a/\u{fc}",
+            "https://[::1",
+            "https://[::g]/",
+            "https://::1/",
+            "https://a:0",
+            "https://a:65536",
+            "https://a:",
+            "https://a:8x/",
+            "https://a..b",
+            "https://-%41.b",
+            "https://1.2.3.256",
+            "https://1.2.3",
+            "https://127.0.0.1.",
+            "https://0x7f.1",
+            "https://a.0x",
+            "https://xn--a-0.example",
+            &format!("https://{}.example", "a".repeat(64)),
+            &format!("https://{}e", "a.".repeat(126) + "bb"),
             &long,
         ] {
             assert_eq!(pointers(&draft(bad, Some(SECRET))), ["/on_end/url"], "{bad}");
         }
-        for good in ["http://a", "https://[::1]:8080/x?y=z#f", "https://example.com?x"] {
+        for good in ["http://a", "https://[::1]:8080/x?y=z#f", "https://example.com?x", "http://10.0.0.1:65535/", "https://a_b.c-d.", "http://[::ffff:1.2.3.4]"] {
             assert_eq!(pointers(&draft(good, Some(SECRET))), [""; 0], "{good}");
         }
     }
@@ -185,7 +237,7 @@ mod tests {
     #[test]
     fn secrets_are_checked_and_never_shown() {
         let five = [SECRET; 5].join(" ");
-        for bad in ["", "hunter2", "whsec_aHVudGVyMg==", "whsec_!", &five, &format!("{SECRET}  {SECRET}")] {
+        for bad in ["", "hunter2", "whsec_aHVudGVyMg==", "whsec_!", &format!("whsec_{}B=", "A".repeat(42)), &five, &format!("{SECRET}  {SECRET}")] {
             let wrong = draft("https://a", Some(bad));
             let errors = OnEnd::parse(&wrong).unwrap_err();
             assert_eq!(errors[0].pointer, "/on_end/secret", "{bad}");

@@ -27,6 +27,7 @@ Examples:
   jobqueue submit sync --unique-key user-7 --on-conflict reject
   jobqueue submit resize --lines payloads.jsonl        each line is a payload of this kind
   jobqueue submit --lines jobs.jsonl --wait            each line is a job as in POST /v1/jobs
+  jobqueue submit report.build --on-end https://hooks.example.com/jobs --on-end-secret-file secret
   jobqueue submit report.build -o name                 prints the id only";
 
 /// Largest payload file that is read; the API accepts less.
@@ -116,6 +117,18 @@ pub(crate) struct FieldArgs {
     /// What happens if another job holds the key.
     #[arg(long, value_name = "ACTION", requires = "unique_key")]
     on_conflict: Option<ConflictArg>,
+
+    /// URL that gets a webhook when the job has ended.
+    #[arg(long, value_name = "URL", requires = "on_end_secret_file")]
+    on_end: Option<String>,
+
+    /// A file with the secrets that sign the webhook, `whsec_…`; `-` for standard input. A secret on the command line could be read by others.
+    #[arg(long, value_name = "FILE", requires = "on_end")]
+    on_end_secret_file: Option<PathBuf>,
+
+    /// Queue of the job that delivers the webhook. Default: the queue of the job.
+    #[arg(long, value_name = "QUEUE", requires = "on_end")]
+    on_end_queue: Option<String>,
 }
 
 /// What a taken unique key does.
@@ -182,8 +195,21 @@ impl FieldArgs {
             ("tags", (!tags.is_empty()).then(|| format!("[{tags}]"))),
             ("metadata", metadata.map(|metadata| metadata.get().to_owned())),
             ("unique", unique),
+            ("on_end", self.webhook()?),
         ];
         Ok(members.into_iter().filter_map(|(name, json)| Some((name, json?))).collect())
+    }
+}
+
+impl FieldArgs {
+    /// The member `on_end`. Line breaks around the secrets in the file do not count.
+    fn webhook(&self) -> CommandResult<Option<String>> {
+        let Some(url) = &self.on_end else { return Ok(None) };
+        let secret = self.on_end_secret_file.as_deref().map(read_text).transpose()?.unwrap_or_default();
+        let secret = secret.split_whitespace().collect::<Vec<_>>().join(" ");
+        let queue = self.on_end_queue.as_deref().map(|queue| format!(",\"queue\":{}", quoted(queue)));
+        let (url, secret) = (quoted(url), quoted(&secret));
+        Ok(Some(format!("{{\"url\":{url},\"secret\":{secret}{}}}", queue.unwrap_or_default())))
     }
 }
 

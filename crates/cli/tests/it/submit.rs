@@ -64,3 +64,23 @@ async fn a_payload_comes_from_an_argument_a_file_or_standard_input() {
     assert_eq!(ran.code, 64, "{ran:?}");
     assert_eq!(service.ran(&["submit"]).await.code, 64);
 }
+
+#[tokio::test]
+async fn a_webhook_takes_its_secrets_from_a_file() {
+    let service = Service::start().await;
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let file = service.home.file("secret", &format!("{secret}\n{secret}\n"));
+    let submit = ["submit", "echo", "--delay-seconds", "600", "--on-end", "https://hooks.example.com/jobs"];
+    let with = |more: &[&'static str]| [&submit, more].concat();
+    let job = service.json(&[&submit[..], &["--on-end-secret-file", &file, "--on-end-queue", "hooks"]].concat()).await;
+    assert_eq!(job["webhook_url"], "https://hooks.example.com/jobs");
+    let stored: String = sqlx::query_scalar("SELECT on_end_secret || ' ' || (on_end->>'queue') FROM jobqueue.body")
+        .fetch_one(service.db.pool())
+        .await
+        .unwrap();
+    assert_eq!(stored, format!("{secret} {secret} hooks"));
+    let ran = service.fed(&with(&["--on-end-secret-file", "-"]), "hunter2").await;
+    assert!(!ran.stderr.contains("hunter2"), "{ran:?}");
+    ran.fails(4, "secret");
+    assert_eq!(service.ran(&with(&[])).await.code, 64, "a webhook is always signed");
+}

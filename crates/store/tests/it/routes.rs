@@ -298,17 +298,18 @@ async fn a_change_gives_up_soon_while_an_application_holds_the_lock() {
 }
 
 #[tokio::test]
-async fn the_queue_of_a_route_does_not_expire() {
+async fn the_queues_of_a_route_do_not_expire() {
     let bench = Bench::new().await;
     bench.put_route("r", json!({ "position": 1, "kind": "rare", "queue": "rare" })).await;
-    bench.put_route("none", json!({ "position": 2, "kind": "*" })).await;
-    for queue in ["rare", "unused"] {
+    let on_end = json!({ "url": "https://a/", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "queue": "hooks" });
+    bench.put_route("none", json!({ "position": 2, "kind": "*", "on_end": on_end })).await;
+    for queue in ["rare", "unused", "hooks"] {
         bench.store.queues().create(&queue.parse().unwrap()).await.unwrap();
     }
     assert!(bench.store.take_census(10).await.unwrap());
     assert_eq!(bench.store.upkeep().expire_queues(std::time::Duration::ZERO, 10).await.unwrap(), 1);
     let left = bench.store.queues().list(None, 10).await.unwrap();
-    assert_eq!(left.iter().map(|queue| queue.name.as_str()).collect::<Vec<_>>(), ["rare"]);
+    assert_eq!(left.iter().map(|queue| queue.name.as_str()).collect::<Vec<_>>(), ["hooks", "rare"]);
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ fn argument(name: &str, value: &str, json_type: &str) -> String {
     let value = match (name, serde_json::from_str::<serde_json::Value>(value)) {
         ("payload", _) => format!("$json${value}$json${json_type}"),
         (_, Ok(serde_json::Value::Null)) => "NULL".to_owned(),
-        ("retry" | "unique" | "metadata", _) => format!("$json${value}$json${json_type}"),
+        ("retry" | "unique" | "metadata" | "on_end", _) => format!("$json${value}$json${json_type}"),
         ("run_at" | "expires_at", Ok(serde_json::Value::String(text))) => quoted(&text),
         (_, Ok(serde_json::Value::String(text))) => format!("{}::text", quoted(&text)),
         (_, Ok(serde_json::Value::Array(items))) if items.is_empty() => "'{}'::text[]".to_owned(),

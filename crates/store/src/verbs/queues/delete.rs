@@ -45,7 +45,7 @@ impl Queues<'_> {
 
 impl Upkeep<'_> {
     /// Deletes up to `limit` queues in which nothing has happened for `unused_for`: without any job, final ones included, without a
-    /// setting, and not named by a live worker, a schedule or a route. Returns how many. The caller calls it again while the result is `limit`. Does nothing
+    /// setting, and not named by a live worker, a schedule, or a route as the queue of its jobs or of their webhooks. Returns how many. The caller calls it again while the result is `limit`. Does nothing
     /// while a census or another deletion is under way.
     pub async fn expire_queues(&self, unused_for: Duration, limit: u32) -> Result<u32, StoreError> {
         let mut unit = self.0.begin().await?;
@@ -66,6 +66,7 @@ impl Upkeep<'_> {
               AND q.name NOT IN (SELECT unnest(w.queues) FROM jobqueue.live_worker w)
               AND q.name NOT IN (SELECT s.queue FROM jobqueue.schedule s)
               AND q.name NOT IN (SELECT r.spec->>'queue' FROM jobqueue.route r WHERE r.spec->>'queue' IS NOT NULL)
+              AND q.name NOT IN (SELECT r.spec->'on_end'->>'queue' FROM jobqueue.route r WHERE r.spec->'on_end'->>'queue' IS NOT NULL)
             LIMIT $2",
             to_ms(unused_for),
             i64::from(limit),
