@@ -21,7 +21,7 @@ use crate::wire::kind::KindBody;
 use crate::wire::lease::{AcquireBody, HeartbeatBody};
 use crate::wire::queue::{CreateBody, PurgeBody, QueueBody};
 use crate::wire::redrive::RedriveBody;
-use crate::wire::route::RouteBody;
+use crate::wire::route::{RouteBody, RoutePatch};
 use crate::wire::schedule::{ScheduleBody, SchedulePatch};
 use crate::wire::session::SessionBody;
 use crate::wire::settle::SettleBody;
@@ -170,13 +170,14 @@ fn of_schedules() -> [Route; 12] {
 }
 
 /// The routes of routes.
-fn of_routes() -> [Route; 5] {
+fn of_routes() -> [Route; 6] {
     let (read, admin) = (Access::Needs(Scope::Read), Access::Needs(Scope::Admin));
     [
         route("GET", "/v1/routes", read, get(job_routes::list)).query(job_routes::PAGE),
         route("POST", "/v1/routes/test", read, post(job_routes::test)).body::<EnqueueBody>(),
         route("GET", "/v1/routes/{name}", read, get(job_routes::show)),
         route("PUT", "/v1/routes/{name}", admin, put(job_routes::put)).body::<RouteBody>(),
+        route("PATCH", "/v1/routes/{name}", admin, patch(job_routes::patch::patch)).body::<RoutePatch>(),
         route("DELETE", "/v1/routes/{name}", admin, delete(job_routes::delete)),
     ]
 }

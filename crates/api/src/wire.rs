@@ -13,6 +13,7 @@ pub(crate) mod kind;
 pub(crate) mod lease;
 pub(crate) mod list;
 pub(crate) mod name;
+pub(crate) mod patch;
 pub(crate) mod problem;
 pub(crate) mod queue;
 pub(crate) mod redrive;

@@ -5,12 +5,13 @@ use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 /// The routes that take them.
-pub(super) const TAKEN_BY: [(&str, &str); 6] = [
+pub(super) const TAKEN_BY: [(&str, &str); 7] = [
     ("PATCH", "/v1/jobs/{id}"),
     ("PUT", "/v1/schedules/{name}"),
     ("PATCH", "/v1/schedules/{name}"),
     ("DELETE", "/v1/schedules/{name}"),
     ("PUT", "/v1/routes/{name}"),
+    ("PATCH", "/v1/routes/{name}"),
     ("DELETE", "/v1/routes/{name}"),
 ];
 

@@ -1,4 +1,4 @@
-//! /v1/routes: list, show, set, delete, test.
+//! /v1/routes: list, show, set, change, delete, test.
 
 use axum::Json;
 use axum::extract::State;
@@ -7,8 +7,8 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use jobqueue_core::limits::MAX_PAGE;
 use jobqueue_core::route::MAX_ROUTES;
-use jobqueue_core::{JobDraft, NewJob, RouteName};
-use jobqueue_store::{RouteChange, RouteRecord};
+use jobqueue_core::{JobDraft, NewJob, RouteDraft, RouteName};
+use jobqueue_store::{Precondition, RouteChange, RouteRecord};
 
 use super::schedules::owner;
 use crate::extract::precondition::etag;
@@ -19,6 +19,8 @@ use crate::submissions::Submissions;
 use crate::wire::job::EnqueueBody;
 use crate::wire::name::RouteText;
 use crate::wire::route::{RouteBody, RouteTestView, RouteView, RoutesView, UnroutedView};
+
+pub(crate) mod patch;
 
 /// The query parameters of a page of routes.
 pub(crate) const PAGE: &[&str] = &["owner", "limit", "cursor"];
@@ -82,13 +84,28 @@ pub(crate) async fn put(
     body: JsonBody<RouteBody>,
 ) -> Result<Response, Problem> {
     let draft = body.value.checked(&name, &submissions.limits())?;
+    changed(self::store(&store, name, draft, condition).await?)
+}
+
+/// Stores a route that passed the checks.
+async fn store(
+    store: &StoreAccess,
+    name: RouteName,
+    draft: RouteDraft,
+    condition: Precondition,
+) -> Result<RouteChange, Problem> {
     let put = move |store: jobqueue_store::Store| async move {
         let change = store.routes().put(&name, &draft, &condition).await?;
         // this process applies it at once
         store.refresh_changed_routes().await;
         Ok(change)
     };
-    match store.call(put).await? {
+    store.call(put).await
+}
+
+/// The answer to a change.
+fn changed(change: RouteChange) -> Result<Response, Problem> {
+    match change {
         RouteChange::Created(record) => answer(StatusCode::CREATED, record),
         RouteChange::Changed(record) | RouteChange::Same(record) => answer(StatusCode::OK, record),
         RouteChange::Refused => Err(refused()),

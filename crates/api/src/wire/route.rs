@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::job::EnqueueBody;
+use super::patch::{MergePatch, Patched};
 use crate::extract::Wire;
 use crate::problem::Problem;
 
@@ -58,6 +59,13 @@ pub(crate) struct RouteBody {
 }
 
 impl Wire for RouteBody {}
+
+/// A merge patch of a route.
+pub(crate) type RoutePatch = MergePatch<RouteBody>;
+
+impl Patched for RouteBody {
+    const FIELDS: &'static [&'static str] = &RouteDraft::FIELDS;
+}
 
 /// A webhook for the end of jobs.
 #[derive(Default, Deserialize, ToSchema)]

@@ -4,12 +4,12 @@ use chrono::{DateTime, Utc};
 use jobqueue_core::schedule::{Dst, Missed, Overlap, ScheduleStatus, Solar};
 use jobqueue_core::{JobId, Json, ScheduleDraft};
 use jobqueue_store::{ScheduleRecord, TickRecord};
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::job::EnqueueBody;
+use super::patch::{MergePatch, Patched};
 use super::tick::TickView;
 use crate::extract::Wire;
 
@@ -112,23 +112,12 @@ impl ScheduleBody {
     }
 }
 
-/// A merge patch of a schedule (RFC 7396), with the fields of a schedule.
-#[derive(Debug)]
-pub(crate) struct SchedulePatch(pub(crate) Json);
+/// A merge patch of a schedule.
+pub(crate) type SchedulePatch = MergePatch<ScheduleBody>;
 
-impl<'de> Deserialize<'de> for SchedulePatch {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let patch = Json::deserialize(deserializer)?;
-        let members: std::collections::BTreeMap<String, serde::de::IgnoredAny> =
-            patch.to().map_err(D::Error::custom)?;
-        match members.keys().find(|name| !ScheduleDraft::FIELDS.contains(&name.as_str())) {
-            Some(name) => Err(D::Error::unknown_field(name, &ScheduleDraft::FIELDS)),
-            None => Ok(Self(patch)),
-        }
-    }
+impl Patched for ScheduleBody {
+    const FIELDS: &'static [&'static str] = &ScheduleDraft::FIELDS;
 }
-
-impl Wire for SchedulePatch {}
 
 /// What happens to a tick whose local time does not exist or exists twice.
 #[derive(Serialize, ToSchema)]

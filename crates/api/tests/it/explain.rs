@@ -57,7 +57,7 @@ async fn a_job_for_which_a_remote_worker_asked_can_start() {
 async fn a_schedule_says_why_it_enqueues_no_job() {
     let api = Api::start().await;
     let spec = json!({ "interval_seconds": 3600, "overlap": "queue_one", "job": { "kind": "k", "queue": "q" } });
-    api.send("PUT", "/v1/schedules/s", &[], spec.to_string().as_bytes()).await.expect(201);
+    api.put("/v1/schedules/s", &[], &spec).await.expect(201);
     api.act("/v1/schedules/s/pause").await.expect(200);
     let answer = api.get("/v1/schedules/s/explain").await.expect(200);
     assert_eq!((&answer["schedule"], &answer["verdict"]), (&json!("s"), &json!("waits")));

@@ -321,3 +321,40 @@ async fn a_webhook_is_shown_without_its_secret_and_a_fault_is_named() {
     let refused = api.put("/v1/schedules/s", &[], &schedule).await;
     assert_eq!((refused.status, &refused.json()["errors"][0]["pointer"]), (422, &json!("/job/on_end")));
 }
+
+#[tokio::test]
+async fn a_patch_changes_single_fields_and_keeps_the_secret() {
+    let api = Api::start().await;
+    let secret = format!("whsec_{}", "A".repeat(44));
+    let spec = json!({ "position": 1, "kind": "mail.*", "queue": "mail", "priority": 5,
+        "on_end": { "url": "https://a.example/", "secret": secret } });
+    let created = api.put(MAIL, &[], &spec).await.expect(201);
+    let patch = async |body: Value, headers: &[&str]| {
+        let headers = [&["Content-Type: application/json"], headers].concat();
+        api.send("PATCH", MAIL, &headers, body.to_string().as_bytes()).await
+    };
+    let answer = patch(json!({ "queue": "bulk", "priority": null, "on_end": { "queue": "hooks" } }), &[]).await;
+    let changed = answer.expect(200);
+    assert_eq!((&changed["spec"]["queue"], changed["spec"].get("priority")), (&json!("bulk"), None));
+    let mut on_end = created["spec"]["on_end"].clone();
+    on_end["queue"] = json!("hooks");
+    assert_eq!((&changed["spec"]["on_end"], &changed["version"]), (&on_end, &json!(2)));
+    let etag = format!("If-Match: {}", answer.header("etag").unwrap());
+    let other = format!("whsec_{}", "B".repeat(44));
+    let rotated = patch(json!({ "on_end": { "secret": other } }), &[&etag]).await.expect(200);
+    assert_ne!(rotated["spec"]["on_end"]["secret_id"], on_end["secret_id"]);
+    assert_eq!(patch(json!({ "queue": "x" }), &[&etag]).await.problem(412), "precondition-failed");
+    assert_eq!(api.enqueue(json!({ "kind": "mail.send" })).await.len(), 36);
+    let refused = patch(json!({ "priority": 500 }), &[]).await;
+    assert_eq!((refused.problem(422).as_str(), refused.pointers()), ("invalid-body", vec!["/priority".to_owned()]));
+    assert_eq!(patch(json!({ "que": "x" }), &[]).await.pointers(), ["/que"]);
+    let absent = api.send("PATCH", "/v1/routes/none", &["Content-Type: application/json"], b"{}").await;
+    assert_eq!(absent.problem(404), "not-found");
+    let none = patch(json!({ "on_end": null }), &[]).await.expect(200);
+    assert_eq!(none["spec"].get("on_end"), None);
+    // two that change different fields at the same time are both applied
+    let (one, two) = tokio::join!(patch(json!({ "priority": 1 }), &[]), patch(json!({ "max_attempts": 2 }), &[]));
+    (one.expect(200), two.expect(200));
+    let spec = api.get("/v1/routes/mail").await.expect(200)["spec"].clone();
+    assert_eq!((&spec["priority"], &spec["max_attempts"]), (&json!(1), &json!(2)));
+}

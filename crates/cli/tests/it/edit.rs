@@ -182,3 +182,24 @@ async fn jobs_are_counted() {
     assert_eq!(service.json(&["count"]).await, json!({ "count": 3, "exact": true }));
     service.ran(&["count", "--metadata", "n"]).await.fails(4, "metadata");
 }
+
+#[tokio::test]
+async fn routes_and_schedules_are_edited_by_name() {
+    let service = Service::start().await;
+    let file = service.home.file(
+        "routes.json",
+        r#"{"routes": [{"name": "mail", "position": 7, "kind": "mail.*", "queue": "mail", "priority": 3}]}"#,
+    );
+    service.ok(&["route", "apply", "-f", &file]).await;
+    let edited = service.json(&["edit", "route/mail", "--set", "queue=bulk", "--set", "priority=null"]).await;
+    assert_eq!(edited["spec"], json!({ "position": 7, "kind": "mail.*", "queue": "bulk" }));
+    let file = service.home.file("s.toml", "[schedules.nightly]\ncron = \"0 2 * * *\"\njob = { kind = \"k\", priority = 1 }\n");
+    service.ok(&["schedule", "apply", "-f", &file]).await;
+    let patch = r#"{"cron": "30 2 * * *", "job": {"queue": "q"}}"#;
+    let edited = service.json(&["edit", "schedule/nightly", "-p", patch]).await;
+    assert_eq!(edited["spec"]["job"], json!({ "kind": "k", "priority": 1, "queue": "q" }));
+    service.ran(&["edit", "route/none", "--set", "priority=1"]).await.fails(3, "route none");
+    service.ran(&["edit", "route/mail", "--set", "priority=500"]).await.fails(4, "priority");
+    service.ran(&["edit", "route/mail"]).await.fails(64, "--set");
+    service.ran(&["edit", "queue/mail", "--set", "priority=1"]).await.fails(64, "route/NAME");
+}

@@ -48,3 +48,22 @@ pub struct RouteDraft {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
 }
+
+impl RouteDraft {
+    /// The names of its fields.
+    pub const FIELDS: [&'static str; 13] = [
+        "position",
+        "kind",
+        "queue",
+        "priority",
+        "max_attempts",
+        "retry",
+        "timeout_seconds",
+        "soft_timeout_seconds",
+        "expires_after_seconds",
+        "tags",
+        "on_end",
+        "owner",
+        "description",
+    ];
+}

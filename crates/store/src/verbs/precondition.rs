@@ -15,6 +15,11 @@ pub enum Precondition {
 }
 
 impl Precondition {
+    /// The condition under which this version, which was read, is replaced by what follows from it. `None` if this condition does not hold for it.
+    pub fn of_version(&self, read: (i64, i64)) -> Option<Self> {
+        self.holds(Some(read)).then(|| Self::Version(vec![read]))
+    }
+
     /// Whether it holds. `current` is the id and the version of what has the name.
     pub(crate) fn holds(&self, current: Option<(i64, i64)>) -> bool {
         match (self, current) {

@@ -99,13 +99,10 @@ async fn merged(
         }
         found => found?,
     };
-    let read = (current.id, current.version);
-    let only = match condition {
-        Precondition::Version(accepted) if !accepted.contains(&read) => return Ok(ScheduleChange::Refused),
-        Precondition::Absent => return Ok(ScheduleChange::Refused),
-        _ => Precondition::Version(vec![read]),
+    let Some(only) = condition.of_version((current.id, current.version)) else {
+        return Ok(ScheduleChange::Refused);
     };
-    let spec = current.spec.merged(&patch.0).map_err(|_| Problem::internal())?;
+    let spec = current.spec.merged(&patch.json).map_err(|_| Problem::internal())?;
     let (draft, schedule) = checked(name, parse::<ScheduleBody>(spec.as_str())?, &submissions.limits())?;
     include(submissions, caller, &schedule).await?;
     let name = name.clone();

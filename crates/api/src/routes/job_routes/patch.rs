@@ -1,0 +1,68 @@
+//! PATCH /v1/routes/{name}.
+
+use axum::extract::State;
+use axum::response::Response;
+use jobqueue_core::RouteName;
+use jobqueue_store::{Precondition, RouteChange};
+
+use super::{changed, missing, refused};
+use crate::extract::{Condition, JsonBody, RoutePath, parse};
+use crate::problem::Problem;
+use crate::store_access::StoreAccess;
+use crate::submissions::Submissions;
+use crate::wire::name::RouteText;
+use crate::wire::route::{RouteBody, RoutePatch, RouteView};
+
+/// Tries to change a route that other requests change at the same time.
+const TRIES: u32 = 20;
+
+/// Change some fields of a route.
+///
+/// The body is a JSON merge patch (RFC 7396): `null` removes a field, `retry` and `on_end` are merged, and any other value replaces the field. A
+/// webhook keeps its secret unless the patch has another one. The result must be a valid route.
+#[utoipa::path(patch, path = "/v1/routes/{name}", operation_id = "patch_route", tag = "routes", params(("name" = RouteText, Path, description = "The route")),
+    request_body = RouteBody,
+    responses(
+        (status = 200, description = "The route", body = RouteView, headers(("ETag" = String, description = "Its version"))),
+        (status = 404, description = "No such route"),
+        (status = 412, description = "`If-Match` does not hold"),
+    ))]
+pub(crate) async fn patch(
+    State(store): State<StoreAccess>,
+    State(submissions): State<Submissions>,
+    RoutePath(name): RoutePath,
+    Condition(condition): Condition,
+    body: JsonBody<RoutePatch>,
+) -> Result<Response, Problem> {
+    for _ in 0..TRIES {
+        let merged = merged(&store, &submissions, &name, &condition, &body.value).await?;
+        // without a condition of the client, a change in between means to merge again
+        if condition == Precondition::Always && merged == RouteChange::Refused {
+            continue;
+        }
+        return changed(merged);
+    }
+    Err(refused())
+}
+
+/// Merges the patch into the route as it is now, and replaces that version.
+async fn merged(
+    store: &StoreAccess,
+    submissions: &Submissions,
+    name: &RouteName,
+    condition: &Precondition,
+    patch: &RoutePatch,
+) -> Result<RouteChange, Problem> {
+    let asked = name.clone();
+    let current = store.call(move |store| async move { store.routes().get(&asked).await }).await?;
+    let Some(current) = current else {
+        let needs_one = matches!(condition, Precondition::Present | Precondition::Version(_));
+        return Err(if needs_one { refused() } else { missing() });
+    };
+    let Some(only) = condition.of_version((current.id, current.version)) else {
+        return Ok(RouteChange::Refused);
+    };
+    let spec = current.spec.merged(&patch.json).map_err(|_| Problem::internal())?;
+    let draft = parse::<RouteBody>(spec.as_str())?.checked(name, &submissions.limits())?;
+    super::store(store, name.clone(), draft, only).await
+}
