@@ -276,3 +276,25 @@ async fn concurrent_workers_share_only_transactions() {
         assert_eq!(answer.status, if at == 7 { 500 } else { 200 }, "{at}: {answer:?}");
     }
 }
+
+/// The end of a job without `on_end` does not ask the database for its webhook, whatever the remote worker settles.
+#[tokio::test]
+async fn plain_jobs_are_settled_without_a_search_for_their_webhooks() {
+    let api = Api::start().await;
+    api.db
+        .execute(
+            "CREATE OR REPLACE FUNCTION jobqueue.announce_ends(jobs uuid[]) RETURNS void LANGUAGE plpgsql AS
+             $$ BEGIN RAISE EXCEPTION 'nothing announces these ends'; END $$",
+        )
+        .await;
+    for (item, status) in [
+        (json!({ "outcome": "completed", "result": 1 }), "completed"),
+        (json!({ "outcome": "discarded", "error": { "type": "x" } }), "failed"),
+        (json!({ "outcome": "cancelled" }), "cancelled"),
+    ] {
+        let id = api.enqueue_in("q").await;
+        let lease = api.lease("q").await.unwrap();
+        let settled = api.settle(item, &lease).await.expect(200);
+        assert_eq!((&settled["items"][0]["status"], api.status(&id).await.as_str()), (&json!(status), status));
+    }
+}
