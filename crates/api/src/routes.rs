@@ -7,6 +7,7 @@ pub(crate) mod job_routes;
 pub(crate) mod jobs;
 pub(crate) mod kinds;
 pub(crate) mod leases;
+mod merge;
 pub(crate) mod metrics;
 pub(crate) mod openapi;
 pub(crate) mod queues;

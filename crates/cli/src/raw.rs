@@ -1,10 +1,6 @@
 //! Reads JSON without changing it. A value stays the text that the API sent, so numbers keep their digits and strings their escapes; only
 //! what a table shows is decoded.
 
-use std::fmt;
-
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
@@ -69,35 +65,7 @@ impl<'a> Fields<'a> {
 
 /// The members of an object in their order: the names as they are written, with quotes and escapes.
 pub(crate) fn members(raw: &RawValue) -> Option<Vec<(&RawValue, &RawValue)>> {
-    struct Members<'a>(Vec<(&'a RawValue, &'a RawValue)>);
-    struct MembersVisitor;
-
-    impl<'de> Visitor<'de> for MembersVisitor {
-        type Value = Members<'de>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-            let mut members = Vec::new();
-            while let Some(member) = map.next_entry()? {
-                members.push(member);
-            }
-            Ok(Members(members))
-        }
-    }
-
-    impl<'de> Deserialize<'de> for Members<'de> {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            deserializer.deserialize_map(MembersVisitor)
-        }
-    }
-
-    raw.get()
-        .starts_with('{')
-        .then(|| serde_json::from_str::<Members<'_>>(raw.get()).ok())?
-        .map(|found| found.0)
+    jobqueue_core::members::members(raw.get())
 }
 
 /// The items of an array.

@@ -68,23 +68,14 @@ impl Selector {
 
     /// As query parameters.
     pub(crate) fn query(&self) -> Vec<(&'static str, String)> {
-        let mut query = Vec::new();
-        for (name, values) in self.lists() {
-            query.extend(values.iter().map(|value| (name, value.clone())));
-        }
-        query.extend(self.times().into_iter().filter_map(|(name, time)| Some((name, time.clone()?))));
+        let mut query = query(&self.lists(), &self.times());
         query.extend(self.retrying.then(|| ("retrying", "true".to_owned())));
         query
     }
 
     /// As the `filter` of a bulk request.
     pub(crate) fn body(&self) -> String {
-        let list = |values: &[String]| values.iter().map(|value| quoted(value)).collect::<Vec<_>>().join(",");
-        let lists = self.lists().into_iter().filter(|(_, values)| !values.is_empty());
-        let mut members: Vec<String> =
-            lists.map(|(name, values)| format!("{}:[{}]", quoted(name), list(values))).collect();
-        let times = self.times().into_iter().filter_map(|(name, time)| Some((name, time.as_ref()?)));
-        members.extend(times.map(|(name, time)| format!("{}:{}", quoted(name), quoted(time))));
+        let mut members = members(&self.lists(), &self.times());
         members.extend(self.retrying.then(|| "\"retrying\":true".to_owned()));
         format!("{{{}}}", members.join(","))
     }
@@ -110,6 +101,28 @@ impl Selector {
             ("finished_before", &self.finished_before),
         ]
     }
+}
+
+/// Query parameters from lists of values and from single values.
+pub(crate) fn query(
+    lists: &[(&'static str, &[String])],
+    singles: &[(&'static str, &Option<String>)],
+) -> Vec<(&'static str, String)> {
+    let lists = lists.iter().flat_map(|(name, values)| values.iter().map(move |value| (*name, value.clone())));
+    let singles = singles.iter().filter_map(|(name, value)| Some((*name, (*value).clone()?)));
+    lists.chain(singles).collect()
+}
+
+/// The same as members of a JSON object.
+pub(crate) fn members(
+    lists: &[(&'static str, &[String])],
+    singles: &[(&'static str, &Option<String>)],
+) -> Vec<String> {
+    let list = |values: &[String]| values.iter().map(|value| quoted(value)).collect::<Vec<_>>().join(",");
+    let lists = lists.iter().filter(|(_, values)| !values.is_empty());
+    let lists = lists.map(|(name, values)| format!("{}:[{}]", quoted(name), list(values)));
+    let singles = singles.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+    lists.chain(singles.map(|(name, value)| format!("{}:{}", quoted(name), quoted(value)))).collect()
 }
 
 #[cfg(test)]

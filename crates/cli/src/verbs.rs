@@ -7,6 +7,7 @@ pub(crate) mod completion;
 pub(crate) mod context;
 pub(crate) mod count;
 pub(crate) mod delete;
+pub(crate) mod delete_named;
 pub(crate) mod describe;
 pub(crate) mod dlq;
 pub(crate) mod doctor;

@@ -18,6 +18,7 @@ pub mod kind_settings;
 pub mod lease;
 pub mod limits;
 pub mod log;
+pub mod members;
 pub mod merge_patch;
 pub mod metadata;
 pub mod name;

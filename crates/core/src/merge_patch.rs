@@ -1,13 +1,9 @@
 //! JSON merge patch (RFC 7396) on JSON texts. What the patch does not name is kept byte for byte.
 
 use std::collections::BTreeMap;
-use std::fmt;
-
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
 
 use crate::json::{Json, JsonError};
+use crate::members::members;
 
 impl Json {
     /// This document with a merge patch applied: a member `null` of the patch removes the member, an object is merged, and any other value
@@ -21,16 +17,16 @@ impl Json {
 
 /// Writes the merged value. Members keep the order of the document; new ones follow in the order of the patch.
 fn merge(target: Option<&str>, patch: &str, text: &mut String) {
-    let Ok(patch_members) = serde_json::from_str::<Members<'_>>(patch) else {
+    let Some(patch_members) = members::<String>(patch) else {
         text.push_str(patch);
         return;
     };
-    let members = target.and_then(|target| serde_json::from_str(target).ok()).unwrap_or(Members(vec![]));
+    let old_members = target.and_then(members::<String>).unwrap_or_default();
     let mut changes: BTreeMap<&str, &str> =
-        patch_members.0.iter().map(|(name, value)| (name.as_str(), value.get())).collect();
+        patch_members.iter().map(|(name, value)| (name.as_str(), value.get())).collect();
     text.push('{');
     let mut is_first = true;
-    for (name, value) in &members.0 {
+    for (name, value) in &old_members {
         match changes.remove(name.as_str()) {
             Some("null") => {}
             Some(change) => {
@@ -43,7 +39,7 @@ fn merge(target: Option<&str>, patch: &str, text: &mut String) {
             }
         }
     }
-    for (name, value) in &patch_members.0 {
+    for (name, value) in &patch_members {
         if value.get() != "null" && changes.contains_key(name.as_str()) {
             member(name, &mut is_first, text);
             merge(None, value.get(), text);
@@ -58,33 +54,6 @@ fn member(name: &str, is_first: &mut bool, text: &mut String) {
     }
     text.push_str(&serde_json::Value::from(name).to_string());
     text.push(':');
-}
-
-/// The members of an object, in order, with their texts.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Read)
-    }
-}
-
-struct Read;
-
-impl<'de> Visitor<'de> for Read {
-    type Value = Members<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-        let mut members = Vec::new();
-        while let Some(member) = map.next_entry()? {
-            members.push(member);
-        }
-        Ok(Members(members))
-    }
 }
 
 #[cfg(test)]

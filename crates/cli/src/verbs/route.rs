@@ -3,18 +3,17 @@
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
-use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::confirm::confirm;
 use crate::connection::ClientArgs;
 use crate::exit::{CommandError, CommandResult, Exit};
 use crate::members::members;
-use crate::output::{self, OutputArgs, print};
+use crate::output::{self, OutputArgs};
 use crate::raw::Fields;
 use crate::resource::ROUTE;
 use crate::verbs::apply::{self, ApplyArgs, Wanted};
+use crate::verbs::delete_named::{self, DeleteNamedArgs};
 use crate::verbs::get;
 use crate::verbs::submit::{FieldArgs, body::body};
 
@@ -49,7 +48,7 @@ pub(crate) enum RouteCommand {
     /// Shows which route a submission gets and what becomes of it. Submits nothing.
     Test(Box<TestRouteArgs>),
     /// Deletes routes. Their jobs stay as they are.
-    Delete(DeleteRoutesArgs),
+    Delete(DeleteNamedArgs),
 }
 
 #[derive(Args, Debug)]
@@ -93,20 +92,6 @@ pub(crate) struct TestRouteArgs {
     api: ClientArgs,
 }
 
-#[derive(Args, Debug)]
-pub(crate) struct DeleteRoutesArgs {
-    /// Names of routes.
-    #[arg(value_name = "NAME", required = true)]
-    names: Vec<String>,
-
-    /// Do not ask.
-    #[arg(short = 'y', long)]
-    yes: bool,
-
-    #[command(flatten)]
-    api: ClientArgs,
-}
-
 /// The content of a file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -143,7 +128,7 @@ pub(crate) async fn run(command: RouteCommand) -> CommandResult {
         RouteCommand::List(args) => list(&args).await,
         RouteCommand::Get(args) => show(&args).await,
         RouteCommand::Test(args) => test(&args).await,
-        RouteCommand::Delete(args) => delete(&args).await,
+        RouteCommand::Delete(args) => delete_named::each(&ROUTE, &args).await,
     }
 }
 
@@ -177,22 +162,4 @@ async fn test(args: &TestRouteArgs) -> CommandResult {
     let result = client.post(&["v1", "routes", "test"], Some(&body)).await?;
     output::structured(&args.output, &result, || members(&Fields::of(&result), &client))?;
     Ok(Exit::Done)
-}
-
-async fn delete(args: &DeleteRoutesArgs) -> CommandResult {
-    let client = args.api.client()?;
-    confirm(&format!("Delete {}?", args.names.join(", ")), args.yes)?;
-    let mut exit = Exit::Done;
-    for name in &args.names {
-        let answer = client.send(&Method::DELETE, &["v1", "routes", name], None).await;
-        let deleted = answer.and_then(|answer| {
-            let absent = || CommandError::new(Exit::NotFound, "not found: there is no such route");
-            Fields::of(&answer).is_true("deleted").then_some(()).ok_or_else(absent)
-        });
-        match deleted {
-            Ok(()) => print(&format!("route {name} deleted\n"))?,
-            Err(error) => exit = exit.or(error.about(&format!("route {name}"))),
-        }
-    }
-    Ok(exit)
 }

@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
-use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::client::Client;
-use crate::confirm::confirm;
 use crate::connection::ClientArgs;
 use crate::exit::{CommandError, CommandResult, Exit};
 use crate::members::members;
@@ -16,6 +14,7 @@ use crate::output::{self, OutputArgs, print};
 use crate::raw::{self, Fields};
 use crate::resource::{JOB, NEXT_TICK, Resource, SCHEDULE, TICK};
 use crate::verbs::apply::{self, ApplyArgs, Wanted};
+use crate::verbs::delete_named::{self, DeleteNamedArgs};
 use crate::verbs::get;
 
 pub(crate) const EXAMPLES: &str = "\
@@ -53,7 +52,7 @@ pub(crate) enum ScheduleCommand {
     /// Enqueues the job of a schedule once, now.
     Run(NamedSchedulesArgs),
     /// Deletes schedules. Their jobs stay.
-    Delete(DeleteSchedulesArgs),
+    Delete(DeleteNamedArgs),
     /// Prints the next ticks.
     Preview(PreviewArgs),
     /// Prints past ticks, newest first, each with its job or why it has none.
@@ -97,20 +96,6 @@ pub(crate) struct NamedSchedulesArgs {
 
     #[command(flatten)]
     output: OutputArgs,
-
-    #[command(flatten)]
-    api: ClientArgs,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct DeleteSchedulesArgs {
-    /// Names of schedules.
-    #[arg(value_name = "NAME", required = true)]
-    names: Vec<String>,
-
-    /// Do not ask.
-    #[arg(short = 'y', long)]
-    yes: bool,
 
     #[command(flatten)]
     api: ClientArgs,
@@ -179,7 +164,7 @@ pub(crate) async fn run(command: ScheduleCommand) -> CommandResult {
         ScheduleCommand::Pause(args) => each("pause", &SCHEDULE, &args).await,
         ScheduleCommand::Resume(args) => each("resume", &SCHEDULE, &args).await,
         ScheduleCommand::Run(args) => each("run", &JOB, &args).await,
-        ScheduleCommand::Delete(args) => delete(&args).await,
+        ScheduleCommand::Delete(args) => delete_named::each(&SCHEDULE, &args).await,
         ScheduleCommand::Preview(args) => preview(&args).await,
         ScheduleCommand::Ticks(args) => ticks(&args).await,
     }
@@ -230,24 +215,6 @@ async fn each(verb: &str, shown: &Resource, args: &NamedSchedulesArgs) -> Comman
     }
     if !objects.is_empty() {
         get::show(shown, &args.output, &client, &objects, args.names.len() == 1)?;
-    }
-    Ok(exit)
-}
-
-async fn delete(args: &DeleteSchedulesArgs) -> CommandResult {
-    let client = args.api.client()?;
-    confirm(&format!("Delete {}?", args.names.join(", ")), args.yes)?;
-    let mut exit = Exit::Done;
-    for name in &args.names {
-        let answer = client.send(&Method::DELETE, &["v1", "schedules", name], None).await;
-        let deleted = answer.and_then(|answer| {
-            let absent = || CommandError::new(Exit::NotFound, "not found: there is no such schedule");
-            Fields::of(&answer).is_true("deleted").then_some(()).ok_or_else(absent)
-        });
-        match deleted {
-            Ok(()) => print(&format!("schedule {name} deleted\n"))?,
-            Err(error) => exit = exit.or(error.about(&format!("schedule {name}"))),
-        }
     }
     Ok(exit)
 }

@@ -8,13 +8,11 @@ use jobqueue_store::{Precondition, RouteChange};
 use super::{changed, missing, refused};
 use crate::extract::{Condition, JsonBody, RoutePath, parse};
 use crate::problem::Problem;
+use crate::routes::merge::until_applied;
 use crate::store_access::StoreAccess;
 use crate::submissions::Submissions;
 use crate::wire::name::RouteText;
 use crate::wire::route::{RouteBody, RoutePatch, RouteView};
-
-/// Tries to change a route that other requests change at the same time.
-const TRIES: u32 = 20;
 
 /// Change some fields of a route.
 ///
@@ -34,15 +32,8 @@ pub(crate) async fn patch(
     Condition(condition): Condition,
     body: JsonBody<RoutePatch>,
 ) -> Result<Response, Problem> {
-    for _ in 0..TRIES {
-        let merged = merged(&store, &submissions, &name, &condition, &body.value).await?;
-        // without a condition of the client, a change in between means to merge again
-        if condition == Precondition::Always && merged == RouteChange::Refused {
-            continue;
-        }
-        return changed(merged);
-    }
-    Err(refused())
+    let merge = || merged(&store, &submissions, &name, &condition, &body.value);
+    changed(until_applied(&condition, RouteChange::Refused, merge).await?)
 }
 
 /// Merges the patch into the route as it is now, and replaces that version.

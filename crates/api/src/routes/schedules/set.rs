@@ -11,13 +11,11 @@ use crate::extract::{Condition, JsonBody, SchedulePath, parse};
 use crate::keys::limits;
 use crate::middleware::auth::Caller;
 use crate::problem::Problem;
+use crate::routes::merge::until_applied;
 use crate::store_access::StoreAccess;
 use crate::submissions::Submissions;
 use crate::wire::name::ScheduleText;
 use crate::wire::schedule::{ScheduleBody, SchedulePatch, ScheduleView, UnscheduledView};
-
-/// Tries to change a schedule that other requests change at the same time.
-const TRIES: u32 = 20;
 
 /// Create or replace a schedule.
 ///
@@ -64,15 +62,8 @@ pub(crate) async fn patch(
     (SchedulePath(name), Condition(condition)): (SchedulePath, Condition),
     body: JsonBody<SchedulePatch>,
 ) -> Result<Response, Problem> {
-    for _ in 0..TRIES {
-        let merged = merged(&store, (&submissions, &caller), &name, &condition, &body.value).await?;
-        // without a condition of the client, a change in between means to merge again
-        if condition == Precondition::Always && merged == ScheduleChange::Refused {
-            continue;
-        }
-        return changed(merged);
-    }
-    Err(refused())
+    let merge = || merged(&store, (&submissions, &caller), &name, &condition, &body.value);
+    changed(until_applied(&condition, ScheduleChange::Refused, merge).await?)
 }
 
 /// Refuses a schedule whose jobs the key does not include.

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::exit::{CommandError, CommandResult};
-use crate::raw::quoted;
+use crate::selector;
 
 /// Dead letters that match all of these.
 #[derive(Args, Clone, Debug, Default)]
@@ -45,22 +45,12 @@ pub(crate) struct LetterSelector {
 impl LetterSelector {
     /// As query parameters.
     pub(crate) fn query(&self) -> Vec<(&'static str, String)> {
-        let lists = self
-            .lists()
-            .into_iter()
-            .flat_map(|(name, values)| values.iter().map(move |value| (name, value.clone())));
-        let singles = self.singles().into_iter().filter_map(|(name, value)| Some((name, value.clone()?)));
-        lists.chain(singles).collect()
+        selector::query(&self.lists(), &self.singles())
     }
 
     /// As the `filter` of a request. `all` is required if there is no selector.
     pub(crate) fn body(&self, all: bool) -> CommandResult<String> {
-        let list = |values: &[String]| values.iter().map(|value| quoted(value)).collect::<Vec<_>>().join(",");
-        let lists = self.lists().into_iter().filter(|(_, values)| !values.is_empty());
-        let mut members: Vec<String> =
-            lists.map(|(name, values)| format!("{}:[{}]", quoted(name), list(values))).collect();
-        let singles = self.singles().into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
-        members.extend(singles.map(|(name, value)| format!("{}:{}", quoted(name), quoted(value))));
+        let mut members = selector::members(&self.lists(), &self.singles());
         match (members.is_empty(), all) {
             (true, true) => members.push("\"all\":true".to_owned()),
             (true, false) => {
