@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 
 use crate::client::Client;
 use crate::connection::ClientArgs;
-use crate::exit::{CommandError, CommandResult, Exit};
+use crate::exit::{CommandResult, Exit};
 use crate::members::members;
-use crate::output::{self, OutputArgs, print};
+use crate::output::{self, OutputArgs};
 use crate::raw::{self, Fields};
 use crate::resource::{JOB, NEXT_TICK, Resource, SCHEDULE, TICK};
 use crate::verbs::apply::{self, ApplyArgs, Wanted};

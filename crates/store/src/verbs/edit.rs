@@ -216,7 +216,8 @@ impl Store {
             old AS (SELECT queue_id FROM jobqueue.lane WHERE id = $19::int),
             tally AS (
                 INSERT INTO jobqueue.tally (queue_id, created, pruned, kinds)
-                SELECT $20::int, 1, 0, ARRAY[$18] FROM old WHERE queue_id <> $20
+                -- no kinds: the statistics count it where it was submitted
+                SELECT $20::int, 1, 0, '{}'::int[] FROM old WHERE queue_id <> $20
                 UNION ALL SELECT queue_id, 0, 1, NULL FROM old WHERE queue_id <> $20)
             SELECT id FROM body"#,
             id,

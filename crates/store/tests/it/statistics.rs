@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use jobqueue_core::statistics::histogram::{Bucket, RELATIVE_ERROR};
 use jobqueue_core::statistics::series::MOST_SERIES;
 use jobqueue_core::statistics::{Counts, Histogram, Range, RangeRequest, Statistic};
-use jobqueue_core::{JobDraft, JobId, Outcome};
+use jobqueue_core::{EditDraft, JobDraft, JobEdit, JobId, JobRecord, Limits, Outcome};
 use jobqueue_store::{AttemptEnd, Leased, RangeStatistics, Retention};
 use jobqueue_testkit::eventually;
 
@@ -369,4 +369,35 @@ async fn a_malformed_tally_does_not_stop_the_census() {
     bench.census().await;
     assert_eq!(bench.count("SELECT count(*) FROM jobqueue.tally").await, 0);
     assert_eq!(bench.count("SELECT created FROM jobqueue.counter WHERE queue_id = 1").await, 11);
+}
+
+#[tokio::test]
+async fn a_job_that_is_moved_was_created_once() {
+    let bench = Bench::new().await;
+    for queue in ["there", "here"] {
+        bench.add(JobDraft { queue: Some(queue.into()), ..draft() }).await;
+    }
+    let (by_rest, by_sql, to_new) = (bench.add(draft()).await, bench.add(draft()).await, bench.add(draft()).await);
+    let moved = EditDraft { queue: Some(Some("there".into())), ..EditDraft::default() };
+    let edited = bench
+        .store
+        .jobs()
+        .edit(by_rest, |record: &JobRecord| JobEdit::parse(record, moved.clone(), &Limits::default()))
+        .await
+        .unwrap();
+    assert!(edited.is_some());
+    for (id, queue) in [(by_sql, "here"), (to_new, "new.queue")] {
+        bench.execute(&format!("SELECT jobqueue.edit('{id}', queue => '{queue}')")).await;
+    }
+    for (queue, created) in
+        [(None, 5), (Some("default"), 3), (Some("there"), 1), (Some("here"), 1), (Some("new.queue"), 0)]
+    {
+        assert_eq!(bench.lately(queue, None).await.0.counts.created, created, "{queue:?}");
+    }
+    assert_eq!(bench.lately(None, Some("noop")).await.0.counts.created, 5);
+    // the counters of the queues say where the jobs are
+    let left = "SELECT (c.created - c.pruned) FROM jobqueue.counter c JOIN jobqueue.queue q ON q.id = c.queue_id WHERE q.name = ";
+    for (queue, jobs) in [("default", 0), ("there", 2), ("here", 2), ("new.queue", 1)] {
+        assert_eq!(bench.count(&format!("{left}'{queue}'")).await, jobs, "{queue}");
+    }
 }

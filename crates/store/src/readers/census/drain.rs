@@ -129,7 +129,11 @@ impl Tally {
             kinds => {
                 let one = kinds.and_then(|kinds| if let [kind] = kinds { Some(*kind) } else { None });
                 let statistic = self.statistic_of(one, numbers);
-                statistic.counts.add(&self.counts());
+                // without any kind these jobs were moved here: they were created before, in another queue
+                let is_move = kinds.is_some_and(<[i32]>::is_empty);
+                let counts = self.counts();
+                let created = if is_move { 0 } else { counts.created };
+                statistic.counts.add(&Counts { created, ..counts });
                 samples().for_each(|sample| statistic.add_sample(sample));
             }
         }
@@ -203,9 +207,18 @@ mod tests {
 
     #[test]
     fn no_event_is_lost_if_its_kind_is_not_known() {
-        for kinds in [None, Some(vec![]), Some(vec![5, 6])] {
+        for kinds in [None, Some(vec![5, 6])] {
             let unknown = Tally { created: 2, cancelled: 1, kinds, ..tally() };
             assert_eq!(numbers(&unknown), [(None, 3, 0)]);
         }
+    }
+
+    #[test]
+    fn jobs_that_were_moved_were_created_before() {
+        let moved = Tally { created: 2, cancelled: 1, kinds: Some(vec![]), ..tally() };
+        assert_eq!(numbers(&moved), [(None, 1, 0)]);
+        let mut sums = Sums::default();
+        sums.add(&moved);
+        assert_eq!((sums.created, sums.is_used()), (2, true), "the counters of the queue count them");
     }
 }
