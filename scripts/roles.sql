@@ -75,7 +75,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON jobqueue.unique_claim, jobqueue.idempote
 -- The reader: jobs with payloads, results and logs, queues, workers and counts; no token of a lease, no idempotency key.
 GRANT SELECT ON jobqueue.jobs, jobqueue.running, jobqueue.ready, jobqueue.scheduled, jobqueue.lease_jobs, jobqueue.outcome, jobqueue.attempt,
     jobqueue.report, jobqueue.expiry, jobqueue.snooze, jobqueue.cancel_request, jobqueue.worker, jobqueue.live_worker, jobqueue.worker_command, jobqueue.tally, jobqueue.counter,
-    jobqueue.census, jobqueue.census_state, jobqueue.present_queue, jobqueue.schedule, jobqueue.tick, jobqueue.route, jobqueue.route_version,
+    jobqueue.census, jobqueue.census_state, jobqueue.present_queue, jobqueue.present_kind, jobqueue.schedule, jobqueue.tick, jobqueue.route, jobqueue.route_version,
     jobqueue.dead_letter, jobqueue.dead_letter_cause, jobqueue.dead_letter_group, jobqueue.dead_letter_total, jobqueue.replacement,
     jobqueue.redrive, jobqueue.statistic TO jobqueue_reader;
 -- all but the secret of a webhook
@@ -92,7 +92,7 @@ GRANT DELETE ON jobqueue.body, jobqueue.attempt, jobqueue.report TO jobqueue_ope
 GRANT UPDATE (lane, max_attempts, payload, retry, timeout_ms, soft_timeout_ms, run_at, expires_at, unique_digest, tags, metadata)
     ON jobqueue.body TO jobqueue_operator;   -- an edit; the id and the kind of a job never change
 GRANT INSERT, UPDATE ON jobqueue.queue TO jobqueue_operator;
-GRANT UPDATE (paused_at, timeout_ms, retry) ON jobqueue.kind TO jobqueue_operator;
+GRANT UPDATE (paused_at, timeout_ms, retry, used_at, deleted_at) ON jobqueue.kind TO jobqueue_operator;
 GRANT INSERT, UPDATE, DELETE ON jobqueue.counter TO jobqueue_operator;
 GRANT DELETE ON jobqueue.census TO jobqueue_operator;
 GRANT UPDATE (queue_id) ON jobqueue.tally TO jobqueue_operator;
@@ -133,6 +133,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON jobqueue.scheduled, jobqueue.counter, jo
     jobqueue.watch, jobqueue.outage, jobqueue.prune_pass, jobqueue.statistic TO jobqueue_reaper;
 GRANT SELECT ON jobqueue.present_queue, jobqueue.live_worker TO jobqueue_reaper;
 GRANT UPDATE ON jobqueue.queue TO jobqueue_reaper;
+GRANT UPDATE (used_at, deleted_at) ON jobqueue.kind TO jobqueue_reaper;
 GRANT DELETE ON jobqueue.worker_command TO jobqueue_reaper;
 GRANT SELECT, INSERT, UPDATE, DELETE ON jobqueue.dead_letter, jobqueue.dead_letter_cause, jobqueue.dead_letter_tally, jobqueue.dead_letter_group,
     jobqueue.dead_letter_total, jobqueue.dead_letter_pass, jobqueue.redrive, jobqueue.redriven TO jobqueue_reaper;

@@ -46,10 +46,10 @@ pub struct DutyArgs {
 
     /// How long the database must have been up after a long outage before a worker without a heartbeat counts
     /// as dead; at least the worker's WORKER_STALE_AFTER_SECONDS. During an outage no worker can send a
-    /// heartbeat, so without this delay every running job would run twice. 0 disables the delay. The reaper
-    /// scans for lost leases at least ten times in this duration.
+    /// heartbeat, so without this delay every running job would run twice. 0 disables the delay; otherwise it is
+    /// at least 1. The reaper scans for lost leases at least ten times in this duration.
     #[arg(long = "hold-off-seconds", env = "REAPER_HOLD_OFF_SECONDS", default_value = "30", value_name = "SECONDS",
-          value_parser = Seconds::parse_duration)]
+          value_parser = hold_off)]
     pub hold_off: Duration,
 
     /// How often due delayed jobs and retries are made runnable.
@@ -119,9 +119,9 @@ pub struct DutyArgs {
     pub failed_retention: Duration,
 
     /// How long a queue is kept without any use: no job, not even a final one, no setting, and no running worker and no
-    /// schedule that names it. 2592000 is 30 days; 0 keeps it forever.
+    /// schedule that names it. 2592000 is 30 days; 0 keeps it forever. Kinds are kept for 400 days without use, or forever as well.
     #[arg(long = "queue-retention-seconds", env = "REAPER_QUEUE_RETENTION_SECONDS", default_value = "2592000",
-          value_name = "SECONDS", value_parser = Seconds::parse_duration)]
+          value_name = "SECONDS", value_parser = Seconds::parse_duration_or_zero)]
     pub queue_retention: Duration,
 
     /// Largest number of jobs that one statement of a duty moves.
@@ -130,14 +130,42 @@ pub struct DutyArgs {
     pub batch_size: u32,
 }
 
+/// A shorter one would make the scan for lost leases spin.
+fn hold_off(text: &str) -> Result<Duration, String> {
+    let hold_off = Seconds::parse_duration_or_zero(text).map_err(|error| error.to_string())?;
+    if hold_off.is_zero() || hold_off >= Duration::from_secs(1) {
+        Ok(hold_off)
+    } else {
+        Err("too short: use at least 1 second, or 0 to disable the delay".to_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::{CommandFactory as _, Parser as _};
 
     use super::*;
 
     #[test]
     fn the_command_line_is_sound() {
         ReaperCli::command().debug_assert();
+    }
+
+    #[test]
+    fn zero_switches_off_what_can_be_switched_off() {
+        let parsed = |option: &str, value: &str| {
+            ReaperCli::try_parse_from(["reaper", "--database-url", "postgres://a/b", option, value])
+        };
+        assert_eq!(parsed("--hold-off-seconds", "0").unwrap().duties.hold_off, Duration::ZERO);
+        assert_eq!(parsed("--queue-retention-seconds", "0").unwrap().duties.queue_retention, Duration::ZERO);
+        assert_eq!(parsed("--hold-off-seconds", "1").unwrap().duties.hold_off, Duration::from_secs(1));
+        for (option, value, words) in [
+            ("--hold-off-seconds", "0.5", "or 0 to disable the delay"),
+            ("--hold-off-seconds", "-1", "out of range"),
+            ("--reclaim-interval-seconds", "0", "out of range"),
+        ] {
+            let refused = parsed(option, value).unwrap_err().to_string();
+            assert!(refused.contains(words), "{option} {value}: {refused}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod dead_letters;
 pub(crate) mod empty;
+pub(crate) mod kinds;
 pub(crate) mod migrate;
 pub(crate) mod prune;
 pub(crate) mod retention;

@@ -1,4 +1,4 @@
-//! expire_queues: deletes queues that have been unused for the retention.
+//! expire_queues: deletes queues that have been unused for the retention, and kinds that have been for as long as statistics are kept.
 
 use std::time::Duration;
 
@@ -44,7 +44,12 @@ impl Duty for ExpireQueuesDuty {
             if queues > 0 {
                 tracing::info!(queues, "unused queues deleted");
             }
-            Ok(Done { jobs: u64::from(queues), more: queues == self.batch_size })
+            let (examined, kinds) = store.upkeep().expire_kinds(self.batch_size).await?;
+            if kinds > 0 {
+                tracing::info!(kinds, "unused kinds deleted");
+            }
+            let more = queues == self.batch_size || examined == self.batch_size;
+            Ok(Done { jobs: u64::from(queues) + u64::from(kinds), more })
         })
     }
 }

@@ -42,6 +42,11 @@ impl Seconds {
         Self::parse(text).map(Self::get)
     }
 
+    /// The same, where zero switches something off.
+    pub fn parse_duration_or_zero(text: &str) -> Result<Duration, SecondsError> {
+        if text.trim().parse() == Ok(0.0_f64) { Ok(Duration::ZERO) } else { Self::parse_duration(text) }
+    }
+
     /// The duration.
     pub const fn get(self) -> Duration {
         self.0

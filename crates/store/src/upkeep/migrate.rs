@@ -52,18 +52,32 @@ impl Store {
             return Err(StoreError::Schema(ADVICE.to_owned()));
         }
         let mut unit = unit?;
-        let row = sqlx::query!("SELECT version, oldest_binary FROM jobqueue.schema_version")
-            .fetch_one(&mut *unit)
-            .await;
-        let (version, oldest) = match row {
-            Ok(row) => (i64::from(row.version), i64::from(row.oldest_binary)),
+        let needed: Vec<i64> = apply::MIGRATIONS.iter().map(|migration| migration.version).collect();
+        let row = sqlx::query!(
+            r#"-- store.schema
+            SELECT version, oldest_binary, (SELECT min(n.version) FROM unnest($1::bigint[]) AS n (version)
+                                            WHERE n.version <> ALL (ARRAY(SELECT m.version FROM jobqueue.migration m))) AS missing
+            FROM jobqueue.schema_version"#,
+            &needed,
+        )
+        .fetch_one(&mut *unit)
+        .await;
+        let (version, oldest, missing) = match row {
+            Ok(row) => (i64::from(row.version), i64::from(row.oldest_binary), row.missing),
             // 3F000, 42P01: no schema, no table
-            Err(sqlx::Error::Database(e)) if e.code().is_some_and(|c| c == "42P01" || c == "3F000") => (0, 0),
+            Err(sqlx::Error::Database(e)) if e.code().is_some_and(|c| c == "42P01" || c == "3F000") => {
+                (0, 0, None)
+            }
             Err(error) => return Err(error.into()),
         };
         if version < SCHEMA_VERSION {
             return Err(StoreError::Schema(format!(
                 "the database has schema {version}, this binary needs {SCHEMA_VERSION}: run `jobqueue migrate`"
+            )));
+        }
+        if let Some(missing) = missing {
+            return Err(StoreError::Schema(format!(
+                "the database lacks migration {missing}, although it has newer ones: run `jobqueue migrate`"
             )));
         }
         if oldest > SCHEMA_VERSION {

@@ -1,4 +1,5 @@
-//! Kinds: what operators see and set. A kind exists since its first job, or since a user created it.
+//! Kinds: what operators see and set. A kind exists since its first job, or since a user created it, until nothing has used it for a long time
+//! (`upkeep/kinds.rs`).
 
 use chrono::{DateTime, Utc};
 use jobqueue_core::kind_settings::MAX_KINDS;
@@ -32,7 +33,7 @@ pub struct KindChange {
 pub enum KindChanged {
     /// It was made.
     Done,
-    /// No job ever had this kind, and no user created it.
+    /// No job ever had this kind, and no user created it; or it was deleted because nothing used it.
     Unknown,
     /// [`MAX_KINDS`] others are paused already, or have settings.
     TooMany,
@@ -64,7 +65,7 @@ impl Kinds<'_> {
         let rows = sqlx::query_as!(
             KindRow,
             r#"-- store.kinds.list
-            SELECT name, paused_at, timeout_ms, retry::text FROM jobqueue.kind
+            SELECT name AS "name!", paused_at, timeout_ms, retry::text FROM jobqueue.present_kind
             WHERE name COLLATE "C" > $1 ORDER BY name COLLATE "C" LIMIT $2"#,
             after.map_or("", KindName::as_str),
             i64::from(limit),
@@ -80,7 +81,8 @@ impl Kinds<'_> {
         let mut unit = self.0.one().await?;
         let row = sqlx::query_as!(
             KindRow,
-            "-- store.kind\nSELECT name, paused_at, timeout_ms, retry::text FROM jobqueue.kind WHERE name = $1",
+            r#"-- store.kind
+            SELECT name AS "name!", paused_at, timeout_ms, retry::text FROM jobqueue.present_kind WHERE name = $1"#,
             name.as_str(),
         )
         .fetch_optional(&mut *unit)
@@ -91,7 +93,16 @@ impl Kinds<'_> {
 
     /// Makes a kind that does not exist yet, so that it can be paused or configured before its first job. Idempotent.
     pub async fn create(&self, name: &KindName) -> Result<(), StoreError> {
-        self.0.kind(name).await.map(drop)
+        self.0.kind(name).await?;
+        let mut unit = self.0.one().await?;
+        sqlx::query!(
+            "-- store.kind.restore
+            UPDATE jobqueue.kind SET deleted_at = NULL, used_at = jobqueue.now() WHERE name = $1 AND deleted_at IS NOT NULL",
+            name.as_str(),
+        )
+        .execute(&mut *unit)
+        .await?;
+        unit.commit().await
     }
 
     /// Stops leasing jobs of a kind. Running jobs continue.
@@ -100,7 +111,7 @@ impl Kinds<'_> {
         let changed = sqlx::query_scalar!(
             r#"-- store.kind.pause
             UPDATE jobqueue.kind k SET paused_at = coalesce(k.paused_at, jobqueue.now())
-            WHERE k.name = $1
+            WHERE k.id = (SELECT p.id FROM jobqueue.present_kind p WHERE p.name = $1)
               AND (k.paused_at IS NOT NULL OR (SELECT count(*) FROM jobqueue.kind o WHERE o.paused_at IS NOT NULL) < $2)
             RETURNING k.id"#,
             name.as_str(),
@@ -116,7 +127,9 @@ impl Kinds<'_> {
     pub async fn resume(&self, name: &KindName) -> Result<KindChanged, StoreError> {
         let mut unit = self.0.one().await?;
         let changed = sqlx::query!(
-            "-- store.kind.resume\nUPDATE jobqueue.kind SET paused_at = NULL WHERE name = $1",
+            "-- store.kind.resume
+            UPDATE jobqueue.kind SET paused_at = NULL, used_at = jobqueue.now()
+            WHERE id = (SELECT p.id FROM jobqueue.present_kind p WHERE p.name = $1)",
             name.as_str(),
         )
         .execute(&mut *unit)
@@ -136,8 +149,8 @@ impl Kinds<'_> {
         let changed = sqlx::query_scalar!(
             r#"-- store.kind.configure
             UPDATE jobqueue.kind k SET timeout_ms = CASE WHEN $2 THEN $3 ELSE k.timeout_ms END,
-                                       retry = CASE WHEN $4 THEN $5::text::json ELSE k.retry END
-            WHERE k.name = $1
+                                       retry = CASE WHEN $4 THEN $5::text::json ELSE k.retry END, used_at = jobqueue.now()
+            WHERE k.id = (SELECT p.id FROM jobqueue.present_kind p WHERE p.name = $1)
               AND (k.timeout_ms IS NOT NULL OR k.retry IS NOT NULL OR $3::bigint IS NULL AND $5::text IS NULL
                    OR (SELECT count(*) FROM jobqueue.kind o WHERE o.timeout_ms IS NOT NULL OR o.retry IS NOT NULL) < $6)
             RETURNING k.id"#,

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use jobqueue_core::kind_settings::MAX_KINDS;
 use jobqueue_core::limits::REMOTE_TIMEOUT_GRACE;
-use jobqueue_core::{Failure, JobDraft, KindName, Outcome, RetryPolicy, Status, settle};
-use jobqueue_store::{AttemptEnd, KindChange, KindChanged};
+use jobqueue_core::{Failure, JobDraft, KindName, Outcome, RetryPolicy, ScheduleDraft, Status, settle};
+use jobqueue_store::{AttemptEnd, KindChange, KindChanged, WorkerEntry};
 
-use crate::bench::{Bench, draft, request};
+use crate::bench::{Bench, draft, entry, request, submission};
 
 fn kind(text: &str) -> KindName {
     text.parse().unwrap()
@@ -131,4 +131,70 @@ async fn the_number_of_kinds_that_every_lease_reads_is_bounded_and_a_broken_row_
         )
         .await;
     assert_eq!(leased_kinds(&bench, 10).await, ["a"]);
+}
+
+const YEARS: Duration = Duration::from_hours(401 * 24);
+
+async fn listed(bench: &Bench) -> Vec<String> {
+    let kinds = bench.store.kinds().list(None, 100).await.unwrap();
+    kinds.into_iter().map(|kind| kind.name.to_string()).collect()
+}
+
+async fn expire(bench: &Bench) -> (u32, u32) {
+    bench.store.upkeep().expire_kinds(100).await.unwrap()
+}
+
+#[tokio::test]
+async fn kinds_that_nothing_uses_expire_and_no_others() {
+    let mut bench = Bench::new().await;
+    for name in ["unused", "paused", "configured", "scheduled", "handled"] {
+        bench.store.kinds().create(&kind(name)).await.unwrap();
+    }
+    bench.store.kinds().pause(&kind("paused")).await.unwrap();
+    let change = KindChange { timeout_ms: Some(Some(1000)), ..KindChange::default() };
+    bench.store.kinds().configure(&kind("configured"), change).await.unwrap();
+    bench.add(JobDraft { delay_seconds: Some(900.0 * 86400.0), ..of_kind("waits") }).await;
+    bench.done(of_kind("done")).await;
+    bench.put("s", &ScheduleDraft { job: of_kind("scheduled"), at: Some("2100-01-01T00:00:00Z".into()), ..ScheduleDraft::default() }).await;
+    bench.store.take_census(10).await.unwrap();
+    let all = ["configured", "done", "handled", "paused", "scheduled", "unused", "waits"];
+    bench.pass(YEARS - Duration::from_hours(48));
+    assert_eq!((expire(&bench).await, listed(&bench).await), ((0, 0), all.map(str::to_owned).to_vec()));
+    bench.done(of_kind("recent")).await;
+    bench.store.take_census(10).await.unwrap();
+    bench.pass(Duration::from_hours(48));
+    let handles = WorkerEntry { kinds: vec!["handled".into()], ..entry(bench.worker) };
+    bench.store.register_worker(&handles).await.unwrap();
+    assert_eq!(expire(&bench).await, (5, 1), "the final job is kept, too");
+    assert_eq!(listed(&bench).await, ["configured", "done", "handled", "paused", "recent", "scheduled", "waits"]);
+    assert_eq!(expire(&bench).await, (0, 0), "those in use are looked at again later");
+    assert_eq!(bench.store.kinds().get(&kind("unused")).await.unwrap(), None);
+    assert_eq!(bench.store.kinds().pause(&kind("unused")).await.unwrap(), KindChanged::Unknown);
+    bench.store.kinds().create(&kind("unused")).await.unwrap();
+    assert_eq!(bench.store.kinds().pause(&kind("unused")).await.unwrap(), KindChanged::Done);
+}
+
+/// A process that has cached the number of a deleted kind submits its jobs as before, and the kind exists again at once.
+#[tokio::test]
+async fn a_deleted_kind_exists_again_with_its_next_job() {
+    let mut bench = Bench::new().await;
+    bench.done(of_kind("a")).await;
+    bench.store.take_census(10).await.unwrap();
+    bench.execute("UPDATE jobqueue.kind SET used_at = used_at - interval '401 days'; DELETE FROM jobqueue.body").await;
+    let cached = bench.store.clone();
+    assert_eq!(expire(&bench).await, (1, 1));
+    assert_eq!(listed(&bench).await, Vec::<String>::new());
+    let number = "SELECT id::bigint FROM jobqueue.kind WHERE name = 'a'";
+    let before = bench.count(number).await;
+    let answers = cached.enqueue(&[submission(vec![of_kind("a")])]).await.unwrap();
+    assert_eq!((answers.len(), listed(&bench).await, expire(&bench).await), (1, vec!["a".to_owned()], (0, 0)));
+    bench.store.take_census(10).await.unwrap();
+    assert_eq!(bench.count("SELECT count(*) FROM jobqueue.kind WHERE deleted_at IS NULL").await, 1);
+    assert_eq!((leased_kinds(&bench, 1).await, bench.count(number).await), (vec!["a".to_owned()], before));
+    // a process without the number finds it as well
+    bench.execute("UPDATE jobqueue.kind SET deleted_at = now()").await;
+    bench.pass(Duration::from_secs(1));
+    bench.add(of_kind("a")).await;
+    assert_eq!(bench.count("SELECT count(*) FROM jobqueue.kind").await, 1);
+    assert_eq!(listed(&bench).await, ["a"]);
 }

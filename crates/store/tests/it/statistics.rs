@@ -8,7 +8,7 @@ use jobqueue_core::statistics::histogram::{Bucket, RELATIVE_ERROR};
 use jobqueue_core::statistics::series::MOST_SERIES;
 use jobqueue_core::statistics::{Counts, Histogram, Range, RangeRequest, Statistic};
 use jobqueue_core::{EditDraft, JobDraft, JobEdit, JobId, JobRecord, Limits, Outcome};
-use jobqueue_store::{AttemptEnd, Leased, RangeStatistics, Retention};
+use jobqueue_store::{AttemptEnd, Edited, Leased, RangeStatistics, Retention};
 use jobqueue_testkit::eventually;
 
 use crate::bench::{Bench, DAY, MINUTE, boom, draft, end, failed, request, start};
@@ -385,7 +385,7 @@ async fn a_job_that_is_moved_was_created_once() {
         .edit(by_rest, |record: &JobRecord| JobEdit::parse(record, moved.clone(), &Limits::default()))
         .await
         .unwrap();
-    assert!(edited.is_some());
+    assert!(matches!(edited, Edited::Job(_, true)), "{edited:?}");
     for (id, queue) in [(by_sql, "here"), (to_new, "new.queue")] {
         bench.execute(&format!("SELECT jobqueue.edit('{id}', queue => '{queue}')")).await;
     }

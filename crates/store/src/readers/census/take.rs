@@ -1,7 +1,7 @@
 //! Takes the census: counts the waiting and running jobs of each queue, adds the tallies to the totals, and chooses the queues that the
 //! metrics name. Rows of queues without activity are not written.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
@@ -11,7 +11,7 @@ use super::{CENSUS_LOCK, DELETED_QUEUES, NO_QUEUE};
 use crate::plumbing::connect::{Store, Unit};
 use crate::plumbing::error::StoreError;
 use crate::readers::walk::joins;
-use crate::upkeep::statistics;
+use crate::upkeep::{kinds, statistics};
 
 /// How often one census removes tallies. Each time takes the tallies of 5,000 batches.
 const DRAIN_CALLS: u32 = 200;
@@ -56,7 +56,9 @@ impl Store {
         joins(&mut unit, true, false).await?;
         let named_queues = i32::try_from(named_queues).unwrap_or(i32::MAX);
         Self::choose_named(&mut unit, named_queues).await?;
-        let sums = Self::drain_tallies(&mut unit).await?;
+        let mut used_kinds = HashSet::new();
+        let sums = Self::drain_tallies(&mut unit, &mut used_kinds).await?;
+        kinds::note_use(&mut unit, &Vec::from_iter(used_kinds)).await?;
         Self::fold(&mut unit, &sums).await?;
         sqlx::query!(
             "-- store.census.state
@@ -144,12 +146,16 @@ impl Store {
         Ok(())
     }
 
-    /// Removes the tallies, adds them to the statistics, and returns the sums of each queue. A reaper that was away for long leaves some for
+    /// Removes the tallies, adds them to the statistics, notes their kinds, and returns the sums of each queue. A reaper that was away for long leaves some for
     /// the next census.
-    async fn drain_tallies(unit: &mut Unit) -> Result<HashMap<i32, Sums>, StoreError> {
+    async fn drain_tallies(
+        unit: &mut Unit,
+        kinds: &mut HashSet<i32>,
+    ) -> Result<HashMap<i32, Sums>, StoreError> {
         let mut sums = HashMap::new();
         for _ in 0..DRAIN_CALLS {
             let (numbers, is_full) = drain::drain(unit, &mut sums).await?;
+            kinds.extend(numbers.keys().filter_map(|key| key.kind_id));
             if !numbers.is_empty() {
                 joins(unit, false, false).await?;
                 statistics::add(unit, &numbers).await?;
