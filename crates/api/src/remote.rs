@@ -250,7 +250,7 @@ async fn end(
     notifier: &Notifier,
     ends: &[&(Lease, Outcome)],
 ) -> Result<Vec<Settled>, StoreError> {
-    let leases: Vec<Lease> = ends.iter().map(|(lease, _)| lease.again()).collect();
+    let leases: Vec<Lease> = ends.iter().map(|(lease, _)| lease.copy_to_repeat()).collect();
     let jobs = store.leased_jobs(&leases).await?;
     let mut places: Vec<(usize, &Job, Option<Duration>)> = Vec::new();
     let mut known: Vec<AttemptEnd> = Vec::new();

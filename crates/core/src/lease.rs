@@ -62,7 +62,7 @@ impl Lease {
 
     /// A copy, to repeat a settle whose result is unknown. If the first one was committed, the repeated one changes nothing.
     #[must_use]
-    pub const fn again(&self) -> Self {
+    pub const fn copy_to_repeat(&self) -> Self {
         Self {
             epoch: self.epoch,
             token: self.token,

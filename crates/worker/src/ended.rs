@@ -59,7 +59,7 @@ impl EndedAttempt {
 
     fn with(&self, settlement: Settlement) -> AttemptEnd {
         let ran = self.ran.map(|ran| ran + self.ended_at.elapsed());
-        AttemptEnd { lease: self.lease.again(), settlement, ran }
+        AttemptEnd { lease: self.lease.copy_to_repeat(), settlement, ran }
     }
 
     /// The report of the handler, unless it is stored.
