@@ -19,7 +19,7 @@ pub(crate) struct JobPicture {
     pub(crate) is_final: bool,
     /// Whether it is no longer stored.
     pub(crate) is_deleted: bool,
-    /// Whether its stored state makes no sense.
+    /// Whether its stored state is invalid.
     pub(crate) is_unreadable: bool,
     /// Epoch of the lease while it runs.
     pub(crate) lease: Option<i64>,
@@ -68,7 +68,7 @@ impl JobPicture {
         Self { status, is_final: true, is_deleted: true, ..Self::unknown() }
     }
 
-    /// The picture of a job whose stored state makes no sense.
+    /// The picture of a job whose stored state is invalid.
     pub(crate) fn unreadable() -> Self {
         Self { is_unreadable: true, ..Self::unknown() }
     }

@@ -277,7 +277,7 @@ async fn concurrent_workers_share_only_transactions() {
     }
 }
 
-/// The end of a job without `on_end` does not ask the database for its webhook, whatever the remote worker settles.
+/// The end of a job without `on_end` does not ask the database for its webhook, regardless of the outcome.
 #[tokio::test]
 async fn plain_jobs_are_settled_without_a_search_for_their_webhooks() {
     let api = Api::start().await;

@@ -59,7 +59,7 @@ pub struct WatchedState {
     pub reports: Vec<NewReport>,
 }
 
-/// A job whose stored state makes no sense.
+/// A job whose stored state is invalid.
 #[derive(Debug)]
 pub struct UnreadableJob {
     /// The job.
