@@ -23,7 +23,8 @@ use crate::table::{ENQUEUES, Route, table};
 use crate::wire::name::{KeyIdText, RouteText, ScheduleText};
 use crate::wire::problem::ProblemView;
 use crate::wire::stream::{
-    JobDeletedEvent, JobStatusEvent, GroupEvent, LogEvent, ProgressEvent, QueueEvent, UnavailableEvent, WorkerEvent,
+    GroupEvent, JobDeletedEvent, JobStatusEvent, LogEvent, ProgressEvent, QueueEvent, UnavailableEvent,
+    WorkerEvent,
 };
 
 #[derive(OpenApi)]

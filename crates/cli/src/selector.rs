@@ -108,7 +108,8 @@ pub(crate) fn query(
     lists: &[(&'static str, &[String])],
     singles: &[(&'static str, &Option<String>)],
 ) -> Vec<(&'static str, String)> {
-    let lists = lists.iter().flat_map(|(name, values)| values.iter().map(move |value| (*name, value.clone())));
+    let lists =
+        lists.iter().flat_map(|(name, values)| values.iter().map(move |value| (*name, value.clone())));
     let singles = singles.iter().filter_map(|(name, value)| Some((*name, (*value).clone()?)));
     lists.chain(singles).collect()
 }

@@ -5,8 +5,8 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
 
 use crate::attempt::Ended;
-use crate::job::JobRecord;
 use crate::id::{JobId, WorkerId};
+use crate::job::JobRecord;
 use crate::name::{KindName, QueueName, ScheduleName};
 use crate::status::Status;
 

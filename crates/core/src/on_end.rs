@@ -229,7 +229,14 @@ mod tests {
         ] {
             assert_eq!(pointers(&draft(bad, Some(SECRET))), ["/on_end/url"], "{bad}");
         }
-        for good in ["http://a", "https://[::1]:8080/x?y=z#f", "https://example.com?x", "http://10.0.0.1:65535/", "https://a_b.c-d.", "http://[::ffff:1.2.3.4]"] {
+        for good in [
+            "http://a",
+            "https://[::1]:8080/x?y=z#f",
+            "https://example.com?x",
+            "http://10.0.0.1:65535/",
+            "https://a_b.c-d.",
+            "http://[::ffff:1.2.3.4]",
+        ] {
             assert_eq!(pointers(&draft(good, Some(SECRET))), [""; 0], "{good}");
         }
     }
@@ -237,7 +244,15 @@ mod tests {
     #[test]
     fn secrets_are_checked_and_never_shown() {
         let five = [SECRET; 5].join(" ");
-        for bad in ["", "hunter2", "whsec_aHVudGVyMg==", "whsec_!", &format!("whsec_{}B=", "A".repeat(42)), &five, &format!("{SECRET}  {SECRET}")] {
+        for bad in [
+            "",
+            "hunter2",
+            "whsec_aHVudGVyMg==",
+            "whsec_!",
+            &format!("whsec_{}B=", "A".repeat(42)),
+            &five,
+            &format!("{SECRET}  {SECRET}"),
+        ] {
             let wrong = draft("https://a", Some(bad));
             let errors = OnEnd::parse(&wrong).unwrap_err();
             assert_eq!(errors[0].pointer, "/on_end/secret", "{bad}");

@@ -133,7 +133,9 @@ impl JobEvents {
         }
         if now.is_unreadable {
             self.is_over = true;
-            return Step::Send(unreadable("the stored state of the job is invalid; the log of the API says why"));
+            return Step::Send(unreadable(
+                "the stored state of the job is invalid; the log of the API says why",
+            ));
         }
         // a stream begins with a snapshot
         if self.sent_status.is_none() {

@@ -56,7 +56,8 @@ async fn a_job_for_which_a_remote_worker_asked_can_start() {
 #[tokio::test]
 async fn a_schedule_says_why_it_enqueues_no_job() {
     let api = Api::start().await;
-    let spec = json!({ "interval_seconds": 3600, "overlap": "queue_one", "job": { "kind": "k", "queue": "q" } });
+    let spec =
+        json!({ "interval_seconds": 3600, "overlap": "queue_one", "job": { "kind": "k", "queue": "q" } });
     api.put("/v1/schedules/s", &[], &spec).await.expect(201);
     api.act("/v1/schedules/s/pause").await.expect(200);
     let answer = api.get("/v1/schedules/s/explain").await.expect(200);
@@ -68,7 +69,9 @@ async fn a_schedule_says_why_it_enqueues_no_job() {
     assert_eq!(reasons[2]["facts"]["queue"], "q");
     let id = api.enqueue_in("q").await;
     api.db
-        .execute(&format!("UPDATE jobqueue.schedule SET paused_at = NULL, waiting_at = now(), last_job_id = '{id}'"))
+        .execute(&format!(
+            "UPDATE jobqueue.schedule SET paused_at = NULL, waiting_at = now(), last_job_id = '{id}'"
+        ))
         .await;
     let overlap = api.get("/v1/schedules/s/explain").await.expect(200)["reasons"][0].clone();
     assert_eq!((&overlap["code"], &overlap["facts"]["previous_job"]), (&json!("overlap"), &json!(id)));

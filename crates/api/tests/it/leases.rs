@@ -92,13 +92,14 @@ async fn a_heartbeat_that_waits_is_answered_when_there_is_something_to_do() {
     let lease = api.lease("q").await.unwrap();
     eventually(HANG, "the API listens", async || {
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'";
-        let listening: i64 = sqlx::query_scalar(sql).fetch_one(api.db.pool()).await.unwrap();
+        let listening = api.db.number(sql).await;
         if listening > 0 { Ok(()) } else { Err(listening) }
     })
     .await;
     let shown = async || api.get(&format!("/v1/jobs/{id}")).await.expect(200)["lease_expires_at"].clone();
     let before = shown().await;
-    let beat = json!({ "leases": [lease["lease"]], "lease_seconds": 600, "wait": 30, "worker": { "name": "far" } });
+    let beat =
+        json!({ "leases": [lease["lease"]], "lease_seconds": 600, "wait": 30, "worker": { "name": "far" } });
     let cancel = async {
         eventually(HANG, "the heartbeat waits", async || match shown().await {
             after if after.as_str() > before.as_str() => Ok(()),
@@ -109,7 +110,10 @@ async fn a_heartbeat_that_waits_is_answered_when_there_is_something_to_do() {
     };
     let (answer, ()) = tokio::join!(api.post("/v1/leases/heartbeat", &beat), cancel);
     let answer = answer.expect(200);
-    assert_eq!((&answer["leases"][0]["status"], &answer["commands"]), (&json!("cancel_requested"), &json!([])));
+    assert_eq!(
+        (&answer["leases"][0]["status"], &answer["commands"]),
+        (&json!("cancel_requested"), &json!([]))
+    );
     // what is known already is returned without a wait
     let again = api.post("/v1/leases/heartbeat", &beat).await.expect(200);
     assert_eq!(again["leases"][0]["status"], "cancel_requested");
@@ -122,7 +126,9 @@ async fn a_heartbeat_that_waits_is_answered_when_there_is_something_to_do() {
     let command = json!({ "command": "ping" });
     let (answer, _) = tokio::join!(api.post("/v1/leases/heartbeat", &waits), api.post(&path, &command));
     assert_eq!(answer.expect(200)["commands"][0]["command"], "ping");
-    let refused = api.post("/v1/leases/heartbeat", &json!({ "worker": { "name": "far" }, "wait": 31, "lease_seconds": 1 })).await;
+    let refused = api
+        .post("/v1/leases/heartbeat", &json!({ "worker": { "name": "far" }, "wait": 31, "lease_seconds": 1 }))
+        .await;
     assert_eq!(refused.pointers(), ["/lease_seconds", "/wait"]);
 }
 
@@ -295,6 +301,9 @@ async fn plain_jobs_are_settled_without_a_search_for_their_webhooks() {
         let id = api.enqueue_in("q").await;
         let lease = api.lease("q").await.unwrap();
         let settled = api.settle(item, &lease).await.expect(200);
-        assert_eq!((&settled["items"][0]["status"], api.status(&id).await.as_str()), (&json!(status), status));
+        assert_eq!(
+            (&settled["items"][0]["status"], api.status(&id).await.as_str()),
+            (&json!(status), status)
+        );
     }
 }

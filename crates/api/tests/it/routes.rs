@@ -333,7 +333,8 @@ async fn a_patch_changes_single_fields_and_keeps_the_secret() {
         let headers = [&["Content-Type: application/json"], headers].concat();
         api.send("PATCH", MAIL, &headers, body.to_string().as_bytes()).await
     };
-    let answer = patch(json!({ "queue": "bulk", "priority": null, "on_end": { "queue": "hooks" } }), &[]).await;
+    let answer =
+        patch(json!({ "queue": "bulk", "priority": null, "on_end": { "queue": "hooks" } }), &[]).await;
     let changed = answer.expect(200);
     assert_eq!((&changed["spec"]["queue"], changed["spec"].get("priority")), (&json!("bulk"), None));
     let mut on_end = created["spec"]["on_end"].clone();
@@ -346,14 +347,18 @@ async fn a_patch_changes_single_fields_and_keeps_the_secret() {
     assert_eq!(patch(json!({ "queue": "x" }), &[&etag]).await.problem(412), "precondition-failed");
     assert_eq!(api.enqueue(json!({ "kind": "mail.send" })).await.len(), 36);
     let refused = patch(json!({ "priority": 500 }), &[]).await;
-    assert_eq!((refused.problem(422).as_str(), refused.pointers()), ("invalid-body", vec!["/priority".to_owned()]));
+    assert_eq!(
+        (refused.problem(422).as_str(), refused.pointers()),
+        ("invalid-body", vec!["/priority".to_owned()])
+    );
     assert_eq!(patch(json!({ "que": "x" }), &[]).await.pointers(), ["/que"]);
     let absent = api.send("PATCH", "/v1/routes/none", &["Content-Type: application/json"], b"{}").await;
     assert_eq!(absent.problem(404), "not-found");
     let none = patch(json!({ "on_end": null }), &[]).await.expect(200);
     assert_eq!(none["spec"].get("on_end"), None);
     // two that change different fields at the same time are both applied
-    let (one, two) = tokio::join!(patch(json!({ "priority": 1 }), &[]), patch(json!({ "max_attempts": 2 }), &[]));
+    let (one, two) =
+        tokio::join!(patch(json!({ "priority": 1 }), &[]), patch(json!({ "max_attempts": 2 }), &[]));
     (one.expect(200), two.expect(200));
     let spec = api.get("/v1/routes/mail").await.expect(200)["spec"].clone();
     assert_eq!((&spec["priority"], &spec["max_attempts"]), (&json!(1), &json!(2)));

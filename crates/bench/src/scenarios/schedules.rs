@@ -105,7 +105,12 @@ async fn steadily(server: &BenchServer, sizes: Sizes) -> anyhow::Result<Vec<Figu
     Ledger::take(&[worker.stop().await?])?.prove_exactly_once(server.completed().await?)?;
     let latency = Latency::of_micros(micros.into_iter().map(|micros| u64::try_from(micros).unwrap_or(0)))?;
     let figure = |(quantile, ms): (&str, f64)| {
-        Figure::plain("schedules", format!("tick to start, {STEADY} schedules a second, {quantile}"), "ms", ms)
+        Figure::plain(
+            "schedules",
+            format!("tick to start, {STEADY} schedules a second, {quantile}"),
+            "ms",
+            ms,
+        )
     };
     let [median, tail @ ..] = latency.named().map(figure);
     Ok([median.with_cost(&before.per_second(&after))].into_iter().chain(tail).collect())

@@ -33,8 +33,7 @@ pub(crate) async fn each(resource: &'static Resource, args: &DeleteNamedArgs) ->
     for name in &args.names {
         let path = [resource.path, &[name.as_str()]].concat();
         let deleted = client.send(&Method::DELETE, &path, None).await.and_then(|answer| {
-            let absent =
-                || CommandError::new(Exit::NotFound, format!("not found: there is no such {one}"));
+            let absent = || CommandError::new(Exit::NotFound, format!("not found: there is no such {one}"));
             Fields::of(&answer).is_true("deleted").then_some(()).ok_or_else(absent)
         });
         match deleted {

@@ -67,8 +67,7 @@ pub(crate) async fn run(args: EditArgs) -> CommandResult {
     };
     let (named, ids): (Vec<_>, Vec<_>) = args.ids.iter().cloned().partition(|id| id.contains('/'));
     if !named.is_empty() {
-        let patch =
-            patch.ok_or_else(|| CommandError::usage("say what to change with --set or --patch"))?;
+        let patch = patch.ok_or_else(|| CommandError::usage("say what to change with --set or --patch"))?;
         if !ids.is_empty() {
             return Err(CommandError::usage("jobs and what has a name cannot be edited together"));
         }

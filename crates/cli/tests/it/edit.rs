@@ -193,7 +193,9 @@ async fn routes_and_schedules_are_edited_by_name() {
     service.ok(&["route", "apply", "-f", &file]).await;
     let edited = service.json(&["edit", "route/mail", "--set", "queue=bulk", "--set", "priority=null"]).await;
     assert_eq!(edited["spec"], json!({ "position": 7, "kind": "mail.*", "queue": "bulk" }));
-    let file = service.home.file("s.toml", "[schedules.nightly]\ncron = \"0 2 * * *\"\njob = { kind = \"k\", priority = 1 }\n");
+    let file = service
+        .home
+        .file("s.toml", "[schedules.nightly]\ncron = \"0 2 * * *\"\njob = { kind = \"k\", priority = 1 }\n");
     service.ok(&["schedule", "apply", "-f", &file]).await;
     let patch = r#"{"cron": "30 2 * * *", "job": {"queue": "q"}}"#;
     let edited = service.json(&["edit", "schedule/nightly", "-p", patch]).await;

@@ -57,7 +57,10 @@ impl Reason {
         match self {
             Self::DatabaseReadOnly => "The database is read-only, so no job can be leased.".to_owned(),
             Self::ScheduleFailed { schedule, error } => {
-                format!("Schedule `{schedule}` is invalid: {}.", super::shortened(error).trim_end_matches('.'))
+                format!(
+                    "Schedule `{schedule}` is invalid: {}.",
+                    super::shortened(error).trim_end_matches('.')
+                )
             }
             Self::ScheduleDisabled { schedule } => format!("Schedule `{schedule}` is disabled."),
             Self::SchedulePaused { schedule, paused_at } => {
@@ -129,10 +132,14 @@ impl Reason {
             Self::DatabaseReadOnly => {
                 "Connect to the primary, or make the database accept writes.".to_owned()
             }
-            Self::ScheduleFailed { schedule, .. } => format!("Change schedule `{schedule}` so that it is valid."),
+            Self::ScheduleFailed { schedule, .. } => {
+                format!("Change schedule `{schedule}` so that it is valid.")
+            }
             Self::ScheduleDisabled { schedule } => format!("Set `enabled` of schedule `{schedule}` to true."),
             Self::SchedulePaused { schedule, .. } => format!("Resume schedule `{schedule}`."),
-            Self::ScheduleEnded { schedule } => format!("Give schedule `{schedule}` other times or more runs."),
+            Self::ScheduleEnded { schedule } => {
+                format!("Give schedule `{schedule}` other times or more runs.")
+            }
             Self::Overlap { previous_job, .. } => {
                 format!("Wait until job {previous_job} has ended, or cancel it.")
             }

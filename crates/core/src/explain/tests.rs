@@ -179,11 +179,15 @@ fn the_next_tick_of_a_schedule_has_reasons_of_its_own() {
             ahead: JobsAhead { jobs: 1, exact: true },
             ..facts
         };
-        let all = [vec!["database_read_only"], expected, vec!["census_old", "queue_paused", "behind"]].concat();
+        let all =
+            [vec!["database_read_only"], expected, vec!["census_old", "queue_paused", "behind"]].concat();
         assert_eq!(codes(&held), all, "{tick:?}");
         for reason in explain(&held).reasons() {
             for sentence in [reason.sentence(), reason.resolution()] {
-                assert!(sentence.ends_with('.') && !sentence.ends_with("..") && sentence.lines().count() == 1, "{sentence}");
+                assert!(
+                    sentence.ends_with('.') && !sentence.ends_with("..") && sentence.lines().count() == 1,
+                    "{sentence}"
+                );
             }
         }
     }

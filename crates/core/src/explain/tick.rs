@@ -37,10 +37,12 @@ impl NextTick {
     pub(super) fn reasons(&self, now: DateTime<Utc>) -> Vec<Reason> {
         let schedule = || self.schedule.clone();
         let mut reasons = Vec::new();
-        reasons.extend(self.error.clone().map(|error| Reason::ScheduleFailed { schedule: schedule(), error }));
-        reasons.extend((!self.enabled).then(|| Reason::ScheduleDisabled { schedule: schedule() }));
         reasons
-            .extend(self.paused_at.map(|paused_at| Reason::SchedulePaused { schedule: schedule(), paused_at }));
+            .extend(self.error.clone().map(|error| Reason::ScheduleFailed { schedule: schedule(), error }));
+        reasons.extend((!self.enabled).then(|| Reason::ScheduleDisabled { schedule: schedule() }));
+        reasons.extend(
+            self.paused_at.map(|paused_at| Reason::SchedulePaused { schedule: schedule(), paused_at }),
+        );
         let is_stopped = !reasons.is_empty();
         match (self.waiting, self.fires_at) {
             (Some(WaitingTick { tick, previous: Some(previous_job) }), _) => {

@@ -155,7 +155,16 @@ async fn kinds_that_nothing_uses_expire_and_no_others() {
     bench.store.kinds().configure(&kind("configured"), change).await.unwrap();
     bench.add(JobDraft { delay_seconds: Some(900.0 * 86400.0), ..of_kind("waits") }).await;
     bench.done(of_kind("done")).await;
-    bench.put("s", &ScheduleDraft { job: of_kind("scheduled"), at: Some("2100-01-01T00:00:00Z".into()), ..ScheduleDraft::default() }).await;
+    bench
+        .put(
+            "s",
+            &ScheduleDraft {
+                job: of_kind("scheduled"),
+                at: Some("2100-01-01T00:00:00Z".into()),
+                ..ScheduleDraft::default()
+            },
+        )
+        .await;
     bench.store.take_census(10).await.unwrap();
     let all = ["configured", "done", "handled", "paused", "scheduled", "unused", "waits"];
     bench.pass(YEARS - Duration::from_hours(48));
@@ -166,7 +175,10 @@ async fn kinds_that_nothing_uses_expire_and_no_others() {
     let handles = WorkerEntry { kinds: vec!["handled".into()], ..entry(bench.worker) };
     bench.store.register_worker(&handles).await.unwrap();
     assert_eq!(expire(&bench).await, (5, 1), "the final job is kept, too");
-    assert_eq!(listed(&bench).await, ["configured", "done", "handled", "paused", "recent", "scheduled", "waits"]);
+    assert_eq!(
+        listed(&bench).await,
+        ["configured", "done", "handled", "paused", "recent", "scheduled", "waits"]
+    );
     assert_eq!(expire(&bench).await, (0, 0), "those in use are looked at again later");
     assert_eq!(bench.store.kinds().get(&kind("unused")).await.unwrap(), None);
     assert_eq!(bench.store.kinds().pause(&kind("unused")).await.unwrap(), KindChanged::Unknown);
@@ -180,14 +192,21 @@ async fn a_deleted_kind_exists_again_with_its_next_job() {
     let mut bench = Bench::new().await;
     bench.done(of_kind("a")).await;
     bench.store.take_census(10).await.unwrap();
-    bench.execute("UPDATE jobqueue.kind SET used_at = used_at - interval '401 days'; DELETE FROM jobqueue.body").await;
+    bench
+        .execute(
+            "UPDATE jobqueue.kind SET used_at = used_at - interval '401 days'; DELETE FROM jobqueue.body",
+        )
+        .await;
     let cached = bench.store.clone();
     assert_eq!(expire(&bench).await, (1, 1));
     assert_eq!(listed(&bench).await, Vec::<String>::new());
     let number = "SELECT id::bigint FROM jobqueue.kind WHERE name = 'a'";
     let before = bench.count(number).await;
     let answers = cached.enqueue(&[submission(vec![of_kind("a")])]).await.unwrap();
-    assert_eq!((answers.len(), listed(&bench).await, expire(&bench).await), (1, vec!["a".to_owned()], (0, 0)));
+    assert_eq!(
+        (answers.len(), listed(&bench).await, expire(&bench).await),
+        (1, vec!["a".to_owned()], (0, 0))
+    );
     bench.store.take_census(10).await.unwrap();
     assert_eq!(bench.count("SELECT count(*) FROM jobqueue.kind WHERE deleted_at IS NULL").await, 1);
     assert_eq!((leased_kinds(&bench, 1).await, bench.count(number).await), (vec!["a".to_owned()], before));

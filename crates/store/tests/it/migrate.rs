@@ -65,10 +65,14 @@ async fn an_older_or_newer_schema_is_rejected() {
 #[tokio::test]
 async fn a_schema_that_lacks_one_migration_is_rejected_whatever_its_version() {
     let bench = Bench::new().await;
-    let version: i64 = bench.count("SELECT version FROM jobqueue.migration ORDER BY version DESC OFFSET 1 LIMIT 1").await;
+    let version: i64 =
+        bench.count("SELECT version FROM jobqueue.migration ORDER BY version DESC OFFSET 1 LIMIT 1").await;
     bench.execute(&format!("DELETE FROM jobqueue.migration WHERE version = {version}")).await;
     let Err(StoreError::Schema(sentence)) = bench.store.check_schema().await else { panic!("it passed") };
-    assert!(sentence.contains(&format!("migration {version}")) && sentence.contains("jobqueue migrate"), "{sentence}");
+    assert!(
+        sentence.contains(&format!("migration {version}")) && sentence.contains("jobqueue migrate"),
+        "{sentence}"
+    );
 }
 
 /// The next release migrates first. Until its binaries are rolled out, and after a roll back, those of this release do the work.

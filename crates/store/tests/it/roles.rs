@@ -185,7 +185,9 @@ async fn the_operator_deletes_queues_and_the_reaper_deletes_unused_ones() {
     assert_eq!(reaper.upkeep().expire_queues(Duration::ZERO, 10).await.unwrap(), 1);
 
     operator.kinds().create(&"unused".parse().unwrap()).await.unwrap();
-    bench.execute("UPDATE jobqueue.kind SET used_at = used_at - interval '401 days' WHERE name = 'unused'").await;
+    bench
+        .execute("UPDATE jobqueue.kind SET used_at = used_at - interval '401 days' WHERE name = 'unused'")
+        .await;
     assert_eq!(reaper.upkeep().expire_kinds(10).await.unwrap(), (1, 1));
     operator.kinds().create(&"unused".parse().unwrap()).await.unwrap();
     assert_eq!(operator.kinds().list(None, 10).await.unwrap().len(), 2);

@@ -301,7 +301,8 @@ async fn a_change_gives_up_soon_while_an_application_holds_the_lock() {
 async fn the_queues_of_a_route_do_not_expire() {
     let bench = Bench::new().await;
     bench.put_route("r", json!({ "position": 1, "kind": "rare", "queue": "rare" })).await;
-    let on_end = json!({ "url": "https://a/", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "queue": "hooks" });
+    let on_end =
+        json!({ "url": "https://a/", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "queue": "hooks" });
     bench.put_route("none", json!({ "position": 2, "kind": "*", "on_end": on_end })).await;
     for queue in ["rare", "unused", "hooks"] {
         bench.store.queues().create(&queue.parse().unwrap()).await.unwrap();

@@ -377,7 +377,8 @@ async fn a_job_that_is_moved_was_created_once() {
     for queue in ["there", "here"] {
         bench.add(JobDraft { queue: Some(queue.into()), ..draft() }).await;
     }
-    let (by_rest, by_sql, to_new) = (bench.add(draft()).await, bench.add(draft()).await, bench.add(draft()).await);
+    let (by_rest, by_sql, to_new) =
+        (bench.add(draft()).await, bench.add(draft()).await, bench.add(draft()).await);
     let moved = EditDraft { queue: Some(Some("there".into())), ..EditDraft::default() };
     let edited = bench
         .store

@@ -145,9 +145,8 @@ impl Beat {
 impl Found {
     /// Whether the worker has nothing to do but to continue.
     fn is_quiet(&self) -> bool {
-        let runs = |one: &Extended| {
-            matches!(one, Extended::Until { cancel_requested: false, timed_out: false, .. })
-        };
+        let runs =
+            |one: &Extended| matches!(one, Extended::Until { cancel_requested: false, timed_out: false, .. });
         self.commands.is_empty() && self.extended.iter().all(runs)
     }
 }

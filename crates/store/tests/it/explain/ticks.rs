@@ -11,8 +11,7 @@ use crate::bench::{Bench, draft, production_at, request};
 use crate::schedules::{name, parsed};
 
 /// What holds the job of a tick as well as a stored job.
-const AROUND: [Cause; 8] =
-    [ReadOnly, CensusOld, Paused, KindPaused, NoWorker, WorkersPaused, Busy, Behind];
+const AROUND: [Cause; 8] = [ReadOnly, CensusOld, Paused, KindPaused, NoWorker, WorkersPaused, Busy, Behind];
 
 fn hourly() -> ScheduleDraft {
     ScheduleDraft {
