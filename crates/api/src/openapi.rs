@@ -43,7 +43,7 @@ use crate::wire::stream::{
         queues::pause, queues::resume, queues::purge, kinds::list, kinds::show, kinds::configure, kinds::pause, kinds::resume, leases::acquire::acquire, leases::heartbeat::heartbeat,
         leases::settle::settle, schedules::list, schedules::show, schedules::set::put, schedules::set::patch,
         schedules::set::delete, schedules::act::pause, schedules::act::resume, schedules::act::run,
-        schedules::preview::stored, schedules::preview::unsaved, schedules::ticks::ticks, job_routes::list, job_routes::show, job_routes::put,
+        schedules::preview::stored, schedules::preview::unsaved, schedules::ticks::ticks, schedules::explain::explain, job_routes::list, job_routes::show, job_routes::put, job_routes::patch::patch,
         job_routes::delete, job_routes::test, workers::list, workers::show,
         dead_letters::list, dead_letters::show, dead_letters::groups, dead_letters::group_detail, dead_letters::purge,
         dead_letters::retry::retry, dead_letters::redrives::start, dead_letters::redrives::list, dead_letters::redrives::show,

@@ -289,12 +289,32 @@ fn waiting(facts: &Facts) -> Vec<Reason> {
         JobState::Waiting { run_at, pending, attempt, max_attempts, last } => {
             of_waiting(facts.now, (*run_at, *pending), (*attempt, *max_attempts), last.as_ref())
         }
-        JobState::Tick(tick) => tick.reasons(facts.now),
+        JobState::Tick(tick) => of_tick(facts.now, tick),
         JobState::Queued | JobState::Running(_) | JobState::Ended { .. } => return Vec::new(),
     };
     let taken_at = facts.census_at;
     if taken_at.is_none_or(|at| facts.now - at > CENSUS_OLD_AFTER) {
         reasons.push(Reason::CensusOld { taken_at, limit_seconds: CENSUS_OLD_AFTER.num_seconds() });
+    }
+    reasons
+}
+
+/// What keeps the reaper from enqueueing the next job of a schedule.
+fn of_tick(now: DateTime<Utc>, next: &NextTick) -> Vec<Reason> {
+    let schedule = || next.schedule.clone();
+    let mut reasons = Vec::new();
+    reasons.extend(next.error.clone().map(|error| Reason::ScheduleFailed { schedule: schedule(), error }));
+    reasons.extend((!next.enabled).then(|| Reason::ScheduleDisabled { schedule: schedule() }));
+    reasons
+        .extend(next.paused_at.map(|paused_at| Reason::SchedulePaused { schedule: schedule(), paused_at }));
+    let is_stopped = !reasons.is_empty();
+    match (next.waiting, next.fires_at) {
+        (Some(WaitingTick { tick, previous: Some(previous_job) }), _) => {
+            reasons.push(Reason::Overlap { schedule: schedule(), tick, previous_job });
+        }
+        (None, Some(run_at)) if run_at > now => reasons.push(Reason::ScheduledUntil { run_at }),
+        (None, None) if !is_stopped => reasons.push(Reason::ScheduleEnded { schedule: schedule() }),
+        _ => {}
     }
     reasons
 }

@@ -154,7 +154,11 @@ mod tests {
     #[test]
     fn zero_switches_off_what_can_be_switched_off() {
         let parsed = |option: &str, value: &str| {
-            ReaperCli::try_parse_from(["reaper", "--database-url", "postgres://a/b", option, value])
+            ReaperCli::try_parse_from([
+                "reaper",
+                "--database-url=postgres://a/b",
+                &format!("{option}={value}"),
+            ])
         };
         assert_eq!(parsed("--hold-off-seconds", "0").unwrap().duties.hold_off, Duration::ZERO);
         assert_eq!(parsed("--queue-retention-seconds", "0").unwrap().duties.queue_retention, Duration::ZERO);

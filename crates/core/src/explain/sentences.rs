@@ -56,21 +56,11 @@ impl Reason {
     pub fn sentence(&self) -> String {
         match self {
             Self::DatabaseReadOnly => "The database is read-only, so no job can be leased.".to_owned(),
-            Self::ScheduleFailed { schedule, error } => {
-                format!(
-                    "Schedule `{schedule}` is invalid: {}.",
-                    super::shortened(error).trim_end_matches('.')
-                )
-            }
-            Self::ScheduleDisabled { schedule } => format!("Schedule `{schedule}` is disabled."),
-            Self::SchedulePaused { schedule, paused_at } => {
-                format!("Schedule `{schedule}` has been paused since {}.", time(*paused_at))
-            }
-            Self::ScheduleEnded { schedule } => format!("Schedule `{schedule}` has no further tick."),
-            Self::Overlap { schedule, tick, previous_job } => format!(
-                "The tick {} of schedule `{schedule}` waits for the end of job {previous_job}, the one of the tick before, because its `overlap` is `queue_one`.",
-                time(*tick)
-            ),
+            Self::ScheduleFailed { .. }
+            | Self::ScheduleDisabled { .. }
+            | Self::SchedulePaused { .. }
+            | Self::ScheduleEnded { .. }
+            | Self::Overlap { .. } => self.of_schedule(),
             Self::WaitsForJobs { jobs } => {
                 format!("It waits for the end of {}.", count(u64::from(*jobs), "other job"))
             }
@@ -123,6 +113,28 @@ impl Reason {
             Self::Behind { jobs, exact: false } => {
                 format!("More than {jobs} jobs ahead of it in its queue can start.")
             }
+        }
+    }
+
+    /// The sentence of a reason that only the next job of a schedule has.
+    fn of_schedule(&self) -> String {
+        match self {
+            Self::ScheduleFailed { schedule, error } => {
+                format!(
+                    "Schedule `{schedule}` is invalid: {}.",
+                    super::shortened(error).trim_end_matches('.')
+                )
+            }
+            Self::ScheduleDisabled { schedule } => format!("Schedule `{schedule}` is disabled."),
+            Self::SchedulePaused { schedule, paused_at } => {
+                format!("Schedule `{schedule}` has been paused since {}.", time(*paused_at))
+            }
+            Self::ScheduleEnded { schedule } => format!("Schedule `{schedule}` has no further tick."),
+            Self::Overlap { schedule, tick, previous_job } => format!(
+                "The tick {} of schedule `{schedule}` waits for the end of job {previous_job}, the one of the tick before, because its `overlap` is `queue_one`.",
+                time(*tick)
+            ),
+            _ => String::new(),
         }
     }
 

@@ -1,8 +1,7 @@
-//! Why a schedule enqueues no job now: what holds its next tick, before anything can hold the job of the tick.
+//! The facts about the next job of a schedule, which is not enqueued yet.
 
 use chrono::{DateTime, Utc};
 
-use super::Reason;
 use crate::id::JobId;
 use crate::name::ScheduleName;
 
@@ -30,28 +29,4 @@ pub struct WaitingTick {
     pub tick: DateTime<Utc>,
     /// The job that it waits for; `None` if that one has ended.
     pub previous: Option<JobId>,
-}
-
-impl NextTick {
-    /// What keeps the reaper from enqueueing the job.
-    pub(super) fn reasons(&self, now: DateTime<Utc>) -> Vec<Reason> {
-        let schedule = || self.schedule.clone();
-        let mut reasons = Vec::new();
-        reasons
-            .extend(self.error.clone().map(|error| Reason::ScheduleFailed { schedule: schedule(), error }));
-        reasons.extend((!self.enabled).then(|| Reason::ScheduleDisabled { schedule: schedule() }));
-        reasons.extend(
-            self.paused_at.map(|paused_at| Reason::SchedulePaused { schedule: schedule(), paused_at }),
-        );
-        let is_stopped = !reasons.is_empty();
-        match (self.waiting, self.fires_at) {
-            (Some(WaitingTick { tick, previous: Some(previous_job) }), _) => {
-                reasons.push(Reason::Overlap { schedule: schedule(), tick, previous_job });
-            }
-            (None, Some(run_at)) if run_at > now => reasons.push(Reason::ScheduledUntil { run_at }),
-            (None, None) if !is_stopped => reasons.push(Reason::ScheduleEnded { schedule: schedule() }),
-            _ => {}
-        }
-        reasons
-    }
 }

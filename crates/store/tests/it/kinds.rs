@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use jobqueue_core::kind_settings::MAX_KINDS;
 use jobqueue_core::limits::REMOTE_TIMEOUT_GRACE;
-use jobqueue_core::{Failure, JobDraft, KindName, Outcome, RetryPolicy, ScheduleDraft, Status, settle};
+use jobqueue_core::{
+    Failure, JobDraft, KindName, Outcome, RetryPolicy, ScheduleDraft, Status, WorkerId, settle,
+};
 use jobqueue_store::{AttemptEnd, KindChange, KindChanged, WorkerEntry};
 
 use crate::bench::{Bench, draft, entry, request, submission};
@@ -172,7 +174,8 @@ async fn kinds_that_nothing_uses_expire_and_no_others() {
     bench.done(of_kind("recent")).await;
     bench.store.take_census(10).await.unwrap();
     bench.pass(Duration::from_hours(48));
-    let handles = WorkerEntry { kinds: vec!["handled".into()], ..entry(bench.worker) };
+    let handles =
+        WorkerEntry { kinds: vec!["handled".into()], ..entry(WorkerId::from_uuid(uuid::Uuid::from_u128(2))) };
     bench.store.register_worker(&handles).await.unwrap();
     assert_eq!(expire(&bench).await, (5, 1), "the final job is kept, too");
     assert_eq!(

@@ -74,7 +74,8 @@ pub(super) async fn drain(
         DELETE FROM jobqueue.tally WHERE ctid = ANY (ARRAY(SELECT ctid FROM jobqueue.tally LIMIT $1))
         RETURNING queue_id, created, completed, failed, cancelled, retried, leased, lost, pruned, snoozed, attempts, run_ms,
                   floor(extract(epoch FROM CASE WHEN isfinite(at) THEN at ELSE jobqueue.now() END) / 60)::bigint AS "minute!",
-                  CASE WHEN array_ndims(kinds) = 1 AND array_lower(kinds, 1) = 1 AND array_position(kinds, NULL) IS NULL THEN kinds END AS kinds,
+                  CASE WHEN kinds = '{}' OR array_ndims(kinds) = 1 AND array_lower(kinds, 1) = 1 AND array_position(kinds, NULL) IS NULL
+                       THEN kinds END AS kinds,
                   CASE WHEN array_ndims(samples) = 1 AND array_lower(samples, 1) = 1 AND array_position(samples, NULL) IS NULL
                        THEN samples END AS samples"#,
         AT_ONCE,
