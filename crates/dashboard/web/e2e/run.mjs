@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { createServer, request as forward } from "node:http";
 import { accessible, api, BASE, becomes, context, control, fits, KEY, scenarios, signedIn, sql, ui } from "./harness.mjs";
+import { keys } from "./keys.mjs";
 import { operations, readOnly } from "./operations.mjs";
 import { seed } from "./seed.mjs";
 import { screenshots, SCREENS } from "./screens.mjs";
@@ -231,6 +232,7 @@ const tests = [
   }],
 
   ...operations(() => main.page),
+  ["creates, rotates and revokes a key", () => keys(main.page)],
 
   ["pauses", async () => {
     const { page } = main;

@@ -24,6 +24,8 @@ export async function seed() {
   await becomes("SELECT count(*) FROM jobs WHERE kind = 'refund.pay' AND status = 'failed'", 12);
   await becomes("SELECT count(*) FROM jobs WHERE kind = 'file.upload' AND status = 'scheduled' AND attempt = 1", 6);
   await api("POST", "queues/bulk-7/pause");
+  await api("POST", "api-keys", { name: "grafana", scopes: ["read"], hide: ["payload", "/user/email"], rate: { requests: 600, per_seconds: 60 }, description: "Panels of the team" });
+  await api("POST", "api-keys", { name: "shop", scopes: ["write"], kinds: ["card.*", "refund.*"], queues: ["default"] });
   // the reaper has counted all of it
   const from = new Date(Date.now() - 3_600_000).toISOString();
   while ((await api("GET", `stats?from=${from}`)).total.failed < 25) await new Promise((resolve) => setTimeout(resolve, 200));

@@ -247,6 +247,23 @@ export interface Redrive {
   ended_at: string | null;
 }
 
+export interface ApiKey {
+  id: string;
+  name: string;
+  scopes: string[];
+  queues: string[] | null;
+  kinds: string[] | null;
+  hide: string[];
+  rate: { requests: number; per_seconds: number } | null;
+  expires_at: string | null;
+  revoked_at: string | null;
+  previous_until: string | null;
+  last_used_at: string | null;
+  description: string | null;
+  created_by: string;
+  created_at: string;
+}
+
 /** Events of `/v1/stream`. */
 export interface QueueNow {
   queue: string;

@@ -18,7 +18,8 @@ export function useNow(everyMs = 5_000): number {
     const timer = window.setInterval(() => !document.hidden && !isPaused() && set(now()), everyMs);
     return () => window.clearInterval(timer);
   }, [everyMs]);
-  return time;
+  // what has just arrived is not in the future
+  return isPaused() ? time : Math.max(time, now());
 }
 
 export interface Resource<T> {

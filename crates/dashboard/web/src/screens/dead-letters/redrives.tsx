@@ -37,9 +37,7 @@ export function Redrives() {
 
 function Rows({ redrives, onDone }: { redrives: Redrive[]; onDone: () => void }) {
   const may = useMay("admin");
-  const clock = useNow();
-  // one that has just begun is newer than the last tick of the clock
-  const now = Math.max(clock, ...redrives.map((redrive) => Date.parse(redrive.created_at)));
+  const now = useNow();
   return (
     <Table label="Redrives" head={<>
       <th scope="col">Of</th><th scope="col">State</th><th scope="col">Retried</th><th scope="col">Results</th><th scope="col" class="number">Rate</th><th scope="col" class="number">Began</th>
