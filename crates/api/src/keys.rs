@@ -2,14 +2,14 @@
 //! nothing about keys.
 
 mod caller;
+mod keyring;
 pub(crate) mod limits;
 mod proxy;
 mod rate;
 mod reach;
-mod ring;
 pub(crate) mod veil;
 
 pub(crate) use caller::Caller;
+pub(crate) use keyring::Keyring;
 pub use proxy::{ProxyGrant, ProxySettings};
-pub(crate) use reach::{Guard, Reach};
-pub(crate) use ring::Keyring;
+pub(crate) use reach::{Reach, RouteGuard};

@@ -12,7 +12,7 @@ use tower_http::csrf::CsrfLayer;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::census::CensusReader;
-use crate::keys::{Guard, Keyring, Reach};
+use crate::keys::{Keyring, Reach, RouteGuard};
 use crate::middleware::accepts;
 use crate::middleware::auth::{self, Gate};
 use crate::middleware::observe::{Observer, observe};
@@ -80,7 +80,7 @@ pub fn router(state: ApiState) -> Router {
         let handler = match access {
             Access::Public => handler,
             Access::Needs(scope) => {
-                let guard = Guard {
+                let guard = RouteGuard {
                     reach: Reach::of(path),
                     store: StoreAccess::from_ref(&state),
                     submissions: Submissions::from_ref(&state),

@@ -83,13 +83,13 @@ impl Reach {
 
 /// Compares requests with the limits of their keys.
 #[derive(Clone, Debug)]
-pub(crate) struct Guard {
+pub(crate) struct RouteGuard {
     pub(crate) reach: Reach,
     pub(crate) store: StoreAccess,
     pub(crate) submissions: Submissions,
 }
 
-impl Guard {
+impl RouteGuard {
     /// Refuses a request that concerns more than the key grants. An object that the key does not include does not exist for it.
     pub(crate) async fn check(&self, grant: &Grant, request: &mut Request) -> Result<(), Problem> {
         let params = request.extract_parts::<RawPathParams>().await;

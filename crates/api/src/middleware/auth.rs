@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
-use crate::keys::{Guard, Keyring, veil};
+use crate::keys::{Keyring, RouteGuard, veil};
 use crate::problem::{Problem, ProblemKind};
 use crate::scope::Scope;
 use crate::session;
@@ -22,7 +22,7 @@ pub(crate) use crate::keys::Caller;
 pub(crate) struct Gate {
     pub(crate) keys: Keyring,
     pub(crate) scope: Scope,
-    pub(crate) guard: Guard,
+    pub(crate) guard: RouteGuard,
 }
 
 /// Refuses a request whose key does not have the scope of the route, or not for what the route concerns.

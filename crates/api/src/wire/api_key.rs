@@ -26,7 +26,7 @@ pub(crate) struct ApiKeyBody {
     #[schema(value_type = super::name::KeyNameText)]
     name: KeyName,
     /// The routes that the key may call. A scope includes no other.
-    #[schema(required = true, value_type = Vec<ScopeWord>, min_items = 1)]
+    #[schema(required = true, value_type = Vec<KeyScopeWord>, min_items = 1)]
     #[serde(default)]
     scopes: Vec<String>,
     /// Patterns for queues, with `*` and `?`; default: all queues.
@@ -73,7 +73,7 @@ pub(crate) struct RateBody {
 #[serde(rename_all = "lowercase")]
 #[schema(as = Scope)]
 #[expect(dead_code, reason = "describes words of the core")]
-pub(crate) enum ScopeWord {
+pub(crate) enum KeyScopeWord {
     /// Read jobs, queues and statistics.
     Read,
     /// Submit jobs, and act on single jobs.
@@ -103,7 +103,7 @@ pub(crate) struct ApiKeyPatch {
     #[schema(value_type = Option<super::name::KeyNameText>)]
     name: Option<KeyName>,
     /// New scopes.
-    #[schema(value_type = Option<Vec<ScopeWord>>, min_items = 1)]
+    #[schema(value_type = Option<Vec<KeyScopeWord>>, min_items = 1)]
     scopes: Option<Vec<String>>,
     /// New patterns for queues.
     #[serde(deserialize_with = "present")]
@@ -190,7 +190,7 @@ pub(crate) struct ApiKeyView {
     /// Counts what users change, from 1.
     version: i64,
     /// The routes that it may call.
-    #[schema(value_type = Vec<ScopeWord>)]
+    #[schema(value_type = Vec<KeyScopeWord>)]
     scopes: Vec<String>,
     /// Patterns for queues; `null`: all queues.
     #[schema(value_type = Option<Vec<super::name::GlobText>>)]
