@@ -49,8 +49,7 @@ struct Found {
     ))]
 pub(crate) async fn heartbeat(
     State(store): State<StoreAccess>,
-    State(remote): State<Remote>,
-    State(long_polls): State<LongPolls>,
+    (State(remote), State(long_polls)): (State<Remote>, State<LongPolls>),
     Extension(caller): Extension<Caller>,
     gone: Option<Extension<ClientGone>>,
     body: JsonBody<HeartbeatBody>,
