@@ -142,8 +142,8 @@ fn is_host(host: &str) -> bool {
         return host.parse::<Ipv4Addr>().is_ok();
     }
     let in_label = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
-    let is_label = |label: &str| (1..=MAX_LABEL_BYTES).contains(&label.len()) && label.bytes().all(in_label);
-    host.len() <= MAX_HOST_BYTES && name.split('.').all(is_label)
+    let fits = |label: &str| (1..=MAX_LABEL_BYTES).contains(&label.len()) && label.bytes().all(in_label);
+    host.len() <= MAX_HOST_BYTES && name.split('.').all(fits)
 }
 
 /// What is wrong with secrets. The message never repeats them.
