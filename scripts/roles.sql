@@ -52,7 +52,7 @@ REVOKE ALL ON ALL TABLES IN SCHEMA jobqueue
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA jobqueue
     FROM jobqueue_submitter, jobqueue_reader, jobqueue_operator, jobqueue_runner, jobqueue_reaper;
 REVOKE ALL ON FUNCTION jobqueue.add_partitions(date, int), jobqueue.prune_day(text, interval, interval, int), jobqueue.keep_secret(text, bigint),
-    jobqueue.announce_ends(uuid[])
+    jobqueue.announce_ends(uuid[]), jobqueue.audit(text, text, json, bigint, json, json), jobqueue.prune_audit(interval, int)
     FROM PUBLIC, jobqueue_submitter, jobqueue_reader, jobqueue_operator, jobqueue_runner, jobqueue_reaper;
 
 -- All roles: the schema, its version, and the names of queues and kinds. Functions run with the rights of their caller, except those that
@@ -112,6 +112,9 @@ GRANT INSERT, UPDATE ON jobqueue.redrive TO jobqueue_operator;
 GRANT SELECT, DELETE ON jobqueue.redriven TO jobqueue_operator;
 GRANT EXECUTE ON FUNCTION jobqueue.keep_secret(text, bigint) TO jobqueue_operator;
 GRANT SELECT ON jobqueue.body TO jobqueue_operator;   -- functions that act on a job read all of it
+-- Its changes are recorded by this function and by triggers. No role but the owner can write the log itself.
+GRANT EXECUTE ON FUNCTION jobqueue.audit(text, text, json, bigint, json, json) TO jobqueue_operator;
+GRANT SELECT ON jobqueue.audit_log TO jobqueue_operator;
 
 -- The runner: leases jobs of every queue, renews, reports and settles.
 GRANT SELECT ON jobqueue.body TO jobqueue_runner;
@@ -143,7 +146,8 @@ GRANT SELECT, DELETE ON jobqueue.body, jobqueue.outcome, jobqueue.attempt, jobqu
     jobqueue.body_default, jobqueue.outcome_default, jobqueue.attempt_default, jobqueue.report_default TO jobqueue_reaper;
 GRANT SELECT ON SEQUENCE jobqueue.sql_calls TO jobqueue_reaper;
 GRANT UPDATE (status) ON jobqueue.outcome, jobqueue.outcome_default TO jobqueue_reaper;   -- to lock the row
-GRANT EXECUTE ON FUNCTION jobqueue.add_partitions(date, int), jobqueue.prune_day(text, interval, interval, int) TO jobqueue_reaper;
+GRANT EXECUTE ON FUNCTION jobqueue.add_partitions(date, int), jobqueue.prune_day(text, interval, interval, int),
+    jobqueue.prune_audit(interval, int) TO jobqueue_reaper;
 
 DO $$ BEGIN
     -- before Postgres 17 only the owner can vacuum, so the tables are left to autovacuum

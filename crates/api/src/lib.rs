@@ -3,6 +3,7 @@
 //!
 //! [`run`] is the binary. A program that embeds the API creates an [`ApiState`] and serves [`router`] itself.
 
+mod acting;
 pub mod args;
 mod body_memory;
 mod census;

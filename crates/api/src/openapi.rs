@@ -15,8 +15,8 @@ use utoipa::{Modify, OpenApi};
 
 use crate::problem::ProblemKind;
 use crate::routes::{
-    api_keys, dead_letters, health, job_routes, jobs, kinds, leases, metrics, openapi, queues, schedules,
-    stats, stream, workers,
+    api_keys, audit, dead_letters, health, job_routes, jobs, kinds, leases, metrics, openapi, queues,
+    schedules, stats, stream, workers,
 };
 use crate::scope::Access;
 use crate::table::{ENQUEUES, Route, table};
@@ -49,7 +49,7 @@ use crate::wire::stream::{
         dead_letters::retry::retry, dead_letters::redrives::start, dead_letters::redrives::list, dead_letters::redrives::show,
         dead_letters::redrives::stop,
         api_keys::create, api_keys::list, api_keys::show, api_keys::patch, api_keys::rotate, api_keys::revoke,
-        workers::commands::send_all, workers::commands::send, workers::commands::list, stats::stats, stream::stream, health::live, health::ready, health::detailed,
+        workers::commands::send_all, workers::commands::send, workers::commands::list, audit::list, stats::stats, stream::stream, health::live, health::ready, health::detailed,
         metrics::metrics, openapi::document,
     ),
     components(schemas(
@@ -65,6 +65,7 @@ use crate::wire::stream::{
         (name = "dead letters", description = "Jobs that are `failed`: search, group, retry, redrive, purge"),
         (name = "keys", description = "Create, limit, rotate and revoke API keys"),
         (name = "workers", description = "Run jobs in any language: lease, heartbeat, settle; and list all workers"),
+        (name = "audit", description = "Who changed what"),
         (name = "operations", description = "Probes and metrics"),
     ),
 )]

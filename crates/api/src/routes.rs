@@ -1,6 +1,7 @@
 //! The routes: each extracts the request, calls the store and answers. No route computes the status of a job.
 
 pub(crate) mod api_keys;
+pub(crate) mod audit;
 pub(crate) mod dead_letters;
 pub(crate) mod health;
 pub(crate) mod job_routes;

@@ -6,8 +6,8 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use crate::extract::Wire;
 use crate::middleware::accepts::Accepts;
 use crate::routes::{
-    api_keys, dead_letters, health, job_routes, jobs, kinds, leases, metrics, openapi, queues, schedules,
-    session, stats, stream, workers,
+    api_keys, audit, dead_letters, health, job_routes, jobs, kinds, leases, metrics, openapi, queues,
+    schedules, session, stats, stream, workers,
 };
 use crate::scope::{Access, Scope};
 use crate::state::ApiState;
@@ -99,6 +99,7 @@ pub fn table() -> Vec<Route> {
         route("POST", "/v1/workers/{worker_id}/commands", admin, post(workers::commands::send))
             .body::<CommandBody>(),
         route("GET", "/v1/workers/{worker_id}/commands", read, get(workers::commands::list)),
+        route("GET", "/v1/audit", admin, get(audit::list)).query(audit::PARAMETERS),
         route("GET", "/v1/stats", read, get(stats::stats)).query(stats::PARAMETERS),
     ];
     table.extend(of_queues_and_kinds());

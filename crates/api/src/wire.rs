@@ -2,6 +2,7 @@
 //! type may get new fields.
 
 pub(crate) mod api_key;
+pub(crate) mod audit;
 pub(crate) mod batch;
 pub(crate) mod bulk;
 pub(crate) mod dead_letter;

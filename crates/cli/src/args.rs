@@ -8,6 +8,7 @@ use crate::demo::DemoArgs;
 use crate::exit;
 use crate::verbs::act::{self, ActArgs};
 use crate::verbs::api_key::{self, ApiKeyCommand};
+use crate::verbs::audit::{self, AuditArgs};
 use crate::verbs::completion::{self, CompletionArgs};
 use crate::verbs::context::{self, ContextCommand};
 use crate::verbs::count::{self, CountArgs};
@@ -125,6 +126,9 @@ pub(crate) enum Command {
     /// Searches, groups, retries, redrives and purges dead letters: jobs that are `failed`.
     #[command(subcommand, after_help = dlq::EXAMPLES)]
     Dlq(DlqCommand),
+    /// Shows who changed what: queues, jobs, schedules, routes, workers.
+    #[command(after_help = audit::EXAMPLES)]
+    Audit(AuditArgs),
     /// Prints counts and totals of all queues.
     #[command(after_help = stats::EXAMPLES)]
     Stats(StatsArgs),

@@ -97,6 +97,7 @@ async fn run(command: Command) -> CommandResult {
         Command::ApiKey(command) => verbs::api_key::run(command).await,
         Command::Route(command) => verbs::route::run(command).await,
         Command::Dlq(command) => verbs::dlq::run(command).await,
+        Command::Audit(args) => verbs::audit::run(args).await,
         Command::Stats(args) => verbs::stats::run(args).await,
         Command::Top(args) => verbs::top::run(args).await,
         Command::Doctor(args) => verbs::doctor::run(*args).await,

@@ -2,6 +2,7 @@
 //! the API's types.
 
 mod api_key;
+mod audit;
 mod dead_letter;
 mod finding;
 mod job;
@@ -19,6 +20,7 @@ use crate::raw::Fields;
 use crate::table::{Cell, Table};
 
 pub(crate) use api_key::API_KEY;
+pub(crate) use audit::AUDIT;
 pub(crate) use dead_letter::{DEAD_LETTER, LETTER_GROUP, REDRIVE};
 pub(crate) use finding::FINDING;
 pub(crate) use job::{JOB, is_final, shown_ids, status_tone, succeeded};

@@ -3,6 +3,7 @@
 pub(crate) mod act;
 pub(crate) mod api_key;
 pub(crate) mod apply;
+pub(crate) mod audit;
 pub(crate) mod completion;
 pub(crate) mod context;
 pub(crate) mod count;

@@ -124,6 +124,11 @@ pub struct DutyArgs {
           value_name = "SECONDS", value_parser = Seconds::parse_duration_or_zero)]
     pub queue_retention: Duration,
 
+    /// How many days entries of the audit log are kept, at least 30; 0 keeps them forever.
+    #[arg(long = "audit-retention-days", env = "REAPER_AUDIT_RETENTION_DAYS", default_value_t = 400, value_name = "DAYS",
+          value_parser = audit_retention)]
+    pub audit_retention_days: u32,
+
     /// Largest number of jobs that one statement of a duty moves.
     #[arg(long = "batch-size", env = "REAPER_BATCH_SIZE", default_value_t = 1000, value_name = "JOBS",
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -138,6 +143,12 @@ fn hold_off(text: &str) -> Result<Duration, String> {
     } else {
         Err("too short: use at least 1 second, or 0 to disable the delay".to_owned())
     }
+}
+
+/// The database deletes no younger entry than 30 days.
+fn audit_retention(text: &str) -> Result<u32, String> {
+    let days = text.parse().ok().filter(|days| matches!(days, 0 | 30..=36_500));
+    days.ok_or_else(|| "must be 0, or a whole number from 30 to 36500".to_owned())
 }
 
 #[cfg(test)]
@@ -170,6 +181,14 @@ mod tests {
         ] {
             let refused = parsed(option, value).unwrap_err().to_string();
             assert!(refused.contains(words), "{option} {value}: {refused}");
+        }
+    }
+
+    #[test]
+    fn the_audit_log_is_kept_for_a_month_at_least() {
+        assert_eq!((audit_retention("0"), audit_retention("30")), (Ok(0), Ok(30)));
+        for wrong in ["29", "x", "-1", "36501"] {
+            assert!(audit_retention(wrong).is_err(), "{wrong}");
         }
     }
 }

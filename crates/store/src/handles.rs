@@ -31,6 +31,10 @@ pub struct ApiKeys<'a>(pub(crate) &'a Store);
 #[derive(Clone, Copy, Debug)]
 pub struct DeadLetters<'a>(pub(crate) &'a Store);
 
+/// The audit log: who changed what.
+#[derive(Clone, Copy, Debug)]
+pub struct AuditLog<'a>(pub(crate) &'a Store);
+
 /// Periodic maintenance, which the reaper runs.
 #[derive(Clone, Copy, Debug)]
 pub struct Upkeep<'a>(pub(crate) &'a Store);
@@ -69,6 +73,11 @@ impl Store {
     /// Read, purge, replace and redrive dead letters.
     pub const fn dead_letters(&self) -> DeadLetters<'_> {
         DeadLetters(self)
+    }
+
+    /// Read the audit log.
+    pub const fn audit_log(&self) -> AuditLog<'_> {
+        AuditLog(self)
     }
 
     /// Retention, vacuum, and stuck sessions.

@@ -10,7 +10,8 @@ mod readers;
 mod upkeep;
 mod verbs;
 
-pub use handles::{ApiKeys, DeadLetters, Jobs, Kinds, Queues, Routes, Schedules, Upkeep};
+pub use handles::{ApiKeys, AuditLog, DeadLetters, Jobs, Kinds, Queues, Routes, Schedules, Upkeep};
+pub use plumbing::actor::Actor;
 pub use plumbing::batches::Batches;
 pub use plumbing::cause::Cause;
 pub use plumbing::connect::{Store, StoreOptions};
@@ -20,6 +21,7 @@ pub use plumbing::url::{DatabaseUrl, UrlError};
 pub use plumbing::wakeup::{Heard, Listener, Notifier};
 pub use readers::api_keys::{ApiKeyRecord, KeyNews, LiveKey};
 pub use readers::arrivals::ArrivalWatcher;
+pub use readers::audit::{AuditEntry, AuditFilter};
 pub use readers::census::{Census, QueueCensus};
 pub use readers::dead_letters::groups::{
     DeadLetterGroup, DeadLetterGroupDetail, GroupFilter, GroupOrder, GroupPosition,

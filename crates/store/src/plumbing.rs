@@ -1,6 +1,7 @@
 //! What all statements need: the URL, connections, errors, cached names and ids, wake-ups, and where a lease starts to scan.
 
 pub(crate) mod acquire;
+pub(crate) mod actor;
 pub(crate) mod batches;
 pub(crate) mod catalog;
 pub(crate) mod cause;

@@ -2,6 +2,7 @@
 
 pub(crate) mod api_keys;
 pub(crate) mod arrivals;
+pub(crate) mod audit;
 pub(crate) mod body;
 pub(crate) mod census;
 pub(crate) mod dead_letters;

@@ -1,5 +1,6 @@
 //! Upkeep of the database: migrations, retention, vacuum, and sessions that block others.
 
+pub(crate) mod audit;
 pub(crate) mod dead_letters;
 pub(crate) mod empty;
 pub(crate) mod kinds;

@@ -2,6 +2,7 @@
 
 pub(crate) mod aftermath;
 pub(crate) mod api_keys;
+pub(crate) mod audit;
 pub(crate) mod cancel;
 pub(crate) mod dead_letters;
 pub(crate) mod delete;

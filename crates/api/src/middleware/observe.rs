@@ -12,7 +12,7 @@ use jobqueue_runtime::OutageLog;
 use jobqueue_runtime::trace::set_parent;
 use tracing::Instrument as _;
 
-use super::request_id::{self, X_REQUEST_ID};
+use super::request_id::{self, RequestId, X_REQUEST_ID};
 use crate::metrics::ApiMetrics;
 use crate::problem::{self, Problem};
 
@@ -24,10 +24,11 @@ pub(crate) struct Observer {
 }
 
 /// Serves a request. If its route panics, the answer is a 500 with a problem document.
-pub(crate) async fn observe(State(observer): State<Observer>, request: Request, next: Next) -> Response {
+pub(crate) async fn observe(State(observer): State<Observer>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let id = request_id::of(request.headers());
     let id_text = id.to_str().unwrap_or("unknown").to_owned();
+    request.extensions_mut().insert(RequestId(id_text.clone()));
     let route =
         request.extensions().get::<MatchedPath>().map_or("unmatched", |path| path.as_str()).to_owned();
     let method = known_method(request.method().as_str());

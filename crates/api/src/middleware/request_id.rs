@@ -6,6 +6,10 @@ use uuid::Uuid;
 /// The header, in both directions.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// In the extensions of a request: its id.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestId(pub(crate) String);
+
 /// The longest id that is accepted from a client.
 const MAX_CHARS: usize = 128;
 

@@ -12,6 +12,7 @@ use jobqueue_core::limits::MAX_PAGE;
 use jobqueue_core::{ApiKeyDraft, FieldError, Grant, KeyId, KeyName, KeyText};
 use jobqueue_store::{ApiKeyChange, ApiKeyRecord, NewApiKey, Store};
 
+use crate::acting::Acting;
 use crate::extract::{JsonBody, KeyPath, Query};
 use crate::keys::Keyring;
 use crate::middleware::auth::Caller;
@@ -36,7 +37,7 @@ const DEFAULT_PAGE: u32 = 100;
         (status = 409, description = "Another key has this name, or as many keys exist as may"),
     ))]
 pub(crate) async fn create(
-    State(store): State<StoreAccess>,
+    store: Acting,
     State(keys): State<Keyring>,
     Extension(caller): Extension<Caller>,
     body: JsonBody<ApiKeyBody>,
@@ -106,7 +107,7 @@ pub(crate) async fn show(
         (status = 412, description = "The key was changed at the same time"),
     ))]
 pub(crate) async fn patch(
-    State(store): State<StoreAccess>,
+    store: Acting,
     State(keys): State<Keyring>,
     Extension(caller): Extension<Caller>,
     KeyPath(id): KeyPath,
@@ -130,7 +131,7 @@ pub(crate) async fn patch(
         (status = 404, description = "No such key, or it is revoked"),
     ))]
 pub(crate) async fn rotate(
-    State(store): State<StoreAccess>,
+    store: Acting,
     State(keys): State<Keyring>,
     Extension(caller): Extension<Caller>,
     KeyPath(id): KeyPath,
@@ -152,7 +153,7 @@ pub(crate) async fn rotate(
     params(("key_id" = super::super::wire::name::KeyIdText, Path, description = "The id of the key")),
     responses((status = 200, description = "The key, revoked now or before", body = ApiKeyView), (status = 404, description = "No such key")))]
 pub(crate) async fn revoke(
-    State(store): State<StoreAccess>,
+    store: Acting,
     State(keys): State<Keyring>,
     Extension(caller): Extension<Caller>,
     KeyPath(id): KeyPath,
@@ -166,7 +167,7 @@ pub(crate) async fn revoke(
 }
 
 /// Makes a change. This process applies it at once.
-async fn change<F, Fut>(store: &StoreAccess, keys: &Keyring, call: F) -> Result<ApiKeyRecord, Problem>
+async fn change<F, Fut>(store: &Acting, keys: &Keyring, call: F) -> Result<ApiKeyRecord, Problem>
 where
     F: FnOnce(Store) -> Fut,
     Fut: Future<Output = Result<ApiKeyChange, jobqueue_store::StoreError>> + Send + 'static,

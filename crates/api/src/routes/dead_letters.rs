@@ -7,6 +7,7 @@ use jobqueue_core::{FieldError, KindName, QueueName};
 use jobqueue_store::{DeadLetterFilter, GroupFilter, GroupOrder, Store};
 use uuid::Uuid;
 
+use crate::acting::Acting;
 use crate::cursor::Cursors;
 use crate::extract::path::uuid_of;
 use crate::extract::{GroupPath, JobPath, JsonBody, Query};
@@ -181,7 +182,7 @@ pub(crate) async fn group_detail(
 #[utoipa::path(post, path = "/v1/dead-letters/purge", operation_id = "purge_dead_letters", tag = "dead letters", request_body = DeadLetterPurgeBody,
     responses((status = 200, description = "The result", body = LetterPurgeView)))]
 pub(crate) async fn purge(
-    State(store): State<StoreAccess>,
+    store: Acting,
     Extension(caller): Extension<Caller>,
     body: JsonBody<DeadLetterPurgeBody>,
 ) -> Result<Json<LetterPurgeView>, Problem> {
@@ -191,6 +192,7 @@ pub(crate) async fn purge(
     let Some(filter) = limits::dead_letters(&store, caller.grant(), filter).await? else {
         return Ok(Json(LetterPurgeView { dry_run, matched: 0, deleted: 0, ids: vec![], more: false }));
     };
+    let store = store.by_filter(&filter);
     let one_more = u32::try_from(limit + 1).map_err(|_| Problem::internal())?;
     let find = move |store: Store| async move { store.dead_letters().find(&filter, one_more).await };
     let mut ids = store.call(find).await?;

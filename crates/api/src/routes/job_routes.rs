@@ -11,6 +11,7 @@ use jobqueue_core::{JobDraft, NewJob, RouteDraft, RouteName};
 use jobqueue_store::{Precondition, RouteChange, RouteRecord};
 
 use super::schedules::owner;
+use crate::acting::Acting;
 use crate::extract::precondition::etag;
 use crate::extract::{Condition, JsonBody, Query, RoutePath};
 use crate::problem::{Problem, ProblemKind};
@@ -77,7 +78,7 @@ pub(crate) async fn show(
         (status = 412, description = "`If-Match` or `If-None-Match` does not hold"),
     ))]
 pub(crate) async fn put(
-    State(store): State<StoreAccess>,
+    store: Acting,
     State(submissions): State<Submissions>,
     RoutePath(name): RoutePath,
     Condition(condition): Condition,
@@ -89,7 +90,7 @@ pub(crate) async fn put(
 
 /// Stores a route that passed the checks.
 async fn store(
-    store: &StoreAccess,
+    store: &Acting,
     name: RouteName,
     draft: RouteDraft,
     condition: Precondition,
@@ -127,7 +128,7 @@ fn changed(change: RouteChange) -> Result<Response, Problem> {
         (status = 412, description = "`If-Match` does not hold"),
     ))]
 pub(crate) async fn delete(
-    State(store): State<StoreAccess>,
+    store: Acting,
     RoutePath(name): RoutePath,
     Condition(condition): Condition,
 ) -> Result<Json<UnroutedView>, Problem> {

@@ -8,6 +8,7 @@ use jobqueue_core::limits::MAX_PAGE;
 use jobqueue_store::KindChanged;
 
 use super::queues::cut;
+use crate::acting::Acting;
 use crate::extract::{JsonBody, KindPath, Query};
 use crate::keys::limits;
 use crate::middleware::auth::Caller;
@@ -60,7 +61,7 @@ pub(crate) async fn show(
     request_body = KindBody, responses((status = 200, description = "The kind", body = KindView), (status = 404, description = "No such kind"),
     (status = 409, description = "1000 kinds have settings")))]
 pub(crate) async fn configure(
-    State(store): State<StoreAccess>,
+    store: Acting,
     KindPath(name): KindPath,
     body: JsonBody<KindBody>,
 ) -> Result<Json<KindView>, Problem> {
@@ -80,7 +81,7 @@ pub(crate) async fn configure(
     request_body = CreateBody, responses((status = 200, description = "The kind", body = KindView), (status = 404, description = "No such kind"),
     (status = 409, description = "1000 kinds are paused")))]
 pub(crate) async fn pause(
-    State(store): State<StoreAccess>,
+    store: Acting,
     KindPath(name): KindPath,
     body: JsonBody<CreateBody>,
 ) -> Result<Json<KindView>, Problem> {
@@ -97,7 +98,7 @@ pub(crate) async fn pause(
 #[utoipa::path(post, path = "/v1/kinds/{name}/resume", operation_id = "resume_kind", tag = "kinds", params(("name" = KindText, Path, description = "The kind")),
     request_body = CreateBody, responses((status = 200, description = "The kind", body = KindView), (status = 404, description = "No such kind")))]
 pub(crate) async fn resume(
-    State(store): State<StoreAccess>,
+    store: Acting,
     KindPath(name): KindPath,
     body: JsonBody<CreateBody>,
 ) -> Result<Json<KindView>, Problem> {
@@ -108,7 +109,7 @@ pub(crate) async fn resume(
 }
 
 /// Creates the kind if the request says so.
-async fn create(store: &StoreAccess, name: &KindName, wanted: bool) -> Result<(), Problem> {
+async fn create(store: &Acting, name: &KindName, wanted: bool) -> Result<(), Problem> {
     if !wanted {
         return Ok(());
     }

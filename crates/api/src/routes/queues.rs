@@ -11,6 +11,7 @@ use jobqueue_core::limits::MAX_PAGE;
 use jobqueue_store::Notifier;
 use tokio::time::{Instant, timeout_at};
 
+use crate::acting::Acting;
 use crate::extract::{JsonBody, Query, QueuePath};
 use crate::middleware::auth::Caller;
 use crate::problem::{Problem, ProblemKind};
@@ -84,7 +85,7 @@ pub(crate) async fn show(
 #[utoipa::path(patch, path = "/v1/queues/{name}", operation_id = "configure_queue", tag = "queues", params(("name" = QueueText, Path, description = "The queue")),
     request_body = QueueBody, responses((status = 200, description = "The queue", body = QueueView), (status = 404, description = "No such queue")))]
 pub(crate) async fn configure(
-    State(store): State<StoreAccess>,
+    store: Acting,
     QueuePath(name): QueuePath,
     body: JsonBody<QueueBody>,
 ) -> Result<Json<QueueView>, Problem> {
@@ -101,7 +102,7 @@ pub(crate) async fn configure(
 #[utoipa::path(post, path = "/v1/queues/{name}/pause", operation_id = "pause_queue", tag = "queues", params(("name" = QueueText, Path, description = "The queue")),
     request_body = CreateBody, responses((status = 200, description = "The queue", body = QueueView), (status = 404, description = "No such queue")))]
 pub(crate) async fn pause(
-    State(store): State<StoreAccess>,
+    store: Acting,
     QueuePath(name): QueuePath,
     body: JsonBody<CreateBody>,
 ) -> Result<Json<QueueView>, Problem> {
@@ -117,7 +118,7 @@ pub(crate) async fn pause(
 #[utoipa::path(post, path = "/v1/queues/{name}/resume", operation_id = "resume_queue", tag = "queues", params(("name" = QueueText, Path, description = "The queue")),
     request_body = CreateBody, responses((status = 200, description = "The queue", body = QueueView), (status = 404, description = "No such queue")))]
 pub(crate) async fn resume(
-    State(store): State<StoreAccess>,
+    store: Acting,
     State(notifier): State<Notifier>,
     QueuePath(name): QueuePath,
     body: JsonBody<CreateBody>,
@@ -130,7 +131,7 @@ pub(crate) async fn resume(
 }
 
 /// Creates the queue if the request says so.
-async fn create(store: &StoreAccess, name: &QueueName, wanted: bool) -> Result<(), Problem> {
+async fn create(store: &Acting, name: &QueueName, wanted: bool) -> Result<(), Problem> {
     if !wanted {
         return Ok(());
     }
@@ -145,7 +146,7 @@ async fn create(store: &StoreAccess, name: &QueueName, wanted: bool) -> Result<(
 #[utoipa::path(post, path = "/v1/queues/{name}/purge", operation_id = "purge_queue", tag = "queues", params(("name" = QueueText, Path, description = "The queue")),
     request_body = PurgeBody, responses((status = 200, description = "How many", body = PurgeView), (status = 404, description = "No such queue")))]
 pub(crate) async fn purge(
-    State(store): State<StoreAccess>,
+    store: Acting,
     QueuePath(name): QueuePath,
     body: JsonBody<PurgeBody>,
 ) -> Result<Json<PurgeView>, Problem> {
@@ -159,11 +160,7 @@ pub(crate) async fn purge(
 }
 
 /// Deletes waiting jobs, up to 100,000. Answers how many, and whether there may be more.
-async fn purge_until(
-    store: &StoreAccess,
-    name: &QueueName,
-    deadline: Instant,
-) -> Result<(u64, bool), Problem> {
+async fn purge_until(store: &Acting, name: &QueueName, deadline: Instant) -> Result<(u64, bool), Problem> {
     let mut purged = 0;
     for _ in 0..PURGE_STEPS {
         let queue = name.clone();

@@ -16,7 +16,7 @@ use crate::extract::Wire;
 #[serde(deny_unknown_fields)]
 pub(crate) struct BulkBody {
     /// The jobs to act on, by what they have in common.
-    filter: Option<FilterBody>,
+    pub(crate) filter: Option<FilterBody>,
     /// The jobs to act on, by their ids, 1 to 1000.
     #[schema(value_type = Option<Vec<Uuid>>, max_items = 1000, min_items = 1)]
     ids: Option<Vec<String>>,
@@ -33,47 +33,60 @@ pub(crate) struct BulkBody {
 }
 
 /// At least one criterion. A job matches if every field that is given matches; a field matches if one of its values does.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct FilterBody {
     /// Statuses of the jobs. Default: those in which the action has an effect.
     #[schema(value_type = Vec<super::job::StatusWord>, required = false)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     status: Vec<Status>,
     /// Queues of the jobs.
     #[schema(value_type = Vec<super::name::QueueText>, required = false)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     queue: Vec<QueueName>,
     /// Kinds of the jobs.
     #[schema(value_type = Vec<super::name::KindText>, required = false)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     kind: Vec<KindName>,
     /// Tags: a job must have all of them.
     #[schema(value_type = Vec<super::name::TagFilterText>, required = false)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     tag: Vec<String>,
     /// Submitted at or after (RFC 3339 with an offset).
     #[schema(format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     created_after: Option<String>,
     /// Submitted before (RFC 3339 with an offset).
     #[schema(format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     created_before: Option<String>,
     /// Became final at or after (RFC 3339 with an offset).
     #[schema(format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     finished_after: Option<String>,
     /// Became final before (RFC 3339 with an offset).
     #[schema(format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     finished_before: Option<String>,
     /// Failed or cancelled with an error of one of these types, up to 20.
     #[schema(value_type = Vec<super::name::TagFilterText>, max_items = 20, required = false)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     error_type: Vec<String>,
     /// One of these unique keys, in any scope, up to 20.
     #[schema(value_type = Vec<super::name::TagFilterText>, max_items = 20, required = false)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     unique_key: Vec<String>,
     /// Conditions on the metadata such as `team=billing`, `owner.team=billing` or `/a.b/c=1`, up to 20. A job must meet all of them.
     #[schema(value_type = Vec<super::name::MetadataText>, max_items = 20, required = false)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     metadata: Vec<String>,
     /// Conditions on the payload, like those on the metadata, up to 20. A job must meet all of them.
     #[schema(value_type = Vec<super::name::MetadataText>, max_items = 20, required = false)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     payload: Vec<String>,
     /// `true`: only jobs that have failed before and wait for their next attempt.
     #[schema(required = false)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     retrying: bool,
 }
 

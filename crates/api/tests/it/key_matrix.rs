@@ -193,8 +193,14 @@ async fn a_key_of_the_right_queue_works_on_every_route_of_it() {
     let all: Vec<&str> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
     let (_, key) =
         api.create_key(json!({ "name": "right", "scopes": all, "queues": ["hidden-from-*"] })).await;
-    let of_everything =
-        ["/v1/routes", "/v1/kinds", "/v1/workers/commands", "/v1/dead-letters/groups", "/v1/api-keys"];
+    let of_everything = [
+        "/v1/routes",
+        "/v1/kinds",
+        "/v1/workers/commands",
+        "/v1/dead-letters/groups",
+        "/v1/api-keys",
+        "/v1/audit",
+    ];
     let mut served = 0;
     // what deletes comes last
     let mut routes = guarded();

@@ -4,6 +4,7 @@
 
 mod aborts;
 mod actions;
+mod audit;
 mod auth;
 mod bad_input;
 mod bad_state;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod act;
+mod audit;
 mod contexts;
 mod dead_letters;
 mod doctor;

@@ -287,6 +287,7 @@ async fn the_commands_of_the_page_of_streams_run() {
 fn the_pages_name_existing_routes() {
     for name in [
         "docs/api.md",
+        "docs/audit.md",
         "docs/celery.md",
         "docs/dead-letters.md",
         "docs/routes.md",

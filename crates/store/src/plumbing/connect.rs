@@ -8,6 +8,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, PgPool};
 
+use crate::plumbing::actor::ActingAs;
 use crate::plumbing::catalog::Catalog;
 use crate::plumbing::cause::Cause;
 use crate::plumbing::clock::IdClock;
@@ -53,6 +54,8 @@ pub struct Store {
     /// The file that the URL was read from, if any.
     pub(crate) url_file: Option<Arc<UrlFile>>,
     pub(crate) application_name: Arc<str>,
+    /// Who makes the changes of this clone. `None`: no caller of the API, for example the reaper.
+    pub(crate) actor: Option<Arc<ActingAs>>,
 }
 
 impl Store {
@@ -114,6 +117,7 @@ impl Store {
             sharing: Arc::default(),
             url_file: None,
             application_name: "".into(),
+            actor: None,
         }
     }
 
@@ -142,10 +146,10 @@ impl Store {
         options.connect_lazy_with(self.pool.connect_options().as_ref().clone())
     }
 
-    /// A connection for one statement, or for reads that need no common snapshot. Behind a pooler in transaction mode it
-    /// begins a transaction.
+    /// A connection for one statement, or for reads that need no common snapshot. Behind a pooler in transaction mode, and if someone
+    /// acts, it begins a transaction.
     pub(crate) async fn one(&self) -> Result<Unit, StoreError> {
-        if self.pooler == Pooler::Transaction {
+        if self.pooler == Pooler::Transaction || self.actor.is_some() {
             return self.begin().await;
         }
         self.outside_transaction().await
@@ -167,10 +171,14 @@ impl Store {
     }
 
     async fn begin_with(&self, begin: &'static str) -> Result<Unit, StoreError> {
-        let statement: Cow<'static, str> = match self.pooler {
+        let mut statement: Cow<'static, str> = match self.pooler {
             Pooler::None => begin.into(),
             Pooler::Transaction => format!("{begin}; {}", pooled()).into(),
         };
+        if let Some(actor) = &self.actor {
+            // in the same round trip
+            statement = format!("{statement}; {}", actor.setting()).into();
+        }
         self.unit(Some(statement)).await
     }
 

@@ -11,9 +11,29 @@ use crate::plumbing::connect::{Store, Unit};
 use crate::plumbing::error::StoreError;
 use crate::readers::row::{failure_text, final_status};
 use crate::verbs::aftermath;
+use crate::verbs::audit::Change;
 
 /// Maximum number of tries to find a job that moves from one place to another meanwhile.
 const TRIES: u32 = 10;
+
+/// What a transaction did.
+pub(crate) struct CancelStep {
+    /// The result of each job that did not move meanwhile.
+    pub(crate) found: Vec<(JobId, Cancelled)>,
+    /// Workers of the running jobs, for a hint after the commit.
+    pub(crate) workers: Vec<WorkerId>,
+    /// Jobs that were changed. A job whose worker had been asked before is not one of them.
+    changed: Vec<JobId>,
+}
+
+/// The running jobs among those to cancel.
+#[derive(Default)]
+struct Asked {
+    jobs: Vec<JobId>,
+    workers: Vec<WorkerId>,
+    /// Those that were not asked before.
+    new: Vec<JobId>,
+}
 
 /// The result of a cancel for one job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,26 +80,27 @@ impl Store {
         if again {
             Self::hold_off_edits(&mut unit, ids).await?;
         }
-        let (found, workers) = Self::cancel_within(&mut unit, ids, reason).await?;
+        let CancelStep { found, workers, changed } = Self::cancel_within(&mut unit, ids, reason).await?;
+        self.audit(&mut unit, Change::of_jobs("jobs.cancel", &changed)).await?;
         unit.commit().await?;
         self.hint_heartbeats(&workers).await;
         Ok(found)
     }
 
-    /// The same in the caller's transaction. Also returns the workers of the running jobs, for a hint after the commit.
+    /// The same in the caller's transaction.
     pub(crate) async fn cancel_within(
         unit: &mut Unit,
         ids: &[JobId],
         reason: &Failure,
-    ) -> Result<(Vec<(JobId, Cancelled)>, Vec<WorkerId>), StoreError> {
+    ) -> Result<CancelStep, StoreError> {
         let withdrawn = Self::withdraw(unit, ids, reason).await?;
         let open: Vec<JobId> = ids.iter().copied().filter(|id| !withdrawn.contains(id)).collect();
-        let (asked, workers) = Self::ask(unit, &open).await?;
-        let open: Vec<JobId> = open.into_iter().filter(|id| !asked.contains(id)).collect();
+        let asked = Self::ask(unit, &open).await?;
+        let open: Vec<JobId> = open.into_iter().filter(|id| !asked.jobs.contains(id)).collect();
         let mut found = Self::already(unit, &open).await?;
-        found.extend(withdrawn.into_iter().map(|id| (id, Cancelled::Now)));
-        found.extend(asked.into_iter().map(|id| (id, Cancelled::Asked)));
-        Ok((found, workers))
+        found.extend(withdrawn.iter().map(|id| (*id, Cancelled::Now)));
+        found.extend(asked.jobs.into_iter().map(|id| (id, Cancelled::Asked)));
+        Ok(CancelStep { found, workers: asked.workers, changed: [withdrawn, asked.new].concat() })
     }
 
     /// Removes waiting jobs from the queue, marks them cancelled, frees what they hold, and returns them. The other jobs
@@ -143,15 +164,16 @@ impl Store {
     }
 
     /// Records a cancel request for running jobs. It locks their leases, so a settle happens either before or
-    /// after. Returns the jobs and their workers.
-    async fn ask(unit: &mut Unit, ids: &[JobId]) -> Result<(Vec<JobId>, Vec<WorkerId>), StoreError> {
+    /// after.
+    async fn ask(unit: &mut Unit, ids: &[JobId]) -> Result<Asked, StoreError> {
         if ids.is_empty() {
-            return Ok((vec![], vec![]));
+            return Ok(Asked::default());
         }
         let wanted: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
         // A join sorts before it locks. It scans all leases, which the filter on `job_ids` needs anyway.
+        // A row that was inserted has no xmax; one that was there before and was updated has.
         let asked = sqlx::query!(
-            "-- store.cancel.ask
+            r#"-- store.cancel.ask
             WITH held AS (
                 SELECT j.job_id, l.epoch, l.worker_id
                 FROM jobqueue.lease_jobs h
@@ -162,14 +184,15 @@ impl Store {
             INSERT INTO jobqueue.cancel_request (job_id, epoch, worker_id, requested_at)
             SELECT job_id, epoch, worker_id, jobqueue.now() FROM held
             ON CONFLICT (job_id) DO UPDATE SET epoch = excluded.epoch, worker_id = excluded.worker_id
-            RETURNING job_id, worker_id",
+            RETURNING job_id, worker_id, (xmax = 0) AS "is_new!""#,
             &wanted,
         )
         .fetch_all(&mut **unit)
         .await?;
         let workers: BTreeSet<Uuid> = asked.iter().filter_map(|row| row.worker_id).collect();
-        let jobs = asked.into_iter().map(|row| JobId::from_uuid(row.job_id)).collect();
-        Ok((jobs, workers.into_iter().map(WorkerId::from_uuid).collect()))
+        let workers = workers.into_iter().map(WorkerId::from_uuid).collect();
+        let new = asked.iter().filter(|row| row.is_new).map(|row| JobId::from_uuid(row.job_id)).collect();
+        Ok(Asked { jobs: asked.into_iter().map(|row| JobId::from_uuid(row.job_id)).collect(), workers, new })
     }
 
     /// The results for jobs that are final or do not exist.

@@ -9,6 +9,7 @@ use crate::handles::DeadLetters;
 use crate::plumbing::connect::Unit;
 use crate::plumbing::error::StoreError;
 use crate::plumbing::retry_on_conflict::retry_on_conflict;
+use crate::verbs::audit::Change;
 use crate::verbs::enqueue::submission::{Accepted, Submission};
 use crate::verbs::unique::{final_bit, forget};
 
@@ -109,6 +110,8 @@ impl DeadLetters<'_> {
         )
         .fetch_one(&mut *unit)
         .await?;
+        let count = usize::try_from(gone).unwrap_or(0);
+        self.0.audit(&mut unit, Change::of("dead_letters.purge", count)).await?;
         unit.commit().await?;
         Ok(u64::try_from(gone).unwrap_or(0))
     }
@@ -178,6 +181,9 @@ impl DeadLetters<'_> {
         )
         .execute(&mut *unit)
         .await?;
+        let change =
+            Change::of("dead_letters.replace", 1).to(&id).after(&serde_json::json!({ "job_id": by }));
+        self.0.audit(&mut unit, change).await?;
         unit.commit().await?;
         Ok(Replaced::By { id: by, status, queue: new.queue.clone() })
     }

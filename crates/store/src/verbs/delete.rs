@@ -10,6 +10,7 @@ use crate::plumbing::connect::{Store, Unit};
 use crate::plumbing::error::StoreError;
 use crate::plumbing::retry_on_conflict::retry_on_conflict;
 use crate::readers::row::status_number;
+use crate::verbs::audit::Change;
 
 /// Maximum number of tries for a job that becomes final meanwhile.
 const TRIES: u32 = 10;
@@ -70,6 +71,12 @@ impl Store {
                 break;
             }
         }
+        let gone: Vec<JobId> = answers
+            .iter()
+            .filter(|(_, is)| **is == Deleted::Now)
+            .map(|(id, _)| JobId::from_uuid(*id))
+            .collect();
+        self.audit(&mut unit, Change::of_jobs("jobs.delete", &gone)).await?;
         unit.commit().await?;
         Ok(ids.iter().map(|id| answers.get(&id.as_uuid()).copied().unwrap_or(Deleted::Unknown)).collect())
     }

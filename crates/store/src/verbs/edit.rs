@@ -2,9 +2,12 @@
 //! So a lease, a cancel and a promotion come either before and the edit changes nothing, or after and they see the edited job.
 //! docs/adr/0023-edit.md says why this is enough.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use jobqueue_core::unique::moved_digest;
-use jobqueue_core::{JobEdit, JobId, JobRecord, Json, Start, Status};
+use jobqueue_core::{JobDraft, JobEdit, JobId, JobRecord, Json, Start, Status};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::handles::Jobs;
@@ -12,6 +15,7 @@ use crate::plumbing::catalog::Lane;
 use crate::plumbing::connect::{Store, Unit};
 use crate::plumbing::error::StoreError;
 use crate::readers::row::to_ms;
+use crate::verbs::audit::Change;
 
 /// Maximum number of tries for a job that moves from one place to another meanwhile, or whose new queue has no number yet.
 const TRIES: u32 = 10;
@@ -101,6 +105,9 @@ impl Store {
         };
         Self::rewrite(&mut unit, &held, &edit, lane, digest).await?;
         let record = self.records(&mut unit, &[id]).await?.pop();
+        if let Some(record) = &record {
+            self.audit(&mut unit, change(&held.record, record)).await?;
+        }
         unit.commit().await?;
         Ok(record.map(|record| Edited::Job(Box::new(record), true)))
     }
@@ -291,5 +298,29 @@ impl Store {
             .await?;
         }
         Ok(())
+    }
+}
+
+/// The fields that an edit has changed. Of a payload and of metadata only the length is recorded.
+fn change(before: &JobRecord, after: &JobRecord) -> Change {
+    let fields = |record: &JobRecord| match serde_json::to_value(JobDraft::of(record)) {
+        Ok(Value::Object(fields)) => fields,
+        _ => Map::new(),
+    };
+    let (old, new) = (fields(before), fields(after));
+    let differs = |name: &&String| old.get(*name) != new.get(*name);
+    let changed: BTreeSet<&String> = old.keys().chain(new.keys()).filter(differs).collect();
+    let only = |fields: &Map<String, Value>| -> Map<String, Value> {
+        changed.iter().map(|name| ((*name).clone(), shown(name, fields.get(*name)))).collect()
+    };
+    Change::of("jobs.edit", 1).to(&after.job.id).before(&only(&old)).after(&only(&new))
+}
+
+fn shown(name: &str, value: Option<&Value>) -> Value {
+    match value {
+        Some(value) if ["payload", "metadata"].contains(&name) => {
+            json!({ "omitted_bytes": value.to_string().len() })
+        }
+        value => value.cloned().unwrap_or_default(),
     }
 }

@@ -8,6 +8,7 @@ use crate::plumbing::connect::Store;
 use crate::plumbing::error::StoreError;
 use crate::plumbing::retry_on_conflict::retry_on_conflict;
 use crate::readers::row::to_count;
+use crate::verbs::audit::Change;
 
 /// Maximum number of tries for jobs that are edited meanwhile.
 const TRIES: u32 = 10;
@@ -84,8 +85,10 @@ impl Store {
         )
         .fetch_all(&mut *unit)
         .await?;
+        let moved: Vec<JobId> = moved.into_iter().map(JobId::from_uuid).collect();
+        self.audit(&mut unit, Change::of_jobs("jobs.promote", &moved)).await?;
         unit.commit().await?;
-        Ok(moved.into_iter().map(JobId::from_uuid).collect())
+        Ok(moved)
     }
 
     async fn any_scheduled(&self, ids: &[JobId]) -> Result<bool, StoreError> {

@@ -11,6 +11,7 @@ use crate::plumbing::connect::Unit;
 use crate::plumbing::error::StoreError;
 use crate::plumbing::retry_on_conflict::retry_on_conflict;
 use crate::readers::row::{from_ms, to_count, to_ms};
+use crate::verbs::audit::Change;
 
 pub(crate) mod delete;
 
@@ -231,7 +232,10 @@ impl Queues<'_> {
         )
         .fetch_one(&mut *unit)
         .await?;
+        let gone = u32::try_from(gone).unwrap_or(0);
+        let count = usize::try_from(gone).unwrap_or(usize::MAX);
+        self.0.audit(&mut unit, Change::of("queue.purge", count).to(queue)).await?;
         unit.commit().await?;
-        Ok(u32::try_from(gone).unwrap_or(0))
+        Ok(gone)
     }
 }

@@ -11,6 +11,7 @@ use crate::plumbing::connect::{Store, Unit};
 use crate::plumbing::error::StoreError;
 use crate::plumbing::retry_on_conflict::retry_on_conflict;
 use crate::readers::row::final_status;
+use crate::verbs::audit::Change;
 use crate::verbs::snooze;
 
 /// The result of a retry for one job.
@@ -51,6 +52,9 @@ impl Store {
     async fn retry_once(&self, ids: &[JobId]) -> Result<Vec<Retried>, StoreError> {
         let mut unit = self.begin().await?;
         let retried = Self::retry_within(&mut unit, ids).await?;
+        let again: Vec<JobId> =
+            ids.iter().zip(&retried).filter(|(_, is)| **is == Retried::Now).map(|(id, _)| *id).collect();
+        self.audit(&mut unit, Change::of_jobs("jobs.retry", &again)).await?;
         unit.commit().await?;
         Ok(retried)
     }

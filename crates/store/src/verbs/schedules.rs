@@ -1,13 +1,16 @@
 //! Schedules: what users change. Each verb locks the row, so it happens before or after a pass of the reaper, never within one.
 
 use chrono::{DateTime, Utc};
-use jobqueue_core::ScheduleName;
 use jobqueue_core::schedule::{Schedule, ScheduleDraft};
+use jobqueue_core::{NewJob, ScheduleName};
 
 use crate::handles::Schedules;
 use crate::plumbing::connect::Unit;
 use crate::plumbing::error::StoreError;
+use crate::plumbing::retry_on_conflict::retry_on_conflict;
 use crate::readers::schedules::ScheduleRecord;
+use crate::verbs::audit::Change;
+use crate::verbs::enqueue::submission::{Accepted, Submission};
 use crate::verbs::precondition::Precondition;
 
 pub(crate) mod fire;
@@ -158,6 +161,26 @@ impl Schedules<'_> {
         .await?;
         unit.commit().await?;
         Ok(ScheduleChange::Changed(current))
+    }
+
+    /// Enqueues a job of a schedule now, apart from its ticks.
+    pub async fn run(&self, name: &ScheduleName, job: &NewJob) -> Result<Accepted, StoreError> {
+        self.0.time().await?;
+        self.0.learn_names(std::slice::from_ref(job)).await?;
+        let submission = Submission { jobs: vec![job.clone()], atomic: true, idempotency: None };
+        retry_on_conflict(|| self.run_once(name, &submission)).await
+    }
+
+    async fn run_once(&self, name: &ScheduleName, submission: &Submission) -> Result<Accepted, StoreError> {
+        let mut unit = self.0.begin().await?;
+        let accepted =
+            self.0.enqueue_within(&mut unit, submission).await?.pop().unwrap_or(Accepted::NotTried);
+        if let Accepted::Created { id, .. } = &accepted {
+            let change = Change::of("schedule.run", 1).to(name).after(&serde_json::json!({ "job_id": id }));
+            self.0.audit(&mut unit, change).await?;
+        }
+        unit.commit().await?;
+        Ok(accepted)
     }
 
     /// Locks the row of this name, if there is one. Returns the time.

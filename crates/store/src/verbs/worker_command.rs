@@ -5,10 +5,12 @@ use std::fmt::Display;
 
 use chrono::{DateTime, Utc};
 use jobqueue_core::{ControlCommand, Json, KindName, QueueName, WorkerId};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::plumbing::connect::Store;
 use crate::plumbing::error::StoreError;
+use crate::verbs::audit::Change;
 
 /// Maximum number of workers that one call sends a command to.
 const MAX_WORKERS: i64 = 1000;
@@ -27,15 +29,19 @@ pub enum CommandTargets {
 }
 
 /// A worker matches if every field that is set matches.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct WorkerFilter {
     /// It leases from this queue.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<QueueName>,
     /// It leases this kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<KindName>,
     /// It has this version.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// Its name matches: `*` stands for any text, `?` for one character.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
@@ -138,6 +144,13 @@ impl Store {
         if i64::try_from(rows.len()).is_ok_and(|count| count > MAX_WORKERS) {
             return Ok(None);
         }
+        let sent = rows.iter().filter(|row| row.command_id.is_some()).count();
+        let change = Change::of(format!("worker.{}", command.name()), sent).after(&arguments);
+        let change = match id {
+            Some(id) => change.to(&id),
+            None => change.filter(&filter),
+        };
+        self.audit(&mut unit, change).await?;
         unit.commit().await?;
         let commanded = rows.into_iter().map(|row| CommandedWorker {
             id: WorkerId::from_uuid(row.id),

@@ -8,6 +8,7 @@
     reason = "what surprises a test ends it, with the place where it happened"
 )]
 
+mod audit;
 mod beat_cost;
 mod bench;
 mod cancel;

@@ -11,9 +11,9 @@ use jobqueue_core::{
     ScheduleDraft, Status,
 };
 use jobqueue_store::{
-    AttemptReport, DeadLetterFilter, Deleted, Edited, GroupFilter, GroupOrder, HeldLeases, JobFilter,
-    Precondition, QueueDeletion, RemoteWorker, Retention, Retried, ScheduleChange, Settled, Store,
-    WorkerState,
+    Actor, AttemptReport, AuditFilter, DeadLetterFilter, Deleted, Edited, GroupFilter, GroupOrder,
+    HeldLeases, JobFilter, Precondition, QueueDeletion, RemoteWorker, Retention, Retried, ScheduleChange,
+    Settled, Store, WorkerState,
 };
 use jobqueue_testkit::TestDb;
 use sqlx::Row as _;
@@ -191,6 +191,40 @@ async fn the_operator_deletes_queues_and_the_reaper_deletes_unused_ones() {
     assert_eq!(reaper.upkeep().expire_kinds(10).await.unwrap(), (1, 1));
     operator.kinds().create(&"unused".parse().unwrap()).await.unwrap();
     assert_eq!(operator.kinds().list(None, 10).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn changes_of_the_operator_are_recorded_and_the_reaper_deletes_old_entries() {
+    let bench = Bench::new().await;
+    apply(&bench.db).await;
+    let id = bench.add(delayed(600.0)).await;
+    let caller = Actor { name: "root".to_owned(), request_id: "r".to_owned(), ..Actor::default() };
+    let operator = store_as(&bench, "operator").acting_for(&caller);
+    operator.queues().pause(&"default".parse().unwrap()).await.unwrap();
+    operator.jobs().cancel(&[id], &boom()).await.unwrap();
+    let in_sql = format!("SET ROLE jobqueue_operator; SELECT jobqueue.retry('{id}'); RESET ROLE");
+    bench.db.execute(&in_sql).await;
+    let entries = operator.audit_log().list(&AuditFilter::default(), None, 10).await.unwrap();
+    let actions: Vec<&str> = entries.iter().map(|entry| entry.action.as_str()).collect();
+    assert_eq!(actions, ["jobs.retry", "jobs.cancel", "queue.pause"]);
+    assert_eq!((entries[1].actor.as_str(), entries[0].request_id.as_deref()), ("root", None));
+    for role in ["reader", "submitter", "runner", "reaper"] {
+        let refused =
+            store_as(&bench, role).audit_log().list(&AuditFilter::default(), None, 1).await.unwrap_err();
+        assert!(refused.to_string().contains("permission denied"), "{role}: {refused}");
+    }
+    // the owner may delete, and its trigger refuses
+    let owner = "SET ROLE jobqueue_owner; DELETE FROM jobqueue.audit_log";
+    let refused = sqlx::raw_sql(owner).execute(bench.db.pool()).await.unwrap_err().to_string();
+    assert!(refused.contains("append-only"), "{refused}");
+    bench
+        .db
+        .execute(
+            "RESET ROLE; INSERT INTO jobqueue.audit_log (id, action, affected, actor, database_user)
+             VALUES (jobqueue.id_floor(now() - interval '401 days'), 'old', 1, 'x', 'x')",
+        )
+        .await;
+    assert_eq!(store_as(&bench, "reaper").upkeep().prune_audit(400 * DAY).await.unwrap(), 1);
 }
 
 #[tokio::test]

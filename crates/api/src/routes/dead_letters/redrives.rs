@@ -8,6 +8,7 @@ use axum::{Extension, Json};
 use jobqueue_core::limits::MAX_PAGE;
 use jobqueue_store::{RedriveStop, Store};
 
+use crate::acting::Acting;
 use crate::extract::path::uuid_of;
 use crate::extract::{JsonBody, Query, RedrivePath};
 use crate::keys::limits;
@@ -31,7 +32,7 @@ const DEFAULT_PAGE: u32 = 50;
         (status = 200, description = "A dry run", body = RedrivePlanView),
     ))]
 pub(crate) async fn start(
-    State(store): State<StoreAccess>,
+    store: Acting,
     Extension(caller): Extension<Caller>,
     body: JsonBody<RedriveBody>,
 ) -> Result<Response, Problem> {
@@ -102,10 +103,7 @@ pub(crate) async fn show(
 #[utoipa::path(post, path = "/v1/dead-letters/redrives/{redrive_id}/stop", operation_id = "stop_redrive", tag = "dead letters",
     params(("redrive_id" = Uuid, Path, description = "The redrive")),
     responses((status = 200, description = "The redrive", body = RedriveView), (status = 404, description = "No such redrive")))]
-pub(crate) async fn stop(
-    State(store): State<StoreAccess>,
-    RedrivePath(id): RedrivePath,
-) -> Result<Json<RedriveView>, Problem> {
+pub(crate) async fn stop(store: Acting, RedrivePath(id): RedrivePath) -> Result<Json<RedriveView>, Problem> {
     match store.call(move |store| async move { store.dead_letters().stop_redrive(id).await }).await? {
         RedriveStop::Now(redrive) | RedriveStop::Ended(redrive) => Ok(Json(redrive.into())),
         RedriveStop::Unknown => Err(missing()),

@@ -8,6 +8,7 @@ use axum::{Extension, Json};
 use jobqueue_core::{JobId, Json as Payload};
 use jobqueue_store::{Notifier, Replaced, Store};
 
+use crate::acting::Acting;
 use crate::extract::{JobPath, JsonBody};
 use crate::middleware::auth::Caller;
 use crate::problem::{Problem, ProblemKind};
@@ -32,7 +33,7 @@ use crate::wire::job::JobView;
         (status = 409, description = "The job is no dead letter, or it has expired, or another job holds its unique key"),
     ))]
 pub(crate) async fn retry(
-    State(store): State<StoreAccess>,
+    store: Acting,
     State(submissions): State<Submissions>,
     State(notifier): State<Notifier>,
     (JobPath(id), Extension(caller)): (JobPath, Extension<Caller>),
@@ -48,7 +49,7 @@ pub(crate) async fn retry(
 }
 
 async fn replace(
-    store: &StoreAccess,
+    store: &Acting,
     submissions: &Submissions,
     notifier: &Notifier,
     id: JobId,

@@ -6,10 +6,10 @@ use jobqueue_core::RouteName;
 use jobqueue_store::{Precondition, RouteChange};
 
 use super::{changed, missing, refused};
+use crate::acting::Acting;
 use crate::extract::{Condition, JsonBody, RoutePath, parse};
 use crate::problem::Problem;
 use crate::routes::merge::until_applied;
-use crate::store_access::StoreAccess;
 use crate::submissions::Submissions;
 use crate::wire::name::RouteText;
 use crate::wire::route::{RouteBody, RoutePatch, RouteView};
@@ -26,7 +26,7 @@ use crate::wire::route::{RouteBody, RoutePatch, RouteView};
         (status = 412, description = "`If-Match` does not hold"),
     ))]
 pub(crate) async fn patch(
-    State(store): State<StoreAccess>,
+    store: Acting,
     State(submissions): State<Submissions>,
     RoutePath(name): RoutePath,
     Condition(condition): Condition,
@@ -38,7 +38,7 @@ pub(crate) async fn patch(
 
 /// Merges the patch into the route as it is now, and replaces that version.
 async fn merged(
-    store: &StoreAccess,
+    store: &Acting,
     submissions: &Submissions,
     name: &RouteName,
     condition: &Precondition,

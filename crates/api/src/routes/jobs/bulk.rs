@@ -7,6 +7,7 @@ use jobqueue_store::{Cancelled, Deleted, Retried, Store};
 
 use super::cancel::by_request;
 use super::retry::refusal;
+use crate::acting::Acting;
 use crate::cursor::Cursors;
 use crate::extract::JsonBody;
 use crate::keys::limits;
@@ -22,13 +23,13 @@ use crate::wire::bulk::{BulkBody, BulkFailure, BulkView, Targets};
 #[utoipa::path(post, path = "/v1/jobs/cancel", operation_id = "cancel_jobs", tag = "jobs", request_body = BulkBody,
     responses((status = 200, description = "The result", body = BulkView)))]
 pub(crate) async fn cancel(
-    State(store): State<StoreAccess>,
+    store: Acting,
     State(cursors): State<Cursors>,
     Extension(caller): Extension<Caller>,
     body: JsonBody<BulkBody>,
 ) -> Result<Json<BulkView>, Problem> {
     let live = [Status::Blocked, Status::Scheduled, Status::Queued, Status::Running];
-    let Found { ids, mut view, .. } = find(&store, (&cursors, &caller), &body.value, &live).await?;
+    let Found { store, ids, mut view, .. } = find(&store, (&cursors, &caller), &body.value, &live).await?;
     if !view.dry_run {
         let (targets, reason) = (ids.clone(), by_request());
         let done = store.call(|store| async move { store.jobs().cancel(&targets, &reason).await }).await?;
@@ -50,12 +51,12 @@ pub(crate) async fn cancel(
 #[utoipa::path(post, path = "/v1/jobs/retry", operation_id = "retry_jobs", tag = "jobs", request_body = BulkBody,
     responses((status = 200, description = "The result", body = BulkView)))]
 pub(crate) async fn retry(
-    State(store): State<StoreAccess>,
+    store: Acting,
     State(cursors): State<Cursors>,
     Extension(caller): Extension<Caller>,
     body: JsonBody<BulkBody>,
 ) -> Result<Json<BulkView>, Problem> {
-    let Found { ids, mut view, .. } =
+    let Found { store, ids, mut view, .. } =
         find(&store, (&cursors, &caller), &body.value, &[Status::Failed, Status::Cancelled]).await?;
     if !view.dry_run {
         let targets = ids.clone();
@@ -78,12 +79,12 @@ pub(crate) async fn retry(
 #[utoipa::path(post, path = "/v1/jobs/promote", operation_id = "promote_jobs", tag = "jobs", request_body = BulkBody,
     responses((status = 200, description = "The result", body = BulkView)))]
 pub(crate) async fn promote(
-    State(store): State<StoreAccess>,
+    store: Acting,
     State(cursors): State<Cursors>,
     Extension(caller): Extension<Caller>,
     body: JsonBody<BulkBody>,
 ) -> Result<Json<BulkView>, Problem> {
-    let Found { ids, mut view, .. } =
+    let Found { store, ids, mut view, .. } =
         find(&store, (&cursors, &caller), &body.value, &[Status::Scheduled]).await?;
     if !view.dry_run {
         let targets = ids.clone();
@@ -110,13 +111,14 @@ pub(crate) async fn promote(
 #[utoipa::path(post, path = "/v1/jobs/delete", operation_id = "delete_jobs", tag = "jobs", request_body = BulkBody,
     responses((status = 200, description = "The result", body = BulkView)))]
 pub(crate) async fn delete(
-    State(store): State<StoreAccess>,
+    store: Acting,
     State(cursors): State<Cursors>,
     Extension(caller): Extension<Caller>,
     body: JsonBody<BulkBody>,
 ) -> Result<Json<BulkView>, Problem> {
     let ended = [Status::Completed, Status::Failed, Status::Cancelled];
-    let Found { ids, mut view, statuses } = find(&store, (&cursors, &caller), &body.value, &ended).await?;
+    let Found { store, ids, mut view, statuses } =
+        find(&store, (&cursors, &caller), &body.value, &ended).await?;
     if !view.dry_run {
         let targets = ids.clone();
         let delete = |store: Store| async move { store.jobs().delete_with_status(&targets, &statuses).await };
@@ -136,6 +138,8 @@ pub(crate) async fn delete(
 }
 
 struct Found {
+    /// Records the filter of the request with the change.
+    store: Acting,
     ids: Vec<JobId>,
     view: BulkView,
     /// Statuses that the jobs had: those of the filter, or the usual ones.
@@ -144,7 +148,7 @@ struct Found {
 
 /// Finds the jobs to act on. Workers are not woken for them: they find them by polling.
 async fn find(
-    store: &StoreAccess,
+    store: &Acting,
     (cursors, caller): (&Cursors, &Caller),
     body: &BulkBody,
     usual: &[Status],
@@ -158,13 +162,13 @@ async fn find(
             for id in ids.into_iter().filter(|id| !granted.contains(id)) {
                 view.failed(id, ProblemKind::NotFound);
             }
-            Ok(Found { view, ids: granted, statuses: usual.to_vec() })
+            Ok(Found { store: store.clone(), view, ids: granted, statuses: usual.to_vec() })
         }
         Targets::Filter(filter, limit) => {
             let after = body.cursor.as_deref().map(|text| cursors.open(text)).transpose()?;
             let statuses = filter.statuses.clone();
             let Some(filter) = limits::jobs(store, caller.grant(), *filter).await? else {
-                return Ok(Found { ids: vec![], view, statuses });
+                return Ok(Found { store: store.clone(), ids: vec![], view, statuses });
             };
             let limit = u32::try_from(limit).map_err(|_| Problem::internal())?;
             let found =
@@ -178,7 +182,7 @@ async fn find(
                 next_cursor,
                 ..view
             };
-            Ok(Found { ids: found.ids, view, statuses })
+            Ok(Found { store: store.by_filter(&body.filter), ids: found.ids, view, statuses })
         }
     }
 }

@@ -1,15 +1,14 @@
 //! POST /v1/jobs/{id}/cancel.
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use jobqueue_core::{Failure, Status};
 use jobqueue_store::Cancelled;
 
 use super::record::{read, wrong_status};
+use crate::acting::Acting;
 use crate::extract::JobPath;
 use crate::problem::Problem;
-use crate::store_access::StoreAccess;
 use crate::wire::job::JobView;
 
 /// Cancel a job.
@@ -27,7 +26,7 @@ use crate::wire::job::JobView;
         (status = 409, description = "Already completed or failed"),
     ))]
 pub(crate) async fn cancel(
-    State(store): State<StoreAccess>,
+    store: Acting,
     JobPath(id): JobPath,
 ) -> Result<(StatusCode, Json<JobView>), Problem> {
     let reason = by_request();

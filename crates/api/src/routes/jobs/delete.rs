@@ -1,13 +1,12 @@
 //! DELETE /v1/jobs/{id}.
 
 use axum::Json;
-use axum::extract::State;
 use jobqueue_store::Deleted;
 
 use super::record::{read, wrong_status};
+use crate::acting::Acting;
 use crate::extract::JobPath;
 use crate::problem::Problem;
-use crate::store_access::StoreAccess;
 use crate::wire::edit::DeletedView;
 
 /// Delete a final job.
@@ -20,10 +19,7 @@ use crate::wire::edit::DeletedView;
         (status = 200, description = "The job does not exist any more", body = DeletedView),
         (status = 409, description = "The job waits or runs; cancel it first"),
     ))]
-pub(crate) async fn delete(
-    State(store): State<StoreAccess>,
-    JobPath(id): JobPath,
-) -> Result<Json<DeletedView>, Problem> {
+pub(crate) async fn delete(store: Acting, JobPath(id): JobPath) -> Result<Json<DeletedView>, Problem> {
     let done = store.call(move |store| async move { store.jobs().delete(&[id]).await }).await?;
     match done.first() {
         Some(Deleted::Now) => Ok(Json(DeletedView { deleted: true })),

@@ -10,11 +10,11 @@ use jobqueue_store::{Edited, Notifier};
 use sha2::{Digest as _, Sha256};
 
 use super::record::wrong_status;
+use crate::acting::Acting;
 use crate::extract::{JobCondition, JobPath, JsonBody};
 use crate::keys::limits;
 use crate::middleware::auth::Caller;
 use crate::problem::{Problem, ProblemKind};
-use crate::store_access::StoreAccess;
 use crate::submissions::Submissions;
 use crate::wire::edit::EditBody;
 use crate::wire::job::JobView;
@@ -33,7 +33,7 @@ use crate::wire::job::JobView;
         (status = 412, description = "`If-Match` does not hold"),
     ))]
 pub(crate) async fn edit(
-    State(store): State<StoreAccess>,
+    store: Acting,
     State(submissions): State<Submissions>,
     State(notifier): State<Notifier>,
     (JobPath(id), condition, Extension(caller)): (JobPath, JobCondition, Extension<Caller>),

@@ -6,9 +6,9 @@ use jobqueue_core::Status;
 use jobqueue_store::Notifier;
 
 use super::record::{read, wrong_status};
+use crate::acting::Acting;
 use crate::extract::JobPath;
 use crate::problem::Problem;
-use crate::store_access::StoreAccess;
 use crate::wire::job::JobView;
 
 /// Queue a scheduled job now.
@@ -24,7 +24,7 @@ use crate::wire::job::JobView;
         (status = 409, description = "Running or final"),
     ))]
 pub(crate) async fn promote(
-    State(store): State<StoreAccess>,
+    store: Acting,
     State(notifier): State<Notifier>,
     JobPath(id): JobPath,
 ) -> Result<Json<JobView>, Problem> {

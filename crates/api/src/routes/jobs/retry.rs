@@ -6,9 +6,9 @@ use jobqueue_core::{JobId, Status};
 use jobqueue_store::{Notifier, Retried};
 
 use super::record::{read, wrong_status};
+use crate::acting::Acting;
 use crate::extract::JobPath;
 use crate::problem::{Problem, ProblemKind};
-use crate::store_access::StoreAccess;
 use crate::wire::job::JobView;
 
 /// Run a failed or cancelled job again.
@@ -24,7 +24,7 @@ use crate::wire::job::JobView;
         (status = 409, description = "Not failed or cancelled, or expired, or another job holds its unique key"),
     ))]
 pub(crate) async fn retry(
-    State(store): State<StoreAccess>,
+    store: Acting,
     State(notifier): State<Notifier>,
     JobPath(id): JobPath,
 ) -> Result<Json<JobView>, Problem> {
@@ -32,11 +32,7 @@ pub(crate) async fn retry(
 }
 
 /// Retries the job as it is.
-pub(crate) async fn again(
-    store: &StoreAccess,
-    notifier: &Notifier,
-    id: JobId,
-) -> Result<Json<JobView>, Problem> {
+pub(crate) async fn again(store: &Acting, notifier: &Notifier, id: JobId) -> Result<Json<JobView>, Problem> {
     let done = store.call(move |store| async move { store.jobs().retry(&[id]).await }).await?;
     let outcome = done.first().copied().unwrap_or(Retried::Unknown);
     let record = if outcome == Retried::Unknown { Err(Problem::no_job()) } else { read(store, id).await };

@@ -11,6 +11,7 @@ use jobqueue_store::{JobFilter, QueueDeletion};
 use tokio::time::{Instant, sleep};
 
 use super::{WITHIN, purge_until};
+use crate::acting::Acting;
 use crate::extract::{Query, QueuePath};
 use crate::problem::{Problem, ProblemKind};
 use crate::routes::jobs::cancel::by_request;
@@ -37,7 +38,7 @@ const TRY_EVERY: Duration = Duration::from_millis(250);
         (status = 409, description = "Jobs of the queue wait or run: `queued`, `scheduled` and `running` say how many"),
     ))]
 pub(crate) async fn delete(
-    State(store): State<StoreAccess>,
+    store: Acting,
     State(shutdown): State<Shutdown>,
     QueuePath(name): QueuePath,
     mut query: Query,
@@ -65,10 +66,11 @@ pub(crate) async fn delete(
 }
 
 /// Asks the workers of the running jobs of a queue to stop, of up to 1000 jobs.
-async fn stop_running(store: &StoreAccess, name: &QueueName) -> Result<(), Problem> {
+async fn stop_running(store: &Acting, name: &QueueName) -> Result<(), Problem> {
     let filter =
         JobFilter { queues: vec![name.clone()], statuses: vec![Status::Running], ..JobFilter::default() };
-    store
+    let acting = store.by_filter(&serde_json::json!({ "queue": [name], "status": ["running"] }));
+    acting
         .call(move |store| async move {
             let running = store.find(&filter, None, MAX_PAGE).await?;
             store.jobs().cancel(&running.ids, &by_request()).await

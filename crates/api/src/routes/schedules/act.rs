@@ -3,14 +3,15 @@
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use jobqueue_store::Submission;
+use jobqueue_core::Status;
+use jobqueue_store::{Accepted, Answer, Notifier};
 
 use super::{changed, read, valid};
+use crate::acting::Acting;
 use crate::extract::SchedulePath;
 use crate::middleware::auth::Caller;
 use crate::problem::Problem;
 use crate::routes::jobs::enqueue::respond;
-use crate::store_access::StoreAccess;
 use crate::submissions::Submissions;
 use crate::wire::job::JobView;
 use crate::wire::name::ScheduleText;
@@ -21,10 +22,7 @@ use crate::wire::schedule::ScheduleView;
 /// Jobs that it has enqueued are not affected. A tick that waits for the job before it keeps waiting.
 #[utoipa::path(post, path = "/v1/schedules/{name}/pause", operation_id = "pause_schedule", tag = "schedules", params(("name" = ScheduleText, Path, description = "The schedule")),
     responses((status = 200, description = "The schedule", body = ScheduleView), (status = 404, description = "No such schedule")))]
-pub(crate) async fn pause(
-    State(store): State<StoreAccess>,
-    SchedulePath(name): SchedulePath,
-) -> Result<Response, Problem> {
+pub(crate) async fn pause(store: Acting, SchedulePath(name): SchedulePath) -> Result<Response, Problem> {
     changed(store.call(move |store| async move { store.schedules().pause(&name).await }).await?)
 }
 
@@ -33,10 +31,7 @@ pub(crate) async fn pause(
 /// The times of the pause had no ticks, so none of them counts as missed.
 #[utoipa::path(post, path = "/v1/schedules/{name}/resume", operation_id = "resume_schedule", tag = "schedules", params(("name" = ScheduleText, Path, description = "The schedule")),
     responses((status = 200, description = "The schedule", body = ScheduleView), (status = 404, description = "No such schedule")))]
-pub(crate) async fn resume(
-    State(store): State<StoreAccess>,
-    SchedulePath(name): SchedulePath,
-) -> Result<Response, Problem> {
+pub(crate) async fn resume(store: Acting, SchedulePath(name): SchedulePath) -> Result<Response, Problem> {
     changed(store.call(move |store| async move { store.schedules().resume(&name).await }).await?)
 }
 
@@ -52,14 +47,18 @@ pub(crate) async fn resume(
         (status = 409, description = "The schedule is invalid, or another job holds the unique key and `on_conflict` is `reject`"),
     ))]
 pub(crate) async fn run(
-    State(store): State<StoreAccess>,
-    State(submissions): State<Submissions>,
+    store: Acting,
+    (State(submissions), State(notifier)): (State<Submissions>, State<Notifier>),
     Extension(caller): Extension<Caller>,
     SchedulePath(name): SchedulePath,
 ) -> Result<Response, Problem> {
-    let schedule = valid(&read(&store, name).await?)?;
+    let schedule = valid(&read(&store, name.clone()).await?)?;
     let now = store.call(|store| async move { store.time().await }).await?.ok_or_else(Problem::internal)?;
     let job = schedule.routed(&*submissions.routes().await?).job(now, now);
-    let submission = Submission { jobs: vec![job.clone()], atomic: true, idempotency: None };
-    respond(&submissions, caller.grant(), job, submissions.submit_batch(submission).await?).await
+    let new = job.clone();
+    let accepted = store.call(move |store| async move { store.schedules().run(&name, &new).await }).await?;
+    if matches!(accepted, Accepted::Created { status: Status::Queued, .. }) {
+        notifier.wake(&job.queue);
+    }
+    respond(&submissions, caller.grant(), job, Answer::Served { jobs: vec![accepted], replayed: false }).await
 }

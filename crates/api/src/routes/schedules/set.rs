@@ -7,12 +7,12 @@ use jobqueue_core::{Schedule, ScheduleName};
 use jobqueue_store::{Precondition, ScheduleChange};
 
 use super::{changed, checked, missing, read, refused};
+use crate::acting::Acting;
 use crate::extract::{Condition, JsonBody, SchedulePath, parse};
 use crate::keys::limits;
 use crate::middleware::auth::Caller;
 use crate::problem::Problem;
 use crate::routes::merge::until_applied;
-use crate::store_access::StoreAccess;
 use crate::submissions::Submissions;
 use crate::wire::name::ScheduleText;
 use crate::wire::schedule::{ScheduleBody, SchedulePatch, ScheduleView, UnscheduledView};
@@ -29,7 +29,7 @@ use crate::wire::schedule::{ScheduleBody, SchedulePatch, ScheduleView, Unschedul
         (status = 412, description = "`If-Match` or `If-None-Match` does not hold"),
     ))]
 pub(crate) async fn put(
-    State(store): State<StoreAccess>,
+    store: Acting,
     State(submissions): State<Submissions>,
     Extension(caller): Extension<Caller>,
     (SchedulePath(name), Condition(condition)): (SchedulePath, Condition),
@@ -56,7 +56,7 @@ pub(crate) async fn put(
         (status = 412, description = "`If-Match` does not hold"),
     ))]
 pub(crate) async fn patch(
-    State(store): State<StoreAccess>,
+    store: Acting,
     State(submissions): State<Submissions>,
     Extension(caller): Extension<Caller>,
     (SchedulePath(name), Condition(condition)): (SchedulePath, Condition),
@@ -78,7 +78,7 @@ async fn include(submissions: &Submissions, caller: &Caller, schedule: &Schedule
 
 /// Merges the patch into the schedule as it is now, and replaces that version.
 async fn merged(
-    store: &StoreAccess,
+    store: &Acting,
     (submissions, caller): (&Submissions, &Caller),
     name: &ScheduleName,
     condition: &Precondition,
@@ -112,7 +112,7 @@ async fn merged(
         (status = 412, description = "`If-Match` does not hold"),
     ))]
 pub(crate) async fn delete(
-    State(store): State<StoreAccess>,
+    store: Acting,
     SchedulePath(name): SchedulePath,
     Condition(condition): Condition,
 ) -> Result<Json<UnscheduledView>, Problem> {

@@ -7,6 +7,7 @@ use jobqueue_core::ControlCommand;
 use jobqueue_store::{CommandTargets, CommandedWorker};
 
 use super::no_worker;
+use crate::acting::Acting;
 use crate::extract::{JsonBody, WorkerPath};
 use crate::problem::{Problem, ProblemKind};
 use crate::store_access::StoreAccess;
@@ -26,7 +27,7 @@ use crate::wire::worker_command::{
         (status = 404, description = "No live worker has this id"),
     ))]
 pub(crate) async fn send(
-    State(store): State<StoreAccess>,
+    store: Acting,
     WorkerPath(worker): WorkerPath,
     body: JsonBody<CommandBody>,
 ) -> Result<(StatusCode, Json<SentCommandView>), Problem> {
@@ -54,7 +55,7 @@ pub(crate) async fn send(
         (status = 422, description = "Invalid body, or more than 1000 workers match"),
     ))]
 pub(crate) async fn send_all(
-    State(store): State<StoreAccess>,
+    store: Acting,
     body: JsonBody<BulkCommandBody>,
 ) -> Result<(StatusCode, Json<BulkCommandView>), Problem> {
     let (filter, command, dry_run) = body.value.check().map_err(|errors| Problem::fields(&errors))?;
@@ -77,7 +78,7 @@ pub(crate) async fn list(
 }
 
 async fn command_workers(
-    store: &StoreAccess,
+    store: &Acting,
     targets: CommandTargets,
     command: ControlCommand,
     dry_run: bool,

@@ -1,4 +1,4 @@
-//! The commands of docs/cli.md, docs/dead-letters.md and docs/statistics.md run, against an API, a worker and a reaper.
+//! The commands of docs/cli.md, docs/audit.md, docs/dead-letters.md and docs/statistics.md run, against an API, a worker and a reaper.
 
 use std::fs;
 
@@ -19,6 +19,11 @@ async fn the_commands_of_the_page_of_dead_letters_run() {
     let db = run_page("dead-letters", 30).await;
     assert_eq!(db.number("SELECT count(*) FROM jobqueue.dead_letter").await, 0, "they were purged");
     assert_eq!(db.number("SELECT count(*) FROM jobs WHERE status = 'completed'").await, 1, "the replacement");
+}
+
+#[tokio::test]
+async fn the_commands_of_the_page_of_the_audit_log_run() {
+    run_page("audit", 15).await;
 }
 
 #[tokio::test]

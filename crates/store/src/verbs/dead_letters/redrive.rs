@@ -13,6 +13,7 @@ use crate::plumbing::error::StoreError;
 use crate::plumbing::retry_on_conflict::retry_on_conflict;
 use crate::readers::dead_letters::DeadLetterFilter;
 use crate::readers::dead_letters::redrives::{Redrive, RedriveRow, RedriveState};
+use crate::verbs::audit::Change;
 use crate::verbs::retry::Retried;
 
 /// Most jobs that one step retries.
@@ -111,6 +112,11 @@ impl DeadLetters<'_> {
         )
         .fetch_one(&mut *unit)
         .await?;
+        let set = serde_json::json!({
+            "rate": rules.rate, "stop_share": rules.stop_share, "stop_window": rules.stop_window, "total": total,
+        });
+        let change = Change::of("redrive.start", 1).to(&row.id).filter(filter).after(&set);
+        self.0.audit(&mut unit, change).await?;
         unit.commit().await?;
         row.try_into()
     }
@@ -126,6 +132,8 @@ impl DeadLetters<'_> {
         .execute(&mut *unit)
         .await?;
         forget_open(&mut unit, id).await?;
+        let count = usize::from(stopped.rows_affected() > 0);
+        self.0.audit(&mut unit, Change::of("redrive.stop", count).to(&id)).await?;
         unit.commit().await?;
         let redrive = self.redrive(id).await?;
         Ok(match redrive {

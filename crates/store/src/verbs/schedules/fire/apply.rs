@@ -130,9 +130,9 @@ impl Store {
     async fn cancel_previous(unit: &mut Unit, previous: JobId) -> Result<Vec<WorkerId>, StoreError> {
         let reason = Failure::new("overlap", "cancelled because the next tick of its schedule came");
         for _ in 0..CANCEL_TRIES {
-            let (found, workers) = Self::cancel_within(unit, &[previous], &reason).await?;
-            if !found.is_empty() {
-                return Ok(workers);
+            let step = Self::cancel_within(unit, &[previous], &reason).await?;
+            if !step.found.is_empty() {
+                return Ok(step.workers);
             }
         }
         Ok(vec![])
