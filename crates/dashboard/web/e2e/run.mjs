@@ -1,6 +1,7 @@
 // The scenarios of the dashboard, in a real browser against real processes.
 import assert from "node:assert/strict";
 import { createServer, request as forward } from "node:http";
+import { audit } from "./audit.mjs";
 import { accessible, api, BASE, becomes, context, control, fits, KEY, scenarios, signedIn, sql, ui } from "./harness.mjs";
 import { keys } from "./keys.mjs";
 import { operations, readOnly } from "./operations.mjs";
@@ -232,6 +233,7 @@ const tests = [
   }],
 
   ...operations(() => main.page),
+  ["says who changed what", () => audit(main.page)],
   ["creates, rotates and revokes a key", () => keys(main.page)],
 
   ["pauses", async () => {

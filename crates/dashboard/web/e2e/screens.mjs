@@ -21,6 +21,7 @@ export const SCREENS = [
   { name: "schedule", path: async () => "schedules/nightly-report", ready: async (page) => { await page.getByText(/^Clocks in/).waitFor(); await page.getByText("What it submits").waitFor(); } },
   { name: "dead-letters", path: async () => "dead-letters", ready: (page) => page.getByRole("row").filter({ hasText: "card.charge" }).waitFor() },
   { name: "dead-letter-group", path: async () => `dead-letters/${(await api("GET", "dead-letters/groups?kind=card.charge")).groups[0].group}`, ready: async (page) => { await page.getByText(/^Failed: /).waitFor(); await page.getByRole("row").nth(3).waitFor(); } },
+  { name: "audit", path: async () => "audit?target=bulk-7", ready: (page) => page.getByRole("row").filter({ hasText: "queue.pause" }).getByText("before, after").click() },
   { name: "api-keys", path: async () => "api-keys", ready: (page) => page.getByRole("row").filter({ hasText: "grafana" }).waitFor() },
 ];
 

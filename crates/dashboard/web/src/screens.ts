@@ -1,6 +1,7 @@
 // All screens. A new one is a file in screens/ and a line here; the navigation and the routes follow from it.
 import type { ComponentType } from "preact";
 import { ApiKeysScreen } from "./screens/api-keys";
+import { AuditScreen } from "./screens/audit";
 import { DeadLetterGroupScreen } from "./screens/dead-letter-group";
 import { DeadLettersScreen } from "./screens/dead-letters";
 import { JobScreen } from "./screens/job";
@@ -35,5 +36,6 @@ export const screens: Screen[] = [
   { path: "schedules/:name", component: ScheduleScreen },
   { path: "dead-letters", nav: "Dead letters", component: DeadLettersScreen },
   { path: "dead-letters/:group", component: DeadLetterGroupScreen },
+  { path: "audit", nav: "Audit", scope: "admin", component: AuditScreen },
   { path: "api-keys", nav: "API keys", scope: "admin", component: ApiKeysScreen },
 ];

@@ -247,6 +247,22 @@ export interface Redrive {
   ended_at: string | null;
 }
 
+export interface AuditEntry {
+  id: string;
+  at: string;
+  actor: string;
+  via: "api" | "sql";
+  key_id: string | null;
+  request_id: string | null;
+  database_user: string;
+  action: string;
+  target: string | null;
+  filter: Exact;
+  affected: number | Exact;
+  before: Exact;
+  after: Exact;
+}
+
 export interface ApiKey {
   id: string;
   name: string;
