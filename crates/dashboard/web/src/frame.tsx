@@ -88,6 +88,7 @@ const WORDS: Record<live.Connection, string> = {
   paused: "Paused",
   lost: "No connection",
   down: "Database down",
+  limited: "Not live",
 };
 
 /** Whether the page is live, and the button that pauses it. */
@@ -115,6 +116,7 @@ function ThemeButton() {
 function Outage() {
   const { connection, reason } = useLive();
   if (connection === "lost") return <p class="outage" role="alert">The API cannot be reached. What you see is as old as the last update; the page connects again by itself.</p>;
+  if (connection === "limited") return <p class="outage limited">This key sees only a part of the jobs, or may not read: there are no live counts of queues and workers.</p>;
   if (connection === "down") return <p class="outage" role="alert">The database cannot be reached{reason ? `: ${reason}` : ""}. The page continues by itself.</p>;
   return null;
 }

@@ -3,8 +3,8 @@ import { api } from "./base";
 import { session, whenSignedOut } from "./api";
 import type { Group, QueueNow, WorkerNow } from "./types";
 
-/** How the stream is: `paused` by the user, `lost` without a connection, `down` without a database. */
-export type Connection = "connecting" | "live" | "paused" | "lost" | "down";
+/** How the stream is: `paused` by the user, `lost` without a connection, `down` without a database, `limited` if the key may not have it. */
+export type Connection = "connecting" | "live" | "paused" | "lost" | "down" | "limited";
 
 /** The state at a time. The maps change in place; `version` counts the changes. */
 export interface Live {
@@ -58,7 +58,7 @@ export function start(onSignedOut: () => void): void {
   document.addEventListener("visibilitychange", () => {
     window.clearTimeout(hiding);
     if (document.hidden) hiding = window.setTimeout(close, HIDDEN_MS);
-    else if (!source && !isPaused()) open();
+    else if (!source && !isPaused() && live.connection !== "limited") open();
   });
   open();
 }
@@ -116,11 +116,20 @@ async function again(): Promise<void> {
   close();
   try {
     if (!(await session()).authenticated) return signedOut();
+    if (await isForbidden()) return set("limited");
   } catch {
     // the API is not there: try again
   }
   window.clearTimeout(retry);
   retry = window.setTimeout(() => !isPaused() && open(), 2_000 + Math.random() * 3_000);
+}
+
+/** Whether the key may not have the stream; `EventSource` does not say why it was refused. */
+async function isForbidden(): Promise<boolean> {
+  const stopped = new AbortController();
+  const answer = await fetch(`${api}stream`, { signal: stopped.signal });
+  stopped.abort();
+  return answer.status === 403;
 }
 
 function close(): void {

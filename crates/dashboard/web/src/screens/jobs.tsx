@@ -84,6 +84,7 @@ function SearchBar({ text, onSearch, problems }: { text: string; onSearch: (text
 /** The statuses with their counts. The counts of waiting and running jobs are live if nothing else is asked for. */
 function StatusTabs({ text, filter, round, onChoose }: { text: string; filter: Filter | null; round: number; onChoose: (text: string) => void }) {
   const live = useLive();
+  const limited = live.connection === "limited";
   const rest = filter ? { ...filter, status: [], retrying: undefined } : null;
   const plain = rest !== null && isEmpty(rest as unknown as Filter);
   const query = rest ? parameters(rest as unknown as Filter).toString() : "";
@@ -94,7 +95,7 @@ function StatusTabs({ text, filter, round, onChoose }: { text: string; filter: F
     set({});
     const ask = async (): Promise<void> => {
       for (const tab of TABS) {
-        if (plain && LIVE.includes(tab)) continue;
+        if (plain && !limited && LIVE.includes(tab)) continue;
         const status = tab === "retrying" ? "retrying=true" : `status=${tab}`;
         const count = await get<Count>(`jobs/count?${query}&${status}&limit=10000`.replace("?&", "?"), { signal: stopped.signal }).catch(() => undefined);
         if (stopped.signal.aborted) return;
@@ -103,7 +104,7 @@ function StatusTabs({ text, filter, round, onChoose }: { text: string; filter: F
     };
     void ask();
     return () => stopped.abort();
-  }, [query, filter === null, plain, round]);
+  }, [query, filter === null, plain, round, limited]);
   const totals = useMemo(() => {
     const sum = (of: "queued" | "running" | "scheduled"): number => [...live.queues.values()].reduce((total, queue) => total + queue[of], 0);
     return { queued: sum("queued"), running: sum("running"), scheduled: sum("scheduled") } as Partial<Record<string, number>>;

@@ -39,8 +39,8 @@ export function OverviewScreen() {
   return (
     <>
       <h1>Overview</h1>
-      <Abnormal found={found} />
-      <Tiles queues={queues} workers={[...live.workers.values()].length} slots={slots(live.workers)} hour={hour?.data} now={now} />
+      {live.connection === "limited" ? null : <Abnormal found={found} />}
+      <Tiles known={live.ready} queues={queues} workers={[...live.workers.values()].length} slots={slots(live.workers)} hour={hour?.data} now={now} />
       <Ranges statistics={statistics} />
       <div class="columns">
         <Deepest queues={queues} now={now} ready={live.ready} />
@@ -96,7 +96,7 @@ export const Words = ({ text }: { text: string }) => (
   <>{text.split("`").map((part, at) => (at % 2 === 1 ? <code key={at}>{part}</code> : part))}</>
 );
 
-function Tiles({ queues, workers, slots, hour, now }: { queues: QueueNow[]; workers: number; slots: number; hour: Statistics | undefined; now: number }) {
+function Tiles({ known, queues, workers, slots, hour, now }: { known: boolean; queues: QueueNow[]; workers: number; slots: number; hour: Statistics | undefined; now: number }) {
   const sum = (of: (queue: QueueNow) => number): number => queues.reduce((total, queue) => total + of(queue), 0);
   const oldest = queues.filter((queue) => queue.oldest_at && queue.queued > 0).sort((a, b) => Date.parse(a.oldest_at ?? "") - Date.parse(b.oldest_at ?? ""))[0];
   const age = oldest ? Math.max(0, (now - Date.parse(oldest.oldest_at ?? "")) / 1000) : 0;
@@ -104,9 +104,11 @@ function Tiles({ queues, workers, slots, hour, now }: { queues: QueueNow[]; work
   const recent = lastMinutes(hour, 5);
   return (
     <div class="tiles">
+      {known ? <>
       <Tile name="Oldest waiting job" value={oldest ? duration(Math.floor(age)) : "none"} detail={oldest ? `in ${oldest.queue}` : "no job waits for a worker"} bad={age >= 60} to={oldest ? `jobs?q=${encodeURIComponent(`status:queued queue:${oldest.queue}`)}` : undefined} />
       <Tile name="Queued" value={number(sum((queue) => queue.queued))} detail={`${number(sum((queue) => queue.scheduled))} scheduled`} to="jobs?q=status:queued" />
       <Tile name="Running" value={number(running)} detail={slots ? `of ${several(slots, "slot")} of ${several(workers, "worker")}` : several(workers, "worker")} to="jobs?q=status:running" />
+      </> : null}
       <Tile name="In" value={recent ? rate(recent.created, recent.seconds) : "–"} detail="submitted, last 5 min" />
       <Tile name="Out" value={recent ? rate(recent.ended, recent.seconds) : "–"} detail="ended, last 5 min" />
       <Tile name="Failed" value={hour ? percent(errorShare(hour) ?? 0) : "–"} detail={hour ? `${number(hour.total.failed)} in the last hour` : ""} bad={(errorShare(hour) ?? 0) >= 0.05} to="jobs?q=status:failed" />
