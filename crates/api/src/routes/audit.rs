@@ -48,7 +48,7 @@ pub(crate) async fn list(
     };
     let limit = query.number("limit", DEFAULT_PAGE, (1, MAX_PAGE))?;
     let after = query.one::<String>("cursor")?.map(|text| cursors.open(&text)).transpose()?;
-    let after = after.map(|after| after.as_uuid());
+    let after = after.map(JobId::as_uuid);
     let page = move |store: Store| async move { store.audit_log().list(&filter, after, limit + 1).await };
     let mut entries = store.call(page).await?;
     let most = usize::try_from(limit).unwrap_or(usize::MAX);

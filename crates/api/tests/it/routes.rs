@@ -359,7 +359,8 @@ async fn a_patch_changes_single_fields_and_keeps_the_secret() {
     // two that change different fields at the same time are both applied
     let (one, two) =
         tokio::join!(patch(json!({ "priority": 1 }), &[]), patch(json!({ "max_attempts": 2 }), &[]));
-    (one.expect(200), two.expect(200));
+    one.expect(200);
+    two.expect(200);
     let spec = api.get("/v1/routes/mail").await.expect(200)["spec"].clone();
     assert_eq!((&spec["priority"], &spec["max_attempts"]), (&json!(1), &json!(2)));
 }

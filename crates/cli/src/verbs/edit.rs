@@ -88,8 +88,8 @@ async fn each_named(client: &Client, named: &[String], patch: &str, output: &Out
     let mut exit = Exit::Done;
     for given in named {
         let (resource, name) = of_name(given)?;
-        let path = [resource.path, &[name]].concat();
-        match client.send(&Method::PATCH, &path, Some(patch)).await {
+        let route = [resource.path, &[name]].concat();
+        match client.send(&Method::PATCH, &route, Some(patch)).await {
             Ok(changed) => get::show(resource, output, client, &[changed], named.len() == 1)?,
             Err(error) => exit = exit.or(error.about(&format!("{} {name}", resource.one))),
         }

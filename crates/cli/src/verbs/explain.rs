@@ -31,12 +31,11 @@ pub(crate) struct ExplainArgs {
 
 pub(crate) async fn run(args: ExplainArgs) -> CommandResult {
     let client = args.api.client()?;
-    let answer = match args.id.strip_prefix("schedule/") {
-        Some(name) => client.get(&["v1", "schedules", name, "explain"], &[]).await?,
-        None => {
-            let id = ids::one(&client, &args.id).await?;
-            client.get(&["v1", "jobs", &id, "explain"], &[]).await?
-        }
+    let answer = if let Some(name) = args.id.strip_prefix("schedule/") {
+        client.get(&["v1", "schedules", name, "explain"], &[]).await?
+    } else {
+        let id = ids::one(&client, &args.id).await?;
+        client.get(&["v1", "jobs", &id, "explain"], &[]).await?
     };
     output::structured(&args.output, &answer, || text(&Fields::of(&answer)))?;
     Ok(Exit::Done)

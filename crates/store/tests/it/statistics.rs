@@ -11,7 +11,7 @@ use jobqueue_core::{EditDraft, JobDraft, JobEdit, JobId, JobRecord, Limits, Outc
 use jobqueue_store::{AttemptEnd, Edited, Leased, RangeStatistics, Retention};
 use jobqueue_testkit::eventually;
 
-use crate::bench::{Bench, DAY, MINUTE, boom, draft, end, failed, request, start};
+use crate::bench::{Bench, DAY, MINUTE, boom, copy, draft, end, failed, request, start};
 
 const RETENTION: Retention = Retention { completed: DAY, failed: DAY };
 const HANG: Duration = Duration::from_mins(1);
@@ -151,6 +151,37 @@ async fn a_batch_of_many_kinds_counts_for_each() {
         assert_eq!((found.run.count(), found.wait.count()), (count, count));
         let median = found.run.quantile(500).unwrap().as_secs_f64();
         assert!((median - seconds).abs() <= seconds * RELATIVE_ERROR, "{kind}: {median}");
+    }
+}
+
+#[tokio::test]
+async fn leases_that_end_together_share_a_tally_only_if_it_can_tell_them_apart() {
+    let bench = Bench::new().await;
+    let jobs = [("x", "a"), ("x", "a"), ("x", "a"), ("x", "a"), ("y", "a"), ("x", "b")];
+    bench.submit(jobs.iter().map(|(queue, kind)| of(queue, kind)).collect()).await;
+    let mut ends = Vec::new();
+    for (seconds, (queue, _)) in (1..).zip(jobs) {
+        let leased = bench.one_from(queue).await;
+        ends.push(AttemptEnd {
+            ran: Some(Duration::from_secs(seconds)),
+            ..end(leased, Outcome::Completed(None))
+        });
+    }
+    let third = &ends[2];
+    let lost = AttemptEnd { lease: copy(&third.lease), settlement: third.settlement.clone(), ran: third.ran };
+    bench.store.settle(vec![lost]).await.unwrap();
+    bench.store.settle(ends).await.unwrap();
+
+    let tallies = bench.count("SELECT count(*) FROM jobqueue.tally WHERE completed > 0").await;
+    assert_eq!(
+        tallies, 5,
+        "the lost one, the two before it, the one behind it, the other queue, the other kind"
+    );
+    for (queue, kind, count, longest) in [("x", "a", 4, 4.0), ("y", "a", 1, 5.0), ("x", "b", 1, 6.0)] {
+        let (found, _) = bench.lately(Some(queue), Some(kind)).await;
+        assert_eq!((found.counts.completed, found.run.count()), (count, count), "{queue} {kind}");
+        let seconds = found.run.quantile(1000).unwrap().as_secs_f64();
+        assert!((seconds - longest).abs() <= longest * RELATIVE_ERROR, "{queue} {kind}: {seconds}");
     }
 }
 
