@@ -4,6 +4,7 @@
 mod caller;
 mod keyring;
 pub(crate) mod limits;
+mod page;
 mod proxy;
 mod rate;
 mod reach;
@@ -11,5 +12,6 @@ pub(crate) mod veil;
 
 pub(crate) use caller::Caller;
 pub(crate) use keyring::Keyring;
+pub(crate) use page::{Page, first};
 pub use proxy::{ProxyGrant, ProxySettings};
 pub(crate) use reach::{Reach, RouteGuard};

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use jobqueue_core::{FieldError, Grant, JobDraft, Limits, NewJob, RouteTable};
+use jobqueue_core::{FieldError, Grant, JobDraft, JobId, Limits, NewJob, RouteTable};
 use jobqueue_store::{Answer, Notifier, Store, StoreError, Submission};
 
 use crate::body_memory::BodyMemory;
@@ -71,6 +71,7 @@ impl Submissions {
         draft: JobDraft,
         grant: &Grant,
     ) -> Result<Result<NewJob, Vec<FieldError>>, Problem> {
+        limits::webhook(grant, draft.on_end.is_some())?;
         if grant.has_everything() {
             return self.routed(draft).await;
         }
@@ -80,6 +81,11 @@ impl Submissions {
             limits::submission(grant, job)?;
         }
         Ok(job)
+    }
+
+    /// Those of these jobs that the grant includes.
+    pub(crate) async fn granted(&self, grant: &Grant, ids: Vec<JobId>) -> Result<Vec<JobId>, Problem> {
+        limits::only_granted(&self.0.store, grant, ids).await
     }
 
     async fn routed(&self, mut draft: JobDraft) -> Result<Result<NewJob, Vec<FieldError>>, Problem> {

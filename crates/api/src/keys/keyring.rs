@@ -18,12 +18,16 @@ use jobqueue_store::{KeyNews, LiveKey, Store, StoreError};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::{Caller, ProxySettings};
 use crate::problem::{Problem, ProblemKind};
 
 /// How often changes are looked for.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// How long a check keeps the next one waiting.
+const CHECK_LIMIT: Duration = Duration::from_secs(2);
 /// How often all keys are read even if their version has not changed, because a failover may set the version back.
 const READ_ALL_EVERY: Duration = Duration::from_mins(1);
 /// How often the use of a key is written at most.
@@ -106,20 +110,50 @@ impl Keyring {
         self.0.proxy.caller(headers, peer)
     }
 
-    /// Looks for changes once, and writes which keys were used.
+    /// Looks for changes once.
     pub(crate) async fn refresh(&self, store: &Store) -> Result<(), StoreError> {
         let known = self.stored().filter(|stored| stored.read_at.elapsed() < READ_ALL_EVERY);
         let news = store.api_keys().newest(known.map(|known| known.version)).await?;
         self.learn(news);
-        let used = self.used();
-        if used.is_empty() { Ok(()) } else { store.api_keys().used(&used).await }
+        Ok(())
     }
 
-    /// Looks for changes until the soft shutdown.
+    /// Writes which keys were used. What could not be written is written next time.
+    async fn note_used(&self, store: &Store) -> Result<(), StoreError> {
+        let used = self.used();
+        if used.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<KeyId> = used.iter().map(|held| held.key.id.clone()).collect();
+        let written = store.api_keys().used(&ids).await;
+        if written.is_err() {
+            for held in used {
+                held.used.store(true, Ordering::Relaxed);
+                *held.noted_at.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            }
+        }
+        written
+    }
+
+    /// Looks for changes until the soft shutdown, and notes the use of keys. A check that hangs does not keep the next one waiting; it ends on its
+    /// own, and a late answer does not replace a newer one.
     pub(crate) async fn keep_current(self, store: Store, outages: Arc<OutageLog>, shutdown: Shutdown) {
+        let mut noting: Option<JoinHandle<()>> = None;
         while !shutdown.soft().is_cancelled() {
-            if let Err(error) = self.refresh(&store).await {
-                outages.failed("the API keys", error.word(), &error);
+            let (keys, of_keys, log) = (self.clone(), store.clone(), outages.clone());
+            let check = shutdown.spawn_contained(async move {
+                if let Err(error) = keys.refresh(&of_keys).await {
+                    log.failed("the API keys", error.word(), &error);
+                }
+            });
+            let _late = timeout(CHECK_LIMIT, check).await;
+            if noting.as_ref().is_none_or(JoinHandle::is_finished) {
+                let (keys, of_keys, log) = (self.clone(), store.clone(), outages.clone());
+                noting = Some(shutdown.spawn_contained(async move {
+                    if let Err(error) = keys.note_used(&of_keys).await {
+                        log.failed("the use of API keys", error.word(), &error);
+                    }
+                }));
             }
             shutdown.soft().run_until_cancelled(tokio::time::sleep(CHECK_EVERY)).await;
         }
@@ -147,7 +181,7 @@ impl Keyring {
     }
 
     /// The keys that were used, and whose use was not written within the last minute.
-    fn used(&self) -> Vec<KeyId> {
+    fn used(&self) -> Vec<Arc<Held>> {
         let Some(stored) = self.stored() else { return vec![] };
         let is_due = |held: &&Arc<Held>| {
             let mut noted_at = held.noted_at.lock().unwrap_or_else(PoisonError::into_inner);
@@ -158,7 +192,7 @@ impl Keyring {
             }
             is_due
         };
-        stored.keys.values().filter(is_due).map(|held| held.key.id.clone()).collect()
+        stored.keys.values().filter(is_due).cloned().collect()
     }
 
     fn stored(&self) -> Option<Arc<Stored>> {

@@ -3,7 +3,10 @@
 
 use chrono::DateTime;
 use jobqueue_core::unique::OnConflict;
-use jobqueue_core::{Grant, JobDraft, JobId, KindName, NewJob, QueueName, RouteTable, Schedule, UniqueScope};
+use jobqueue_core::{
+    Grant, JobDraft, JobId, KindName, NewJob, QueueName, RouteTable, Schedule, UniqueScope, WorkerId,
+    WorkerName,
+};
 use jobqueue_store::{DeadLetterFilter, JobFilter, WorkerRecord};
 
 use crate::problem::{Problem, ProblemKind};
@@ -42,6 +45,15 @@ fn outside(what: &str, name: &str) -> Problem {
     Problem::new(ProblemKind::Forbidden, format!("the key does not include the {what} `{name}`"))
 }
 
+/// Refuses a webhook: whoever receives it gets what the key must not read.
+pub(crate) fn webhook(grant: &Grant, is_set: bool) -> Result<(), Problem> {
+    if is_set && grant.hide.hides_end() {
+        let detail = "the key does not see results, errors or metadata, or parts of them, so it must not have them sent by `on_end`";
+        return Err(Problem::new(ProblemKind::Forbidden, detail));
+    }
+    Ok(())
+}
+
 /// Refuses a submission before its route is known: a webhook that a user sends to another queue.
 pub(crate) fn draft(grant: &Grant, draft: &JobDraft) -> Result<(), Problem> {
     let target = draft.on_end.as_ref().and_then(|on_end| on_end.queue.as_ref()?.parse().ok());
@@ -50,6 +62,17 @@ pub(crate) fn draft(grant: &Grant, draft: &JobDraft) -> Result<(), Problem> {
 
 /// Refuses a submission of another queue or kind, and one that could cancel such a job.
 pub(crate) fn submission(grant: &Grant, job: &NewJob) -> Result<(), Problem> {
+    shown(grant, job)?;
+    // who takes a key that jobs of other queues use, too, keeps these from being submitted
+    let is_shared = |scope| scope != UniqueScope::Queue && !grant.has_all_queues();
+    if job.unique.as_ref().is_some_and(|unique| is_shared(unique.scope)) {
+        return Err(too_wide("the unique keys of jobs in other queues; choose the `scope` `queue`"));
+    }
+    Ok(())
+}
+
+/// Refuses a job of another queue or kind, and one that could cancel such a job.
+fn shown(grant: &Grant, job: &NewJob) -> Result<(), Problem> {
     queue(grant, &job.queue)?;
     kind(grant, &job.kind)?;
     let Some(unique) = job.unique.as_ref().filter(|unique| unique.on_conflict == OnConflict::Replace) else {
@@ -69,16 +92,52 @@ pub(crate) fn submission(grant: &Grant, job: &NewJob) -> Result<(), Problem> {
     }
 }
 
-/// Whether the jobs of a schedule are those of queues and kinds that the key includes.
-pub(crate) fn has_schedule(grant: &Grant, schedule: &Schedule, routes: &RouteTable) -> bool {
-    let job = schedule.clone().routed(routes).job(DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH);
-    let target = job.on_end.as_ref().and_then(|on_end| on_end.queue.as_ref());
-    submission(grant, &job).is_ok() && target.is_none_or(|target| grant.has_queue(target))
+/// Refuses a schedule whose jobs the key could not submit.
+pub(crate) fn schedule(grant: &Grant, schedule: &Schedule, routes: &RouteTable) -> Result<(), Problem> {
+    let job = job_of(schedule, routes);
+    if !has_job(grant, &job) {
+        return Err(too_wide("a schedule with jobs of another queue or kind"));
+    }
+    submission(grant, &job)
 }
 
-/// Whether the key includes all queues of a worker.
+/// Whether the jobs of a schedule are those of queues and kinds that the key includes.
+pub(crate) fn has_schedule(grant: &Grant, schedule: &Schedule, routes: &RouteTable) -> bool {
+    has_job(grant, &job_of(schedule, routes))
+}
+
+fn job_of(schedule: &Schedule, routes: &RouteTable) -> NewJob {
+    schedule.clone().routed(routes).job(DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH)
+}
+
+fn has_job(grant: &Grant, job: &NewJob) -> bool {
+    let target = job.on_end.as_ref().and_then(|on_end| on_end.queue.as_ref());
+    shown(grant, job).is_ok() && target.is_none_or(|target| grant.has_queue(target))
+}
+
+/// Whether the key includes all queues of a worker. One that has not said its queues may work on any.
 pub(crate) fn has_worker(grant: &Grant, worker: &WorkerRecord) -> bool {
-    worker.queues.iter().all(|queue| queue.parse().is_ok_and(|queue| grant.has_queue(&queue)))
+    let is_granted = |queue: &String| queue.parse().is_ok_and(|queue| grant.has_queue(&queue));
+    grant.has_all_queues() || !worker.queues.is_empty() && worker.queues.iter().all(is_granted)
+}
+
+/// Refuses a report under the name of a live worker that has other queues: it would be shown as that worker, and get its commands. Costs a
+/// statement, for keys that are limited by queue only.
+pub(crate) async fn worker_name(
+    store: &StoreAccess,
+    grant: &Grant,
+    name: Option<&WorkerName>,
+) -> Result<(), Problem> {
+    let Some(name) = name.filter(|_| !grant.has_all_queues()) else { return Ok(()) };
+    let id = WorkerId::of_remote(name);
+    let found = store.call(move |store| async move { store.worker(id).await }).await?;
+    let is_outside = |queue: &String| !queue.parse().is_ok_and(|queue| grant.has_queue(&queue));
+    if found.is_some_and(|worker| worker.queues.iter().any(is_outside)) {
+        return Err(too_wide(
+            "a worker of other queues, which has this name; give the worker another `name`",
+        ));
+    }
+    Ok(())
 }
 
 /// Whether a filter for dead letters finds only those that the key includes.
@@ -131,7 +190,7 @@ pub(crate) async fn only_granted(
     grant: &Grant,
     ids: Vec<JobId>,
 ) -> Result<Vec<JobId>, Problem> {
-    if grant.has_everything() {
+    if grant.has_everything() || ids.is_empty() {
         return Ok(ids);
     }
     let wanted = ids.clone();
@@ -148,13 +207,29 @@ pub(crate) async fn jobs(
     grant: &Grant,
     filter: JobFilter,
 ) -> Result<Option<JobFilter>, Problem> {
-    if grant.hide.hides_payload() && !filter.payload.is_empty() {
-        let detail = "the key does not see the whole payload, so it must not search payloads";
-        return Err(Problem::new(ProblemKind::Forbidden, detail));
+    // payloads of webhooks have results, errors and metadata of other jobs
+    let hides_payload = grant.hide.hides_payload() || grant.hide.hides_end();
+    for (is_hidden, terms, what) in [
+        (hides_payload, &filter.payload, "payloads"),
+        (grant.hide.hides_metadata(), &filter.metadata, "metadata"),
+    ] {
+        if is_hidden && !terms.is_empty() {
+            return Err(unsearchable(what));
+        }
     }
     let queues = queues(store, grant, filter.queues.clone()).await?;
     let kinds = kinds(store, grant, filter.kinds.clone()).await?;
     Ok(queues.zip(kinds).map(|(queues, kinds)| JobFilter { queues, kinds, ..filter }))
+}
+
+fn unsearchable(what: &str) -> Problem {
+    let detail = format!("the key does not see {what}, or not all of them, so it must not search them");
+    Problem::new(ProblemKind::Forbidden, detail)
+}
+
+/// Refuses a search for text in messages that the key does not see.
+pub(crate) fn messages(grant: &Grant, text: Option<&str>) -> Result<(), Problem> {
+    if text.is_some() && grant.hide.hides_error() { Err(unsearchable("messages of errors")) } else { Ok(()) }
 }
 
 /// The filter for the dead letters that the key includes. `None`: there are none.
@@ -163,6 +238,7 @@ pub(crate) async fn dead_letters(
     grant: &Grant,
     filter: DeadLetterFilter,
 ) -> Result<Option<DeadLetterFilter>, Problem> {
+    messages(grant, filter.text.as_deref())?;
     let queues = queues(store, grant, filter.queues.clone()).await?;
     let kinds = kinds(store, grant, filter.kinds.clone()).await?;
     Ok(queues.zip(kinds).map(|(queues, kinds)| DeadLetterFilter { queues, kinds, ..filter }))

@@ -6,7 +6,7 @@ use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::Response;
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use jobqueue_core::{Grant, QueueName};
+use jobqueue_core::{Grant, KindName, QueueName};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +15,7 @@ use crate::problem::Problem;
 
 /// The events of a stream that are about no object, so that every key may get them.
 const NEUTRAL: [&str; 5] = ["snapshot", "ready", "unavailable", "available", "worker_removed"];
-/// The events about one job. The job was compared with the key before the stream began.
+/// The events about one job. The job was compared with the key before the stream began, and is again when an event names its queue.
 const OF_A_JOB: [&str; 4] = ["status", "progress", "log", "end"];
 
 /// Whether a response is a stream of events.
@@ -32,7 +32,12 @@ pub(crate) fn until(response: Response, ended: CancellationToken) -> Response {
 pub(crate) async fn cover(response: Response, caller: Caller) -> Result<Response, Problem> {
     if is_stream(&response) {
         return Ok(response.map(|body| {
-            let events = body.into_data_stream().try_filter_map(move |event| {
+            let grant = caller.clone();
+            let inside = body.into_data_stream().take_while(move |event| {
+                let is_inside = event.as_ref().map_or(true, |event| !leaves(grant.grant(), event));
+                std::future::ready(is_inside)
+            });
+            let events = inside.try_filter_map(move |event| {
                 let shown = event_of(caller.grant(), &event);
                 async move { Ok(shown) }
             });
@@ -63,16 +68,35 @@ fn has_type(response: &Response, essence: &str) -> bool {
 #[derive(Deserialize)]
 struct Subject {
     queue: Option<QueueName>,
+    kind: Option<KindName>,
     queues: Option<Vec<QueueName>>,
+}
+
+/// A field of an event.
+fn field<'a>(event: &'a str, name: &str) -> Option<&'a str> {
+    event.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim_start)
+}
+
+/// Whether the event says that its job is now in a queue that the key does not include. Its stream ends then.
+fn leaves(grant: &Grant, event: &Bytes) -> bool {
+    if grant.has_everything() {
+        return false;
+    }
+    let Ok(text) = std::str::from_utf8(event) else { return true };
+    if !field(text, "event").is_some_and(|name| OF_A_JOB.contains(&name)) {
+        return false;
+    }
+    let subject = field(text, "data").and_then(|data| serde_json::from_str::<Subject>(data).ok());
+    subject.is_some_and(|subject| {
+        subject.queue.is_some_and(|queue| !grant.has_queue(&queue))
+            || subject.kind.is_some_and(|kind| !grant.has_kind(&kind))
+    })
 }
 
 /// The event as the caller may see it. An event that this does not know is not shown to a key with limits.
 fn event_of(grant: &Grant, event: &Bytes) -> Option<Bytes> {
     let text = std::str::from_utf8(event).ok()?;
-    let field = |name: &str| {
-        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim_start)
-    };
-    let (Some(data), name) = (field("data"), field("event").unwrap_or_default()) else {
+    let (Some(data), name) = (field(text, "data"), field(text, "event").unwrap_or_default()) else {
         return Some(event.clone());
     };
     let is_shown = || {
@@ -80,7 +104,8 @@ fn event_of(grant: &Grant, event: &Bytes) -> Option<Bytes> {
         match (name, subject) {
             ("queue" | "queue_removed", Some(Subject { queue: Some(queue), .. })) => grant.has_queue(&queue),
             ("worker", Some(Subject { queues: Some(queues), .. })) => {
-                queues.iter().all(|queue| grant.has_queue(queue))
+                grant.has_all_queues()
+                    || !queues.is_empty() && queues.iter().all(|queue| grant.has_queue(queue))
             }
             _ => NEUTRAL.contains(&name) || OF_A_JOB.contains(&name),
         }
@@ -131,6 +156,7 @@ mod tests {
             ("event: worker\ndata: {\"queues\":[\"mail-eu\"]}\n\n", true),
             ("event: worker\ndata: {\"queues\":[\"mail-eu\",\"billing\"]}\n\n", false),
             ("event: worker\ndata: {}\n\n", false),
+            ("event: worker\ndata: {\"queues\":[]}\n\n", false),
             ("event: group\ndata: {\"kind\":\"x\"}\n\n", false),
             ("event: ready\ndata: {}\n\n", true),
             (": keep-alive\n\n", true),
@@ -138,6 +164,24 @@ mod tests {
         ] {
             assert_eq!(shown(&mail, event).is_some(), expected, "{event}");
             assert_eq!(shown(&grant(&["*"], &[]), event).as_deref(), Some(event));
+        }
+    }
+
+    #[test]
+    fn a_stream_ends_when_its_job_leaves_the_queues_of_the_key() {
+        let mail = grant(&["mail-*"], &[]);
+        for (event, expected) in [
+            ("event: status\ndata: {\"queue\":\"mail-eu\",\"kind\":\"k\"}\n\n", false),
+            ("event: status\ndata: {\"queue\":\"billing\",\"kind\":\"k\"}\n\n", true),
+            ("event: end\ndata: {\"queue\":\"billing\",\"kind\":\"k\"}\n\n", true),
+            ("event: end\ndata: {\"status\":\"deleted\"}\n\n", false),
+            ("event: progress\ndata: {\"progress\":{\"queue\":\"billing\"}}\n\n", false),
+            ("event: queue\ndata: {\"queue\":\"billing\"}\n\n", false),
+            (": keep-alive\n\n", false),
+        ] {
+            let event = Bytes::from(event);
+            assert_eq!(leaves(&mail, &event), expected, "{event:?}");
+            assert!(!leaves(&grant(&["*"], &[]), &event));
         }
     }
 

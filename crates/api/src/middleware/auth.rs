@@ -71,6 +71,7 @@ impl Gate {
 /// what the key must not read.
 async fn serve(caller: &Caller, request: Request, next: Next) -> Result<Response, Problem> {
     let grant = caller.grant();
+    let is_job = request.uri().path().starts_with("/v1/jobs/");
     let waits = request.method() == Method::GET || request.uri().path() == "/v1/leases";
     let response = match caller.ended().filter(|_| waits) {
         Some(ended) => ended.run_until_cancelled(next.run(request)).await.ok_or_else(|| {
@@ -88,8 +89,8 @@ async fn serve(caller: &Caller, request: Request, next: Next) -> Result<Response
     if grant.hide.is_empty() && grant.has_everything() {
         return Ok(response);
     }
-    if grant.hide.hides_payload() {
-        // it is made of the payload, among others, so it would allow to try out payloads
+    if grant.hide.hides_payload() || is_job && grant.hide.hides_end() {
+        // it is made of the payload and the metadata, among others, so it would allow to try out values
         response.headers_mut().remove(ETAG);
     }
     veil::cover(response, caller.clone()).await
@@ -106,7 +107,8 @@ pub(crate) fn caller(
     if let Some(caller) = keys.caller(key.as_deref())? {
         return Ok(Some(caller));
     }
-    let has_key = headers.contains_key(AUTHORIZATION) || key.is_some();
+    // a proxy may send a header of its own kind, and a browser a cookie from before the sign-in at the proxy
+    let has_key = headers.get_all(AUTHORIZATION).iter().any(is_bearer);
     Ok(if has_key { None } else { peer.and_then(|peer| keys.person(headers, peer.ip())) })
 }
 
@@ -122,6 +124,10 @@ fn credential<'a>(method: &Method, headers: &'a HeaderMap) -> Result<Option<Cow<
         }
         key => Ok(key.map(Cow::Owned)),
     }
+}
+
+fn is_bearer(value: &HeaderValue) -> bool {
+    value.as_bytes().get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

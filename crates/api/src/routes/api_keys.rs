@@ -14,7 +14,7 @@ use jobqueue_store::{ApiKeyChange, ApiKeyRecord, NewApiKey, Store};
 
 use crate::acting::Acting;
 use crate::extract::{JsonBody, KeyPath, Query};
-use crate::keys::Keyring;
+use crate::keys::{Keyring, Page};
 use crate::middleware::auth::Caller;
 use crate::middleware::replay::Keep;
 use crate::problem::{Problem, ProblemKind};
@@ -75,10 +75,15 @@ pub(crate) async fn list(
     let limit = query.number("limit", DEFAULT_PAGE, (1, MAX_PAGE))?;
     let after =
         query.one::<String>("cursor")?.map(|cursor| place(&cursor).ok_or_else(invalid_cursor)).transpose()?;
-    let page = move |store: Store| async move { store.api_keys().list(revoked, after.as_ref(), limit).await };
-    let (mut records, more) = store.call(page).await?;
-    let next_cursor = records.last().filter(|_| more).map(|last| format!("{},{}", last.name, last.id));
-    records.retain(|record| is_below(caller.grant(), record));
+    let read = |after: Option<(KeyName, KeyId)>, limit| {
+        store.call(
+            move |store: Store| async move { store.api_keys().list(revoked, after.as_ref(), limit).await },
+        )
+    };
+    let of = |record: &ApiKeyRecord| (record.name.clone(), record.id.clone());
+    let page = Page { after, limit, is_all: *caller.grant() == Grant::everything() };
+    let (records, next) = page.of_granted(read, |record| is_below(caller.grant(), record), of).await?;
+    let next_cursor = next.map(|(name, id)| format!("{name},{id}"));
     Ok(Json(ApiKeysView { api_keys: records.into_iter().map(ApiKeyView::from).collect(), next_cursor }))
 }
 
@@ -123,12 +128,15 @@ pub(crate) async fn patch(
 
 /// Replace the secret of a key.
 ///
-/// The answer has the new text in `key`. The text before is accepted for `overlap_seconds` longer. One from a rotation before that ends at once.
+/// The answer has the new text in `key`. The text before is accepted for `overlap_seconds` longer. Until then another
+/// rotation is refused, unless its `overlap_seconds` is 0: that ends all earlier texts at once.
 #[utoipa::path(post, path = "/v1/api-keys/{key_id}/rotate", operation_id = "rotate_api_key", tag = "keys", request_body = RotateBody,
     params(("key_id" = super::super::wire::name::KeyIdText, Path, description = "The id of the key")),
     responses(
         (status = 200, description = "The key with its new text", body = ApiKeyWithText),
+        (status = 403, description = "The key outlives the caller"),
         (status = 404, description = "No such key, or it is revoked"),
+        (status = 409, description = "The text before the last rotation is still accepted"),
     ))]
 pub(crate) async fn rotate(
     store: Acting,
@@ -138,7 +146,9 @@ pub(crate) async fn rotate(
     body: JsonBody<RotateBody>,
 ) -> Result<Response, Problem> {
     let overlap = body.value.overlap().map_err(|error| Problem::fields(&[error]))?;
-    read(&store, &caller, &id).await?;
+    let record = read(&store, &caller, &id).await?;
+    // it learns the new text, so it could go on with it after its own end
+    may_grant(&store, &caller, &record.spec, record.expires_at).await?;
     let text = KeyText::new(&id, rand::random());
     let new = text.clone();
     let rotate = move |store: Store| async move { store.api_keys().rotate(&id, &new, overlap).await };
@@ -185,6 +195,10 @@ where
         }
         ApiKeyChange::Full => {
             let detail = format!("{MAX_KEYS} keys exist, which is the most; revoke one first");
+            return Err(Problem::new(ProblemKind::LimitReached, detail));
+        }
+        ApiKeyChange::Overlapping => {
+            let detail = "the key was rotated, and its text before that is still accepted: a key has at most two texts; wait until `previous_until`, or end both with `\"overlap_seconds\": 0`";
             return Err(Problem::new(ProblemKind::LimitReached, detail));
         }
     };

@@ -146,6 +146,7 @@ pub(crate) async fn groups(
         text: text(&mut query)?,
     };
     limits::one_queue_and_kind(caller.grant(), filter.queue.as_ref(), filter.kind.as_ref())?;
+    limits::messages(caller.grant(), filter.text.as_deref())?;
     let order = match query.one::<String>("sort")?.as_deref() {
         None | Some("count") => GroupOrder::Count,
         Some("last_failed_at") => GroupOrder::LastFailedAt,

@@ -1,10 +1,10 @@
 //! /v1/routes: list, show, set, change, delete, test.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::header::{ETAG, LOCATION};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
 use jobqueue_core::limits::MAX_PAGE;
 use jobqueue_core::route::MAX_ROUTES;
 use jobqueue_core::{JobDraft, NewJob, RouteDraft, RouteName};
@@ -14,6 +14,8 @@ use super::schedules::owner;
 use crate::acting::Acting;
 use crate::extract::precondition::etag;
 use crate::extract::{Condition, JsonBody, Query, RoutePath};
+use crate::keys::limits;
+use crate::middleware::auth::Caller;
 use crate::problem::{Problem, ProblemKind};
 use crate::store_access::StoreAccess;
 use crate::submissions::Submissions;
@@ -80,11 +82,12 @@ pub(crate) async fn show(
 pub(crate) async fn put(
     store: Acting,
     State(submissions): State<Submissions>,
-    RoutePath(name): RoutePath,
-    Condition(condition): Condition,
+    Extension(caller): Extension<Caller>,
+    (RoutePath(name), Condition(condition)): (RoutePath, Condition),
     body: JsonBody<RouteBody>,
 ) -> Result<Response, Problem> {
     let draft = body.value.checked(&name, &submissions.limits())?;
+    limits::webhook(caller.grant(), draft.on_end.is_some())?;
     changed(self::store(&store, name, draft, condition).await?)
 }
 

@@ -5,12 +5,11 @@ use axum::{Extension, Json};
 use jobqueue_core::KindName;
 use jobqueue_core::kind_settings::MAX_KINDS;
 use jobqueue_core::limits::MAX_PAGE;
-use jobqueue_store::KindChanged;
+use jobqueue_store::{KindChanged, KindRecord};
 
-use super::queues::cut;
 use crate::acting::Acting;
 use crate::extract::{JsonBody, KindPath, Query};
-use crate::keys::limits;
+use crate::keys::{Page, first, limits};
 use crate::middleware::auth::Caller;
 use crate::problem::{Problem, ProblemKind};
 use crate::store_access::StoreAccess;
@@ -36,10 +35,15 @@ pub(crate) async fn list(
         Problem::new(ProblemKind::InvalidCursor, detail)
     })?;
     let limit = query.number("limit", MAX_PAGE, (1, MAX_PAGE))?;
-    let records =
-        store.call(move |store| async move { store.kinds().list(after.as_ref(), limit + 1).await }).await?;
-    let (mut kinds, next_cursor) = cut(records, limit, |record| record.name.as_str());
-    kinds.retain(|kind| caller.grant().has_kind(&kind.name));
+    let read = |after: Option<KindName>, limit| {
+        store.call(move |store| async move {
+            Ok(first(store.kinds().list(after.as_ref(), limit + 1).await?, limit))
+        })
+    };
+    let page = Page { after, limit, is_all: caller.grant().has_all_kinds() };
+    let is_granted = |record: &KindRecord| caller.grant().has_kind(&record.name);
+    let (kinds, next) = page.of_granted(read, is_granted, |record| record.name.clone()).await?;
+    let next_cursor = next.map(|name| name.to_string());
     Ok(Json(KindsView { kinds: kinds.into_iter().map(KindView::from).collect(), next_cursor }))
 }
 

@@ -8,11 +8,12 @@ use axum::extract::State;
 use axum::{Extension, Json};
 use jobqueue_core::QueueName;
 use jobqueue_core::limits::MAX_PAGE;
-use jobqueue_store::Notifier;
+use jobqueue_store::{Notifier, QueueRecord};
 use tokio::time::{Instant, timeout_at};
 
 use crate::acting::Acting;
 use crate::extract::{JsonBody, Query, QueuePath};
+use crate::keys::{Page, first};
 use crate::middleware::auth::Caller;
 use crate::problem::{Problem, ProblemKind};
 use crate::store_access::StoreAccess;
@@ -39,10 +40,15 @@ pub(crate) async fn list(
     mut query: Query,
 ) -> Result<Json<QueuesView>, Problem> {
     let (after, limit) = page(&mut query)?;
-    let records =
-        store.call(move |store| async move { store.queues().list(after.as_ref(), limit + 1).await }).await?;
-    let (mut queues, next_cursor) = cut(records, limit, |record| record.name.as_str());
-    queues.retain(|queue| caller.grant().has_queue(&queue.name));
+    let read = |after: Option<QueueName>, limit| {
+        store.call(move |store| async move {
+            Ok(first(store.queues().list(after.as_ref(), limit + 1).await?, limit))
+        })
+    };
+    let page = Page { after, limit, is_all: caller.grant().has_all_queues() };
+    let is_granted = |record: &QueueRecord| caller.grant().has_queue(&record.name);
+    let (queues, next) = page.of_granted(read, is_granted, |record| record.name.clone()).await?;
+    let next_cursor = next.map(|name| name.to_string());
     Ok(Json(QueuesView { queues: queues.into_iter().map(QueueView::from).collect(), next_cursor }))
 }
 

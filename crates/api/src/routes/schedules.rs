@@ -11,7 +11,7 @@ use jobqueue_store::{ScheduleChange, ScheduleFilter, ScheduleRecord};
 
 use crate::extract::precondition::etag;
 use crate::extract::{Query, SchedulePath};
-use crate::keys::limits;
+use crate::keys::{Page, limits};
 use crate::middleware::auth::Caller;
 use crate::problem::{Problem, ProblemKind};
 use crate::store_access::StoreAccess;
@@ -51,17 +51,23 @@ pub(crate) async fn list(
     let filter = ScheduleFilter { owner: owner(&mut query)?, paused: query.one("paused")? };
     let limit = query.number("limit", DEFAULT_PAGE, (1, MAX_PAGE))?;
     let after = query.one::<ScheduleName>("cursor").map_err(|_| invalid_cursor())?;
-    let page = move |store: jobqueue_store::Store| async move {
-        store.schedules().list(&filter, after.as_ref(), limit).await
+    let read = |after: Option<ScheduleName>, limit| {
+        let filter = filter.clone();
+        store.call(move |store: jobqueue_store::Store| async move {
+            store.schedules().list(&filter, after.as_ref(), limit).await
+        })
     };
-    let (mut records, more) = store.call(page).await?;
-    let next_cursor = records.last().filter(|_| more).map(|last| last.name.to_string());
-    if !caller.grant().has_everything() {
-        let routes = submissions.routes().await?;
-        records.retain(|record| {
-            record.parsed().is_ok_and(|schedule| limits::has_schedule(caller.grant(), &schedule, &routes))
-        });
-    }
+    let is_all = caller.grant().has_everything();
+    let routes = if is_all { None } else { Some(submissions.routes().await?) };
+    let is_granted = |record: &ScheduleRecord| {
+        let has = |schedule| {
+            routes.as_ref().is_none_or(|routes| limits::has_schedule(caller.grant(), &schedule, routes))
+        };
+        is_all || record.parsed().is_ok_and(has)
+    };
+    let page = Page { after, limit, is_all };
+    let (records, next) = page.of_granted(read, is_granted, |record| record.name.clone()).await?;
+    let next_cursor = next.map(|name| name.to_string());
     Ok(Json(SchedulesView { schedules: records.into_iter().map(ScheduleView::from).collect(), next_cursor }))
 }
 

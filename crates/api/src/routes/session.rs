@@ -26,7 +26,13 @@ pub(crate) async fn show(
 ) -> Result<Response, Problem> {
     let peer = peer.map(|Extension(ConnectInfo(peer))| peer);
     let caller = auth::caller(&keys, &method, &headers, peer)?;
-    Ok(answer(&keys, &trace, caller.as_ref(), None))
+    // it counts like every request with the key
+    let taken = caller.as_ref().map(Caller::take).transpose()?.flatten();
+    let mut response = answer(&keys, &trace, caller.as_ref(), None);
+    if let Some(taken) = taken {
+        taken.note(response.headers_mut());
+    }
+    Ok(response)
 }
 
 /// Signs in.

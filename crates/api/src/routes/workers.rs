@@ -12,7 +12,7 @@ use jobqueue_store::WorkerRecord;
 use uuid::Uuid;
 
 use crate::extract::{Query, WorkerPath};
-use crate::keys::limits;
+use crate::keys::{Page, first, limits};
 use crate::middleware::auth::Caller;
 use crate::problem::{Problem, ProblemKind};
 use crate::store_access::StoreAccess;
@@ -38,15 +38,17 @@ pub(crate) async fn list(
 ) -> Result<Json<WorkersView>, Problem> {
     let after = query.one::<String>("cursor")?.map(|cursor| open(&cursor)).transpose()?;
     let limit = query.number("limit", DEFAULT_LIMIT, (1, MAX_PAGE))?;
-    let read = move |store: jobqueue_store::Store| async move {
-        store.workers(after.as_ref().map(|(name, id)| (name.as_str(), *id)), limit + 1).await
+    let read = |after: Option<(String, WorkerId)>, limit| {
+        store.call(move |store: jobqueue_store::Store| async move {
+            let after = after.as_ref().map(|(name, id)| (name.as_str(), *id));
+            Ok(first(store.workers(after, limit + 1).await?, limit))
+        })
     };
-    let mut records = store.call(read).await?;
-    let most = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = records.len() > most;
-    records.truncate(most);
-    let next_cursor = records.last().filter(|_| more).map(seal);
-    records.retain(|worker| limits::has_worker(caller.grant(), worker));
+    let page = Page { after, limit, is_all: caller.grant().has_all_queues() };
+    let is_granted = |worker: &WorkerRecord| limits::has_worker(caller.grant(), worker);
+    let of = |worker: &WorkerRecord| (worker.name.clone(), worker.id);
+    let (records, next) = page.of_granted(read, is_granted, of).await?;
+    let next_cursor = next.map(|(name, id)| seal(&name, id));
     Ok(Json(WorkersView { workers: records.into_iter().map(WorkerView::from).collect(), next_cursor }))
 }
 
@@ -67,8 +69,8 @@ fn no_worker() -> Problem {
 }
 
 /// The cursor of the page after this worker: its id and name. A forged one shows nothing that the list does not.
-fn seal(last: &WorkerRecord) -> String {
-    URL_SAFE_NO_PAD.encode([last.id.as_uuid().as_bytes(), last.name.as_bytes()].concat())
+fn seal(name: &str, id: WorkerId) -> String {
+    URL_SAFE_NO_PAD.encode([id.as_uuid().as_bytes(), name.as_bytes()].concat())
 }
 
 fn open(cursor: &str) -> Result<(String, WorkerId), Problem> {

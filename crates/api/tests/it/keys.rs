@@ -169,6 +169,7 @@ async fn a_rate_is_a_bucket_with_headers() {
     let wait: u32 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!((28_000..=28_800).contains(&wait), "{wait}");
     assert!(refused.header("ratelimit").unwrap().starts_with("\"key\";r=0;t="), "{refused:?}");
+    assert_eq!(api.raw("GET", "/ui/session", &[bearer(&key)], b"").await.problem(429), "rate-limited");
     assert_eq!(api.get("/v1/jobs").await.header("ratelimit"), None, "the root key has no rate");
 }
 
@@ -382,6 +383,9 @@ async fn a_trusted_proxy_signs_people_in() {
     let job = r#"{"kind":"k"}"#;
     assert_eq!(ask("GET", "/v1/jobs", &[ada, sre], "").await, 200);
     assert_eq!(ask("POST", "/v1/jobs", &[ada, sre, json], job).await, 201);
+    for other in ["Authorization: Basic dGVzdDp0ZXN0", "Cookie: jobqueue_session=d3Jvbmc"] {
+        assert_eq!(ask("GET", "/v1/jobs", &[ada, sre, other], "").await, 200, "{other} is no key");
+    }
     assert_eq!(ask("POST", "/v1/jobs", &[ada, sre, json, "Sec-Fetch-Site: cross-site"], job).await, 403);
     assert_eq!(ask("GET", "/v1/api-keys", &[ada, sre], "").await, 403, "no admin");
     assert_eq!(ask("GET", "/v1/jobs", &[ada], "").await, 403, "no group");

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::MAX_PATTERNS;
 use crate::field::FieldError;
+use crate::on_end::WEBHOOK_KIND;
 
 /// What is shown in place of a hidden value.
 pub const HIDDEN: &str = "[hidden]";
@@ -66,6 +67,22 @@ impl Hide {
         !self.pointers.is_empty() || self.words.contains(&"payload")
     }
 
+    /// Whether a part of what a webhook says of the job that ended may be hidden.
+    pub fn hides_end(&self) -> bool {
+        !self.pointers.is_empty()
+            || ["result", "metadata", "error"].iter().any(|word| self.words.contains(word))
+    }
+
+    /// Whether a part of metadata may be hidden.
+    pub fn hides_metadata(&self) -> bool {
+        !self.pointers.is_empty() || self.words.contains(&"metadata")
+    }
+
+    /// Whether messages of errors are hidden.
+    pub fn hides_error(&self) -> bool {
+        self.words.contains(&"error")
+    }
+
     /// Whether this hides everything that `other` hides.
     pub fn covers(&self, other: &Self) -> bool {
         let is_prefix = |ours: &Vec<String>, their: &Vec<String>| {
@@ -81,9 +98,11 @@ impl Hide {
         Some(self.of_api(raw.get()))
     }
 
-    /// A document of the API.
+    /// A document of the API. The payload of a job that delivers a webhook has the result, error and metadata of another job.
     fn of_api(&self, text: &str) -> String {
+        let is_delivery = self.hides_end() && is_delivery(text);
         rewrite(text, &mut |name, value| match name {
+            Some("payload") if is_delivery => hidden(value),
             Some(name) if self.is_hidden(name) => hidden(value),
             Some(name) if OF_USERS.contains(&name) => {
                 self.pointers.iter().fold(value.to_owned(), |value, tokens| without(&value, tokens))
@@ -95,6 +114,18 @@ impl Hide {
     fn is_hidden(&self, name: &str) -> bool {
         WORDS.iter().any(|(word, names)| self.words.contains(word) && names.contains(&name))
     }
+}
+
+/// Whether this is a job that delivers a webhook.
+fn is_delivery(text: &str) -> bool {
+    // the API writes names of kinds without escapes
+    if !text.contains(WEBHOOK_KIND) {
+        return false;
+    }
+    let is_kind = |(name, value): &(String, &RawValue)| {
+        name == "kind" && serde_json::from_str::<String>(value.get()).is_ok_and(|kind| kind == WEBHOOK_KIND)
+    };
+    serde_json::from_str(text).is_ok_and(|Members(members)| members.iter().any(is_kind))
 }
 
 /// A hidden value. That there is none stays visible.
@@ -210,6 +241,16 @@ mod tests {
             hide.apply(&format!(r#"{{"payload":{{"a":{deep},"email":5}}}}"#))
                 .is_none_or(|text| !text.contains(":5"))
         );
+    }
+
+    #[test]
+    fn the_payload_of_a_delivery_shows_nothing_of_the_job_that_ended() {
+        let text = r#"{"jobs":[{"kind":"jobqueue.webhook","payload":{"data":{"result":"x"}}},{"kind":"k","payload":{"data":1}}]}"#;
+        let shown = r#"{"jobs":[{"kind":"jobqueue.webhook","payload":"[hidden]"},{"kind":"k","payload":{"data":1}}]}"#;
+        for word in ["result", "error", "metadata", "/card"] {
+            assert_eq!(hide(&[word]).apply(text).unwrap(), shown, "{word}");
+        }
+        assert_eq!(hide(&["log"]).apply(text).unwrap(), text);
     }
 
     #[test]

@@ -54,6 +54,8 @@ pub enum ApiKeyChange {
     NameTaken,
     /// As many keys exist as may.
     Full,
+    /// The text before the last rotation is still accepted.
+    Overlapping,
 }
 
 impl ApiKeys<'_> {
@@ -125,7 +127,8 @@ impl ApiKeys<'_> {
         Self::changed(unit, id).await
     }
 
-    /// Replaces the secret of a key. The text before is accepted for `overlap` longer; one from an earlier rotation ends at once.
+    /// Replaces the secret of a key. The text before is accepted for `overlap` longer. While one from an earlier rotation is still accepted, only
+    /// a rotation without an overlap is made, which ends both: a repeated request must not end the text that its client uses.
     pub async fn rotate(
         &self,
         id: &KeyId,
@@ -138,15 +141,17 @@ impl ApiKeys<'_> {
             "-- store.api_key.rotate
             UPDATE jobqueue.api_key SET hash = $2, previous_hash = hash, previous_until = jobqueue.now() + $3 * interval '1 second',
                 version = version + 1, changed_at = jobqueue.now()
-            WHERE id = $1 AND revoked_at IS NULL",
+            WHERE id = $1 AND revoked_at IS NULL AND ($4 OR previous_until IS NULL OR previous_until <= jobqueue.now())",
             id.as_str(),
             &text.hash()[..],
             overlap.as_secs_f64(),
+            overlap.is_zero(),
         )
         .execute(&mut *unit)
         .await?;
         if found.rows_affected() == 0 {
-            return Ok(ApiKeyChange::Unknown);
+            let current = Self::read(&mut unit, id).await?.filter(|key| key.revoked_at.is_none());
+            return Ok(current.map_or(ApiKeyChange::Unknown, |_| ApiKeyChange::Overlapping));
         }
         Self::changed(unit, id).await
     }

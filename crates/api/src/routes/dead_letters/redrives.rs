@@ -6,12 +6,13 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use jobqueue_core::limits::MAX_PAGE;
-use jobqueue_store::{RedriveStop, Store};
+use jobqueue_store::{Redrive, RedriveStop, Store};
+use uuid::Uuid;
 
 use crate::acting::Acting;
 use crate::extract::path::uuid_of;
 use crate::extract::{JsonBody, Query, RedrivePath};
-use crate::keys::limits;
+use crate::keys::{Page, first, limits};
 use crate::middleware::auth::Caller;
 use crate::problem::{Problem, ProblemKind};
 use crate::store_access::StoreAccess;
@@ -75,13 +76,14 @@ pub(crate) async fn list(
         )
     };
     let before = query.one::<String>("cursor")?.map(|text| uuid_of(&text).ok_or_else(refuse)).transpose()?;
-    let page = move |store: Store| async move { store.dead_letters().redrives(before, limit + 1).await };
-    let mut redrives = store.call(page).await?;
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = redrives.len() > limit;
-    redrives.truncate(limit);
-    let next_cursor = redrives.last().filter(|_| more).map(|last| last.id);
-    redrives.retain(|redrive| limits::has_filter(caller.grant(), &redrive.filter));
+    let read = |before: Option<Uuid>, limit| {
+        store.call(move |store: Store| async move {
+            Ok(first(store.dead_letters().redrives(before, limit + 1).await?, limit))
+        })
+    };
+    let page = Page { after: before, limit, is_all: caller.grant().has_everything() };
+    let is_granted = |redrive: &Redrive| limits::has_filter(caller.grant(), &redrive.filter);
+    let (redrives, next_cursor) = page.of_granted(read, is_granted, |redrive| redrive.id).await?;
     Ok(Json(RedrivesView { redrives: redrives.into_iter().map(RedriveView::from).collect(), next_cursor }))
 }
 

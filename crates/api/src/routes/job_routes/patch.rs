@@ -1,5 +1,6 @@
 //! PATCH /v1/routes/{name}.
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use jobqueue_core::RouteName;
@@ -8,6 +9,8 @@ use jobqueue_store::{Precondition, RouteChange};
 use super::{changed, missing, refused};
 use crate::acting::Acting;
 use crate::extract::{Condition, JsonBody, RoutePath, parse};
+use crate::keys::limits;
+use crate::middleware::auth::Caller;
 use crate::problem::Problem;
 use crate::routes::merge::until_applied;
 use crate::submissions::Submissions;
@@ -28,18 +31,18 @@ use crate::wire::route::{RouteBody, RoutePatch, RouteView};
 pub(crate) async fn patch(
     store: Acting,
     State(submissions): State<Submissions>,
-    RoutePath(name): RoutePath,
-    Condition(condition): Condition,
+    Extension(caller): Extension<Caller>,
+    (RoutePath(name), Condition(condition)): (RoutePath, Condition),
     body: JsonBody<RoutePatch>,
 ) -> Result<Response, Problem> {
-    let merge = || merged(&store, &submissions, &name, &condition, &body.value);
+    let merge = || merged(&store, (&submissions, &caller), &name, &condition, &body.value);
     changed(until_applied(&condition, RouteChange::Refused, merge).await?)
 }
 
 /// Merges the patch into the route as it is now, and replaces that version.
 async fn merged(
     store: &Acting,
-    submissions: &Submissions,
+    (submissions, caller): (&Submissions, &Caller),
     name: &RouteName,
     condition: &Precondition,
     patch: &RoutePatch,
@@ -55,5 +58,6 @@ async fn merged(
     };
     let spec = current.spec.merged(&patch.json).map_err(|_| Problem::internal())?;
     let draft = parse::<RouteBody>(spec.as_str())?.checked(name, &submissions.limits())?;
+    limits::webhook(caller.grant(), draft.on_end.is_some())?;
     super::store(store, name.clone(), draft, only).await
 }

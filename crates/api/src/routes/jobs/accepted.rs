@@ -31,6 +31,8 @@ pub(super) async fn records_of(
     };
     let holder = |accepted: &Accepted| match accepted {
         Accepted::Existing(id) => Some(*id),
+        // its id is only for a key that includes it
+        Accepted::Rejected(id) if !grant.has_everything() => Some(*id),
         _ => None,
     };
     let delayed: Vec<JobId> = accepted.iter().zip(jobs).filter_map(delayed).collect();
@@ -63,28 +65,35 @@ pub(super) async fn records_of(
 
 /// The answer to one stored or existing job.
 pub(super) fn accepted_view(
-    accepted: Accepted,
-    job: NewJob,
+    grant: &Grant,
+    (accepted, job): (Accepted, NewJob),
     records: &HashMap<JobId, JobRecord>,
 ) -> Result<(StatusCode, JobView), Problem> {
+    let shown = |id: JobId| (grant.has_everything() || records.contains_key(&id)).then_some(id);
     match accepted {
         Accepted::Created { id, status } => {
             Ok((StatusCode::CREATED, created_view(id, status, job, records.get(&id))))
         }
         Accepted::Existing(id) => {
             // the key may not see it, or it has just been deleted
-            let holder = records.get(&id).cloned().ok_or_else(|| taken(id))?;
+            let holder = records.get(&id).cloned().ok_or_else(|| taken(shown(id)))?;
             Ok((StatusCode::OK, holder.into()))
         }
-        Accepted::Rejected(holder) => Err(taken(holder)),
+        Accepted::Rejected(holder) => Err(taken(shown(holder))),
         Accepted::NotTried => Err(Problem::internal()),
     }
 }
 
 /// The problem of a job whose unique key is held by another job.
-fn taken(holder: JobId) -> Problem {
-    Problem::new(ProblemKind::UniqueConflict, "the job `job_id` holds the unique key")
-        .with("job_id", holder.to_string())
+fn taken(holder: Option<JobId>) -> Problem {
+    match holder {
+        Some(holder) => Problem::new(ProblemKind::UniqueConflict, "the job `job_id` holds the unique key")
+            .with("job_id", holder.to_string()),
+        None => Problem::new(
+            ProblemKind::UniqueConflict,
+            "a job that the key does not include holds the unique key",
+        ),
+    }
 }
 
 /// A job as a reader got it when it had just been stored. `stored` is the job as it was read back, if that was necessary.

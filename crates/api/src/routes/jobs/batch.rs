@@ -46,7 +46,7 @@ pub(crate) async fn batch(
     let submission = Submission { jobs, atomic: body.value.atomic, idempotency };
     let (accepted, replayed) = store(&submissions, submission).await?;
     if body.value.atomic {
-        refuse_rejected(&accepted)?;
+        refuse_rejected(&submissions, caller.grant(), &accepted).await?;
     }
     let mut response =
         respond((&submissions, caller.grant()), checked, (accepted, replayed), body.value.atomic).await?;
@@ -94,7 +94,11 @@ async fn store(submissions: &Submissions, submission: Submission) -> Result<(Vec
     served(submissions.submit_batch(submission).await?)
 }
 
-fn refuse_rejected(accepted: &[Accepted]) -> Result<(), Problem> {
+async fn refuse_rejected(
+    submissions: &Submissions,
+    grant: &Grant,
+    accepted: &[Accepted],
+) -> Result<(), Problem> {
     let rejected: Vec<(usize, JobId)> = accepted
         .iter()
         .enumerate()
@@ -109,8 +113,12 @@ fn refuse_rejected(accepted: &[Accepted]) -> Result<(), Problem> {
             FieldError::new(format!("/jobs/{at}/unique/key"), "conflict", "another job holds this key")
         })
         .collect();
-    let holders: Vec<Value> =
-        rejected.iter().map(|(at, id)| json!({ "index": at, "job_id": id.to_string() })).collect();
+    let ids: Vec<JobId> = rejected.iter().map(|(_, id)| *id).collect();
+    let shown = submissions.granted(grant, ids).await?;
+    let holders: Vec<Value> = rejected
+        .iter()
+        .map(|(at, id)| json!({ "index": at, "job_id": shown.contains(id).then(|| id.to_string()) }))
+        .collect();
     let problem = Problem::new(
         ProblemKind::UniqueConflict,
         "nothing was stored; `holders` lists the jobs that hold the unique keys",
@@ -126,9 +134,14 @@ async fn respond(
 ) -> Result<Response, Problem> {
     let jobs: Vec<NewJob> = checked.iter().filter_map(|item| item.as_ref().ok().cloned()).collect();
     let records = records_of((submissions, grant), &accepted, &jobs, replayed).await?;
+    let unread = |one: &Accepted| match one {
+        Accepted::Existing(id) if !records.contains_key(id) => Some(*id),
+        _ => None,
+    };
+    let shown = submissions.granted(grant, accepted.iter().filter_map(unread).collect()).await?;
     let mut stored = accepted.into_iter().zip(jobs).map(|(one, job)| match one {
-        Accepted::Existing(id) if !records.contains_key(&id) => left_out(id),
-        one => answer(accepted_view(one, job, &records)),
+        Accepted::Existing(id) if shown.contains(&id) => left_out(id),
+        one => answer(accepted_view(grant, (one, job), &records)),
     });
     let item = |item: Checked| match item.map_err(|errors| Problem::fields(&errors)) {
         Ok(_) => stored.next().unwrap_or_else(|| answer(Err(Problem::internal()))),

@@ -44,6 +44,8 @@ pub(crate) async fn edit(
     if change.payload.is_some() {
         may_write_payload(&caller)?;
     }
+    may_compare(&caller, &condition)?;
+    let shows_holder = caller.grant().has_all_kinds();
     let decide = move |record: &JobRecord| {
         if condition.holds(|| tag(record)) {
             let edit =
@@ -69,7 +71,8 @@ pub(crate) async fn edit(
         }
         Edited::KeyTaken(holder) => {
             let detail = "in the new queue, the job `job_id` holds the unique key";
-            return Err(Problem::new(ProblemKind::UniqueConflict, detail).with("job_id", holder.to_string()));
+            let problem = Problem::new(ProblemKind::UniqueConflict, detail);
+            return Err(if shows_holder { problem.with("job_id", holder.to_string()) } else { problem });
         }
         Edited::Unknown => return Err(Problem::no_job()),
     };
@@ -80,6 +83,16 @@ pub(crate) async fn edit(
 pub(crate) fn may_write_payload(caller: &Caller) -> Result<(), Problem> {
     if caller.grant().hide.hides_payload() {
         let detail = "the key does not see the whole payload, so it must not replace it";
+        return Err(Problem::new(ProblemKind::Forbidden, detail));
+    }
+    Ok(())
+}
+
+/// Refuses an `ETag` from a key that does not see all that it is made of: the answer would say whether a guess is right.
+fn may_compare(caller: &Caller, condition: &JobCondition) -> Result<(), Problem> {
+    let hide = &caller.grant().hide;
+    if matches!(condition, JobCondition::OneOf(_)) && (hide.hides_payload() || hide.hides_end()) {
+        let detail = "the key does not see the whole job, so it must not compare its `ETag`: send `If-Match: *` or none";
         return Err(Problem::new(ProblemKind::Forbidden, detail));
     }
     Ok(())

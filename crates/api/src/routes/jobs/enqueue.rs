@@ -55,7 +55,7 @@ pub(crate) async fn respond(
     let (accepted, replayed) = served(answer)?;
     let records = records_of((submissions, grant), &accepted, std::slice::from_ref(&job), replayed).await?;
     let first = accepted.into_iter().next().ok_or_else(Problem::internal)?;
-    let (code, view) = accepted_view(first, job, &records)?;
+    let (code, view) = accepted_view(grant, (first, job), &records)?;
     let location =
         HeaderValue::from_str(&format!("/v1/jobs/{}", view.id())).map_err(|_| Problem::internal())?;
     // axum's `Json` starts with a buffer of 128 bytes, which is copied each time it grows

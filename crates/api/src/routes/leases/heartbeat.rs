@@ -57,6 +57,7 @@ pub(crate) async fn heartbeat(
     let (lease_for, wait) = body.value.times().map_err(|errors| Problem::fields(&errors))?;
     let (beat, reports) = check(body.value, lease_for)?;
     limits::leased(&store, caller.grant(), beat.leases.iter().map(Lease::job_id).collect()).await?;
+    limits::worker_name(&store, caller.grant(), beat.worker.as_ref().map(|report| &report.name)).await?;
     let _place = if wait.is_zero() { None } else { Some(long_polls.place()?) };
     let Extension(gone) = gone.unwrap_or_default();
     // subscribes before it reads, so that no hint in between is missed

@@ -56,7 +56,7 @@ pub struct DeadLetterGroup {
     pub first_failed_at: DateTime<Utc>,
     /// When one last failed like this.
     pub last_failed_at: DateTime<Utc>,
-    /// The newest dead letters, in any queue.
+    /// The newest dead letters. With a filter for a queue, those of the queue among the newest 1000 of the group.
     pub examples: Vec<JobId>,
 }
 
@@ -181,8 +181,10 @@ impl DeadLetters<'_> {
                    (SELECT k.name FROM jobqueue.kind k WHERE k.id = p.kind) AS "kind!",
                    (SELECT c.error_type FROM jobqueue.dead_letter_cause c WHERE c.fingerprint = p.fingerprint) AS error_type,
                    (SELECT c.message FROM jobqueue.dead_letter_cause c WHERE c.fingerprint = p.fingerprint) AS message,
-                   ARRAY(SELECT d.job_id FROM jobqueue.dead_letter d WHERE d.fingerprint = p.fingerprint
-                         ORDER BY d.failed_at DESC, d.job_id DESC LIMIT $8) AS "examples!"
+                   ARRAY(SELECT n.job_id FROM (
+                             SELECT d.job_id, d.failed_at, d.queue_id FROM jobqueue.dead_letter d WHERE d.fingerprint = p.fingerprint
+                             ORDER BY d.failed_at DESC, d.job_id DESC LIMIT CASE WHEN $1 = 0 THEN $8::bigint ELSE 1000 END) n
+                         WHERE $1 = 0 OR n.queue_id = $1 ORDER BY n.failed_at DESC, n.job_id DESC LIMIT $8) AS "examples!"
             FROM page p ORDER BY p.count DESC, p.fingerprint DESC"#,
             queue_id,
             after.map(|(key, _)| key),
@@ -220,8 +222,10 @@ impl DeadLetters<'_> {
                    (SELECT k.name FROM jobqueue.kind k WHERE k.id = p.kind) AS "kind!",
                    (SELECT c.error_type FROM jobqueue.dead_letter_cause c WHERE c.fingerprint = p.fingerprint) AS error_type,
                    (SELECT c.message FROM jobqueue.dead_letter_cause c WHERE c.fingerprint = p.fingerprint) AS message,
-                   ARRAY(SELECT d.job_id FROM jobqueue.dead_letter d WHERE d.fingerprint = p.fingerprint
-                         ORDER BY d.failed_at DESC, d.job_id DESC LIMIT $8) AS "examples!"
+                   ARRAY(SELECT n.job_id FROM (
+                             SELECT d.job_id, d.failed_at, d.queue_id FROM jobqueue.dead_letter d WHERE d.fingerprint = p.fingerprint
+                             ORDER BY d.failed_at DESC, d.job_id DESC LIMIT CASE WHEN $1 = 0 THEN $8::bigint ELSE 1000 END) n
+                         WHERE $1 = 0 OR n.queue_id = $1 ORDER BY n.failed_at DESC, n.job_id DESC LIMIT $8) AS "examples!"
             FROM page p ORDER BY p.last_at DESC, p.fingerprint DESC"#,
             queue_id,
             before,
