@@ -45,7 +45,7 @@ fn outside(what: &str, name: &str) -> Problem {
     Problem::new(ProblemKind::Forbidden, format!("the key does not include the {what} `{name}`"))
 }
 
-/// Refuses a webhook: whoever receives it gets what the key must not read.
+/// Refuses a webhook: the client that receives it gets what the key must not read.
 pub(crate) fn webhook(grant: &Grant, is_set: bool) -> Result<(), Problem> {
     if is_set && grant.hide.hides_end() {
         let detail = "the key does not see results, errors or metadata, or parts of them, so it must not have them sent by `on_end`";
@@ -63,10 +63,18 @@ pub(crate) fn draft(grant: &Grant, draft: &JobDraft) -> Result<(), Problem> {
 /// Refuses a submission of another queue or kind, and one that could cancel such a job.
 pub(crate) fn submission(grant: &Grant, job: &NewJob) -> Result<(), Problem> {
     shown(grant, job)?;
-    // who takes a key that jobs of other queues use, too, keeps these from being submitted
-    let is_shared = |scope| scope != UniqueScope::Queue && !grant.has_all_queues();
+    // who takes a key that other jobs use, too, keeps these from being submitted
+    let is_shared = |scope| match scope {
+        UniqueScope::Kind => !grant.has_all_queues(),
+        // the only scope for a key that is limited by both
+        UniqueScope::Queue => grant.has_all_queues() && !grant.has_all_kinds(),
+        UniqueScope::Global => !grant.has_everything(),
+    };
     if job.unique.as_ref().is_some_and(|unique| is_shared(unique.scope)) {
-        return Err(too_wide("the unique keys of jobs in other queues; choose the `scope` `queue`"));
+        let own = if grant.has_all_queues() { "kind" } else { "queue" };
+        return Err(too_wide(&format!(
+            "the unique keys of jobs in other queues or kinds; choose the `scope` `{own}`"
+        )));
     }
     Ok(())
 }

@@ -34,7 +34,7 @@ pub(crate) async fn cover(response: Response, caller: Caller) -> Result<Response
         return Ok(response.map(|body| {
             let grant = caller.clone();
             let inside = body.into_data_stream().take_while(move |event| {
-                let is_inside = event.as_ref().map_or(true, |event| !leaves(grant.grant(), event));
+                let is_inside = !event.as_ref().is_ok_and(|event| leaves(grant.grant(), event));
                 std::future::ready(is_inside)
             });
             let events = inside.try_filter_map(move |event| {

@@ -147,7 +147,7 @@ pub(crate) async fn rotate(
 ) -> Result<Response, Problem> {
     let overlap = body.value.overlap().map_err(|error| Problem::fields(&[error]))?;
     let record = read(&store, &caller, &id).await?;
-    // it learns the new text, so it could go on with it after its own end
+    // it learns the new text, so it could continue with it after its own end
     may_grant(&store, &caller, &record.spec, record.expires_at).await?;
     let text = KeyText::new(&id, rand::random());
     let new = text.clone();

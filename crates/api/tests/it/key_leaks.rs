@@ -203,6 +203,11 @@ async fn a_key_cannot_take_unique_keys_or_names_of_workers_from_other_queues() {
     }
     let job = json!({ "kind": "k", "queue": "mine", "unique": unique("queue") });
     assert!(ask(&api, &key, "POST", "/v1/jobs", &job).await.text.contains("job_id"), "its own job is named");
+    let (_, by_kind) = api.create_key(json!({ "name": "c", "scopes": ["write"], "kinds": ["mine"] })).await;
+    for (scope, status) in [("kind", 201), ("global", 403), ("queue", 403)] {
+        let job = json!({ "kind": "mine", "queue": "q", "unique": unique(scope) });
+        assert_eq!(ask(&api, &by_kind, "POST", "/v1/jobs", &job).await.status, status, "{scope}");
+    }
     // the holder is of another kind
     let both = json!({ "name": "b", "scopes": ["write"], "queues": ["mine"], "kinds": ["other"] });
     let (_, both) = api.create_key(both).await;
