@@ -116,7 +116,9 @@ fn of_rules(operation_id: &str) -> Option<Value> {
         }),
         "patch_api_key" => json!({ "queues": ["shop-*"], "rate": null, "expires_at": null }),
         "rotate_api_key" => json!({ "overlap_seconds": 3600 }),
-        "patch_route" => json!({ "queue": "bulk", "priority": null, "retry": { "strategy": "fixed", "delay_seconds": 60 } }),
+        "patch_route" => {
+            json!({ "queue": "bulk", "priority": null, "retry": { "strategy": "fixed", "delay_seconds": 60 } })
+        }
         "test_route" => json!({ "kind": "mail.send", "priority": 9, "payload": { "to": "ada@example.com" } }),
         _ => return None,
     })
