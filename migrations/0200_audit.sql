@@ -232,7 +232,7 @@ BEGIN
     DELETE FROM jobqueue.cancel_request c WHERE c.job_id = retry.id;
     UPDATE jobqueue.snooze s SET snoozes = 0 WHERE s.job_id = retry.id;
     IF job.lane > 0 THEN
-        INSERT INTO jobqueue.tally (queue_id, retried) SELECT l.queue_id, 1 FROM jobqueue.lane l WHERE l.id = job.lane;
+        INSERT INTO jobqueue.tally (queue_id, retried, kinds) SELECT l.queue_id, 1, ARRAY[job.kind] FROM jobqueue.lane l WHERE l.id = job.lane;
     END IF;
     IF job.run_at > jobqueue.now() THEN
         INSERT INTO jobqueue.scheduled VALUES (id, job.run_at, job.lane, job.kind, 0);

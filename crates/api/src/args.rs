@@ -403,7 +403,11 @@ mod tests {
     fn the_url_of_a_trace_has_a_place_for_its_id() {
         let good = "https://jaeger.example.com/trace/{trace_id}?x=1";
         assert_eq!(
-            parse(&["--dashboard-trace-url", good]).settings().unwrap().trace_url.as_deref(),
+            parse(&["--insecure", "--api-addr", "127.0.0.1:0", "--dashboard-trace-url", good])
+                .settings()
+                .unwrap()
+                .trace_url
+                .as_deref(),
             Some(good)
         );
         for bad in ["", "https://jaeger.example.com", "javascript:alert({trace_id})", "/trace/{trace_id}"] {

@@ -12,6 +12,6 @@ pub(crate) mod veil;
 
 pub(crate) use caller::Caller;
 pub(crate) use keyring::Keyring;
-pub(crate) use page::{Page, first};
+pub(crate) use page::{GrantedPage, first};
 pub use proxy::{ProxyGrant, ProxySettings};
 pub(crate) use reach::{Reach, RouteGuard};

@@ -9,7 +9,7 @@ const MAX_READS: u32 = 20;
 
 /// A wanted page.
 #[derive(Debug)]
-pub(crate) struct Page<C> {
+pub(crate) struct GrantedPage<C> {
     /// The position of the last record of the page before.
     pub(crate) after: Option<C>,
     /// Most records.
@@ -18,7 +18,7 @@ pub(crate) struct Page<C> {
     pub(crate) is_all: bool,
 }
 
-impl<C> Page<C> {
+impl<C> GrantedPage<C> {
     /// The records of the page, and the position of the next one. `read` returns up to a number of records after a position, and whether
     /// there are more.
     pub(crate) async fn of_granted<T, F, Fut>(

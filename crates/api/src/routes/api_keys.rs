@@ -14,7 +14,7 @@ use jobqueue_store::{ApiKeyChange, ApiKeyRecord, NewApiKey, Store};
 
 use crate::acting::Acting;
 use crate::extract::{JsonBody, KeyPath, Query};
-use crate::keys::{Keyring, Page};
+use crate::keys::{GrantedPage, Keyring};
 use crate::middleware::auth::Caller;
 use crate::middleware::replay::Keep;
 use crate::problem::{Problem, ProblemKind};
@@ -81,7 +81,7 @@ pub(crate) async fn list(
         )
     };
     let of = |record: &ApiKeyRecord| (record.name.clone(), record.id.clone());
-    let page = Page { after, limit, is_all: *caller.grant() == Grant::everything() };
+    let page = GrantedPage { after, limit, is_all: *caller.grant() == Grant::everything() };
     let (records, next) = page.of_granted(read, |record| is_below(caller.grant(), record), of).await?;
     let next_cursor = next.map(|(name, id)| format!("{name},{id}"));
     Ok(Json(ApiKeysView { api_keys: records.into_iter().map(ApiKeyView::from).collect(), next_cursor }))

@@ -9,7 +9,7 @@ use jobqueue_store::{KindChanged, KindRecord};
 
 use crate::acting::Acting;
 use crate::extract::{JsonBody, KindPath, Query};
-use crate::keys::{Page, first, limits};
+use crate::keys::{GrantedPage, first, limits};
 use crate::middleware::auth::Caller;
 use crate::problem::{Problem, ProblemKind};
 use crate::store_access::StoreAccess;
@@ -40,7 +40,7 @@ pub(crate) async fn list(
             Ok(first(store.kinds().list(after.as_ref(), limit + 1).await?, limit))
         })
     };
-    let page = Page { after, limit, is_all: caller.grant().has_all_kinds() };
+    let page = GrantedPage { after, limit, is_all: caller.grant().has_all_kinds() };
     let is_granted = |record: &KindRecord| caller.grant().has_kind(&record.name);
     let (kinds, next) = page.of_granted(read, is_granted, |record| record.name.clone()).await?;
     let next_cursor = next.map(|name| name.to_string());

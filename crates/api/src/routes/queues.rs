@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::acting::Acting;
 use crate::extract::{JsonBody, Query, QueuePath};
-use crate::keys::{Page, first};
+use crate::keys::{GrantedPage, first};
 use crate::middleware::auth::Caller;
 use crate::problem::{Problem, ProblemKind};
 use crate::store_access::StoreAccess;
@@ -45,7 +45,7 @@ pub(crate) async fn list(
             Ok(first(store.queues().list(after.as_ref(), limit + 1).await?, limit))
         })
     };
-    let page = Page { after, limit, is_all: caller.grant().has_all_queues() };
+    let page = GrantedPage { after, limit, is_all: caller.grant().has_all_queues() };
     let is_granted = |record: &QueueRecord| caller.grant().has_queue(&record.name);
     let (queues, next) = page.of_granted(read, is_granted, |record| record.name.clone()).await?;
     let next_cursor = next.map(|name| name.to_string());

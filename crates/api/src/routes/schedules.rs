@@ -11,7 +11,7 @@ use jobqueue_store::{ScheduleChange, ScheduleFilter, ScheduleRecord};
 
 use crate::extract::precondition::etag;
 use crate::extract::{Query, SchedulePath};
-use crate::keys::{Page, limits};
+use crate::keys::{GrantedPage, limits};
 use crate::middleware::auth::Caller;
 use crate::problem::{Problem, ProblemKind};
 use crate::store_access::StoreAccess;
@@ -65,7 +65,7 @@ pub(crate) async fn list(
         };
         is_all || record.parsed().is_ok_and(has)
     };
-    let page = Page { after, limit, is_all };
+    let page = GrantedPage { after, limit, is_all };
     let (records, next) = page.of_granted(read, is_granted, |record| record.name.clone()).await?;
     let next_cursor = next.map(|name| name.to_string());
     Ok(Json(SchedulesView { schedules: records.into_iter().map(ScheduleView::from).collect(), next_cursor }))

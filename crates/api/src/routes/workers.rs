@@ -12,7 +12,7 @@ use jobqueue_store::WorkerRecord;
 use uuid::Uuid;
 
 use crate::extract::{Query, WorkerPath};
-use crate::keys::{Page, first, limits};
+use crate::keys::{GrantedPage, first, limits};
 use crate::middleware::auth::Caller;
 use crate::problem::{Problem, ProblemKind};
 use crate::store_access::StoreAccess;
@@ -44,7 +44,7 @@ pub(crate) async fn list(
             Ok(first(store.workers(after, limit + 1).await?, limit))
         })
     };
-    let page = Page { after, limit, is_all: caller.grant().has_all_queues() };
+    let page = GrantedPage { after, limit, is_all: caller.grant().has_all_queues() };
     let is_granted = |worker: &WorkerRecord| limits::has_worker(caller.grant(), worker);
     let of = |worker: &WorkerRecord| (worker.name.clone(), worker.id);
     let (records, next) = page.of_granted(read, is_granted, of).await?;

@@ -13,7 +13,7 @@ const DELETIONS_KEPT: usize = 1_000;
 
 /// What changed, as the name and the data of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Change {
+pub(crate) struct BoardChange {
     pub(crate) name: &'static str,
     pub(crate) json: Arc<str>,
 }
@@ -22,7 +22,7 @@ pub(crate) struct Change {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Following {
     /// The next change and its number.
-    Next(u64, Change),
+    Next(u64, BoardChange),
     /// Nothing; this is the number of the last change.
     Nothing(u64),
     /// Deletions after it are no longer known: begin again.
@@ -35,7 +35,7 @@ type Key = (Topic, String);
 #[derive(Debug, Default)]
 pub(crate) struct Board {
     last: u64,
-    changes: BTreeMap<u64, Change>,
+    changes: BTreeMap<u64, BoardChange>,
     /// Number of the latest change of each object that exists.
     objects: HashMap<Key, u64>,
     deletions: VecDeque<u64>,
@@ -110,7 +110,7 @@ impl Board {
 
     fn add(&mut self, name: &'static str, json: String) -> u64 {
         self.last = self.last.saturating_add(1);
-        self.changes.insert(self.last, Change { name, json: json.into() });
+        self.changes.insert(self.last, BoardChange { name, json: json.into() });
         self.last
     }
 }

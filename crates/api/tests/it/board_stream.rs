@@ -243,7 +243,9 @@ async fn a_thousand_listeners_cost_one_query_a_second() {
     }))
     .await;
     assert_eq!(of_jobs.len(), 1_000);
-    let (began, all_before) = (Instant::now(), statements.all());
+    // the check of the API keys once a second is another duty
+    let of_streams = || statements.all() - statements.count("-- store.api_keys");
+    let (began, all_before) = (Instant::now(), of_streams());
     let reads_before = statements.count("-- store.watch");
     eventually(HANG, "the jobs are read some more times", async || {
         let reads = statements.count("-- store.watch") - reads_before;
@@ -251,7 +253,7 @@ async fn a_thousand_listeners_cost_one_query_a_second() {
     })
     .await;
     let reads = statements.count("-- store.watch") - reads_before;
-    let all = statements.all() - all_before;
+    let all = of_streams() - all_before;
     let seconds = began.elapsed().as_secs_f64();
     println!("{reads} reads, {all} statements of the API in {seconds:.1} s with 1,000 listeners");
     let most = seconds + 2.0;

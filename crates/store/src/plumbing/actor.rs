@@ -1,11 +1,8 @@
 //! Who makes the changes of a store. Owns how the database is informed of it; `verbs::audit` and triggers record the changes.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use serde::Serialize;
-
-use crate::plumbing::connect::Store;
 
 /// A caller of the API, and the request in which it changes something.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,21 +34,7 @@ struct Setting<'a> {
 }
 
 impl ActingAs {
-    /// The statement that sets the actor of a transaction, to be sent right after BEGIN. Digits need no quoting.
-    pub(crate) fn setting(&self) -> &str {
-        &self.setting
-    }
-
-    /// The filter of the request.
-    pub(crate) fn filter(&self) -> Option<&str> {
-        self.filter.as_deref()
-    }
-}
-
-impl Store {
-    /// A clone whose changes are recorded as those of `actor`, each in its transaction. The clones share all connections.
-    #[must_use]
-    pub fn acting_for(&self, actor: &Actor) -> Self {
+    pub(crate) fn new(actor: &Actor) -> Self {
         let setting =
             Setting { name: &actor.name, key_id: actor.key_id.as_deref(), request_id: &actor.request_id };
         // texts always serialize
@@ -62,7 +45,16 @@ impl Store {
             let _ = write!(statement, "{byte:02x}");
         }
         statement.push('\'');
-        let acting = ActingAs { setting: statement, filter: actor.filter.clone() };
-        Self { actor: Some(Arc::new(acting)), ..self.clone() }
+        Self { setting: statement, filter: actor.filter.clone() }
+    }
+
+    /// The statement that sets the actor of a transaction, to be sent right after BEGIN. Digits need no quoting.
+    pub(crate) fn setting(&self) -> &str {
+        &self.setting
+    }
+
+    /// The filter of the request.
+    pub(crate) fn filter(&self) -> Option<&str> {
+        self.filter.as_deref()
     }
 }

@@ -1,10 +1,12 @@
 //! Records what a verb changes, in its transaction. Changes of settings need no call: triggers record them (migration 0200).
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use jobqueue_core::JobId;
 use serde::Serialize;
 
+use crate::plumbing::actor::{ActingAs, Actor};
 use crate::plumbing::connect::{Store, Unit};
 use crate::plumbing::error::StoreError;
 
@@ -63,6 +65,12 @@ fn json(value: &impl Serialize) -> Option<String> {
 }
 
 impl Store {
+    /// A clone whose changes are recorded as those of `actor`, each in its transaction. The clones share all connections.
+    #[must_use]
+    pub fn acting_for(&self, actor: &Actor) -> Self {
+        Self { actor: Some(Arc::new(ActingAs::new(actor))), ..self.clone() }
+    }
+
     /// Records a change, if someone acts and something was changed.
     pub(crate) async fn audit(&self, unit: &mut Unit, change: Change) -> Result<(), StoreError> {
         let Some(actor) = self.actor.as_ref().filter(|_| change.affected > 0) else { return Ok(()) };

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::acting::Acting;
 use crate::extract::path::uuid_of;
 use crate::extract::{JsonBody, Query, RedrivePath};
-use crate::keys::{Page, first, limits};
+use crate::keys::{GrantedPage, first, limits};
 use crate::middleware::auth::Caller;
 use crate::problem::{Problem, ProblemKind};
 use crate::store_access::StoreAccess;
@@ -81,7 +81,7 @@ pub(crate) async fn list(
             Ok(first(store.dead_letters().redrives(before, limit + 1).await?, limit))
         })
     };
-    let page = Page { after: before, limit, is_all: caller.grant().has_everything() };
+    let page = GrantedPage { after: before, limit, is_all: caller.grant().has_everything() };
     let is_granted = |redrive: &Redrive| limits::has_filter(caller.grant(), &redrive.filter);
     let (redrives, next_cursor) = page.of_granted(read, is_granted, |redrive| redrive.id).await?;
     Ok(Json(RedrivesView { redrives: redrives.into_iter().map(RedriveView::from).collect(), next_cursor }))
