@@ -121,14 +121,14 @@ BEGIN
         END IF;
 
         IF new_lane IS NULL THEN
-            INSERT INTO jobqueue.unnamed (job_id, queue, priority, kind, is_first)
-                SELECT id, queue, priority, k.name, NOT EXISTS (SELECT FROM jobqueue.unnamed) FROM jobqueue.kind k WHERE k.id = job.kind;
+            INSERT INTO jobqueue.unnamed (job_id, queue, priority, kind, is_first, moved)
+                SELECT id, queue, priority, k.name, NOT EXISTS (SELECT FROM jobqueue.unnamed), true FROM jobqueue.kind k WHERE k.id = job.kind;
             new_lane := 0;
             -- the commit counts it as created in the new queue
             INSERT INTO jobqueue.tally (queue_id, pruned) VALUES (old_queue_id, 1);
         ELSIF new_queue_id <> old_queue_id THEN
             INSERT INTO jobqueue.tally (queue_id, created, pruned, kinds)
-                VALUES (new_queue_id, 1, 0, ARRAY[job.kind]), (old_queue_id, 0, 1, NULL);
+                VALUES (new_queue_id, 1, 0, '{}'), (old_queue_id, 0, 1, NULL);
         END IF;
         UPDATE jobqueue.body b SET lane = new_lane, payload = coalesce(content::json, b.payload), run_at = coalesce(run_at, b.run_at),
                expires_at = ends, unique_digest = claim, tags = coalesce(tags, b.tags) WHERE b.id = id;
@@ -146,3 +146,15 @@ BEGIN
     END LOOP;
     RAISE EXCEPTION 'the job moved each time that it was edited' USING ERRCODE = '40001', HINT = 'run the transaction again';
 END $$;
+
+-- A waiting job that an edit moves to another queue was created once. The counters of queues count it in both, because they never go down and
+-- say how many jobs a queue has (docs/adr/0023-edit.md). The statistics count it where it was submitted: the tally of a move has an empty list of
+-- kinds.
+ALTER TABLE jobqueue.unnamed ADD COLUMN moved boolean NOT NULL DEFAULT false;   -- an edit moved it: it was created before
+SELECT jobqueue.change_function('jobqueue.name_jobs', c.old, c.new) FROM (VALUES
+    ('kinds int[]; gone boolean[];', 'kinds int[]; gone boolean[]; moves boolean[];'),
+    ('array_agg(u.cancelled) INTO jobs, lanes, kinds, gone', 'array_agg(u.cancelled), array_agg(u.moved) INTO jobs, lanes, kinds, gone, moves'),
+    ('::int, ARRAY[n.kind]', '::int, CASE WHEN n.moved THEN ''{}''::int[] ELSE ARRAY[n.kind] END'),
+    ('unnest(lanes, kinds, gone) AS n (lane, kind, gone)', 'unnest(lanes, kinds, gone, moves) AS n (lane, kind, gone, moved)'),
+    ('GROUP BY l.queue_id, n.kind;', 'GROUP BY l.queue_id, n.kind, n.moved;'))
+    AS c (old, new);

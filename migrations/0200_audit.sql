@@ -72,7 +72,9 @@ BEGIN
     INSERT INTO jobqueue.audit_log (id, action, target, filter, affected, actor, key_id, request_id, database_user, before, after)
     VALUES ((overlay(lpad(to_hex((extract(epoch FROM clock_timestamp()) * 4096000)::bigint), 15, '0') PLACING '7' FROM 13 FOR 0)
              || right(gen_random_uuid()::text, 17))::uuid,
-            action, target, jobqueue.audited(filter), affected, coalesce(caller->>'name', session_user), caller->>'key_id', caller->>'request_id', session_user,
+            left(action, 64), left(target, 256), jobqueue.audited(filter), affected,
+            CASE WHEN caller->>'request_id' IS NULL THEN session_user ELSE coalesce(caller->>'name', session_user) END,
+            CASE WHEN caller->>'request_id' IS NOT NULL THEN caller->>'key_id' END, caller->>'request_id', session_user,
             jobqueue.audited(before), jobqueue.audited(after));
 END $$;
 -- PUBLIC may execute it, because applications that were granted the tables one by one call `jobqueue.cancel` and must not fail after this
@@ -96,61 +98,76 @@ BEGIN
     END IF;
     now_is := json_build_object('paused_at', jobqueue.json_time(NEW.paused_at), 'completed_retention_seconds', extract(epoch FROM NEW.completed_retention)::float8,
         'failed_retention_seconds', extract(epoch FROM NEW.failed_retention)::float8);
-    IF TG_OP = 'INSERT' OR OLD.deleted_at IS NOT NULL AND NEW.deleted_at IS NULL THEN
+    IF TG_OP = 'INSERT' THEN
         action := 'queue.create';
-        was := NULL;
     ELSIF OLD.deleted_at IS NULL AND NEW.deleted_at IS NOT NULL THEN
         action := 'queue.delete';
         now_is := NULL;
     ELSIF OLD.paused_at IS DISTINCT FROM NEW.paused_at THEN
         action := CASE WHEN NEW.paused_at IS NULL THEN 'queue.resume' ELSE 'queue.pause' END;
-    ELSE
+    ELSIF was::text <> now_is::text THEN
         action := 'queue.configure';
+    ELSE
+        action := 'queue.create';   -- a deleted one exists again
+        was := NULL;
     END IF;
     PERFORM jobqueue.audit(action, NEW.name, NULL, 1, was, now_is);
     RETURN NULL;
 END $$;
 CREATE TRIGGER audited_created AFTER INSERT ON jobqueue.queue FOR EACH ROW WHEN (jobqueue.has_actor()) EXECUTE FUNCTION jobqueue.audit_queue();
 CREATE TRIGGER audited AFTER UPDATE ON jobqueue.queue FOR EACH ROW
-    WHEN (CASE WHEN (OLD.deleted_at IS NULL) <> (NEW.deleted_at IS NULL) THEN jobqueue.has_actor()
-               ELSE (OLD.paused_at, OLD.completed_retention, OLD.failed_retention)
-                    IS DISTINCT FROM (NEW.paused_at, NEW.completed_retention, NEW.failed_retention) END)
+    WHEN ((OLD.paused_at, OLD.completed_retention, OLD.failed_retention) IS DISTINCT FROM (NEW.paused_at, NEW.completed_retention, NEW.failed_retention)
+          OR (OLD.deleted_at IS NULL) <> (NEW.deleted_at IS NULL) AND jobqueue.has_actor())
     EXECUTE FUNCTION jobqueue.audit_queue();
 
 CREATE FUNCTION jobqueue.audit_kind() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
     was json; action text := 'kind.create';
+    now_is CONSTANT json := json_build_object('paused_at', jobqueue.json_time(NEW.paused_at), 'timeout_seconds', NEW.timeout_ms / 1000::float8, 'retry', NEW.retry);
 BEGIN
     IF TG_OP = 'UPDATE' THEN
         was := json_build_object('paused_at', jobqueue.json_time(OLD.paused_at), 'timeout_seconds', OLD.timeout_ms / 1000::float8, 'retry', OLD.retry);
-        action := CASE WHEN OLD.paused_at IS NOT DISTINCT FROM NEW.paused_at THEN 'kind.configure' WHEN NEW.paused_at IS NULL THEN 'kind.resume'
-                       ELSE 'kind.pause' END;
+        IF OLD.paused_at IS DISTINCT FROM NEW.paused_at THEN
+            action := CASE WHEN NEW.paused_at IS NULL THEN 'kind.resume' ELSE 'kind.pause' END;
+        ELSIF was::text <> now_is::text THEN
+            action := 'kind.configure';
+        ELSE
+            was := NULL;   -- a deleted one exists again
+        END IF;
     END IF;
-    PERFORM jobqueue.audit(action, NEW.name, NULL, 1, was,
-        json_build_object('paused_at', jobqueue.json_time(NEW.paused_at), 'timeout_seconds', NEW.timeout_ms / 1000::float8, 'retry', NEW.retry));
+    PERFORM jobqueue.audit(action, NEW.name, NULL, 1, was, now_is);
     RETURN NULL;
 END $$;
 CREATE TRIGGER audited_created AFTER INSERT ON jobqueue.kind FOR EACH ROW WHEN (jobqueue.has_actor()) EXECUTE FUNCTION jobqueue.audit_kind();
 CREATE TRIGGER audited AFTER UPDATE ON jobqueue.kind FOR EACH ROW
-    WHEN ((OLD.paused_at, OLD.timeout_ms, OLD.retry::text) IS DISTINCT FROM (NEW.paused_at, NEW.timeout_ms, NEW.retry::text))
+    WHEN ((OLD.paused_at, OLD.timeout_ms, OLD.retry::text) IS DISTINCT FROM (NEW.paused_at, NEW.timeout_ms, NEW.retry::text)
+          OR OLD.deleted_at IS NOT NULL AND NEW.deleted_at IS NULL AND jobqueue.has_actor())
     EXECUTE FUNCTION jobqueue.audit_kind();
 
--- What has a name and a spec: schedules and routes. A tick of a schedule changes neither the spec nor the pause.
+-- A tick of a schedule updates none of the columns that the trigger names, so it does not even evaluate the condition.
 CREATE FUNCTION jobqueue.audit_schedule() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 BEGIN
-    IF TG_OP = 'UPDATE' AND OLD.paused_at IS DISTINCT FROM NEW.paused_at THEN
+    IF TG_OP <> 'UPDATE' THEN
+        PERFORM jobqueue.audit(CASE TG_OP WHEN 'DELETE' THEN 'schedule.delete' ELSE 'schedule.put' END, coalesce(NEW.name, OLD.name), NULL, 1, OLD.spec, NEW.spec);
+        RETURN NULL;
+    END IF;
+    IF OLD.paused_at IS DISTINCT FROM NEW.paused_at THEN
         PERFORM jobqueue.audit(CASE WHEN NEW.paused_at IS NULL THEN 'schedule.resume' ELSE 'schedule.pause' END, NEW.name, NULL, 1,
             json_build_object('paused_at', jobqueue.json_time(OLD.paused_at)), json_build_object('paused_at', jobqueue.json_time(NEW.paused_at)));
     END IF;
-    IF TG_OP <> 'UPDATE' OR OLD.spec::text <> NEW.spec::text THEN
-        PERFORM jobqueue.audit(CASE TG_OP WHEN 'DELETE' THEN 'schedule.delete' ELSE 'schedule.put' END, coalesce(NEW.name, OLD.name), NULL, 1,
-            OLD.spec, NEW.spec);
+    IF OLD.spec::text <> NEW.spec::text THEN
+        PERFORM jobqueue.audit('schedule.put', NEW.name, NULL, 1, OLD.spec, NEW.spec);
+    ELSIF (OLD.name, OLD.enabled, OLD.owner) IS DISTINCT FROM (NEW.name, NEW.enabled, NEW.owner) THEN
+        -- by hand: the spec says otherwise
+        PERFORM jobqueue.audit('schedule.put', NEW.name, NULL, 1, json_build_object('name', OLD.name, 'enabled', OLD.enabled, 'owner', OLD.owner),
+            json_build_object('name', NEW.name, 'enabled', NEW.enabled, 'owner', NEW.owner));
     END IF;
     RETURN NULL;
 END $$;
 CREATE TRIGGER audited_whole AFTER INSERT OR DELETE ON jobqueue.schedule FOR EACH ROW EXECUTE FUNCTION jobqueue.audit_schedule();
-CREATE TRIGGER audited AFTER UPDATE ON jobqueue.schedule FOR EACH ROW
-    WHEN (OLD.version <> NEW.version OR OLD.paused_at IS DISTINCT FROM NEW.paused_at) EXECUTE FUNCTION jobqueue.audit_schedule();
+CREATE TRIGGER audited AFTER UPDATE OF name, spec, owner, enabled, paused_at ON jobqueue.schedule FOR EACH ROW
+    WHEN ((OLD.name, OLD.spec::text, OLD.owner, OLD.enabled, OLD.paused_at)
+          IS DISTINCT FROM (NEW.name, NEW.spec::text, NEW.owner, NEW.enabled, NEW.paused_at)) EXECUTE FUNCTION jobqueue.audit_schedule();
 
 CREATE FUNCTION jobqueue.audit_route() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 BEGIN
@@ -159,108 +176,71 @@ BEGIN
 END $$;
 CREATE TRIGGER audited_whole AFTER INSERT OR DELETE ON jobqueue.route FOR EACH ROW EXECUTE FUNCTION jobqueue.audit_route();
 CREATE TRIGGER audited AFTER UPDATE ON jobqueue.route FOR EACH ROW
-    WHEN (OLD.spec::text <> NEW.spec::text) EXECUTE FUNCTION jobqueue.audit_route();
+    WHEN ((OLD.name, OLD.spec::text) IS DISTINCT FROM (NEW.name, NEW.spec::text)) EXECUTE FUNCTION jobqueue.audit_route();
 
--- The hashes of a key are no part of an entry. That a key was used is no change.
+-- The hashes of a key are no part of an entry. That a key was used is no change, nor is it one that a revoked key is deleted.
+CREATE FUNCTION jobqueue.api_key_settings(k jobqueue.api_key) RETURNS json LANGUAGE sql STABLE AS $$
+    SELECT json_build_object('name', k.name, 'spec', k.spec, 'expires_at', jobqueue.json_time(k.expires_at),
+        'previous_until', jobqueue.json_time(k.previous_until), 'revoked_at', jobqueue.json_time(k.revoked_at))
+$$;
 CREATE FUNCTION jobqueue.audit_api_key() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
-    was json; action text := 'api_key.create';
+    action CONSTANT text := CASE
+        WHEN TG_OP = 'INSERT' THEN 'api_key.create'
+        WHEN TG_OP = 'DELETE' THEN 'api_key.delete'
+        WHEN OLD.revoked_at IS NULL AND NEW.revoked_at IS NOT NULL THEN 'api_key.revoke'
+        WHEN OLD.revoked_at IS NOT NULL AND NEW.revoked_at IS NULL THEN 'api_key.restore'
+        WHEN (OLD.hash, OLD.previous_hash) IS DISTINCT FROM (NEW.hash, NEW.previous_hash) THEN 'api_key.rotate'
+        ELSE 'api_key.configure' END;
 BEGIN
-    IF TG_OP = 'UPDATE' THEN
-        was := json_build_object('name', OLD.name, 'spec', OLD.spec, 'expires_at', jobqueue.json_time(OLD.expires_at));
-        action := CASE WHEN OLD.revoked_at IS DISTINCT FROM NEW.revoked_at THEN 'api_key.revoke' WHEN OLD.hash <> NEW.hash THEN 'api_key.rotate'
-                       ELSE 'api_key.configure' END;
-    END IF;
-    PERFORM jobqueue.audit(action, NEW.id, NULL, 1, was,
-        json_build_object('name', NEW.name, 'spec', NEW.spec, 'expires_at', jobqueue.json_time(NEW.expires_at)));
+    PERFORM jobqueue.audit(action, coalesce(NEW.id, OLD.id), NULL, 1,
+        CASE WHEN TG_OP <> 'INSERT' THEN jobqueue.api_key_settings(OLD) END, CASE WHEN TG_OP <> 'DELETE' THEN jobqueue.api_key_settings(NEW) END);
     RETURN NULL;
 END $$;
 CREATE TRIGGER audited_created AFTER INSERT ON jobqueue.api_key FOR EACH ROW EXECUTE FUNCTION jobqueue.audit_api_key();
+CREATE TRIGGER audited_deleted AFTER DELETE ON jobqueue.api_key FOR EACH ROW WHEN (OLD.revoked_at IS NULL) EXECUTE FUNCTION jobqueue.audit_api_key();
 CREATE TRIGGER audited AFTER UPDATE ON jobqueue.api_key FOR EACH ROW
-    WHEN ((OLD.name, OLD.spec::text, OLD.hash, OLD.expires_at, OLD.revoked_at)
-          IS DISTINCT FROM (NEW.name, NEW.spec::text, NEW.hash, NEW.expires_at, NEW.revoked_at)) EXECUTE FUNCTION jobqueue.audit_api_key();
+    WHEN ((OLD.id, OLD.name, OLD.spec::text, OLD.hash, OLD.previous_hash, OLD.previous_until, OLD.expires_at, OLD.revoked_at)
+          IS DISTINCT FROM (NEW.id, NEW.name, NEW.spec::text, NEW.hash, NEW.previous_hash, NEW.previous_until, NEW.expires_at, NEW.revoked_at))
+    EXECUTE FUNCTION jobqueue.audit_api_key();
 
--- As before, with an entry in the audit log.
-CREATE OR REPLACE FUNCTION jobqueue.cancel(id uuid) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    now_is text;
-BEGIN
-    FOR try IN 1..10 LOOP
-        now_is := jobqueue.status(id);
-        IF now_is IN ('blocked', 'scheduled', 'queued') THEN
-            IF jobqueue.withdraw(id, '{"type":"cancelled","message":"cancelled by request"}', true) THEN
-                PERFORM jobqueue.audit('jobs.cancel', id::text, NULL, 1, NULL, NULL);
-                RETURN 'cancelled';
-            END IF;
-            CONTINUE;   -- it moved
-        END IF;
-        IF now_is = 'running' THEN
-            IF NOT EXISTS (SELECT FROM jobqueue.cancel_request c WHERE c.job_id = cancel.id)
+-- also if session_replication_role disables triggers
+ALTER TABLE jobqueue.queue ENABLE ALWAYS TRIGGER audited_created, ENABLE ALWAYS TRIGGER audited;
+ALTER TABLE jobqueue.kind ENABLE ALWAYS TRIGGER audited_created, ENABLE ALWAYS TRIGGER audited;
+ALTER TABLE jobqueue.schedule ENABLE ALWAYS TRIGGER audited_whole, ENABLE ALWAYS TRIGGER audited;
+ALTER TABLE jobqueue.route ENABLE ALWAYS TRIGGER audited_whole, ENABLE ALWAYS TRIGGER audited;
+ALTER TABLE jobqueue.api_key ENABLE ALWAYS TRIGGER audited_created, ENABLE ALWAYS TRIGGER audited_deleted, ENABLE ALWAYS TRIGGER audited;
+
+-- The functions that act on a job record it.
+SELECT jobqueue.change_function(c.name::regproc, c.old, c.new) FROM (VALUES
+    ('jobqueue.cancel', $old$                RETURN 'cancelled';$old$,
+     $new$                PERFORM jobqueue.audit('jobs.cancel', id::text, NULL, 1, NULL, NULL);
+                RETURN 'cancelled';$new$),
+    -- a second request for the same attempt changes nothing
+    ('jobqueue.cancel', $old$            INSERT INTO jobqueue.cancel_wish$old$,
+     $new$            IF NOT EXISTS (SELECT FROM jobqueue.cancel_request c WHERE c.job_id = cancel.id)
                AND NOT EXISTS (SELECT FROM jobqueue.cancel_wish w WHERE w.job_id = cancel.id) THEN
                 PERFORM jobqueue.audit('jobs.cancel', id::text, NULL, 1, NULL, NULL);
             END IF;
-            INSERT INTO jobqueue.cancel_wish VALUES (id, NOT EXISTS (SELECT FROM jobqueue.cancel_wish));
+            INSERT INTO jobqueue.cancel_wish$new$),
+    ('jobqueue.retry', $old$    DELETE FROM jobqueue.cancel_request c$old$,
+     $new$    PERFORM jobqueue.audit('jobs.retry', id::text, NULL, 1, NULL, NULL);
+    DELETE FROM jobqueue.cancel_request c$new$),
+    ('jobqueue.edit', 'job jobqueue.body; was record;', 'job jobqueue.body; was record; old_fields json; new_fields json;'),
+    -- what differs; of a payload only the length
+    ('jobqueue.edit', $old$        IF was.pending IS NOT NULL OR$old$,
+     $new$        SELECT json_object_agg(f.name, f.old), json_object_agg(f.name, f.new) INTO old_fields, new_fields FROM (VALUES
+            ('queue', to_json(old_queue), to_json(queue)), ('priority', to_json(old_priority), to_json(priority)),
+            ('run_at', jobqueue.json_time(job.run_at), jobqueue.json_time(coalesce(run_at, job.run_at))),
+            ('expires_at', jobqueue.json_time(job.expires_at), jobqueue.json_time(ends)),
+            ('tags', to_json(job.tags), to_json(coalesce(tags, job.tags)))) AS f (name, old, new)
+            WHERE f.old::text IS DISTINCT FROM f.new::text;
+        IF content <> job.payload::text THEN
+            old_fields := (coalesce(old_fields::jsonb, '{}') || jsonb_build_object('payload', jsonb_build_object('omitted_bytes', octet_length(job.payload::text))))::json;
+            new_fields := (coalesce(new_fields::jsonb, '{}') || jsonb_build_object('payload', jsonb_build_object('omitted_bytes', octet_length(content))))::json;
         END IF;
-        RETURN now_is;
-    END LOOP;
-    RAISE EXCEPTION 'the job moved each time that it was cancelled' USING ERRCODE = '40001', HINT = 'run the transaction again';
-END $$;
-
--- As before, with an entry in the audit log.
-CREATE OR REPLACE FUNCTION jobqueue.retry(id uuid) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    job jobqueue.body; now_is text;
-BEGIN
-    PERFORM FROM jobqueue.outcome o WHERE o.job_id = retry.id FOR UPDATE;
-    now_is := jobqueue.status(id);
-    SELECT * INTO job FROM jobqueue.body b WHERE b.id = retry.id;
-    IF now_is IS NULL OR now_is NOT IN ('failed', 'cancelled') OR job.expires_at <= jobqueue.now() THEN
-        RETURN now_is;
-    END IF;
-    IF EXISTS (SELECT FROM jobqueue.replacement r WHERE r.job_id = retry.id) THEN
-        RETURN now_is;
-    END IF;
-    -- a final job may still hold its key
-    IF job.unique_digest IS NOT NULL AND jobqueue.claim_key(job.unique_digest, id, job.unique_kept, false) <> id THEN
-        RETURN now_is;
-    END IF;
-    DELETE FROM jobqueue.outcome o WHERE o.job_id = retry.id AND o.status <> 5;
-    IF NOT FOUND THEN
-        RETURN jobqueue.status(id);
-    END IF;
-    PERFORM jobqueue.audit('jobs.retry', id::text, NULL, 1, NULL, NULL);
-    DELETE FROM jobqueue.cancel_request c WHERE c.job_id = retry.id;
-    UPDATE jobqueue.snooze s SET snoozes = 0 WHERE s.job_id = retry.id;
-    IF job.lane > 0 THEN
-        INSERT INTO jobqueue.tally (queue_id, retried, kinds) SELECT l.queue_id, 1, ARRAY[job.kind] FROM jobqueue.lane l WHERE l.id = job.lane;
-    END IF;
-    IF job.run_at > jobqueue.now() THEN
-        INSERT INTO jobqueue.scheduled VALUES (id, job.run_at, job.lane, job.kind, 0);
-        RETURN 'scheduled';
-    END IF;
-    INSERT INTO jobqueue.ready VALUES (id, job.lane, job.kind, 0);
-    PERFORM nextval('jobqueue.sql_calls');
-    RETURN 'queued';
-END $$;
-
--- The edit as before is `edit_waiting`. `edit` has the same parameters, and records what was given.
-ALTER FUNCTION jobqueue.edit(uuid, anycompatible, text, int, timestamptz, timestamptz, text[]) RENAME TO edit_waiting;
-CREATE FUNCTION jobqueue.edit(
-    id uuid,
-    payload anycompatible DEFAULT NULL,
-    queue text DEFAULT NULL,
-    priority int DEFAULT NULL,
-    run_at timestamptz DEFAULT NULL,
-    expires_at timestamptz DEFAULT NULL,
-    tags text[] DEFAULT NULL
-) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    now_is CONSTANT text := jobqueue.edit_waiting(id, payload, queue, priority, run_at, expires_at, tags);
-    given CONSTANT json := json_strip_nulls(json_build_object('queue', queue, 'priority', priority, 'run_at', run_at, 'expires_at', expires_at, 'tags', tags,
-        'payload', CASE WHEN payload IS NOT NULL THEN json_build_object('omitted_bytes', octet_length(payload::text)) END));
-BEGIN
-    IF now_is IN ('blocked', 'scheduled', 'queued') AND given::text <> '{}' THEN
-        PERFORM jobqueue.audit('jobs.edit', id::text, NULL, 1, NULL, given);
-    END IF;
-    RETURN now_is;
-END $$;
+        IF old_fields IS NOT NULL THEN
+            PERFORM jobqueue.audit('jobs.edit', id::text, NULL, 1, old_fields, new_fields);
+        END IF;
+        IF was.pending IS NOT NULL OR$new$))
+    AS c (name, old, new);

@@ -1,9 +1,9 @@
 //! The audit log over REST: every route that changes something leaves an entry, and nothing else does.
 
-use jobqueue_api::table;
+use jobqueue_api::{ProxySettings, Settings, table};
 use serde_json::{Value, json};
 
-use crate::bench::Api;
+use crate::bench::{Api, settings};
 
 /// Routes without an entry: submissions, what workers do, and those that change nothing.
 const NOT_AUDITED: [&str; 7] = [
@@ -334,6 +334,34 @@ async fn what_changes_nothing_leaves_no_entry() {
         (having("whsec_").await, having(crate::bench::KEY).await, having("https://a.example/x").await),
         (0, 0, 1)
     );
+}
+
+#[tokio::test]
+async fn an_entry_names_the_key_or_the_person_of_its_request() {
+    let proxy = ProxySettings {
+        proxies: vec!["127.0.0.0/8".parse().unwrap()],
+        grants: vec!["sre=admin".parse().unwrap()],
+        ..ProxySettings::default()
+    };
+    let api = Api::with(Settings { proxy, ..settings() }).await;
+    let (id, text) = api.create_key(json!({ "name": "root-2", "scopes": ["admin"] })).await;
+    for (name, caller) in [
+        ("of-key", vec![format!("Authorization: Bearer {text}")]),
+        (
+            "of-person",
+            ["X-Auth-Request-User: root", "X-Auth-Request-Groups: sre"].map(str::to_owned).to_vec(),
+        ),
+    ] {
+        let headers = [caller, vec!["Content-Type: application/json".to_owned()]].concat();
+        let path = format!("/v1/queues/{name}/pause");
+        api.raw("POST", &path, &headers, br#"{"create":true}"#).await.expect(200);
+    }
+    let callers = async |target: &str| {
+        let entries = api.entries(&format!("target={target}")).await;
+        (entries[0]["actor"].clone(), entries[0]["key_id"].clone())
+    };
+    assert_eq!(callers("of-key").await, (json!("root-2"), json!(id)));
+    assert_eq!(callers("of-person").await, (json!("user:root"), Value::Null));
 }
 
 #[tokio::test]

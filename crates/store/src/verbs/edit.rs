@@ -105,7 +105,7 @@ impl Store {
         };
         Self::rewrite(&mut unit, &held, &edit, lane, digest).await?;
         let record = self.records(&mut unit, &[id]).await?.pop();
-        if let Some(record) = &record {
+        if let Some(record) = record.as_ref().filter(|_| self.actor.is_some()) {
             self.audit(&mut unit, change(&held.record, record)).await?;
         }
         unit.commit().await?;

@@ -52,8 +52,10 @@ impl Store {
     async fn retry_once(&self, ids: &[JobId]) -> Result<Vec<Retried>, StoreError> {
         let mut unit = self.begin().await?;
         let retried = Self::retry_within(&mut unit, ids).await?;
-        let again: Vec<JobId> =
+        let mut again: Vec<JobId> =
             ids.iter().zip(&retried).filter(|(_, is)| **is == Retried::Now).map(|(id, _)| *id).collect();
+        again.sort_unstable();
+        again.dedup();
         self.audit(&mut unit, Change::of_jobs("jobs.retry", &again)).await?;
         unit.commit().await?;
         Ok(retried)
@@ -80,7 +82,7 @@ impl Store {
         }
         // An outcome that was inserted after the lock was not locked, so another retry may have deleted it.
         // This retry queues only the jobs whose outcome it deletes itself.
-        sqlx::query!(
+        let queued = sqlx::query_scalar!(
             "-- store.retry
             WITH gone AS (DELETE FROM jobqueue.outcome WHERE job_id = ANY ($1) AND status <> 5 RETURNING job_id),
             wish AS (DELETE FROM jobqueue.cancel_request WHERE job_id = ANY ($1)),
@@ -92,14 +94,19 @@ impl Store {
                 FROM again JOIN jobqueue.lane l ON l.id = again.lane GROUP BY l.queue_id, again.kind),
             later AS (
                 INSERT INTO jobqueue.scheduled (job_id, run_at, lane, kind, attempt)
-                SELECT id, run_at, lane, kind, 0 FROM again WHERE run_at > jobqueue.now())
-            INSERT INTO jobqueue.ready (job_id, lane, kind, attempt)
-            SELECT id, lane, kind, 0 FROM again WHERE run_at IS NULL OR run_at <= jobqueue.now()",
+                SELECT id, run_at, lane, kind, 0 FROM again WHERE run_at > jobqueue.now()),
+            ready AS (
+                INSERT INTO jobqueue.ready (job_id, lane, kind, attempt)
+                SELECT id, lane, kind, 0 FROM again WHERE run_at IS NULL OR run_at <= jobqueue.now())
+            SELECT id FROM again",
             &again,
         )
-        .execute(&mut **unit)
+        .fetch_all(&mut **unit)
         .await?;
-        snooze::reset(unit, &again).await?;
+        for id in again.iter().filter(|id| !queued.contains(id)) {
+            answers.insert(*id, Retried::Refused(None));
+        }
+        snooze::reset(unit, &queued).await?;
         Ok(ids.iter().map(|id| answers.get(&id.as_uuid()).copied().unwrap_or(Retried::Unknown)).collect())
     }
 

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use chrono::DateTime;
-use jobqueue_core::Outcome;
 use jobqueue_store::{Actor, AuditEntry, AuditFilter, Cancelled, Pooler, Retried, Store};
 use tokio::task::JoinSet;
 
@@ -130,11 +129,14 @@ async fn changes_in_sql_are_recorded_with_the_database_user() {
     let bench = Bench::new().await;
     let waiting = bench.add(delayed(600.0)).await;
     let running = bench.add(draft()).await;
-    let leased = bench.lease_one().await;
+    let _leased = bench.lease_one().await;
     for sql in [
         "SELECT jobqueue.schedule('s', interval_seconds => 60, kind => 'k')",
         "SELECT jobqueue.schedule('s', interval_seconds => 60, kind => 'k')",
         "UPDATE jobqueue.schedule SET paused_at = now()",
+        "UPDATE jobqueue.schedule SET enabled = false",
+        "UPDATE jobqueue.schedule SET enabled = false, runs = runs + 1",
+        "UPDATE jobqueue.schedule SET spec = jsonb_set(spec::jsonb, '{interval_seconds}', '61')::json",
         "SELECT jobqueue.unschedule('s')",
         "SELECT jobqueue.unschedule('s')",
         "SELECT jobqueue.route('r', 'none.*', 1)",
@@ -143,12 +145,18 @@ async fn changes_in_sql_are_recorded_with_the_database_user() {
         "UPDATE jobqueue.queue SET paused_at = now() WHERE name = 'default'",
         "UPDATE jobqueue.queue SET changed_at = now(), paused_at = NULL WHERE name = 'default'",
         "UPDATE jobqueue.kind SET timeout_ms = 1500",
+        "SET session_replication_role = replica; UPDATE jobqueue.kind SET paused_at = now(); RESET session_replication_role",
+        "UPDATE jobqueue.queue SET deleted_at = now() WHERE name = 'default'",
+        "UPDATE jobqueue.queue SET deleted_at = NULL, paused_at = now() WHERE name = 'default'",
+        "UPDATE jobqueue.queue SET paused_at = NULL WHERE name = 'default'",
+        "UPDATE jobqueue.kind SET paused_at = NULL",
     ] {
         bench.execute(sql).await;
     }
     for (sql, times) in [
-        (format!("SELECT jobqueue.edit('{waiting}', queue => 'other', payload => '{{}}')"), 1),
+        (format!("SELECT jobqueue.edit('{waiting}', queue => 'other', payload => '[1]')"), 1),
         (format!("SELECT jobqueue.edit('{waiting}')"), 1),
+        (format!("SELECT jobqueue.edit('{waiting}', queue => 'other', priority => 0, payload => '[1]')"), 1),
         (format!("SELECT jobqueue.cancel('{waiting}')"), 2),
         (format!("SELECT jobqueue.retry('{waiting}')"), 2),
         (format!("SELECT jobqueue.cancel('{running}')"), 2),
@@ -162,21 +170,76 @@ async fn changes_in_sql_are_recorded_with_the_database_user() {
     let expected = [
         "schedule.put",
         "schedule.pause",
+        "schedule.put",
+        "schedule.put",
         "schedule.delete",
         "route.put",
         "route.delete",
         "queue.pause",
         "queue.resume",
         "kind.configure",
+        "kind.pause",
+        "queue.pause",
+        "queue.resume",
+        "kind.resume",
         "jobs.edit",
         "jobs.cancel",
         "jobs.retry",
         "jobs.cancel",
     ];
     assert_eq!(bench.actions().await, expected);
+    let edit = bench.entries().await.into_iter().find(|entry| entry.action == "jobs.edit").unwrap();
+    let fields = format!("{:?}", (edit.before, edit.after));
+    assert!(["default", "other", "omitted_bytes"].iter().all(|text| fields.contains(text)), "{fields}");
+    assert!(!fields.contains("priority"), "what stays is left out: {fields}");
     let user: String = sqlx::query_scalar("SELECT session_user::text").fetch_one(&bench.pool).await.unwrap();
     assert!(bench.entries().await.iter().all(|entry| entry.actor == user && entry.request_id.is_none()));
-    bench.end(leased, Outcome::Completed(None)).await;
+}
+
+#[tokio::test]
+async fn no_statement_changes_who_can_use_a_key_without_an_entry() {
+    let bench = Bench::new().await;
+    let hash = |byte: &str| format!("decode(repeat('{byte}', 32), 'hex')");
+    bench
+        .execute(&format!(
+            "INSERT INTO jobqueue.api_key (id, name, spec, hash, created_by) VALUES
+             ('00000000000000aa', 'shop', '{{\"scopes\":[\"read\"]}}', {}, 'root')",
+            hash("01")
+        ))
+        .await;
+    for set in [
+        format!("previous_hash = {}, previous_until = 'infinity'", hash("02")),
+        "previous_until = now()".to_owned(),
+        "revoked_at = now()".to_owned(),
+        "revoked_at = NULL".to_owned(),
+        "last_used_at = now()".to_owned(),
+    ] {
+        bench.execute(&format!("UPDATE jobqueue.api_key SET {set}")).await;
+    }
+    bench.execute("DELETE FROM jobqueue.api_key").await;
+    let expected = ["create", "rotate", "configure", "revoke", "restore", "delete"];
+    assert_eq!(bench.actions().await, expected.map(|action| format!("api_key.{action}")));
+    let entries = bench.entries().await;
+    assert!(entries[3].after.as_ref().unwrap().as_str().contains("previous_until"), "{entries:?}");
+    assert!(entries.iter().all(|entry| !format!("{entry:?}").contains("0101")), "no hash");
+}
+
+#[tokio::test]
+async fn a_session_that_claims_a_name_without_a_request_is_its_database_user() {
+    let bench = Bench::new().await;
+    bench.add(draft()).await;
+    bench
+        .execute(
+            r#"SELECT set_config('jobqueue.actor', encode('{"name":"root","key_id":"k1"}', 'hex'), false);
+               UPDATE jobqueue.queue SET paused_at = now();
+               SELECT jobqueue.audit(repeat('x', 999), repeat('y', 999), NULL, 1, NULL, '{"on_end": {"url": "u", "secret": "whsec_"}}');
+               RESET jobqueue.actor"#,
+        )
+        .await;
+    let [long, claimed] = bench.entries().await.try_into().unwrap();
+    assert_eq!((&claimed.actor, claimed.key_id), (&claimed.database_user, None));
+    assert_eq!((long.action.len(), long.target.unwrap().len()), (64, 256));
+    assert_eq!(long.after.unwrap().as_str().replace(' ', ""), r#"{"on_end":{"url":"u"}}"#, "no secret");
 }
 
 #[tokio::test]

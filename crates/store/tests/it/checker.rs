@@ -64,7 +64,7 @@ const SNAPSHOT: [(&str, &str); 14] = [
          WHERE c.n IS DISTINCT FROM t.n",
     ),
     (
-        // an edit that moves a job to another queue counts in the counters of both queues, and once as pruned
+        // an edit that moves a job to another queue counts in the counters of both queues, and once as pruned; S4 knows the exact number
         "S1 the statistics have what the counters have",
         "SELECT gen_random_uuid()
          FROM (SELECT sum(completed), sum(failed), sum(retried), sum(cancelled), sum(snoozed) FROM jobqueue.counter WHERE queue_id <> 0) c,
@@ -224,9 +224,20 @@ impl History {
     pub(crate) async fn verdict(&self, pool: &PgPool) -> Vec<String> {
         let stored: Vec<uuid::Uuid> =
             sqlx::query_scalar("SELECT id FROM jobqueue.body").fetch_all(pool).await.unwrap();
+        // a tally without kinds is that of a move
+        let created: i64 = sqlx::query_scalar(
+            "SELECT (coalesce((SELECT sum(created) FROM jobqueue.statistic WHERE hourly AND queue_id = 0 AND kind_id = 0), 0)
+                   + coalesce((SELECT sum(created) FROM jobqueue.tally WHERE kinds IS DISTINCT FROM '{}'), 0))::bigint",
+        )
+        .fetch_one(pool)
+        .await
+        .unwrap();
         let records = self.records.lock().unwrap();
         let mut broken = records.broken.clone();
         let submitted: HashMap<JobId, u16> = records.submitted.iter().copied().collect();
+        if usize::try_from(created) != Ok(submitted.len()) {
+            broken.push(format!("S4 the statistics have {created} created jobs of {}", submitted.len()));
+        }
         let stored: std::collections::HashSet<JobId> = stored.into_iter().map(JobId::from_uuid).collect();
         let gone = |id: &&JobId| !stored.contains(id) && !records.deleted.contains(id);
         broken.extend(submitted.keys().filter(gone).map(|id| format!("I1 lost: {id}")));
