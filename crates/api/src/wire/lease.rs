@@ -132,8 +132,8 @@ pub(crate) struct HeartbeatBody {
     /// How long they last from now on, 5 to 3600; default 30. A lease is never shortened.
     #[schema(minimum = 5, maximum = 3600)]
     lease_seconds: Option<i64>,
-    /// If there is nothing to act on: how long to wait until a job should stop or a command is sent, 0 to 30 seconds; default 0. The leases are
-    /// renewed at the beginning, so they must last longer than this.
+    /// If there is nothing to act on: how long to wait until a job should stop or a command is sent, 0 to 30 seconds; default 0. With leases
+    /// at most half of `lease_seconds`. They are renewed at the beginning and at the end.
     #[schema(minimum = 0, maximum = 30)]
     wait: Option<f64>,
 }
@@ -146,7 +146,14 @@ impl HeartbeatBody {
     /// How long the leases shall last from now on, and how long to wait; or every error.
     pub(crate) fn times(&self) -> Result<(Duration, Duration), Vec<FieldError>> {
         match (lease_seconds(self.lease_seconds), checked_wait(self.wait)) {
-            (Ok(seconds), Ok(wait)) => Ok((Duration::from_secs(seconds.into()), wait)),
+            (Ok(seconds), Ok(wait)) => {
+                let lease_for = Duration::from_secs(seconds.into());
+                if !self.leases.is_empty() && wait > lease_for / 2 {
+                    let message = "must be at most half of `lease_seconds`, because leases are renewed only before and after it";
+                    return Err(vec![FieldError::new("/wait", "out_of_range", message)]);
+                }
+                Ok((lease_for, wait))
+            }
             (seconds, wait) => Err(seconds.err().into_iter().chain(wait.err()).collect()),
         }
     }

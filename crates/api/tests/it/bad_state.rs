@@ -95,6 +95,8 @@ fn wrong_worker_requests(lease: &Value) -> Vec<(&'static str, Value, Vec<&'stati
         ("", json!({ "queue": "q" }), vec!["/queue"]),
         ("/heartbeat", json!({ "leases": [] }), vec!["/leases"]),
         ("/heartbeat", json!({ "leases": ["x", 1] }), vec!["/leases/1"]),
+        ("/heartbeat", json!({ "leases": [lease], "lease_seconds": 20, "wait": 10.5 }), vec!["/wait"]),
+        ("/heartbeat", json!({ "leases": [lease], "wait": 16 }), vec!["/wait"]),
         ("/heartbeat", json!({ "leases": ["x", ""] }), vec!["/leases/0", "/leases/1"]),
         (
             "/heartbeat",

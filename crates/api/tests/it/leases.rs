@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use jobqueue_testkit::{Clock, eventually};
 use serde_json::{Value, json};
@@ -130,6 +131,39 @@ async fn a_heartbeat_that_waits_is_answered_when_there_is_something_to_do() {
         .post("/v1/leases/heartbeat", &json!({ "worker": { "name": "far" }, "wait": 31, "lease_seconds": 1 }))
         .await;
     assert_eq!(refused.pointers(), ["/lease_seconds", "/wait"]);
+}
+
+/// No hint announces a timeout. The attempt would be ended 5 seconds after it.
+#[tokio::test]
+async fn a_heartbeat_that_waits_is_answered_at_a_timeout() {
+    let api = Api::start().await;
+    api.enqueue(json!({ "kind": "k", "queue": "q", "timeout_seconds": 2 })).await;
+    let lease = api.lease("q").await.unwrap();
+    let beat = json!({ "leases": [lease["lease"]], "lease_seconds": 60, "wait": 30 });
+    let ended = eventually(HANG, "the attempt ends", async || {
+        let jobs = api.store.end_overruns(10).await.unwrap().jobs;
+        if jobs.is_empty() { Err(jobs) } else { Ok(()) }
+    });
+    tokio::select! {
+        answer = api.post("/v1/leases/heartbeat", &beat) => {
+            assert_eq!(answer.expect(200)["leases"][0]["status"], "timed_out");
+        }
+        () = ended => panic!("the attempt was ended before its worker knew of the timeout"),
+    }
+}
+
+/// A hint may be lost, so the answer at the end of the wait is of that time.
+#[tokio::test]
+async fn a_heartbeat_that_waited_to_the_end_has_renewed_once_more() {
+    let api = Api::start().await;
+    api.enqueue_in("q").await;
+    let lease = api.lease("q").await.unwrap();
+    let earliest = api.db.number("SELECT (extract(epoch FROM now()) * 1000)::bigint").await + 600_500;
+    let beat = json!({ "leases": [lease["lease"]], "lease_seconds": 600, "wait": 0.5 });
+    let answer = api.post("/v1/leases/heartbeat", &beat).await.expect(200);
+    assert_eq!(answer["leases"][0]["status"], "ok");
+    let expires_at = answer["leases"][0]["expires_at"].as_str().unwrap().parse::<DateTime<Utc>>().unwrap();
+    assert!(expires_at.timestamp_millis() >= earliest, "{expires_at}");
 }
 
 #[tokio::test]

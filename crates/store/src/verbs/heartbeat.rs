@@ -87,6 +87,8 @@ pub enum Extended {
         cancel_requested: bool,
         /// Whether the job's timeout has passed. The reaper then ends the attempt soon.
         timed_out: bool,
+        /// Time left until then. `None` if it has passed, or if the job has no timeout.
+        times_out_in: Option<Duration>,
         /// Who holds it.
         worker_id: Option<WorkerId>,
     },
@@ -244,7 +246,8 @@ impl Store {
                     WHERE (x.open >> i.ordinal) & 1 = 1))
                 RETURNING l.epoch, l.token, l.worker_id, l.open, l.leased_at, l.expires_at)
             SELECT i.place AS "place!", r.worker_id, r.expires_at,
-                   r.leased_at + (SELECT b.timeout_ms FROM jobqueue.body b WHERE b.id = j.job_id) * interval '1 ms' AS times_out_at,
+                   r.leased_at + (SELECT coalesce(b.timeout_ms, (SELECT k.timeout_ms FROM jobqueue.kind k WHERE k.id = b.kind))
+                                  FROM jobqueue.body b WHERE b.id = j.job_id) * interval '1 ms' AS times_out_at,
                    coalesce((SELECT c.epoch FROM jobqueue.cancel_request c WHERE c.job_id = j.job_id) = i.epoch, false) AS "asked!",
                    (SELECT jobqueue.now()) AS "now!"
             FROM unnest($1::bigint[], $2::uuid[], $3::int[]) WITH ORDINALITY AS i (epoch, token, ordinal, place)
@@ -263,10 +266,12 @@ impl Store {
             let place = usize::try_from(row.place - 1).ok();
             if let Some(answer) = place.and_then(|place| answers.get_mut(place)) {
                 let ends_at = row.times_out_at.map(|at| at + REMOTE_TIMEOUT_GRACE);
+                let left = row.times_out_at.and_then(|at| (at - row.now).to_std().ok());
                 *answer = Extended::Until {
                     expires_at: ends_at.map_or(row.expires_at, |ends_at| ends_at.min(row.expires_at)),
                     cancel_requested: row.asked,
                     timed_out: row.times_out_at.is_some_and(|at| at <= row.now),
+                    times_out_in: left.filter(|left| !left.is_zero()),
                     worker_id: row.worker_id.map(WorkerId::from_uuid),
                 };
             }

@@ -132,7 +132,13 @@ async fn only_the_holder_extends_a_remote_lease() {
     let used = copy(&leased[1].lease);
     let answers = bench.store.extend(&[good, forged, copy(&used)], 9 * MINUTE).await.unwrap();
     let [
-        Extended::Until { expires_at, cancel_requested: false, timed_out: false, worker_id: None },
+        Extended::Until {
+            expires_at,
+            cancel_requested: false,
+            timed_out: false,
+            times_out_in: None,
+            worker_id: None,
+        },
         Extended::Stale,
         Extended::Until { cancel_requested: true, .. },
     ] = answers[..]
@@ -177,7 +183,7 @@ async fn a_remote_worker_cannot_exceed_the_timeout_of_a_job() {
         answers
             .into_iter()
             .map(|answer| match answer {
-                Extended::Until { timed_out: true, .. } => "timed out",
+                Extended::Until { timed_out: true, times_out_in: None, .. } => "timed out",
                 Extended::Until { .. } => "ok",
                 Extended::Stale => "stale",
             })
@@ -210,7 +216,10 @@ async fn a_renewal_is_limited_by_the_timeout() {
     let leased = bench.store.lease(&request(None, &["default"], 1)).await.unwrap().pop().unwrap();
     let leased_at = bench.record(leased.job.id).await.started_at.unwrap();
     let answers = bench.store.extend(&[leased.lease], 30 * MINUTE).await.unwrap();
-    let [Extended::Until { expires_at, timed_out: false, .. }] = answers[..] else { panic!("{answers:?}") };
+    let [Extended::Until { expires_at, timed_out: false, times_out_in: Some(left), .. }] = answers[..] else {
+        panic!("{answers:?}")
+    };
+    assert!(left <= MINUTE, "{left:?}");
     assert_eq!((expires_at - leased_at).num_seconds(), 65, "the timeout and the grace");
 }
 

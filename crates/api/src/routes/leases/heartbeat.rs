@@ -8,7 +8,7 @@ use axum::{Extension, Json};
 use jobqueue_core::limits::MAX_BATCH;
 use jobqueue_core::{FieldError, Lease, WorkerId};
 use jobqueue_store::{AttemptReport, Extended, RemoteReport, StoreError};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 use crate::extract::JsonBody;
 use crate::keys::limits;
@@ -63,14 +63,19 @@ pub(crate) async fn heartbeat(
     // subscribes before it reads, so that no hint in between is missed
     let mut hints = long_polls.worker_hints();
     let mut found = beat.send(&store, reports).await?;
-    if found.is_quiet() && !wait.is_zero() {
-        let workers = beat.workers(&found);
+    let end = Instant::now() + wait;
+    while found.is_quiet() && Instant::now() < end {
+        let (workers, pause_end) = (beat.workers(&found), found.next_timeout().map_or(end, |at| at.min(end)));
         tokio::select! {
-            () = hints.of(&workers) => found = beat.send(&store, vec![]).await?,
-            () = sleep(wait) => {}
-            () = long_polls.shutdown() => {}
-            () = gone.wait() => {}
+            () = hints.of(&workers) => {}
+            () = sleep_until(pause_end) => {}
+            () = long_polls.shutdown() => break,
+            () = gone.wait() => break,
         }
+        // Also at the end, because a hint may be lost. If it fails, the answer is what the last one found: the reports are stored, so the
+        // request must not be repeated.
+        let Ok(later) = beat.send(&store, vec![]).await else { break };
+        found = later;
     }
     remote.renewed(found.extended.iter().filter_map(holder));
     if found.extended == [Extended::Stale] && beat.worker.is_none() {
@@ -148,6 +153,15 @@ impl Found {
         let runs =
             |one: &Extended| matches!(one, Extended::Until { cancel_requested: false, timed_out: false, .. });
         self.commands.is_empty() && self.extended.iter().all(runs)
+    }
+
+    /// When the first of the jobs times out. No hint announces it.
+    fn next_timeout(&self) -> Option<Instant> {
+        let left = |one: &Extended| match one {
+            Extended::Until { times_out_in, .. } => *times_out_in,
+            Extended::Stale => None,
+        };
+        self.extended.iter().filter_map(left).min().map(|left| Instant::now() + left)
     }
 }
 
