@@ -44,11 +44,11 @@ impl Duty for ExpireQueuesDuty {
             if queues > 0 {
                 tracing::info!(queues, "unused queues deleted");
             }
-            let (examined, kinds) = store.upkeep().expire_kinds(self.batch_size).await?;
+            let kinds = store.upkeep().expire_kinds(self.batch_size).await?;
             if kinds > 0 {
                 tracing::info!(kinds, "unused kinds deleted");
             }
-            let more = queues == self.batch_size || examined == self.batch_size;
+            let more = queues == self.batch_size || kinds == self.batch_size;
             Ok(Done { jobs: u64::from(queues) + u64::from(kinds), more })
         })
     }

@@ -91,13 +91,15 @@ impl Kinds<'_> {
         Ok(row.and_then(KindRow::record))
     }
 
-    /// Makes a kind that does not exist yet, so that it can be paused or configured before its first job. Idempotent.
+    /// Makes a kind that does not exist yet, so that it can be paused or configured before its first job. Idempotent. One that exists counts as
+    /// used now, so that it does not expire soon, even if it is being deleted at the same time.
     pub async fn create(&self, name: &KindName) -> Result<(), StoreError> {
         self.0.kind(name).await?;
         let mut unit = self.0.one().await?;
         sqlx::query!(
             "-- store.kind.restore
-            UPDATE jobqueue.kind SET deleted_at = NULL, used_at = jobqueue.now() WHERE name = $1 AND deleted_at IS NOT NULL",
+            UPDATE jobqueue.kind SET deleted_at = NULL, used_at = jobqueue.now()
+            WHERE name = $1 AND (deleted_at IS NOT NULL OR used_at < jobqueue.now() - interval '1 hour')",
             name.as_str(),
         )
         .execute(&mut *unit)

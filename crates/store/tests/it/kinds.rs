@@ -7,9 +7,10 @@ use jobqueue_core::limits::REMOTE_TIMEOUT_GRACE;
 use jobqueue_core::{
     Failure, JobDraft, KindName, Outcome, RetryPolicy, ScheduleDraft, Status, WorkerId, settle,
 };
-use jobqueue_store::{AttemptEnd, KindChange, KindChanged, WorkerEntry};
+use jobqueue_store::{AttemptEnd, Extended, KindChange, KindChanged, WorkerEntry};
+use jobqueue_testkit::eventually;
 
-use crate::bench::{Bench, draft, entry, request, submission};
+use crate::bench::{Bench, MINUTE, draft, entry, request, submission};
 
 fn kind(text: &str) -> KindName {
     text.parse().unwrap()
@@ -99,6 +100,8 @@ async fn a_remote_worker_is_held_to_the_settings_of_the_kind() {
     let remote = bench.store.leased_jobs(&right).await.unwrap();
     assert_eq!(remote[0].as_ref().unwrap().job.retry, Some(fixed(500.0)));
     bench.pass(REMOTE_TIMEOUT_GRACE + Duration::from_secs(3));
+    let beat = bench.store.extend(&right, MINUTE).await.unwrap();
+    assert!(matches!(beat[..], [Extended::Until { timed_out: true, .. }]), "{beat:?}");
     assert_eq!(bench.store.end_overruns(10).await.unwrap().jobs, [id]);
     let delay = bench.record(id).await.run_at.unwrap() - bench.now().await;
     assert!((490..=500).contains(&delay.num_seconds()), "{delay}");
@@ -140,7 +143,7 @@ async fn listed(bench: &Bench) -> Vec<String> {
     kinds.into_iter().map(|kind| kind.name.to_string()).collect()
 }
 
-async fn expire(bench: &Bench) -> (u32, u32) {
+async fn expire(bench: &Bench) -> u32 {
     bench.store.upkeep().expire_kinds(100).await.unwrap()
 }
 
@@ -168,19 +171,22 @@ async fn kinds_that_nothing_uses_expire_and_no_others() {
     bench.store.take_census(10).await.unwrap();
     let all = ["configured", "done", "handled", "paused", "scheduled", "unused", "waits"];
     bench.pass(Duration::from_hours(399 * 24));
-    assert_eq!((expire(&bench).await, listed(&bench).await), ((0, 0), all.map(str::to_owned).to_vec()));
+    assert_eq!((expire(&bench).await, listed(&bench).await), (0, all.map(str::to_owned).to_vec()));
     bench.done(of_kind("recent")).await;
     bench.store.take_census(10).await.unwrap();
     bench.pass(Duration::from_hours(48));
     let handles =
         WorkerEntry { kinds: vec!["handled".into()], ..entry(WorkerId::from_uuid(uuid::Uuid::from_u128(2))) };
     bench.store.register_worker(&handles).await.unwrap();
-    assert_eq!(expire(&bench).await, (5, 1), "the final job is kept, too");
+    assert_eq!(expire(&bench).await, 1, "the final job is kept, too");
     assert_eq!(
         listed(&bench).await,
         ["configured", "done", "handled", "paused", "recent", "scheduled", "waits"]
     );
-    assert_eq!(expire(&bench).await, (0, 0), "those in use are looked at again later");
+    assert_eq!(expire(&bench).await, 0);
+    let old = "SELECT count(*) FROM jobqueue.kind WHERE used_at < jobqueue.now() - interval '1 day' AND paused_at IS NULL AND timeout_ms IS NULL
+               AND deleted_at IS NULL";
+    assert_eq!(bench.count(old).await, 0, "those in use are looked at again later");
     assert_eq!(bench.store.kinds().get(&kind("unused")).await.unwrap(), None);
     assert_eq!(bench.store.kinds().pause(&kind("unused")).await.unwrap(), KindChanged::Unknown);
     bench.store.kinds().create(&kind("unused")).await.unwrap();
@@ -199,15 +205,12 @@ async fn a_deleted_kind_exists_again_with_its_next_job() {
         )
         .await;
     let cached = bench.store.clone();
-    assert_eq!(expire(&bench).await, (1, 1));
+    assert_eq!(expire(&bench).await, 1);
     assert_eq!(listed(&bench).await, Vec::<String>::new());
     let number = "SELECT id::bigint FROM jobqueue.kind WHERE name = 'a'";
     let before = bench.count(number).await;
     let answers = cached.enqueue(&[submission(vec![of_kind("a")])]).await.unwrap();
-    assert_eq!(
-        (answers.len(), listed(&bench).await, expire(&bench).await),
-        (1, vec!["a".to_owned()], (0, 0))
-    );
+    assert_eq!((answers.len(), listed(&bench).await, expire(&bench).await), (1, vec!["a".to_owned()], 0));
     bench.store.take_census(10).await.unwrap();
     assert_eq!(bench.count("SELECT count(*) FROM jobqueue.kind WHERE deleted_at IS NULL").await, 1);
     assert_eq!((leased_kinds(&bench, 1).await, bench.count(number).await), (vec!["a".to_owned()], before));
@@ -217,4 +220,73 @@ async fn a_deleted_kind_exists_again_with_its_next_job() {
     bench.add(of_kind("a")).await;
     assert_eq!(bench.count("SELECT count(*) FROM jobqueue.kind").await, 1);
     assert_eq!(listed(&bench).await, ["a"]);
+}
+
+/// What a user wrote by hand may name no kind.
+#[tokio::test]
+async fn kinds_expire_although_a_schedule_or_a_tally_names_none() {
+    let bench = Bench::new().await;
+    bench.store.kinds().create(&kind("unused")).await.unwrap();
+    bench.store.kinds().create(&kind("counted")).await.unwrap();
+    bench
+        .execute(
+            "UPDATE jobqueue.kind SET used_at = used_at - interval '401 days';
+             INSERT INTO jobqueue.schedule (name, spec) VALUES ('by-hand', '{}');
+             INSERT INTO jobqueue.tally (queue_id, created, kinds) SELECT 0, 1, ARRAY[id, NULL] FROM jobqueue.kind WHERE name = 'counted'",
+        )
+        .await;
+    assert_eq!((expire(&bench).await, listed(&bench).await), (1, vec!["counted".to_owned()]));
+}
+
+/// A use is noted once an hour, so a job may be younger than the last note.
+#[tokio::test]
+async fn a_job_that_is_younger_than_the_last_note_keeps_its_kind() {
+    let mut bench = Bench::new().await;
+    bench.store.kinds().create(&kind("a")).await.unwrap();
+    bench.pass(Duration::from_mins(50));
+    bench.done(of_kind("a")).await;
+    bench.store.take_census(10).await.unwrap();
+    bench.pass(Duration::from_hours(400 * 24) - Duration::from_mins(45));
+    assert_eq!((expire(&bench).await, listed(&bench).await), (0, vec!["a".to_owned()]));
+    bench.pass(Duration::from_hours(1));
+    assert_eq!((expire(&bench).await, listed(&bench).await), (0, vec!["a".to_owned()]));
+}
+
+/// Commits a change that another session waits for.
+async fn commit_when_awaited(bench: &Bench, change: sqlx::Transaction<'_, sqlx::Postgres>) {
+    eventually(MINUTE, "the other session waits", async || {
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        match bench.count(waiting).await {
+            0 => Err(0),
+            _ => Ok(()),
+        }
+    })
+    .await;
+    change.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_kind_that_is_created_again_does_not_expire() {
+    let bench = Bench::new().await;
+    let age = "UPDATE jobqueue.kind SET used_at = used_at - interval '401 days'";
+    bench.store.kinds().create(&kind("a")).await.unwrap();
+    bench.execute(age).await;
+    bench.store.kinds().create(&kind("a")).await.unwrap();
+    assert_eq!((expire(&bench).await, listed(&bench).await), (0, vec!["a".to_owned()]));
+
+    // while it is being deleted
+    bench.execute(age).await;
+    let mut change = bench.pool.begin().await.unwrap();
+    sqlx::query("UPDATE jobqueue.kind SET deleted_at = now()").execute(&mut *change).await.unwrap();
+    let create = async || bench.store.kinds().create(&kind("a")).await;
+    let (created, ()) = tokio::join!(create(), commit_when_awaited(&bench, change));
+    created.unwrap();
+    assert_eq!(listed(&bench).await, ["a"]);
+
+    // just before it would be deleted
+    bench.execute(age).await;
+    let mut change = bench.pool.begin().await.unwrap();
+    sqlx::query("UPDATE jobqueue.kind SET used_at = now()").execute(&mut *change).await.unwrap();
+    let (expired, ()) = tokio::join!(expire(&bench), commit_when_awaited(&bench, change));
+    assert_eq!((expired, listed(&bench).await), (0, vec!["a".to_owned()]));
 }
