@@ -52,22 +52,13 @@ impl Store {
             return Err(StoreError::Schema(ADVICE.to_owned()));
         }
         let mut unit = unit?;
-        let needed: Vec<i64> = apply::MIGRATIONS.iter().map(|migration| migration.version).collect();
-        let row = sqlx::query!(
-            r#"-- store.schema
-            SELECT version, oldest_binary, (SELECT min(n.version) FROM unnest($1::bigint[]) AS n (version)
-                                            WHERE n.version <> ALL (ARRAY(SELECT m.version FROM jobqueue.migration m))) AS missing
-            FROM jobqueue.schema_version"#,
-            &needed,
-        )
-        .fetch_one(&mut *unit)
-        .await;
-        let (version, oldest, missing) = match row {
-            Ok(row) => (i64::from(row.version), i64::from(row.oldest_binary), row.missing),
+        let row = sqlx::query!("-- store.schema\nSELECT version, oldest_binary FROM jobqueue.schema_version")
+            .fetch_one(&mut *unit)
+            .await;
+        let (version, oldest) = match row {
+            Ok(row) => (i64::from(row.version), i64::from(row.oldest_binary)),
             // 3F000, 42P01: no schema, no table
-            Err(sqlx::Error::Database(e)) if e.code().is_some_and(|c| c == "42P01" || c == "3F000") => {
-                (0, 0, None)
-            }
+            Err(sqlx::Error::Database(e)) if e.code().is_some_and(|c| c == "42P01" || c == "3F000") => (0, 0),
             Err(error) => return Err(error.into()),
         };
         if version < SCHEMA_VERSION {
@@ -75,7 +66,8 @@ impl Store {
                 "the database has schema {version}, this binary needs {SCHEMA_VERSION}: run `jobqueue migrate`"
             )));
         }
-        if let Some(missing) = missing {
+        // only now: in an older schema, this role may not read the record
+        if let Some(missing) = missing(&mut unit).await? {
             return Err(StoreError::Schema(format!(
                 "the database lacks migration {missing}, although it has newer ones: run `jobqueue migrate`"
             )));
@@ -88,6 +80,18 @@ impl Store {
         }
         Ok(unit)
     }
+}
+
+/// The oldest migration of this binary that the database lacks.
+async fn missing(unit: &mut Unit) -> Result<Option<i64>, StoreError> {
+    let needed: Vec<i64> = apply::MIGRATIONS.iter().map(|migration| migration.version).collect();
+    let missing = sqlx::query_scalar!(
+        "-- store.schema.missing
+        SELECT min(n.version) FROM unnest($1::bigint[]) AS n (version)
+        WHERE n.version <> ALL (ARRAY(SELECT m.version FROM jobqueue.migration m))",
+        &needed,
+    );
+    Ok(missing.fetch_one(&mut **unit).await?)
 }
 
 impl From<Failed> for StoreError {
