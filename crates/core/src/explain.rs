@@ -167,6 +167,13 @@ pub enum Reason {
         /// The job that has to end.
         previous_job: JobId,
     },
+    /// The job of an earlier tick has not ended, and the overlap rule of the schedule is `skip`.
+    OverlapSkips {
+        /// The schedule.
+        schedule: ScheduleName,
+        /// The job that has to end.
+        previous_job: JobId,
+    },
     /// Other jobs have to end first.
     WaitsForJobs {
         /// How many.
@@ -308,6 +315,9 @@ fn of_tick(now: DateTime<Utc>, next: &NextTick) -> Vec<Reason> {
     reasons
         .extend(next.paused_at.map(|paused_at| Reason::SchedulePaused { schedule: schedule(), paused_at }));
     let is_stopped = !reasons.is_empty();
+    if let Some(previous_job) = next.skips_during.filter(|_| next.fires_at.is_some()) {
+        reasons.push(Reason::OverlapSkips { schedule: schedule(), previous_job });
+    }
     match (next.waiting, next.fires_at) {
         (Some(WaitingTick { tick, previous: Some(previous_job) }), _) => {
             reasons.push(Reason::Overlap { schedule: schedule(), tick, previous_job });

@@ -51,7 +51,7 @@ pub(crate) struct ScheduleExplanationView {
 pub(crate) struct ReasonView {
     /// A stable word: `database_read_only`, `waits_for_jobs`, `scheduled_until`, `retry_waits`, `snoozed`, `census_old`, `queue_paused`, `kind_paused`,
     /// `no_worker`, `workers_paused`, `slots_busy` or `behind`; only of a schedule, `schedule_failed`, `schedule_disabled`, `schedule_paused`,
-    /// `schedule_ended` or `overlap`. More may be added.
+    /// `schedule_ended`, `overlap` or `overlap_skips`. More may be added.
     code: String,
     /// The cause in one sentence.
     message: String,

@@ -60,7 +60,8 @@ impl Reason {
             | Self::ScheduleDisabled { .. }
             | Self::SchedulePaused { .. }
             | Self::ScheduleEnded { .. }
-            | Self::Overlap { .. } => self.of_schedule(),
+            | Self::Overlap { .. }
+            | Self::OverlapSkips { .. } => self.of_schedule(),
             Self::WaitsForJobs { jobs } => {
                 format!("It waits for the end of {}.", count(u64::from(*jobs), "other job"))
             }
@@ -134,6 +135,9 @@ impl Reason {
                 "The tick {} of schedule `{schedule}` waits for the end of job {previous_job}, the one of the tick before, because its `overlap` is `queue_one`.",
                 time(*tick)
             ),
+            Self::OverlapSkips { schedule, previous_job } => format!(
+                "The ticks of schedule `{schedule}` have no job until job {previous_job}, the one of an earlier tick, has ended, because its `overlap` is `skip`."
+            ),
             _ => String::new(),
         }
     }
@@ -152,7 +156,7 @@ impl Reason {
             Self::ScheduleEnded { schedule } => {
                 format!("Give schedule `{schedule}` other times or more runs.")
             }
-            Self::Overlap { previous_job, .. } => {
+            Self::Overlap { previous_job, .. } | Self::OverlapSkips { previous_job, .. } => {
                 format!("Wait until job {previous_job} has ended, or cancel it.")
             }
             Self::WaitsForJobs { .. } => "Wait until those jobs have ended.".to_owned(),

@@ -149,6 +149,7 @@ fn tick() -> NextTick {
         paused_at: None,
         fires_at: Some(at(0)),
         waiting: None,
+        skips_during: None,
     }
 }
 
@@ -162,6 +163,12 @@ fn the_next_tick_of_a_schedule_has_reasons_of_its_own() {
         (NextTick { fires_at: later, ..tick() }, vec!["scheduled_until"]),
         (NextTick { fires_at: later, waiting: waits(Some(previous)), ..tick() }, vec!["overlap"]),
         (NextTick { fires_at: later, waiting: waits(None), ..tick() }, vec![]),
+        (
+            NextTick { fires_at: later, skips_during: Some(previous), ..tick() },
+            vec!["overlap_skips", "scheduled_until"],
+        ),
+        (NextTick { skips_during: Some(previous), ..tick() }, vec!["overlap_skips"]),
+        (NextTick { fires_at: None, skips_during: Some(previous), ..tick() }, vec!["schedule_ended"]),
         (NextTick { fires_at: None, ..tick() }, vec!["schedule_ended"]),
         (NextTick { enabled: false, fires_at: None, ..tick() }, vec!["schedule_disabled"]),
         (
@@ -197,6 +204,11 @@ fn the_next_tick_of_a_schedule_has_reasons_of_its_own() {
         "The tick 2027-01-15T07:59:00.000Z of schedule `nightly` waits for the end of job {previous}, the one of the tick before, because its `overlap` is `queue_one`."
     );
     assert_eq!(explanation.sentence(), sentence);
+    let state = JobState::Tick(NextTick { fires_at: later, skips_during: Some(previous), ..tick() });
+    let sentence = format!(
+        "The ticks of schedule `nightly` have no job until job {previous}, the one of an earlier tick, has ended, because its `overlap` is `skip`."
+    );
+    assert_eq!(explain(&Facts { state, ..free() }).sentence(), sentence);
 }
 
 #[test]

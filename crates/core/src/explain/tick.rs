@@ -20,6 +20,8 @@ pub struct NextTick {
     pub fires_at: Option<DateTime<Utc>>,
     /// The tick that waits for the end of the job before it, by the rule `queue_one`.
     pub waiting: Option<WaitingTick>,
+    /// The job that has to end before a tick has a job, by the rule `skip`; `None` if it has ended, or with another rule.
+    pub skips_during: Option<JobId>,
 }
 
 /// A tick that waits.

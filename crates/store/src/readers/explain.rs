@@ -93,7 +93,7 @@ impl Schedules<'_> {
 async fn next_tick(unit: &mut Unit, name: &ScheduleName) -> Result<Option<NextTick>, StoreError> {
     let row = sqlx::query!(
         r#"-- store.explain.schedule
-        SELECT s.enabled, s.paused_at, s.error, s.fires_at, s.waiting_at,
+        SELECT s.enabled, s.paused_at, s.error, s.fires_at, s.waiting_at, s.spec->>'overlap' AS overlap,
                CASE WHEN (SELECT o.status FROM jobqueue.outcome o WHERE o.job_id = s.last_job_id) IS NULL
                      AND (SELECT b.lane FROM jobqueue.body b WHERE b.id = s.last_job_id) IS NOT NULL THEN s.last_job_id END AS previous
         FROM jobqueue.schedule s WHERE s.name = $1"#,
@@ -110,6 +110,7 @@ async fn next_tick(unit: &mut Unit, name: &ScheduleName) -> Result<Option<NextTi
             paused_at: row.paused_at,
             fires_at: row.fires_at,
             waiting: row.waiting_at.map(|tick| WaitingTick { tick, previous }),
+            skips_during: previous.filter(|_| row.overlap.as_deref() == Some("skip")),
         }
     }))
 }

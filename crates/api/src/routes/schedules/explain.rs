@@ -14,7 +14,7 @@ use crate::wire::name::ScheduleText;
 /// Why a schedule enqueues no job now, or why its next job would not run.
 ///
 /// All causes that hold in one snapshot of the database, the binding one first, each with what would resolve it. The codes are those of a
-/// job's explanation, and `schedule_failed`, `schedule_disabled`, `schedule_paused`, `schedule_ended` and `overlap`.
+/// job's explanation, and `schedule_failed`, `schedule_disabled`, `schedule_paused`, `schedule_ended`, `overlap` and `overlap_skips`.
 #[utoipa::path(get, path = "/v1/schedules/{name}/explain", operation_id = "explain_schedule", tag = "schedules", params(("name" = ScheduleText, Path, description = "The schedule")),
     responses(
         (status = 200, description = "The causes", body = ScheduleExplanationView),

@@ -14,9 +14,13 @@ use crate::schedules::{name, parsed};
 const AROUND: [Cause; 8] = [ReadOnly, CensusOld, Paused, KindPaused, NoWorker, WorkersPaused, Busy, Behind];
 
 fn hourly() -> ScheduleDraft {
+    hourly_with(Overlap::QueueOne)
+}
+
+fn hourly_with(overlap: Overlap) -> ScheduleDraft {
     ScheduleDraft {
         interval_seconds: Some(3600.0),
-        overlap: Some(Overlap::QueueOne),
+        overlap: Some(overlap),
         job: draft(),
         ..ScheduleDraft::default()
     }
@@ -76,6 +80,38 @@ async fn a_tick_that_waits_for_the_job_before_it_is_named_alone_and_with_every_o
     check(&[]).await;
     for cause in AROUND {
         check(&[cause]).await;
+    }
+}
+
+/// After two ticks: the job of the first one runs.
+#[tokio::test]
+async fn each_overlap_rule_says_whether_the_job_of_an_earlier_tick_holds_the_next() {
+    for (overlap, expected) in [
+        (Overlap::Allow, vec!["scheduled_until", "behind"]),
+        (Overlap::Skip, vec!["overlap_skips", "scheduled_until"]),
+        (Overlap::QueueOne, vec!["overlap"]),
+        (Overlap::CancelPrevious, vec!["scheduled_until", "behind"]),
+    ] {
+        let bench = Bench::new().await;
+        bench.store.take_census(10).await.unwrap();
+        bench.put("s", &hourly_with(overlap)).await;
+        tick(&bench).await;
+        let running = bench.store.lease(&request(None, &["default"], 1)).await.unwrap().pop().unwrap();
+        tick(&bench).await;
+        let held = explained(&bench.store).await;
+        assert_eq!(codes(&held), expected, "{overlap:?}");
+        let previous = running.job.id;
+        let named = held.reasons()[0].facts().get("previous_job").cloned();
+        let holds = matches!(overlap, Overlap::Skip | Overlap::QueueOne);
+        assert_eq!(named, holds.then(|| previous.to_string().into()), "{overlap:?}");
+        bench.end(running, Outcome::Completed(None)).await;
+        bench.fire().await;
+        let freed = codes(&explained(&bench.store).await);
+        let after = match overlap {
+            Overlap::Skip => vec!["scheduled_until"],
+            _ => vec!["scheduled_until", "behind"],
+        };
+        assert_eq!(freed, after, "{overlap:?}");
     }
 }
 
