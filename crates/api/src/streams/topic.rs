@@ -80,7 +80,8 @@ impl Topic {
             Self::DeadLetterGroups => {
                 let groups = from
                     .store
-                    .call(|store| async move { store.dead_letters().largest_groups(MAX_GROUPS).await })
+                    // an event has no examples
+                    .call(|store| async move { store.dead_letters().largest_groups(MAX_GROUPS, 0).await })
                     .await?;
                 let group =
                     |group: &DeadLetterGroup| (group.fingerprint.to_string(), text(&GroupEvent::new(group)));

@@ -202,6 +202,12 @@ async fn groups_have_the_same_kind_and_cause() {
     assert_eq!((largest.message.as_str(), largest.kind.as_str()), ("user <n> has no <text>", "noop"));
     assert!((largest.last_failed_at - largest.first_failed_at).num_seconds() >= 60);
     assert_eq!(largest.examples[0], newest);
+    for examples in [0, 1] {
+        let groups = bench.store.dead_letters().largest_groups(2, examples).await.unwrap();
+        let shown: Vec<_> = groups.iter().map(|group| (group.count, group.examples.len())).collect();
+        let examples = usize::try_from(examples).unwrap();
+        assert_eq!(shown, [(2, examples), (1, examples)]);
+    }
     let by_time = groups(&bench, &GroupFilter::default(), GroupOrder::LastFailedAt).await;
     assert_eq!(by_time[0].examples, [last]);
 

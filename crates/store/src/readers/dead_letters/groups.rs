@@ -134,7 +134,7 @@ impl DeadLetters<'_> {
         let more = i64::from(limit) + 1;
         let began = Instant::now();
         let found = match order {
-            GroupOrder::Count => Self::largest(&mut unit, queue_id, filter, after, more).await,
+            GroupOrder::Count => Self::largest(&mut unit, queue_id, filter, after, (more, EXAMPLES)).await,
             GroupOrder::LastFailedAt => Self::latest(&mut unit, queue_id, filter, after, more).await,
         };
         let mut rows = match found {
@@ -151,10 +151,15 @@ impl DeadLetters<'_> {
         Ok((rows.into_iter().map(DeadLetterGroup::from).collect(), more))
     }
 
-    /// The groups with the most dead letters, the largest first. One statement, which reads by key.
-    pub async fn largest_groups(&self, limit: u32) -> Result<Vec<DeadLetterGroup>, StoreError> {
+    /// The groups with the most dead letters, the largest first, each with up to `examples` of them. One statement, which reads by key.
+    pub async fn largest_groups(
+        &self,
+        limit: u32,
+        examples: u32,
+    ) -> Result<Vec<DeadLetterGroup>, StoreError> {
         let mut unit = self.0.one().await?;
-        let rows = Self::largest(&mut unit, 0, &GroupFilter::default(), None, limit.into()).await?;
+        let sizes = (limit.into(), examples.into());
+        let rows = Self::largest(&mut unit, 0, &GroupFilter::default(), None, sizes).await?;
         unit.commit().await?;
         Ok(rows.into_iter().map(DeadLetterGroup::from).collect())
     }
@@ -164,7 +169,7 @@ impl DeadLetters<'_> {
         queue_id: i32,
         filter: &GroupFilter,
         after: Option<GroupPosition>,
-        limit: i64,
+        (limit, examples): (i64, i64),
     ) -> Result<Vec<GroupRow>, StoreError> {
         Ok(sqlx::query_as!(
             GroupRow,
@@ -193,7 +198,7 @@ impl DeadLetters<'_> {
             filter.error_type,
             filter.text,
             limit,
-            EXAMPLES,
+            examples,
         )
         .fetch_all(&mut **unit)
         .await?)
