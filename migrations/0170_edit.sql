@@ -149,12 +149,17 @@ END $$;
 
 -- A waiting job that an edit moves to another queue was created once. The counters of queues count it in both, because they never go down and
 -- say how many jobs a queue has (docs/adr/0023-edit.md). The statistics count it where it was submitted: the tally of a move has an empty list of
--- kinds.
+-- kinds. If the same transaction cancelled the job, another tally counts that, with its kind.
 ALTER TABLE jobqueue.unnamed ADD COLUMN moved boolean NOT NULL DEFAULT false;   -- an edit moved it: it was created before
 SELECT jobqueue.change_function('jobqueue.name_jobs', c.old, c.new) FROM (VALUES
     ('kinds int[]; gone boolean[];', 'kinds int[]; gone boolean[]; moves boolean[];'),
     ('array_agg(u.cancelled) INTO jobs, lanes, kinds, gone', 'array_agg(u.cancelled), array_agg(u.moved) INTO jobs, lanes, kinds, gone, moves'),
-    ('::int, ARRAY[n.kind]', '::int, CASE WHEN n.moved THEN ''{}''::int[] ELSE ARRAY[n.kind] END'),
+    ('(count(*) FILTER (WHERE n.gone))::int, ARRAY[n.kind]',
+     '(count(*) FILTER (WHERE n.gone AND NOT n.moved))::int, CASE WHEN n.moved THEN ''{}''::int[] ELSE ARRAY[n.kind] END'),
     ('unnest(lanes, kinds, gone) AS n (lane, kind, gone)', 'unnest(lanes, kinds, gone, moves) AS n (lane, kind, gone, moved)'),
-    ('GROUP BY l.queue_id, n.kind;', 'GROUP BY l.queue_id, n.kind, n.moved;'))
+    ('GROUP BY l.queue_id, n.kind;', 'GROUP BY l.queue_id, n.kind, n.moved;
+    INSERT INTO jobqueue.tally (queue_id, cancelled, kinds)
+        SELECT l.queue_id, count(*)::int, ARRAY[n.kind]
+          FROM unnest(lanes, kinds, gone, moves) AS n (lane, kind, gone, moved) JOIN jobqueue.lane l ON l.id = n.lane
+         WHERE n.gone AND n.moved GROUP BY l.queue_id, n.kind;'))
     AS c (old, new);

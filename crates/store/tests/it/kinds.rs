@@ -184,7 +184,7 @@ async fn kinds_that_nothing_uses_expire_and_no_others() {
         ["configured", "done", "handled", "paused", "recent", "scheduled", "waits"]
     );
     assert_eq!(expire(&bench).await, 0);
-    let old = "SELECT count(*) FROM jobqueue.kind WHERE used_at < jobqueue.now() - interval '1 day' AND paused_at IS NULL AND timeout_ms IS NULL
+    let old = "SELECT count(*) FROM jobqueue.kind WHERE used_at < jobqueue.now() - interval '300 days' AND paused_at IS NULL AND timeout_ms IS NULL
                AND deleted_at IS NULL";
     assert_eq!(bench.count(old).await, 0, "those in use are looked at again later");
     assert_eq!(bench.store.kinds().get(&kind("unused")).await.unwrap(), None);

@@ -402,6 +402,27 @@ async fn a_malformed_tally_does_not_stop_the_census() {
     assert_eq!(bench.count("SELECT created FROM jobqueue.counter WHERE queue_id = 1").await, 11);
 }
 
+/// The names of a new queue are made at the commit, which counts what the transaction did with the job.
+#[tokio::test]
+async fn a_job_that_is_moved_to_a_new_queue_and_cancelled_counts_under_its_kind() {
+    let bench = Bench::new().await;
+    let (id, other) = (bench.add(draft()).await, bench.add(draft()).await);
+    bench
+        .execute(&format!(
+            "BEGIN; SELECT jobqueue.edit('{id}', queue => 'new'), jobqueue.edit('{other}', queue => 'new');
+             SELECT jobqueue.cancel('{id}'); COMMIT"
+        ))
+        .await;
+    for (queue, kind, expected) in
+        [(None, Some("noop"), (2, 1)), (Some("default"), None, (2, 0)), (Some("new"), None, (0, 1))]
+    {
+        let counts = bench.lately(queue, kind).await.0.counts;
+        assert_eq!((counts.created, counts.cancelled), expected, "{queue:?} {kind:?}");
+    }
+    let left = "SELECT c.created - c.cancelled FROM jobqueue.counter c JOIN jobqueue.queue q ON q.id = c.queue_id WHERE q.name = 'new'";
+    assert_eq!(bench.count(left).await, 1);
+}
+
 #[tokio::test]
 async fn a_job_that_is_moved_was_created_once() {
     let bench = Bench::new().await;
