@@ -29,39 +29,69 @@ struct Locked<'a> {
     now: DateTime<Utc>,
 }
 
+/// What one transaction did.
+struct Fired {
+    /// Number of schedules.
+    handled: usize,
+    submission: Submission,
+    /// The results of its jobs, in their order.
+    accepted: Vec<Accepted>,
+    changes: Changes,
+    more: bool,
+}
+
 impl Store {
-    /// Fires those of the candidates that are still due and not locked. Returns how many. If it fails, it changed nothing.
+    /// Fires those of the candidates that are still due and not locked. Returns how many. If it fails, it changed nothing, and locks nothing
+    /// any more: the next part would skip what is still locked.
     pub(super) async fn fire_part(
         &self,
         candidates: &[Candidate],
         firing: &mut Firing,
     ) -> Result<usize, StoreError> {
         let mut unit = self.begin().await?;
+        let (fired, asked) = match self.fire_within(&mut unit, candidates).await {
+            Ok(done) => done,
+            Err(error) => {
+                // Postgres reports an error before it releases the locks. If this fails, the connection is closed, which releases them too.
+                let _closed = unit.rollback().await;
+                return Err(error);
+            }
+        };
+        unit.commit().await?;
+        self.hint_heartbeats(&asked).await;
+        let handled = fired.handled;
+        firing.add(fired);
+        Ok(handled)
+    }
+
+    /// What [`Self::fire_part`] does before it commits. Returns also the workers that are asked to stop a job.
+    async fn fire_within(
+        &self,
+        unit: &mut Unit,
+        candidates: &[Candidate],
+    ) -> Result<(Fired, Vec<WorkerId>), StoreError> {
         if candidates.iter().any(|candidate| candidate.schedule.may_wait()) {
             // one blocked key must not delay the other schedules
-            sqlx::query("SET LOCAL lock_timeout = '100ms'").execute(&mut *unit).await?;
+            sqlx::query("SET LOCAL lock_timeout = '100ms'").execute(&mut **unit).await?;
         }
-        let locked = Self::lock_due(&mut unit, candidates).await?;
+        let locked = Self::lock_due(unit, candidates).await?;
         let mut passes = passes(&locked);
-        Self::drop_decided(&mut unit, &mut passes).await?;
+        Self::drop_decided(unit, &mut passes).await?;
         let mut asked = Vec::new();
         for (locked, pass) in &passes {
             if let (true, Some(previous)) = (pass.cancels_previous, locked.last_job) {
-                asked.extend(Self::cancel_previous(&mut unit, previous).await?);
+                asked.extend(Self::cancel_previous(unit, previous).await?);
             }
         }
         let jobs: Vec<NewJob> = passes.iter().flat_map(|(locked, pass)| jobs(locked, pass)).collect();
         let submission = Submission { jobs, atomic: false, idempotency: None };
-        let accepted = self.enqueue_within(&mut unit, &submission).await?;
+        let accepted = self.enqueue_within(unit, &submission).await?;
         let changes = changes(&passes, &accepted);
-        Self::record_passes(&mut unit, &changes).await?;
-        unit.commit().await?;
-        self.hint_heartbeats(&asked).await;
+        Self::record_passes(unit, &changes).await?;
         let is_behind =
             |(locked, next): (&Locked<'_>, &Option<_>)| next.is_some_and(|next| next <= locked.now);
-        firing.more |= passes.len() < locked.len() || locked.iter().zip(&changes.fires_ats).any(is_behind);
-        firing.add(&submission, &accepted, &changes);
-        Ok(passes.len())
+        let more = passes.len() < locked.len() || locked.iter().zip(&changes.fires_ats).any(is_behind);
+        Ok((Fired { handled: passes.len(), submission, accepted, changes, more }, asked))
     }
 
     /// Locks the candidates that are due and have not changed since they were read.
@@ -205,15 +235,16 @@ fn outcome(accepted: Accepted) -> (Fate, Option<Uuid>) {
 }
 
 impl Firing {
-    fn add(&mut self, submission: &Submission, accepted: &[Accepted], changes: &Changes) {
-        for (job, accepted) in submission.jobs.iter().zip(accepted) {
+    fn add(&mut self, fired: Fired) {
+        for (job, accepted) in fired.submission.jobs.into_iter().zip(fired.accepted) {
             if let Accepted::Created { status, .. } = accepted {
                 self.jobs += 1;
-                if *status == Status::Queued && !self.queues.contains(&job.queue) {
-                    self.queues.insert(job.queue.clone());
+                if status == Status::Queued {
+                    self.queues.insert(job.queue);
                 }
             }
         }
-        self.ticks.extend(changes.decided.iter().map(|(row, late)| (row.fate, *late)));
+        self.ticks.extend(fired.changes.decided.into_iter().map(|(row, late)| (row.fate, late)));
+        self.more |= fired.more;
     }
 }
