@@ -22,7 +22,7 @@ use files::{File, file};
 /// Only own files are loaded, only the own API is called, no script or style is inline, and no other page can frame this one.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       base-uri 'self'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
-/// A browser keeps files whose name has a hash, and asks for the page each time.
+/// A browser keeps files whose name has a hash, and asks each time for the page and for the other files.
 const FOREVER: &str = "public, max-age=31536000, immutable";
 const ASK: &str = "no-cache";
 /// More levels than any screen has.
@@ -55,11 +55,20 @@ async fn serve(request: Request) -> Response {
 
 fn asset(file: &'static File, headers: &HeaderMap) -> Response {
     let zipped = accepts_gzip(headers);
-    let body = if zipped { file.gzip } else { file.plain };
-    let mut response = Response::new(Body::from(body));
+    // the two codings of a file are two representations
+    let tag = format!("\"{}{}\"", file.hash, if zipped { "-gzip" } else { "" });
+    let mut response = if knows(headers, &tag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        Response::new(Body::from(if zipped { file.gzip } else { file.plain }))
+    };
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(file.media_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static(FOREVER));
+    let kept = if has_hash(file.name) { FOREVER } else { ASK };
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(kept));
+    if let Ok(tag) = HeaderValue::try_from(tag) {
+        headers.insert(ETAG, tag);
+    }
     headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
     if zipped {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -70,10 +79,7 @@ fn asset(file: &'static File, headers: &HeaderMap) -> Response {
 /// The page for a URL that is this many levels below `/ui/`: its base is `/ui/`, with the prefix of a proxy, which only the browser knows.
 fn page(index: &'static File, depth: usize, headers: &HeaderMap) -> Response {
     let tag = format!("\"{}-{depth}\"", index.hash);
-    let known = headers.get_all(IF_NONE_MATCH).iter().any(|value| {
-        value.to_str().is_ok_and(|tags| tags.split(',').any(|one| one.trim().trim_start_matches("W/") == tag))
-    });
-    let mut response = if known {
+    let mut response = if knows(headers, &tag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         let up = if depth == 0 { "./".to_owned() } else { "../".repeat(depth) };
@@ -87,6 +93,21 @@ fn page(index: &'static File, depth: usize, headers: &HeaderMap) -> Response {
         headers.insert(ETAG, tag);
     }
     response
+}
+
+/// Whether the name ends in the hash of the content, as in `app-O274GDLP.js`: then the content never changes.
+fn has_hash(name: &str) -> bool {
+    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+    stem.rsplit_once('-').is_some_and(|(_, hash)| {
+        hash.len() == 8 && hash.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+    })
+}
+
+/// Whether the browser has this version.
+fn knows(headers: &HeaderMap, tag: &str) -> bool {
+    headers.get_all(IF_NONE_MATCH).iter().any(|value| {
+        value.to_str().is_ok_and(|tags| tags.split(',').any(|one| one.trim().trim_start_matches("W/") == tag))
+    })
 }
 
 fn accepts_gzip(headers: &HeaderMap) -> bool {

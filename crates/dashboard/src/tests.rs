@@ -9,6 +9,11 @@ use crate::files::FILES;
 
 /// What a first visit may load, compressed.
 const MAX_BYTES: usize = 250_000;
+/// The documents that say how much a browser loads, with the words before the number.
+const DOCUMENTS: [(&str, &str, &str); 2] = [
+    ("docs/dashboard.md", include_str!("../../../docs/dashboard.md"), "A browser loads "),
+    ("ADR 26", include_str!("../../../docs/adr/0026-dashboard.md"), "all its screens has "),
+];
 
 async fn ask(path: &str, headers: &[(&str, &str)]) -> (StatusCode, HeaderMap, Vec<u8>) {
     let mut request = Request::get(path);
@@ -50,14 +55,21 @@ async fn each_screen_gets_the_page_with_a_base_that_leads_to_the_files() {
 async fn files_are_compressed_kept_by_browsers_and_small() {
     let mut total = 0;
     for file in FILES {
-        total += file.gzip.len();
+        // only a link leads to the licences
+        if file.name != "assets/licenses.txt" {
+            total += file.gzip.len();
+        }
         if !file.name.starts_with("assets/") {
             continue;
         }
         let path = format!("/ui/{}", file.name);
         let (status, headers, plain) = ask(&path, &[]).await;
         assert_eq!((status.as_u16(), plain.as_slice()), (200, file.plain), "{path}");
-        assert!(header(&headers, "cache-control").contains("immutable"), "{path}");
+        let named = file.name.ends_with(".js") || file.name.ends_with(".css");
+        let kept = if named { "public, max-age=31536000, immutable" } else { "no-cache" };
+        assert_eq!(header(&headers, "cache-control"), kept, "{path}");
+        let tag = header(&headers, "etag").to_owned();
+        assert_eq!(ask(&path, &[("if-none-match", &tag)]).await.0, 304, "{path}");
         assert_eq!(header(&headers, "x-content-type-options"), "nosniff");
         let (_, headers, zipped) = ask(&path, &[("accept-encoding", "br, gzip;q=0.5")]).await;
         assert_eq!((header(&headers, "content-encoding"), zipped.as_slice()), ("gzip", file.gzip), "{path}");
@@ -66,6 +78,11 @@ async fn files_are_compressed_kept_by_browsers_and_small() {
     }
     assert!(total > 1_000, "there are files");
     assert!(total <= MAX_BYTES, "a browser loads {total} bytes");
+    for (page, text, before) in DOCUMENTS {
+        let (_, rest) = text.split_once(before).unwrap();
+        let said: usize = rest.split_once(" kB").unwrap().0.parse().unwrap();
+        assert!((total / 1_000).abs_diff(said) <= 2, "{page} says {said} kB, a browser loads {total} bytes");
+    }
     assert_eq!(ask("/ui/assets/none.js", &[]).await.0, 404);
     assert_eq!(ask("/ui/assets/../index.html", &[]).await.0, 404);
 }

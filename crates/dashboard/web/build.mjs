@@ -17,6 +17,8 @@ if (process.argv.includes("--tests")) {
     format: "esm",
     platform: "node",
     packages: "external",
+    // the page asks where it is when it is loaded
+    banner: { js: 'globalThis.document ??= Object.assign(new EventTarget(), { baseURI: "http://localhost/ui/", hidden: false });' },
     logLevel: "warning",
   });
 } else {

@@ -18,12 +18,10 @@ use crate::middleware::auth::Caller;
 use crate::problem::{Problem, ProblemKind};
 use crate::store_access::StoreAccess;
 use crate::wire::name::QueueText;
-use crate::wire::queue::{CreateBody, PurgeBody, PurgeView, QueueBody, QueueView, QueuesView};
+use crate::wire::queue::{CreateBody, MAX_PURGE, PurgeBody, PurgeView, QueueBody, QueueView, QueuesView};
 
 /// Jobs that one store call deletes.
 const PURGE_STEP: u32 = 1000;
-/// Store calls of one purge request.
-const PURGE_STEPS: u32 = 100;
 /// How long a purge or a deletion works: it must be answered within 30 s.
 const WITHIN: Duration = Duration::from_secs(20);
 
@@ -145,10 +143,10 @@ async fn create(store: &Acting, name: &QueueName, wanted: bool) -> Result<(), Pr
     store.call(move |store| async move { store.queues().create(&name).await }).await
 }
 
-/// Delete all waiting (queued and scheduled) jobs of a queue.
+/// Delete all waiting (queued, scheduled and blocked) jobs of a queue.
 ///
-/// Running and final jobs stay. One request deletes up to 100,000 jobs and works for at most 20 seconds: while `more` is
-/// true, send it again (with another `Idempotency-Key`, if you send one). With `"dry_run": true` nothing is deleted.
+/// Running and final jobs stay. One request deletes up to `limit` jobs, at most 100,000, and works for at most 20 seconds: while
+/// `more` is true, send it again (with another `Idempotency-Key`, if you send one). With `"dry_run": true` nothing is deleted.
 #[utoipa::path(post, path = "/v1/queues/{name}/purge", operation_id = "purge_queue", tag = "queues", params(("name" = QueueText, Path, description = "The queue")),
     request_body = PurgeBody, responses((status = 200, description = "How many", body = PurgeView), (status = 404, description = "No such queue")))]
 pub(crate) async fn purge(
@@ -157,25 +155,35 @@ pub(crate) async fn purge(
     body: JsonBody<PurgeBody>,
 ) -> Result<Json<PurgeView>, Problem> {
     let deadline = Instant::now() + WITHIN;
-    let Json(queue) = read(&store, name.clone()).await?;
+    let limit = body.value.limit().map_err(|error| Problem::fields(&[error]))?;
+    let queue = name.clone();
+    let waiting = store.call(move |store| async move { store.queues().waiting(&queue).await }).await?;
+    let matched = waiting.ok_or_else(no_queue)?;
     if body.value.dry_run {
-        return Ok(Json(PurgeView { dry_run: true, matched: queue.waiting(), purged: 0, more: false }));
+        return Ok(Json(PurgeView { dry_run: true, matched, purged: 0, more: false }));
     }
-    let (purged, more) = purge_until(&store, &name, deadline).await?;
+    let (purged, more) = purge_until(&store, &name, limit, deadline).await?;
     Ok(Json(PurgeView { dry_run: false, matched: purged, purged, more }))
 }
 
-/// Deletes waiting jobs, up to 100,000. Answers how many, and whether there may be more.
-async fn purge_until(store: &Acting, name: &QueueName, deadline: Instant) -> Result<(u64, bool), Problem> {
-    let mut purged = 0;
-    for _ in 0..PURGE_STEPS {
+/// Deletes waiting jobs, up to `limit`. Answers how many, and whether there may be more.
+async fn purge_until(
+    store: &Acting,
+    name: &QueueName,
+    limit: u32,
+    deadline: Instant,
+) -> Result<(u64, bool), Problem> {
+    let (mut purged, mut left) = (0, limit);
+    while left > 0 {
         let queue = name.clone();
-        let step = store.call(move |store| async move { store.queues().purge(&queue, PURGE_STEP).await });
+        let most = left.min(PURGE_STEP);
+        let step = store.call(move |store| async move { store.queues().purge(&queue, most).await });
         // a call that has not ended at the deadline continues, but its jobs are not counted
         let Ok(gone) = timeout_at(deadline, step).await else { break };
         let gone = gone?;
         purged += u64::from(gone);
-        if gone < PURGE_STEP {
+        left -= most;
+        if gone < most {
             return Ok((purged, false));
         }
     }
@@ -184,11 +192,12 @@ async fn purge_until(store: &Acting, name: &QueueName, deadline: Instant) -> Res
 
 async fn read(store: &StoreAccess, name: QueueName) -> Result<Json<QueueView>, Problem> {
     let found = store.call(move |store| async move { store.queues().get(&name).await }).await?;
-    let missing = || {
-        Problem::new(
-            ProblemKind::NotFound,
-            "no queue has this name; a queue is created by its first job, or by a setting with `\"create\": true`",
-        )
-    };
-    found.map(|record| Json(record.into())).ok_or_else(missing)
+    found.map(|record| Json(record.into())).ok_or_else(no_queue)
+}
+
+fn no_queue() -> Problem {
+    Problem::new(
+        ProblemKind::NotFound,
+        "no queue has this name; a queue is created by its first job, or by a setting with `\"create\": true`",
+    )
 }

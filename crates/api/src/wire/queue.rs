@@ -14,6 +14,8 @@ use crate::extract::Wire;
 
 /// Longest retention: ten years. A longer one is a mistake in units.
 const MAX_RETENTION: Duration = Duration::from_hours(10 * 366 * 24);
+/// Most jobs that one purge request deletes.
+pub(crate) const MAX_PURGE: u32 = 100_000;
 
 /// A page of queues, by name.
 #[derive(Debug, Serialize, ToSchema)]
@@ -44,13 +46,6 @@ pub(crate) struct QueueView {
     queued: u64,
     /// Jobs that run.
     running: u64,
-}
-
-impl QueueView {
-    /// Jobs that a purge deletes: queued and scheduled ones.
-    pub(crate) fn waiting(&self) -> u64 {
-        self.scheduled + self.queued
-    }
 }
 
 impl From<QueueRecord> for QueueView {
@@ -147,11 +142,23 @@ pub(crate) struct PurgeBody {
     #[serde(default)]
     #[schema(required = false, default = false)]
     pub(crate) dry_run: bool,
+    /// Most jobs to delete, 1 to 100,000; default 100,000. A dry run counts all.
+    #[schema(minimum = 1, maximum = 100_000)]
+    limit: Option<i64>,
 }
 
 impl Wire for PurgeBody {
     fn absent() -> Option<Self> {
         Some(Self::default())
+    }
+}
+
+impl PurgeBody {
+    /// Most jobs to delete.
+    pub(crate) fn limit(&self) -> Result<u32, FieldError> {
+        let Some(limit) = self.limit else { return Ok(MAX_PURGE) };
+        let usable = u32::try_from(limit).ok().filter(|limit| (1..=MAX_PURGE).contains(limit));
+        usable.ok_or_else(|| FieldError::new("/limit", "out_of_range", "must be between 1 and 100000"))
     }
 }
 
@@ -164,6 +171,6 @@ pub(crate) struct PurgeView {
     pub(crate) matched: u64,
     /// Waiting jobs that were deleted.
     pub(crate) purged: u64,
-    /// The request ended before all waiting jobs were deleted: send it again.
+    /// The request ended, at its limit or its time, before all waiting jobs were deleted: send it again.
     pub(crate) more: bool,
 }

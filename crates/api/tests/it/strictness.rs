@@ -161,11 +161,21 @@ fn the_document_agrees_with_the_routes() {
 async fn a_dry_purge_only_counts() {
     let (api, _) = with_a_job().await;
     api.enqueue(json!({ "kind": "k", "queue": "q", "delay_seconds": 3600 })).await;
+    // a job that waits for another one waits as well, and a purge deletes it
+    api.enqueue(json!({ "kind": "k", "queue": "q", "delay_seconds": 3600 })).await;
+    let block = "UPDATE jobqueue.scheduled SET pending = 1 WHERE job_id = (SELECT max(job_id::text)::uuid FROM jobqueue.scheduled)";
+    api.db.execute(block).await;
     let running = api.lease("q").await.unwrap();
     api.enqueue_in("q").await;
     let dry = api.post("/v1/queues/q/purge", &json!({ "dry_run": true })).await.expect(200);
-    assert_eq!(dry, json!({ "dry_run": true, "matched": 2, "purged": 0, "more": false }));
-    assert_eq!(api.count().await, 3);
+    assert_eq!(dry, json!({ "dry_run": true, "matched": 3, "purged": 0, "more": false }));
+    assert_eq!(api.count().await, 4);
+    let some = api.post("/v1/queues/q/purge", &json!({ "limit": 1 })).await.expect(200);
+    assert_eq!(some, json!({ "dry_run": false, "matched": 1, "purged": 1, "more": true }));
+    for limit in [0, 100_001] {
+        let refused = api.post("/v1/queues/q/purge", &json!({ "limit": limit })).await;
+        assert_eq!(refused.problem(422), "invalid-body", "{limit}");
+    }
     let empty = api.send("POST", "/v1/queues/q/purge", &["Content-Length: 0"], b"").await.expect(200);
     assert_eq!(empty, json!({ "dry_run": false, "matched": 2, "purged": 2, "more": false }));
     assert_eq!(api.count().await, 1, "the running job stays");

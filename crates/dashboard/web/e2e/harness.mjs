@@ -71,11 +71,11 @@ export async function context(options = {}) {
 }
 
 /** A context that is signed in. */
-export async function signedIn(options = {}, base = BASE) {
+export async function signedIn(options = {}, base = BASE, key = KEY) {
   const made = await context(options);
   const page = await made.newPage();
   await page.goto(`${base}/ui/`);
-  await page.getByLabel("API key").fill(KEY);
+  await page.getByLabel("API key").fill(key);
   await page.getByRole("button", { name: "Sign in" }).click();
   await page.getByRole("heading", { level: 1, name: "Overview" }).waitFor();
   return { context: made, page };

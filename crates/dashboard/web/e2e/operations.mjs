@@ -53,21 +53,40 @@ async function queue(page) {
   assert.ok(await button(page, "Change 1 queue").isDisabled());
   await page.getByLabel("Completed jobs").fill("7d");
   await button(page, "Change 1 queue").click();
-  await agree(page, "Keep jobs of bulk-4 for a shorter time?", "Change 1 queue");
+  await page.getByRole("dialog").getByText("0 completed jobs ended more than 7 d ago").waitFor();
+  await agree(page, "Change how long jobs of bulk-4 are kept?", "Change 1 queue");
   await becomes(kept, 604_800);
   await page.getByText("7 d", { exact: true }).waitFor();
   await button(page, "Change").click();
+  // the default may be shorter
   await page.getByLabel("Completed jobs").fill("");
   await button(page, "Change 1 queue").click();
+  await page.getByRole("dialog").getByText("Up to 0 completed jobs may be deleted.").waitFor();
+  await becomes(kept, 604_800);
+  await agree(page, "Change how long jobs of bulk-4 are kept?", "Change 1 queue");
   await becomes(kept, null);
+  await page.goto(ui("queues/default"));
+  await button(page, "Change").click();
+  await page.getByLabel("Completed jobs").fill("1s");
+  await button(page, "Change 1 queue").click();
+  // at least those of the seed
+  await page.getByRole("dialog").getByText(/^\d\d+ completed jobs ended more than 1 s ago/).waitFor();
+  await page.keyboard.press("Escape");
+  await becomes("SELECT completed_retention IS NULL FROM jobqueue.queue WHERE name = 'default'", true);
+  await page.goto(ui("queues/bulk-4"));
+  // a blocked job waits as well
+  await api("POST", "jobs", { kind: "sync.user", queue: "bulk-4", delay_seconds: 3_600 });
+  await sql("WITH blocked AS (UPDATE jobqueue.scheduled s SET pending = 1 FROM jobqueue.lane l JOIN jobqueue.queue q ON q.id = l.queue_id WHERE l.id = s.lane AND q.name = 'bulk-4' RETURNING 1) SELECT count(*) FROM blocked");
   const n = await one("SELECT count(*) FROM jobs WHERE queue = 'bulk-4'");
   await button(page, /^Delete waiting jobs/).click();
   await page.getByRole("dialog").getByText("cannot be undone").waitFor();
   await page.keyboard.press("Escape");
   await becomes("SELECT count(*) FROM jobs WHERE queue = 'bulk-4'", n);
   await button(page, /^Delete waiting jobs/).click();
+  await page.getByRole("dialog", { name: `Delete ${n} waiting jobs?` }).waitFor();
+  await sql("SELECT count(jobqueue.enqueue('sync.user', queue => 'bulk-4')) FROM generate_series(1, 3)");
   await agree(page, `Delete ${n} waiting jobs?`, `Delete ${n} waiting jobs`);
-  await becomes("SELECT count(*) FROM jobs WHERE queue = 'bulk-4'", 0);
+  await becomes("SELECT count(*) FROM jobs WHERE queue = 'bulk-4'", 3);
   await page.getByText(`${n} jobs deleted.`).waitFor();
 }
 
@@ -154,7 +173,11 @@ async function deadLetters(page) {
   await page.keyboard.press("Escape");
   await becomes(failed, 12);
   await button(page, /^Purge/).click();
+  const purge = page.waitForRequest("**/v1/dead-letters/purge");
   await agree(page, "Delete 12 jobs?", "Delete 12 jobs");
+  const { filter, limit } = (await purge).postDataJSON();
+  assert.ok(Math.abs(Date.parse(filter.failed_before) - Date.now()) < 60_000, "not those that fail later");
+  assert.equal(limit, 12);
   await becomes(failed, 0);
   await page.getByText("12 jobs deleted.").waitFor();
   await page.getByText("no dead letters any more").waitFor();
@@ -190,6 +213,19 @@ async function nothing(page) {
   await row(page, "nightly-report").waitFor();
 }
 
+/** A refusal is said inside of the form, which covers the rest of the page. */
+async function refused(page) {
+  const problem = { type: "urn:jobqueue:problem:bad-request", title: "Bad request", detail: "not today" };
+  await page.route("**/v1/dead-letters/redrives", (route) => (route.request().postDataJSON()?.rate ? route.fulfill({ status: 400, contentType: "application/problem+json", body: JSON.stringify(problem) }) : route.continue()));
+  await page.goto(ui("dead-letters?kind=card.charge"));
+  await button(page, /^Redrive/).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByRole("button", { name: /^Redrive/ }).click();
+  await dialog.getByRole("alert").getByText("Bad request: not today").waitFor();
+  await page.keyboard.press("Escape");
+  await page.unrouteAll({ behavior: "ignoreErrors" });
+}
+
 /** A key without `write` and `admin` sees all, and no button that changes something. */
 export async function readOnly(page) {
   const { id } = (await api("GET", "workers")).workers.find((worker) => worker.name === "worker-1");
@@ -209,5 +245,6 @@ export const operations = (get) => [
   ["pauses, resizes and drains a worker", () => workers(get())],
   ["runs and pauses a schedule, and says when it runs next", () => schedules(get())],
   ["redrives dead letters with a rate and a gate, and purges them", () => deadLetters(get())],
+  ["says a refusal inside of the form", () => refused(get())],
   ["says what is missing and what failed", () => nothing(get())],
 ];

@@ -43,6 +43,10 @@ const tests = [
     const seen = await page.evaluate(() => JSON.stringify([document.cookie, { ...localStorage }, { ...sessionStorage }]));
     assert.equal(seen, JSON.stringify(["", {}, {}]));
     assert.equal(await page.getByLabel("Search jobs").inputValue(), "kind:a", "the link that was shared");
+    await page.route("**/ui/session", (route) => (route.request().method() === "DELETE" ? route.abort() : route.continue()));
+    await button(page, "Sign out").click();
+    await page.getByText("You are still signed in.").waitFor();
+    await page.unrouteAll({ behavior: "ignoreErrors" });
     await button(page, "Sign out").click();
     await page.getByLabel("API key").waitFor();
     assert.deepEqual(await made.cookies(), []);
@@ -62,10 +66,18 @@ const tests = [
       const headers = { ...response.headers(), date: new Date(Date.now() + 300_000).toUTCString() };
       await route.fulfill({ response, headers });
     });
+    // the newest job of the queue does not say why the oldest one waits
+    const newest = await submit({ queue: "reports", kind: "report.build" });
+    const asked = [];
+    page.on("request", (request) => request.url().endsWith("/explain") && asked.push(new URL(request.url()).pathname.split("/")[3]));
     await page.goto(ui());
     await page.getByText(/reports waits \d+ min.*: no worker/).first().waitFor();
-    await page.getByText(/bulk-7 waits .*: it is paused since/).first().waitFor();
+    await page.getByText(/bulk-7 waits .*: it has been paused since/).first().waitFor();
     await page.getByText(/other queues wait more than a minute/).first().waitFor();
+    const oldest = "SELECT id FROM jobs WHERE queue = 'reports' AND status = 'queued' AND created_at < (SELECT min(created_at) + interval '1 s' FROM jobs WHERE queue = 'reports')";
+    const ids = (await sql(oldest)).map(({ id }) => id);
+    assert.ok(asked.some((id) => ids.includes(id)), "an oldest job is explained");
+    assert.ok(!asked.includes(newest), "the newest job is not");
     await page.unrouteAll({ behavior: "ignoreErrors" });
     await page.goto(ui());
     await page.getByText("New failure since").first().waitFor();
@@ -137,10 +149,56 @@ const tests = [
     await button(page, "Delete").click();
     await button(page, `Delete ${n - 2} jobs`).click();
     await becomes("SELECT count(*) FROM jobs WHERE queue = 'bulk-1'", 2);
+    // of two statuses only one can be retried, and the number says so
+    await page.goto(ui("jobs?q=queue:bulk-2"));
+    await row(page, "bulk-2").first().waitFor();
+    const [{ n: two }] = await sql("SELECT count(*) AS n FROM jobs WHERE queue = 'bulk-2'");
+    await button(page, "Cancel").click();
+    await page.getByRole("dialog", { name: `Cancel ${two} jobs?` }).waitFor();
+    // jobs that arrive before the answer are not part of the number
+    await sql("SELECT count(jobqueue.enqueue('mail.send', queue => 'bulk-2')) FROM generate_series(1, 5)");
+    await button(page, `Cancel ${two} jobs`).click();
+    await page.getByText(`${two} jobs cancelled.`).waitFor();
+    await becomes("SELECT count(*) FROM jobs WHERE queue = 'bulk-2' AND status = 'cancelled'", two);
+    await becomes("SELECT count(*) FROM jobs WHERE queue = 'bulk-2' AND status = 'queued'", 5);
+    await page.goto(ui("jobs?q=queue:bulk-2 status:cancelled,queued"));
+    await button(page, "Retry").click();
+    await page.getByRole("dialog", { name: `Retry ${two} jobs?` }).waitFor();
+    await page.keyboard.press("Escape");
     await page.goto(ui("jobs?q=kind:newsletter.send"));
     await button(page, "Run now").click();
     await button(page, "Run now 5 jobs").click();
     await becomes("SELECT count(*) FROM jobs WHERE kind = 'newsletter.send' AND status = 'scheduled'", 0);
+  }],
+
+  ["stops an action on many jobs when its screen is left", async () => {
+    const { page } = main;
+    const cancelled = "SELECT count(*) FROM jobs WHERE kind = 'mail.digest' AND status = 'cancelled'";
+    const [{ n }] = await sql("SELECT count(*) AS n FROM jobs WHERE kind = 'mail.digest' AND status = 'queued'");
+    const before = Object.values((await sql(cancelled))[0])[0];
+    assert.ok(n > 1_000, "it needs two steps");
+    let steps = 0;
+    let release;
+    const left = new Promise((resolve) => (release = resolve));
+    await page.route("**/v1/jobs/cancel", async (route) => {
+      const response = await route.fetch();
+      if (!route.request().postDataJSON().dry_run) {
+        steps += 1;
+        await left;
+      }
+      await route.fulfill({ response });
+    });
+    await page.goto(ui("jobs?q=kind:mail.digest status:queued"));
+    await button(page, "Cancel").click();
+    await page.getByRole("dialog").getByRole("button", { name: /^Cancel 1,\d+ jobs$/ }).click();
+    await button(page, "Stop").waitFor();
+    await page.getByRole("link", { name: "Schedules", exact: true }).click();
+    await page.getByRole("heading", { level: 1, name: "Schedules" }).waitFor();
+    release();
+    await page.getByText("1,000 jobs cancelled; then it was stopped.").waitFor();
+    await becomes(cancelled, before + 1_000);
+    assert.equal(steps, 1);
+    await page.unrouteAll({ behavior: "ignoreErrors" });
   }],
 
   ["shows a job with exact numbers, and changes it", async () => {
@@ -175,6 +233,12 @@ const tests = [
     await page.getByLabel("Log", { exact: true }).getByText("line 3", { exact: false }).waitFor();
     await page.getByText("Attempt 1").first().waitFor();
     await page.getByText("running", { exact: true }).first().waitFor();
+    const log = page.getByRole("region", { name: "Log and progress" });
+    await log.getByText("live", { exact: true }).waitFor();
+    await button(page, /^Live/).click();
+    await log.getByText("paused", { exact: true }).waitFor();
+    await button(page, /^Paused/).click();
+    await log.getByText("live", { exact: true }).waitFor();
     await button(page, "Cancel").click();
     await button(page, "Cancel 1 job").click();
     await becomes(`SELECT status FROM jobs WHERE id = '${id}'`, "cancelled");
@@ -235,6 +299,19 @@ const tests = [
   ...operations(() => main.page),
   ["says who changed what", () => audit(main.page)],
   ["creates, rotates and revokes a key", () => keys(main.page)],
+
+  ["shows a limited key its queues, and what it cannot know", async () => {
+    const { key } = await api("POST", "api-keys", { name: "one-queue", scopes: ["read"], queues: ["bulk-5"] });
+    const { context: made, page } = await signedIn({}, BASE, key);
+    await button(page, /^Not live/).waitFor();
+    await page.goto(ui("queues"));
+    await row(page, "bulk-5").waitFor();
+    assert.equal(await row(page, "bulk-6").count(), 0);
+    await page.goto(ui("queues/bulk-5"));
+    await page.getByText("not known without live updates").first().waitFor();
+    assert.equal(await page.getByText("no job waits for a worker").count(), 0);
+    await made.close();
+  }],
 
   ["pauses", async () => {
     const { page } = main;
@@ -321,6 +398,21 @@ const tests = [
       }
       await page.setViewportSize({ width: 1280, height: 800 });
     }
+    await page.goto(ui("queues/bulk-5"));
+    await button(page, "Pause bulk-5").click();
+    await page.getByRole("dialog").waitFor();
+    found.push(...(await accessible(page, "a question")));
+    await page.keyboard.press("Escape");
+    await page.goto(ui("api-keys"));
+    await button(page, /^Create a key/).click();
+    await page.getByRole("dialog").waitFor();
+    found.push(...(await accessible(page, "a form")));
+    const made = await context();
+    const outside = await made.newPage();
+    await outside.goto(ui());
+    await outside.getByLabel("API key").waitFor();
+    found.push(...(await accessible(outside, "sign-in")), ...(await fits(outside, "sign-in")));
+    await made.close();
     assert.deepEqual(found, []);
     await page.goto(ui());
     await page.getByRole("heading", { level: 1, name: "Overview" }).waitFor();

@@ -1,5 +1,6 @@
 // What is abnormal now, in words. Pure: the screen gives it what the API said.
 import { clock, duration, percent, several, withClocks } from "./format";
+import { quote } from "./search";
 import type { Explanation, Group, QueueNow, Statistics, WorkerNow } from "./types";
 
 /** Jobs that wait longer than this are worth a sentence. */
@@ -28,9 +29,11 @@ export interface Facts {
   queues: QueueNow[];
   workers: WorkerNow[];
   groups: Group[];
-  /** Why the newest waiting job of a queue waits. */
+  /** Why the oldest waiting job of a queue waits. */
   explanations: Map<string, Explanation>;
   hour: Statistics | undefined;
+  /** When `hour` was read. `null` if the last try failed: then it says nothing about now. */
+  hourAt: number | null;
   day: Statistics | undefined;
 }
 
@@ -58,12 +61,22 @@ export function toExplain(queues: QueueNow[], now: number): string[] {
   return [...first(false, MAX_WAITS), ...first(true, MAX_PAUSED)];
 }
 
+/**
+ * The oldest waiting job of a queue, for `GET /v1/jobs`: the newest of those that were submitted when the oldest wait began, or earlier. Jobs that
+ * were submitted earlier still wait since a later time, because they were delayed or have failed before.
+ */
+export function oldestOf({ queue, oldest_at }: QueueNow): string {
+  // timestamps have microseconds, and the bound is not included
+  const bound = new Date(Date.parse(oldest_at ?? "") + 1).toISOString();
+  return `jobs?queue=${encodeURIComponent(queue)}&status=queued&created_before=${bound}&limit=1`;
+}
+
 function waits({ now, queues, explanations }: Facts): Finding[] {
   const all = waiting(queues, now);
   const named = toExplain(queues, now);
   const found: Finding[] = all.filter(({ queue }) => named.includes(queue.queue)).map(({ queue, seconds }) => {
     const reasons = explanations.get(queue.queue)?.reasons.filter((reason) => reason.code !== "behind") ?? [];
-    const unexplained = queue.paused ? "it is paused." : `${several(queue.queued, "job")} are queued.`;
+    const unexplained = queue.paused ? "it is paused." : `${several(queue.queued, "job")} ${queue.queued === 1 ? "is" : "are"} queued.`;
     const why = reasons[0] ? because(reasons[0].code, reasons[0].facts, reasons[0].message, now) : unexplained;
     return {
       severity: queue.paused ? "warn" : "bad",
@@ -86,16 +99,16 @@ function because(code: string, facts: Record<string, unknown>, message: string, 
     case "no_worker":
       return at("last_seen_at") ? `no worker has taken it since ${at("last_seen_at")}.` : "no worker takes it.";
     case "queue_paused":
-      return `it is paused since ${at("paused_at")}.`;
+      return `it has been paused since ${at("paused_at")}.`;
     default:
       return withClocks(message, now);
   }
 }
 
-function reaper({ now, hour }: Facts): Finding[] {
-  if (!hour) return [];
+function reaper({ now, hour, hourAt }: Facts): Finding[] {
+  if (!hour || hourAt === null) return [];
   const at = hour.counted_until === null ? null : Date.parse(hour.counted_until);
-  if (at !== null && (now - at) / 1000 < OLD_COUNT_S) return [];
+  if (at !== null && (hourAt - at) / 1000 < OLD_COUNT_S) return [];
   const since = at === null ? "has never counted" : `has not counted since ${clock(at, now)}`;
   return [{ severity: "bad", text: `The reaper ${since}: delayed jobs do not start, and these numbers stand still.` }];
 }
@@ -119,7 +132,7 @@ function errors({ now, groups }: Facts): Finding[] {
   return groups.filter(isNew).slice(0, 3).map((group) => ({
     severity: "warn",
     text: `New failure since ${clock(Date.parse(group.first_failed_at), now)}: \`${group.kind}\` ended ${several(group.count, "time")} with \`${group.error_type}\`: ${group.message}`,
-    to: `jobs?q=${encodeURIComponent(`status:failed kind:${group.kind} error:${/\s/.test(group.error_type) ? `"${group.error_type}"` : group.error_type}`)}`,
+    to: `jobs?q=${encodeURIComponent(`status:failed kind:${group.kind} error:${quote(group.error_type)}`)}`,
   }));
 }
 
@@ -132,12 +145,14 @@ function latency({ hour, day }: Facts): Finding[] {
 function workers({ queues, workers }: Facts): Finding[] {
   const found: Finding[] = [];
   const waits = queues.reduce((sum, queue) => sum + queue.queued, 0);
-  if (workers.length === 0 && waits > 0) found.push({ severity: "bad", text: `No worker is alive, and ${several(waits, "job")} wait.` });
+  if (workers.length === 0 && waits > 0) found.push({ severity: "bad", text: `No worker is alive, and ${waitingJobs(waits)}.` });
   for (const worker of workers.filter((one) => one.paused).slice(0, 3)) {
     found.push({ severity: "warn", text: `Worker \`${worker.name}\` is paused by an operator.` });
   }
   for (const queue of queues.filter((one) => one.paused && one.queued > 0 && one.oldest_at === null).slice(0, 3)) {
-    found.push({ severity: "warn", text: `Queue \`${queue.queue}\` is paused, and ${several(queue.queued, "job")} wait.` });
+    found.push({ severity: "warn", text: `Queue \`${queue.queue}\` is paused, and ${waitingJobs(queue.queued)}.` });
   }
   return found;
 }
+
+const waitingJobs = (count: number): string => `${several(count, "job")} ${count === 1 ? "waits" : "wait"}`;

@@ -15,6 +15,8 @@ export class Problem extends Error {
     readonly code: string,
     message: string,
     readonly errors: { pointer?: string; parameter?: string; message: string }[] = [],
+    /** `Retry-After`: the server asks to wait for so many seconds. */
+    readonly retryAfter: number | null = null,
   ) {
     super(message);
   }
@@ -52,6 +54,23 @@ export const signIn = (key: string): Promise<Session> => send("POST", `${ui}sess
 /** Signs out. */
 export const signOut = (): Promise<Session> => send("DELETE", `${ui}session`);
 
+/** Why a stream of `/v1/PATH` is refused, which `EventSource` does not say; `null` if it is not. */
+export async function refusal(path: string): Promise<Problem | null> {
+  const stopped = new AbortController();
+  const timer = setTimeout(() => stopped.abort(), LIMIT_MS);
+  try {
+    const response = await fetch(api + path, { headers: { Accept: "text/event-stream" }, cache: "no-store", credentials: "same-origin", signal: stopped.signal });
+    return response.ok ? null : refused(response, await response.text(), true);
+  } catch {
+    return unreachable();
+  } finally {
+    clearTimeout(timer);
+    stopped.abort();
+  }
+}
+
+const unreachable = (): Problem => new Problem(0, "unreachable", "The API cannot be reached.");
+
 async function send<T>(method: string, url: string, body?: unknown, options: Options = {}): Promise<T> {
   const headers: Record<string, string> = { "X-Jobqueue-Dashboard": "1", Accept: "application/json" };
   const limit = AbortSignal.timeout(LIMIT_MS);
@@ -73,25 +92,30 @@ async function send<T>(method: string, url: string, body?: unknown, options: Opt
     text = await response.text();
   } catch (error) {
     if (options.signal?.aborted) throw error;
-    throw new Problem(0, "unreachable", "The API cannot be reached.");
+    throw unreachable();
   }
   const date = Date.parse(response.headers.get("Date") ?? "");
   // the header has whole seconds, so smaller differences say nothing
   if (!Number.isNaN(date)) skew = Math.abs(date - Date.now()) > 2_000 ? date - Date.now() : 0;
   if (response.ok) return (text === "" ? undefined : options.exact ? read(text) : JSON.parse(text)) as T;
-  const problem = problemOf(response.status, text);
-  if (problem.code === "unauthorized" && url.startsWith(api)) onSignedOut();
-  throw problem;
+  throw refused(response, text, url.startsWith(api));
 }
 
-function problemOf(status: number, text: string): Problem {
+function refused(response: Response, text: string, byApi: boolean): Problem {
+  const seconds = Number(response.headers.get("Retry-After") ?? "");
+  const problem = problemOf(response.status, text, seconds > 0 ? seconds : null);
+  if (problem.code === "unauthorized" && byApi) onSignedOut();
+  return problem;
+}
+
+function problemOf(status: number, text: string, retryAfter: number | null): Problem {
   try {
     const { type, title, detail, errors } = JSON.parse(text);
     const fields = (errors ?? []) as Problem["errors"];
     const lines = fields.map((field) => `${field.pointer ?? field.parameter ?? ""} ${field.message}`.trim());
     const message = fields.length > 0 ? `${title}: ${lines.join("; ")}` : `${title}: ${detail}`;
-    return new Problem(status, String(type).split(":").pop() ?? "", message, fields);
+    return new Problem(status, String(type).split(":").pop() ?? "", message, fields, retryAfter);
   } catch {
-    return new Problem(status, "unknown", `The server answered ${status}.`);
+    return new Problem(status, "unknown", `The server answered ${status}.`, [], retryAfter);
   }
 }

@@ -7,6 +7,7 @@ import { docs, href, ui } from "./base";
 import { useSession } from "./context";
 import * as live from "./live";
 import { Link } from "./parts/basics";
+import { useDialogs } from "./parts/dialog";
 import { screens } from "./screens";
 import { setTheme, theme, type Theme } from "./theme";
 import type { Session } from "./types";
@@ -20,6 +21,16 @@ export function Frame({ children, onSignedOut }: { children: ComponentChildren; 
   const screen = path.slice(ui.length).split("/")[0] ?? "";
   const main = useRef<HTMLElement>(null);
   const first = useRef(true);
+  const { say } = useDialogs();
+  // the page stays as it is until the server has removed the cookie
+  const leave = (): void =>
+    void signOut().then(
+      (session) => {
+        live.stop();
+        onSignedOut(session);
+      },
+      (error: unknown) => say(`You are still signed in. ${error instanceof Error ? error.message : String(error)}`, true),
+    );
   useEffect(() => {
     // a screen reader reads the new screen, as after a load
     if (!first.current) main.current?.focus();
@@ -43,7 +54,7 @@ export function Frame({ children, onSignedOut }: { children: ComponentChildren; 
           <ThemeButton />
           <a href={docs} title="The page of the REST API">API</a>
           {who.key_required ? (
-            <button type="button" onClick={() => { live.stop(); void signOut().then(onSignedOut); }} title={`Signed in as ${who.name ?? ""}`}>Sign out</button>
+            <button type="button" onClick={leave} title={`Signed in as ${who.name ?? ""}`}>Sign out</button>
           ) : null}
         </div>
       </header>
@@ -115,7 +126,7 @@ function ThemeButton() {
 /** A line while the numbers on the page may be old. */
 function Outage() {
   const { connection, reason } = useLive();
-  if (connection === "lost") return <p class="outage" role="alert">The API cannot be reached. What you see is as old as the last update; the page connects again by itself.</p>;
+  if (connection === "lost") return <p class="outage" role="alert">{reason || "The API cannot be reached."} What you see is as old as the last update; the page connects again by itself.</p>;
   if (connection === "limited") return <p class="outage limited">This key sees only a part of the jobs, or may not read: there are no live counts of queues and workers.</p>;
   if (connection === "down") return <p class="outage" role="alert">The database cannot be reached{reason ? `: ${reason}` : ""}. The page continues by itself.</p>;
   return null;

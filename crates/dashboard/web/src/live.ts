@@ -1,6 +1,7 @@
 // What happens now, from one stream for the whole page. All screens share it, so an open page costs the server one connection.
 import { api } from "./base";
-import { session, whenSignedOut } from "./api";
+import { waitMs } from "./again";
+import { refusal, whenSignedOut } from "./api";
 import type { Group, QueueNow, WorkerNow } from "./types";
 
 /** How the stream is: `paused` by the user, `lost` without a connection, `down` without a database, `limited` if the key may not have it. */
@@ -38,7 +39,10 @@ let source: EventSource | null = null;
 let drawing: number | undefined;
 let retry: number | undefined;
 let hiding: number | undefined;
-let signedOut = (): void => {};
+let asleep = false;
+let failures = 0;
+/** Counts the streams. What an earlier one still does has no effect. */
+let generation = 0;
 
 export const current = (): Live => live;
 
@@ -53,13 +57,11 @@ export const isPaused = (): boolean => live.connection === "paused";
 
 /** Starts listening; `onSignedOut` is called when the key is no longer valid. */
 export function start(onSignedOut: () => void): void {
-  signedOut = onSignedOut;
   whenSignedOut(onSignedOut);
-  document.addEventListener("visibilitychange", () => {
-    window.clearTimeout(hiding);
-    if (document.hidden) hiding = window.setTimeout(close, HIDDEN_MS);
-    else if (!source && !isPaused() && live.connection !== "limited") open();
-  });
+  document.addEventListener("visibilitychange", onVisibility);
+  asleep = false;
+  failures = 0;
+  live.connection = "connecting";
   open();
 }
 
@@ -74,22 +76,42 @@ export function pause(paused: boolean): void {
   }
 }
 
-/** Stops listening. */
+/** Stops listening, and forgets what this key may see: the next key may see less. */
 export function stop(): void {
   close();
-  window.clearTimeout(retry);
+  whenSignedOut(() => {});
+  document.removeEventListener("visibilitychange", onVisibility);
+  window.clearTimeout(hiding);
+  clear();
+  set("connecting");
+}
+
+function onVisibility(): void {
+  window.clearTimeout(hiding);
+  if (document.hidden) {
+    hiding = window.setTimeout(() => {
+      asleep = true;
+      close();
+    }, HIDDEN_MS);
+    return;
+  }
+  asleep = false;
+  if (!source && retry === undefined && !isPaused() && live.connection !== "limited") open();
+}
+
+function clear(): void {
+  live.queues.clear();
+  live.workers.clear();
+  live.groups.clear();
+  live.ready = false;
+  live.reason = "";
 }
 
 function open(): void {
   close();
   const opened = new EventSource(`${api}stream`);
   source = opened;
-  on(opened, "snapshot", () => {
-    live.queues.clear();
-    live.workers.clear();
-    live.groups.clear();
-    live.ready = false;
-  });
+  on(opened, "snapshot", clear);
   on(opened, "queue", (data: QueueNow) => live.queues.set(data.queue, data));
   on(opened, "queue_removed", (data: QueueNow) => live.queues.delete(data.queue));
   on(opened, "worker", (data: WorkerNow) => live.workers.set(data.worker_id, data));
@@ -97,6 +119,7 @@ function open(): void {
   on(opened, "dead_letter_group", (data: Group) => live.groups.set(data.group, data));
   on(opened, "dead_letter_group_removed", (data: Group) => live.groups.delete(data.group));
   on(opened, "ready", () => {
+    failures = 0;
     live.ready = true;
     set("live");
   });
@@ -106,39 +129,45 @@ function open(): void {
   });
   on(opened, "available", () => set("live"));
   opened.onerror = () => {
+    if (source !== opened) return;
+    live.reason = "";
     set("lost");
     // after a refusal a browser does not connect again by itself
     if (opened.readyState === EventSource.CLOSED) void again();
   };
 }
 
+/** Finds out why the stream was refused, and asks for it again later unless the key may not have it. */
 async function again(): Promise<void> {
   close();
-  try {
-    if (!(await session()).authenticated) return signedOut();
-    if (await isForbidden()) return set("limited");
-  } catch {
-    // the API is not there: try again
+  const mine = generation;
+  // a key that is no longer valid is reported by `refusal`
+  const problem = await refusal("stream");
+  if (mine !== generation || problem?.status === 401) return;
+  if (problem?.status === 403) {
+    clear();
+    return set("limited");
   }
-  window.clearTimeout(retry);
-  retry = window.setTimeout(() => !isPaused() && open(), 2_000 + Math.random() * 3_000);
-}
-
-/** Whether the key may not have the stream; `EventSource` does not say why it was refused. */
-async function isForbidden(): Promise<boolean> {
-  const stopped = new AbortController();
-  const answer = await fetch(`${api}stream`, { signal: stopped.signal });
-  stopped.abort();
-  return answer.status === 403;
+  live.reason = problem && problem.status > 0 ? problem.message : "";
+  set("lost");
+  failures += 1;
+  retry = window.setTimeout(() => {
+    retry = undefined;
+    if (!asleep && !isPaused()) open();
+  }, waitMs(failures, problem?.retryAfter ?? null));
 }
 
 function close(): void {
+  generation += 1;
+  window.clearTimeout(retry);
+  retry = undefined;
   source?.close();
   source = null;
 }
 
 function on<T>(target: EventSource, name: string, act: (data: T) => unknown): void {
   target.addEventListener(name, (event) => {
+    if (source !== target) return;
     const text = (event as MessageEvent<string>).data;
     act((text ? JSON.parse(text) : {}) as T);
     changed();

@@ -1,14 +1,33 @@
 // Lists that are read page by page.
-import { useCallback, useState } from "preact/hooks";
+import { useCallback, useRef, useState } from "preact/hooks";
 import { get, Problem } from "./api";
 import { useResource, type Resource } from "./use";
 
+/** So many pages are read again by themselves. With more, the list stays as it is until the user reads it again. */
+const MAX_FOLLOWED = 4;
+
+type Page = Record<string, unknown> & { next_cursor: string | null };
+type Get = (path: string) => Promise<Page>;
+
+/** The pages of a list that were read. */
+export interface Read<T> {
+  entries: T[];
+  /** Of the next page; `null` at the end. */
+  cursor: string | null;
+  /** How many pages these are. */
+  pages: number;
+}
+
 export interface Pages<T> {
-  first: Resource<unknown>;
+  first: Omit<Resource<unknown>, "change">;
   /** The entries of all pages that were read. */
   entries: T[];
   /** Whether there is another page. */
   more: boolean;
+  /** Whether the next page is on its way. */
+  loading: boolean;
+  /** Whether the list is read again by itself. */
+  isFollowed: boolean;
   /** Why the last page could not be read. */
   problem: Problem | undefined;
   load: () => void;
@@ -16,33 +35,54 @@ export interface Pages<T> {
   refresh: () => void;
 }
 
-interface Rest<T> {
-  path: string | null;
-  entries: T[];
-  cursor: string | null | undefined;
-  problem?: Problem;
+/** The next pages after `cursor`, up to `pages`. Pages that are read one after the other leave no gap between them. */
+export async function readPages<T>(get: Get, path: string, member: string, pages: number, cursor: string | null = null): Promise<Read<T>> {
+  const read: Read<T> = { entries: [], cursor, pages: 0 };
+  do {
+    const next = read.cursor === null ? path : `${path}${path.includes("?") ? "&" : "?"}cursor=${encodeURIComponent(read.cursor)}`;
+    const page = await get(next);
+    read.entries.push(...(page[member] as T[]));
+    read.cursor = page.next_cursor;
+    read.pages += 1;
+  } while (read.cursor !== null && read.pages < pages);
+  return read;
 }
 
-type Page = Record<string, unknown> & { next_cursor: string | null };
+/** Both, where an entry that moved from one page to the next counts once. */
+export function joined<T>(before: Read<T>, after: Read<T>, id: (entry: T) => string): Read<T> {
+  const known = new Set(before.entries.map(id));
+  return { entries: [...before.entries, ...after.entries.filter((entry) => !known.has(id(entry)))], cursor: after.cursor, pages: before.pages + after.pages };
+}
 
-/** Entries of a list: the first page, again at intervals, and the following ones when the user asks. `id` tells entries apart. */
-export function usePages<T>(path: string | null, member: string, id: (entry: T) => string, reading?: Parameters<typeof useResource>[1]): Pages<T> {
-  const first = useResource<Page>(path, reading);
-  const [rest, set] = useState<Rest<T>>({ path, entries: [], cursor: undefined });
-  const mine: Rest<T> = rest.path === path ? rest : { path, entries: [], cursor: undefined };
-  const begin = (first.data?.[member] ?? []) as T[];
-  const known = new Set(begin.map(id));
-  const cursor = mine.cursor === undefined ? first.data?.next_cursor ?? null : mine.cursor;
+/** Entries of a list: the pages that are shown, again at intervals, and the following ones when the user asks. `id` tells entries apart. */
+export function usePages<T>(path: string | null, member: string, id: (entry: T) => string, reading: NonNullable<Parameters<typeof useResource>[1]> = {}): Pages<T> {
+  const [shown, show] = useState({ path, pages: 1 });
+  const pages = shown.path === path ? shown.pages : 1;
+  const wanted = useRef(pages);
+  wanted.current = pages;
+  const isFollowed = pages <= MAX_FOLLOWED;
+  const first = useResource<Read<T>>(path, { ...reading, mayRepeat: () => wanted.current <= MAX_FOLLOWED }, (from, request) => readPages<T>((one) => get<Page>(one, request), from, member, wanted.current));
+  const [last, set] = useState<{ path: string | null; loading: boolean; problem?: Problem }>({ path, loading: false });
+  const mine = last.path === path ? last : { path, loading: false };
+  const cursor = first.data?.cursor ?? null;
   const load = useCallback(() => {
     if (cursor === null || path === null) return;
-    get<Page>(`${path}${path.includes("?") ? "&" : "?"}cursor=${encodeURIComponent(cursor)}`, { exact: reading?.exact ?? false }).then(
-      (page) => set({ path, entries: [...mine.entries, ...(page[member] as T[])], cursor: page.next_cursor }),
-      (error: unknown) => set({ ...mine, problem: error instanceof Problem ? error : new Problem(0, "unknown", String(error)) }),
+    set({ path, loading: true });
+    readPages<T>((one) => get<Page>(one, { exact: reading.exact ?? false }), path, member, 1, cursor).then(
+      (page) => {
+        set({ path, loading: false });
+        // the list was read again meanwhile: this page does not fit to it
+        first.change((data) => (data.cursor === cursor ? joined(data, page, id) : data));
+        show((old) => ({ path, pages: (old.path === path ? old.pages : 1) + 1 }));
+      },
+      (error: unknown) => set({ path, loading: false, problem: error instanceof Problem ? error : new Problem(0, "unknown", String(error)) }),
     );
-  }, [path, member, cursor, mine]);
+  }, [path, member, cursor, first.change]);
   const refresh = useCallback(() => {
-    set({ path, entries: [], cursor: undefined });
+    wanted.current = 1;
+    show({ path, pages: 1 });
+    set({ path, loading: false });
     first.refresh();
   }, [path, first.refresh]);
-  return { first, entries: [...begin, ...mine.entries.filter((entry) => !known.has(id(entry)))], more: cursor !== null, problem: mine.problem, load, refresh };
+  return { first, entries: first.data?.entries ?? [], more: cursor !== null, loading: mine.loading, isFollowed, problem: mine.problem, load, refresh };
 }

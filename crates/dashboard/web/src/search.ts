@@ -3,6 +3,8 @@ import type { Status } from "./types";
 
 const STATUSES: Status[] = ["blocked", "scheduled", "queued", "running", "completed", "failed", "cancelled"];
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+/** A kind with `*` stands for up to so many kinds. */
+const MAX_KINDS = 100;
 const UNITS: Record<string, number> = { s: 1_000, m: 60_000, min: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };
 
 /** A filter as the API takes it, except that kinds may have `*` and `?`. */
@@ -51,33 +53,63 @@ const empty = (): Filter => ({ status: [], queue: [], kind: [], tag: [], error_t
 /** Reads a search. `now` is the time to which `2h` refers. */
 export function parse(text: string, now: number): Search {
   const search: Search = { filter: empty(), id: null, problems: [] };
-  for (const word of words(text, search.problems)) term(word, now, search);
+  const all = words(text, search.problems);
+  for (const word of all) term(word, now, search);
+  // an id names one job, so other words would have no effect
+  if (search.id !== null && all.length > 1) {
+    search.id = null;
+    search.problems.push("An id is searched for alone, without other words.");
+  }
   return search;
 }
 
-/** Words are separated by spaces; a part in quotes may contain some. */
-export function words(text: string, problems: string[] = []): string[] {
-  const found: string[] = [];
-  let word = "";
+/** A character, and whether it stood in quotes: then it separates nothing. */
+interface Letter {
+  text: string;
+  quoted: boolean;
+}
+
+/** Words are separated by spaces. A part in quotes may contain some, and commas; in it `\"` and `\\` are a quote and a backslash. */
+function words(text: string, problems: string[]): Letter[][] {
+  const found: Letter[][] = [];
+  let word: Letter[] | null = null;
   let quoted = false;
-  let some = false;
-  for (const character of text) {
+  const all = [...text];
+  for (let at = 0; at < all.length; at += 1) {
+    const character = all[at] ?? "";
+    const next = all[at + 1] ?? "";
     if (character === '"') {
       quoted = !quoted;
-      some = true;
+      word ??= [];
     } else if (/\s/.test(character) && !quoted) {
-      if (word || some) found.push(word);
-      word = "";
-      some = false;
-    } else word += character;
+      if (word) found.push(word);
+      word = null;
+    } else {
+      const escaped = quoted && character === "\\" && (next === '"' || next === "\\");
+      if (escaped) at += 1;
+      word = [...(word ?? []), { text: escaped ? next : character, quoted }];
+    }
   }
   if (quoted) problems.push("A quote is not closed.");
-  if (word || some) found.push(word);
+  if (word) found.push(word);
   return found;
 }
 
-function term(word: string, now: number, search: Search): void {
+const textOf = (letters: Letter[]): string => letters.map((letter) => letter.text).join("");
+
+/** The values of a list: commas separate them, except in quotes. */
+function list(letters: Letter[]): string[] {
+  const values = [""];
+  for (const { text, quoted } of letters) {
+    if (text === "," && !quoted) values.push("");
+    else values[values.length - 1] += text;
+  }
+  return values.filter(Boolean);
+}
+
+function term(letters: Letter[], now: number, search: Search): void {
   const { filter, problems } = search;
+  const word = textOf(letters);
   if (UUID.test(word)) {
     search.id = word.toLowerCase();
     return;
@@ -90,68 +122,48 @@ function term(word: string, now: number, search: Search): void {
     (where === "payload" ? filter.payload : filter.metadata).push(`${pointer}=${value}`);
     return;
   }
-  const colon = word.indexOf(":");
-  const name = word.slice(0, colon).toLowerCase();
-  const value = word.slice(colon + 1);
+  const colon = letters.findIndex((letter) => letter.text === ":");
+  const name = textOf(letters.slice(0, Math.max(colon, 0))).toLowerCase();
+  const value = letters.slice(colon + 1);
   if (colon < 1) {
     problems.push(`\`${word}\` needs a qualifier, such as kind:${word || "name"} or queue:${word || "name"}.`);
-  } else if (value === "") {
+  } else if (list(value).length === 0) {
     problems.push(`\`${name}:\` needs a value.`);
-  } else qualifier(name, value, now, search);
+  } else qualifier(name, textOf(value), list(value), now, search);
 }
 
-function qualifier(name: string, value: string, now: number, { filter, problems }: Search): void {
-  const values = value.split(",").filter(Boolean);
-  switch (name) {
-    case "status":
-      for (const status of values) {
-        if (status === "retrying") retrying(filter);
-        else if (STATUSES.includes(status as Status)) filter.status.push(status as Status);
-        else problems.push(`\`${status}\` is no status; there are ${STATUSES.join(", ")}.`);
-      }
-      return;
-    case "is":
-      if (value === "retrying") retrying(filter);
-      else problems.push(`\`is:${value}\` is unknown; there is is:retrying.`);
-      return;
-    case "queue":
-      return void filter.queue.push(...values);
-    case "kind":
-      return void filter.kind.push(...values);
-    case "tag":
-      return void filter.tag.push(...values);
-    case "error":
-      return void filter.error_type.push(...values);
-    case "key":
-      return void filter.unique_key.push(value);
-    case "before":
-      return time("created_before", name, value, now, filter, problems);
-    case "after":
-      return time("created_after", name, value, now, filter, problems);
-    case "ended-before":
-      return time("finished_before", name, value, now, filter, problems);
-    case "ended-after":
-      return time("finished_after", name, value, now, filter, problems);
-    default:
-      problems.push(`\`${name}:\` is unknown; there are status, is, queue, kind, tag, error, key, before, after, ended-before and ended-after.`);
+const TIMES: Record<string, "created_before" | "created_after" | "finished_before" | "finished_after"> = {
+  before: "created_before",
+  after: "created_after",
+  "ended-before": "finished_before",
+  "ended-after": "finished_after",
+};
+const LISTS: Record<string, "queue" | "kind" | "tag" | "error_type"> = { queue: "queue", kind: "kind", tag: "tag", error: "error_type" };
+
+function qualifier(name: string, value: string, values: string[], now: number, { filter, problems }: Search): void {
+  const listed = LISTS[name];
+  const time = TIMES[name];
+  if (listed) filter[listed].push(...values);
+  else if (name === "key") filter.unique_key.push(value);
+  else if (name === "status") statuses(values, filter, problems);
+  else if (time) {
+    const at = instant(value, now);
+    if (at === null) problems.push(`\`${name}:${value}\` is no time: write 30m, 2h, 14d, 2026-11-30 or 2026-11-30T10:00:00Z.`);
+    else if (filter[time] !== undefined) problems.push(`\`${name}:\` may be given only once.`);
+    else filter[time] = new Date(at).toISOString();
+  } else if (name !== "is") {
+    problems.push(`\`${name}:\` is unknown; there are status, is, queue, kind, tag, error, key, before, after, ended-before and ended-after.`);
+  } else if (value === "retrying") filter.retrying = true;
+  else problems.push(`\`is:${value}\` is unknown; there is is:retrying.`);
+}
+
+function statuses(values: string[], filter: Filter, problems: string[]): void {
+  for (const status of values) {
+    if (status === "retrying" && values.length === 1) filter.retrying = true;
+    else if (status === "retrying") problems.push("`retrying` is no status that a list may have; write is:retrying.");
+    else if (STATUSES.includes(status as Status)) filter.status.push(status as Status);
+    else problems.push(`\`${status}\` is no status; there are ${STATUSES.join(", ")}.`);
   }
-}
-
-function retrying(filter: Filter): void {
-  filter.retrying = true;
-}
-
-function time(
-  field: "created_before" | "created_after" | "finished_before" | "finished_after",
-  name: string,
-  value: string,
-  now: number,
-  filter: Filter,
-  problems: string[],
-): void {
-  const at = instant(value, now);
-  if (at === null) problems.push(`\`${name}:${value}\` is no time: write 30m, 2h, 14d, 2026-11-30 or 2026-11-30T10:00:00Z.`);
-  else filter[field] = new Date(at).toISOString();
 }
 
 /** A time: how long ago, a day in UTC, or a timestamp with an offset. */
@@ -190,11 +202,38 @@ export function matches(pattern: string, name: string): boolean {
   return new RegExp(`^${escaped}$`, "s").test(name);
 }
 
+/** The filter with the names of the kinds that match its patterns; `null` if none matches or too many do. */
+export function expand(filter: Filter, kinds: string[]): { filter: Filter | null; problems: string[] } {
+  const isPattern = (kind: string): boolean => /[*?]/.test(kind);
+  const patterns = filter.kind.filter(isPattern);
+  if (patterns.length === 0) return { filter, problems: [] };
+  const exact = filter.kind.filter((kind) => !isPattern(kind));
+  const found = kinds.filter((name) => !exact.includes(name) && patterns.some((pattern) => matches(pattern, name)));
+  if (exact.length + found.length === 0) return { filter: null, problems: [`No kind matches ${patterns.join(", ")}.`] };
+  if (found.length > MAX_KINDS) return { filter: null, problems: [`${found.length} kinds match ${patterns.join(", ")}; write a longer pattern.`] };
+  return { filter: { ...filter, kind: [...exact, ...found] }, problems: [] };
+}
+
 /** The text with another status, for the tabs of the screen. */
 export function withStatus(text: string, status: string | null): string {
-  const rest = words(text).filter((word) => !/^(status|is):/i.test(word)).map(quote);
+  const rest = words(text, []).map(textOfWord).filter((word) => !/^"?(status|is):/i.test(word));
   if (status) rest.unshift(status === "retrying" ? "is:retrying" : `status:${status}`);
   return rest.join(" ");
 }
 
-const quote = (word: string): string => (/\s/.test(word) || word === "" ? `"${word}"` : word);
+/** A word that `parse` reads like these letters. */
+function textOfWord(letters: Letter[]): string {
+  const colon = letters.findIndex((letter) => letter.text === ":");
+  const value = letters.slice(colon + 1);
+  // a comma outside of quotes separates values, so each value has its own quotes
+  const parts: Letter[][] = [[]];
+  for (const letter of value) {
+    if (letter.text === "," && !letter.quoted) parts.push([]);
+    else parts[parts.length - 1]?.push(letter);
+  }
+  const head = textOf(letters.slice(0, colon + 1));
+  return /[\s"]/.test(head) ? quote(textOf(letters)) : head + parts.map((part) => quote(textOf(part))).join(",");
+}
+
+/** A value as it is written in a search: in quotes if a part of it would separate words or values. */
+export const quote = (value: string): string => (/[\s,"]/.test(value) ? `"${value.replace(/["\\]/g, "\\$&")}"` : value);

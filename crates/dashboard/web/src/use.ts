@@ -1,6 +1,7 @@
 // Hooks: what a screen reads, and when it reads it again.
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { useLocation } from "preact-iso";
+import { waitMs } from "./again";
 import { get, now, Problem } from "./api";
 import { current, isPaused, listen, type Live } from "./live";
 
@@ -28,8 +29,12 @@ export interface Resource<T> {
   /** Why the last request failed. */
   problem: Problem | undefined;
   busy: boolean;
+  /** When the last answer arrived, by the clock of the server; 0 without one. */
+  at: number;
   /** Reads again now. */
   refresh: () => void;
+  /** Replaces the answer by one that has more. */
+  change: (change: (data: T) => T) => void;
 }
 
 interface Reading {
@@ -39,34 +44,47 @@ interface Reading {
   exact?: boolean;
   /** The old answer stays until the next one, also if the path changes. */
   keep?: boolean;
+  /** Whether it may be read again by itself now. */
+  mayRepeat?: () => boolean;
 }
 
-/** After an outage a request is repeated this soon. */
-const OUTAGE_MS = 4_000;
+interface State<T> {
+  path: string | null;
+  data?: T;
+  problem?: Problem;
+  busy: boolean;
+  at: number;
+}
 
-/** `GET /v1/PATH`, again at intervals. With `null` nothing is read. */
-export function useResource<T>(path: string | null, { everyMs, exact = false, keep = false }: Reading = {}): Resource<T> {
-  const [state, set] = useState<{ path: string | null; data?: T; problem?: Problem; busy: boolean }>({ path, busy: true });
+/** `GET /v1/PATH`, again at intervals. With `null` nothing is read. `read` may need several requests for an answer. */
+export function useResource<T>(path: string | null, { everyMs, exact = false, keep = false, mayRepeat }: Reading = {}, read: (path: string, options: { signal: AbortSignal; exact: boolean }) => Promise<T> = get<T>): Resource<T> {
+  const [state, set] = useState<State<T>>({ path, busy: true, at: 0 });
   const [round, next] = useState(0);
+  const failures = useRef(0);
+  const latest = useRef({ read, mayRepeat });
+  latest.current = { read, mayRepeat };
   const refresh = useCallback(() => next((count) => count + 1), []);
   useEffect(() => {
     if (path === null) return;
     const stopped = new AbortController();
     let timer: number | undefined;
     const again = (ms: number): void => {
-      timer = window.setTimeout(() => (document.hidden || isPaused() ? again(ms) : refresh()), ms);
+      timer = window.setTimeout(() => (document.hidden || isPaused() || latest.current.mayRepeat?.() === false ? again(ms) : refresh()), ms);
     };
-    set((old) => (keep || old.path === path ? { ...old, path, busy: true } : { path, busy: true }));
-    get<T>(path, { signal: stopped.signal, exact }).then(
+    set((old) => (keep || old.path === path ? { ...old, path, busy: true } : { path, busy: true, at: 0 }));
+    latest.current.read(path, { signal: stopped.signal, exact }).then(
       (data) => {
-        set({ path, data, busy: false });
+        if (stopped.signal.aborted) return;
+        failures.current = 0;
+        set({ path, data, busy: false, at: now() });
         if (everyMs) again(everyMs);
       },
       (error: unknown) => {
         if (stopped.signal.aborted) return;
         const problem = error instanceof Problem ? error : new Problem(0, "unknown", String(error));
         set((old) => ({ ...old, path, problem, busy: false }));
-        if (problem.isOutage) again(OUTAGE_MS);
+        failures.current += 1;
+        if (problem.isOutage) again(waitMs(failures.current, problem.retryAfter));
       },
     );
     return () => {
@@ -75,7 +93,8 @@ export function useResource<T>(path: string | null, { everyMs, exact = false, ke
     };
   }, [path, exact, keep, everyMs, round, refresh]);
   const mine = keep || state.path === path;
-  return { data: mine ? state.data : undefined, problem: mine ? state.problem : undefined, busy: state.busy, refresh };
+  const change = useCallback((make: (data: T) => T) => set((old) => (old.path === path && old.data !== undefined ? { ...old, data: make(old.data) } : old)), [path]);
+  return { data: mine ? state.data : undefined, problem: mine ? state.problem : undefined, busy: state.busy, at: mine ? state.at : 0, refresh, change };
 }
 
 /** A parameter of the URL, which makes a view a link that can be shared. */

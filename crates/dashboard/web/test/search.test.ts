@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { body, instant, isEmpty, matches, parameters, parse, withStatus, words } from "../src/search";
+import { body, expand, instant, isEmpty, matches, parameters, parse, quote, withStatus } from "../src/search";
 
 const NOW = Date.parse("2026-11-30T12:00:00Z");
 
@@ -15,7 +15,6 @@ test("the search of the documentation is a filter", () => {
 });
 
 test("values are listed, quoted and repeated", () => {
-  assert.deepEqual(words('a:"x y" "b c":d  e'), ["a:x y", "b c:d", "e"]);
   const { filter } = parse('status:failed,cancelled tag:"a b" tag:c metadata.owner.team=x=y payload/a.b/c=1 key:k:1', NOW);
   assert.deepEqual(body(filter), {
     status: ["failed", "cancelled"], tag: ["a b", "c"], metadata: ["owner.team=x=y"], payload: ["/a.b/c=1"], unique_key: ["k:1"],
@@ -40,6 +39,15 @@ test("mistakes are named", () => {
     ["is:odd", "is:retrying"],
     ['tag:"a', "quote"],
     [":x", "needs a qualifier"],
+    ["queue:,", "`queue:` needs a value"],
+    ["tag:,,", "`tag:` needs a value"],
+    ['tag:""', "`tag:` needs a value"],
+    ["status:,", "`status:` needs a value"],
+    ["status:failed,retrying", "write is:retrying"],
+    ["before:1h before:2h", "`before:` may be given only once"],
+    ["ended-after:1h queue:a ended-after:2026-11-30", "`ended-after:` may be given only once"],
+    ["0198c1a2-3b4c-7d5e-8f60-718293a4b5c6 queue:a", "An id is searched for alone"],
+    ["0198c1a2-3b4c-7d5e-8f60-718293a4b5c6 0198c1a2-3b4c-7d5e-8f60-718293a4b5c7", "An id is searched for alone"],
   ] as const) {
     const { problems } = parse(text, NOW);
     assert.equal(problems.length, 1, text);
@@ -64,7 +72,27 @@ test("patterns match like those of the API", () => {
 });
 
 test("a tab replaces the status and keeps the rest", () => {
-  assert.equal(withStatus('queue:a status:failed tag:"x y"', "queued"), 'status:queued queue:a "tag:x y"');
+  assert.equal(withStatus('queue:a status:failed tag:"x y"', "queued"), 'status:queued queue:a tag:"x y"');
   assert.equal(withStatus("is:retrying queue:a", null), "queue:a");
   assert.deepEqual(parse(withStatus('tag:"x y"', "retrying"), NOW).filter.tag, ["x y"]);
+});
+
+test("quotes protect spaces, commas and quotes", () => {
+  const { filter, problems } = parse('error:"A,B",C tag:"x y" "tag:c d"', NOW);
+  assert.deepEqual(problems, []);
+  assert.deepEqual(body(filter), { tag: ["x y", "c d"], error_type: ["A,B", "C"] });
+  for (const value of ["a", "a b", "A,B", 'say "no"', "C:\\dir\\", 'a\\"b, c']) {
+    assert.deepEqual(parse(`error:${quote(value)}`, NOW).filter.error_type, [value], value);
+    const text = withStatus(`status:failed error:${quote(value)},x`, "queued");
+    assert.deepEqual(parse(text, NOW).filter.error_type, [value, "x"], text);
+  }
+  assert.deepEqual(parse(withStatus('payload.a="x y:z"', "queued"), NOW).filter.payload, ["a=x y:z"]);
+  assert.deepEqual(parse(withStatus("payload.a=x,y", "queued"), NOW).filter.payload, ["a=x,y"]);
+});
+
+test("a pattern is the kinds that match it", () => {
+  const { filter } = parse("kind:report.*,mail", NOW);
+  assert.deepEqual(expand(filter, ["report.a", "mail", "other"]).filter?.kind, ["mail", "report.a"]);
+  assert.deepEqual(expand(parse("kind:none.*", NOW).filter, ["a"]), { filter: null, problems: ["No kind matches none.*."] });
+  assert.match(expand(parse("kind:*", NOW).filter, Array.from({ length: 101 }, (_, n) => `k-${n}`)).problems[0] ?? "", /^101 kinds match/);
 });

@@ -90,6 +90,23 @@ impl Queues<'_> {
         Ok(queue)
     }
 
+    /// How many jobs a purge of the queue deletes: all that wait, blocked ones too. `None` if the queue does not exist.
+    pub async fn waiting(&self, name: &QueueName) -> Result<Option<u64>, StoreError> {
+        let mut unit = self.0.begin_snapshot().await?;
+        let waiting = sqlx::query_scalar!(
+            r#"-- store.queue.waiting
+            WITH lanes AS MATERIALIZED (SELECT l.id FROM jobqueue.lane l JOIN jobqueue.queue q ON q.id = l.queue_id WHERE q.name = $1)
+            SELECT (SELECT count(*) FROM jobqueue.ready r WHERE r.lane = ANY (ARRAY(SELECT id FROM lanes)))
+                 + (SELECT count(*) FROM jobqueue.scheduled s WHERE s.lane = ANY (ARRAY(SELECT id FROM lanes))) AS "jobs!"
+            FROM jobqueue.present_queue WHERE name = $1"#,
+            name.as_str(),
+        )
+        .fetch_optional(&mut *unit)
+        .await?;
+        unit.commit().await?;
+        Ok(waiting.map(to_count))
+    }
+
     /// Counts the jobs of these queues. Each part is looked up by numbers and put together here, so no plan depends on statistics.
     async fn with_depths(unit: &mut Unit, rows: Vec<QueueRow>) -> Result<Vec<QueueRecord>, StoreError> {
         let ids: Vec<i32> = rows.iter().map(|row| row.id).collect();
@@ -205,7 +222,7 @@ impl Queues<'_> {
         Ok(changed.rows_affected() > 0)
     }
 
-    /// Deletes up to `limit` waiting (queued and scheduled) jobs of a queue. Returns how many. The caller repeats the call while that is
+    /// Deletes up to `limit` waiting (queued, scheduled and blocked) jobs of a queue. Returns how many. The caller repeats the call while that is
     /// `limit`. Running and final jobs stay.
     pub async fn purge(&self, queue: &QueueName, limit: u32) -> Result<u32, StoreError> {
         retry_on_conflict(|| self.purge_once(queue, limit)).await

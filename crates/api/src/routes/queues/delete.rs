@@ -10,7 +10,7 @@ use jobqueue_runtime::Shutdown;
 use jobqueue_store::{JobFilter, QueueDeletion};
 use tokio::time::{Instant, sleep};
 
-use super::{WITHIN, purge_until};
+use super::{MAX_PURGE, WITHIN, purge_until};
 use crate::acting::Acting;
 use crate::extract::{Query, QueuePath};
 use crate::problem::{Problem, ProblemKind};
@@ -48,7 +48,7 @@ pub(crate) async fn delete(
     let mut purged = 0;
     loop {
         if force {
-            purged += purge_until(&store, &name, deadline).await?.0;
+            purged += purge_until(&store, &name, MAX_PURGE, deadline).await?.0;
             stop_running(&store, &name).await?;
         }
         let queue = name.clone();

@@ -49,17 +49,17 @@ export const Empty = ({ title, children }: { title: string; children?: Component
   <div class="empty"><p class="strong">{title}</p>{children}</div>
 );
 
-/** Why something failed. */
-export const Failed = ({ problem, retry }: { problem: Pick<Problem, "message" | "isOutage">; retry?: () => void }) => (
+/** Why something failed. `again`: outages are tried again without the user, as `useResource` does. */
+export const Failed = ({ problem, retry, again = true }: { problem: Pick<Problem, "message" | "isOutage">; retry?: () => void; again?: boolean }) => (
   <div class="note bad" role="alert">
     <p>{problem.message}</p>
-    {problem.isOutage ? <p class="quiet">It is tried again by itself.</p> : null}
-    {retry && !problem.isOutage ? <button type="button" onClick={retry}>Try again</button> : null}
+    {again && problem.isOutage ? <p class="quiet">It is tried again by itself.</p> : null}
+    {retry && !(again && problem.isOutage) ? <button type="button" onClick={retry}>Try again</button> : null}
   </div>
 );
 
 /** The answer to a request, or that it is on its way, or why it failed. After a failure the old answer stays. */
-export function Loaded<T>({ of, children }: { of: Resource<T>; children: (data: T) => ComponentChildren }) {
+export function Loaded<T>({ of, children }: { of: Omit<Resource<T>, "change">; children: (data: T) => ComponentChildren }) {
   return (
     <>
       {of.problem ? <Failed problem={of.problem} retry={of.refresh} /> : null}

@@ -57,6 +57,9 @@ export function DialogProvider({ children }: { children: ComponentChildren }) {
   );
 }
 
+/** Why a form was refused, inside of its dialog: what is outside cannot be reached while it is open. */
+export const Refused = ({ problem }: { problem: string }) => (problem ? <p class="note bad" role="alert">{problem}</p> : null);
+
 /** A dialog. The browser keeps the focus inside, closes it with Escape, and returns the focus. */
 export function Modal({ title, onClose, children }: { title: string; onClose: () => void; children: ComponentChildren }) {
   const dialog = useRef<HTMLDialogElement>(null);

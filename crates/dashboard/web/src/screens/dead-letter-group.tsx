@@ -30,7 +30,7 @@ export function DeadLetterGroupScreen({ group }: { group: string }) {
         <p class="crumbs"><Link to="dead-letters">Dead letters</Link></p>
         <h1>{detail.kind} <code>{detail.error_type}</code></h1>
         <p class="id">{detail.message}</p>
-        {count > 0 ? <DeadLetterActions filter={{ group }} label="All of this group:" onDone={refresh} /> : null}
+        {count > 0 ? <DeadLetterActions key={group} filter={{ group }} label="All of this group:" onDone={refresh} /> : null}
       </div>
       {read.problem ? <Failed problem={read.problem} retry={read.refresh} /> : null}
       <div class="columns">

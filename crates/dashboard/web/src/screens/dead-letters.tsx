@@ -40,7 +40,7 @@ export function DeadLettersScreen() {
           filter.all ? <Empty title="No dead letters."><p>Jobs that failed for good appear here, grouped by their error.</p></Empty> : <Empty title="No dead letter matches."><p><Link to="dead-letters">Show all dead letters</Link></p></Empty>
         ) : (
           <>
-            <DeadLetterActions filter={filter} label={filter.all ? "All dead letters:" : "All that match:"} onDone={pages.refresh} />
+            <DeadLetterActions key={query} filter={filter} label={filter.all ? "All dead letters:" : "All that match:"} onDone={pages.refresh} />
             <Groups groups={groups} sparks={sparks} />
             <More of={pages} />
           </>

@@ -5,6 +5,7 @@ import { duration } from "../format";
 import { write, type Exact } from "../json";
 import { Badge, Card, Clock, Copy, Empty, Fact, Failed, Link, Loaded, Time } from "../parts/basics";
 import { Tree } from "../parts/tree";
+import { quote } from "../search";
 import type { Attempt, Explanation, Failure, Job, JobEvent } from "../types";
 import { useNow, useResource } from "../use";
 import { JobActions } from "./job/actions";
@@ -127,8 +128,8 @@ function Facts({ job }: { job: Job }) {
         {job.timeout_seconds !== null ? <Fact name="Time limit">{duration(Number(job.timeout_seconds))}</Fact> : null}
         {job.expires_at ? <Fact name="Expires"><Time at={job.expires_at} now={now} /></Fact> : null}
         {job.worker_id ? <Fact name="Worker"><span class="id" title={job.worker_id}>{job.worker_id.slice(-12)}</span></Fact> : null}
-        {job.unique_key ? <Fact name="Unique key"><Link to={`jobs?q=${encodeURIComponent(/\s/.test(job.unique_key) ? `"key:${job.unique_key}"` : `key:${job.unique_key}`)}`}>{job.unique_key}</Link></Fact> : null}
-        {job.tags.length > 0 ? <Fact name="Tags">{job.tags.map((tag) => <Link key={tag} class="tag" to={`jobs?q=${encodeURIComponent(/\s/.test(tag) ? `"tag:${tag}"` : `tag:${tag}`)}`}>{tag}</Link>)}</Fact> : null}
+        {job.unique_key ? <Fact name="Unique key"><Link to={`jobs?q=${encodeURIComponent(`key:${quote(job.unique_key)}`)}`}>{job.unique_key}</Link></Fact> : null}
+        {job.tags.length > 0 ? <Fact name="Tags">{job.tags.map((tag) => <Link key={tag} class="tag" to={`jobs?q=${encodeURIComponent(`tag:${quote(tag)}`)}`}>{tag}</Link>)}</Fact> : null}
         {job.webhook_url ? <Fact name="Webhook"><Link to={`jobs?q=${encodeURIComponent(`tag:job:${job.id}`)}`}>{job.webhook_url}</Link></Fact> : null}
         <Lineage job={job} />
         <Trace traceparent={job.traceparent} />

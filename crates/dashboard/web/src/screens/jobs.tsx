@@ -1,23 +1,25 @@
 // The list of jobs: search, counts per status, and actions on many jobs. The URL has the search, so a view can be shared.
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { useLocation } from "preact-iso";
-import { get } from "../api";
+import { get, now as serverNow } from "../api";
 import { href } from "../base";
 import { useMay } from "../context";
 import { atLeast, duration, number, short } from "../format";
-import { Badge, Empty, Failed, Link, Loaded, Table, Time } from "../parts/basics";
-import { HELP, isEmpty, matches, parameters, parse, withStatus, type Filter, type Search } from "../search";
-import type { Count, Job, JobPage, Status } from "../types";
+import { Badge, Empty, Link, Loaded, Table, Time } from "../parts/basics";
+import { More } from "../parts/more";
+import { readPages, usePages, type Read } from "../pages";
+import { expand, HELP, isEmpty, parameters, parse, quote, withStatus, type Filter, type Search } from "../search";
+import type { Count, Job, Status } from "../types";
 import { useLive, useNow, useParameter, useResource } from "../use";
 import { Actions } from "./jobs/actions";
 
 const PAGE = 50;
+/** The counts of statuses cost more than the list, so they are read less often. */
+const COUNT_MS = 120_000;
 /** The list is read again so often, and when the user asks. */
 const EVERY_MS = 30_000;
-/** So many jobs are shown, and can be selected, at most. */
-const MAX_SHOWN = 1_000;
-/** A kind with `*` stands for up to so many kinds. */
-const MAX_KINDS = 100;
+/** A pattern of kinds is compared with so many thousand kinds. */
+const MAX_KIND_PAGES = 10;
 /** Statuses whose counts are live. */
 const LIVE: string[] = ["queued", "running", "scheduled"];
 const TABS: (Status | "retrying")[] = ["queued", "running", "scheduled", "retrying", "failed", "completed", "cancelled", "blocked"];
@@ -25,38 +27,43 @@ const TABS: (Status | "retrying")[] = ["queued", "running", "scheduled", "retryi
 export function JobsScreen() {
   const [text, setText] = useParameter("q");
   const { route } = useLocation();
-  // counts cost more than the list, so they are read once for each search, and after a refresh
   const [round, next] = useState(0);
-  // relative times refer to the time at which the search began, so that the pages of one search fit together
-  const search = useMemo(() => parse(text, Date.now()), [text]);
+  // relative times refer to the time at which the list was read last, by the clock of the server
+  const search = useMemo(() => parse(text, serverNow()), [text, round]);
   useEffect(() => {
-    if (search.id && isEmpty(search.filter)) route(href(`jobs/${search.id}`), true);
+    if (search.id) route(href(`jobs/${search.id}`), true);
   }, [search, route]);
-  const expanded = useKinds(search);
+  const kinds = useKinds(search, round);
+  const expanded = kinds.of(search);
+  const filter = search.problems.length === 0 ? expanded.filter : null;
+  const filterNow = (): Filter | null => kinds.of(parse(text, serverNow())).filter;
   return (
     <>
       <h1>Jobs</h1>
       <SearchBar text={text} onSearch={setText} problems={[...search.problems, ...expanded.problems]} />
-      <StatusTabs text={text} filter={expanded.filter} round={round} onChoose={setText} />
-      {expanded.filter && search.problems.length === 0 ? <List key={text} filter={expanded.filter} search={search} onRefresh={() => next((count) => count + 1)} /> : null}
+      <StatusTabs text={text} filter={filter} round={round} onChoose={setText} />
+      {filter && !search.id ? <List key={text} filter={filter} filterNow={filterNow} search={search} onRefresh={() => next((count) => count + 1)} /> : null}
     </>
   );
 }
 
-/** The filter with the names of the kinds that match its patterns; `null` until they are known or if none matches. */
-function useKinds(search: Search): { filter: Filter | null; problems: string[] } {
-  const patterns = search.filter.kind.filter((kind) => /[*?]/.test(kind));
-  const kinds = useResource<{ kinds: { name: string }[] }>(patterns.length > 0 ? "kinds?limit=1000" : null);
-  return useMemo(() => {
-    if (patterns.length === 0) return { filter: search.filter, problems: [] };
-    if (kinds.problem) return { filter: null, problems: [kinds.problem.message] };
-    if (!kinds.data) return { filter: null, problems: [] };
-    const exact = search.filter.kind.filter((kind) => !patterns.includes(kind));
-    const found = kinds.data.kinds.map((kind) => kind.name).filter((name) => patterns.some((pattern) => matches(pattern, name)));
-    if (exact.length + found.length === 0) return { filter: null, problems: [`No kind matches ${patterns.join(", ")}.`] };
-    if (found.length > MAX_KINDS) return { filter: null, problems: [`${found.length} kinds match ${patterns.join(", ")}; write a longer pattern.`] };
-    return { filter: { ...search.filter, kind: [...exact, ...found] }, problems: [] };
-  }, [search, kinds.data, kinds.problem]);
+type Kinds = Read<{ name: string }>;
+
+/** Replaces the patterns of a search by the kinds that match; the filter is `null` until they are known. */
+function useKinds(search: Search, round: number): { of: (search: Search) => { filter: Filter | null; problems: string[] } } {
+  const needed = search.filter.kind.some((kind) => /[*?]/.test(kind));
+  const all = useResource<Kinds>(needed ? "kinds?limit=1000" : null, {}, (path, request) => readPages((one) => get(one, request), path, "kinds", MAX_KIND_PAGES));
+  useEffect(() => {
+    if (round > 0) all.refresh();
+  }, [round, all.refresh]);
+  return {
+    of: ({ filter }) => {
+      if (!needed) return { filter, problems: [] };
+      if (!all.data) return { filter: null, problems: all.problem ? [all.problem.message] : [] };
+      if (all.data.cursor !== null) return { filter: null, problems: ["There are too many kinds for a pattern; write whole names."] };
+      return expand(filter, all.data.entries.map((kind) => kind.name));
+    },
+  };
 }
 
 function SearchBar({ text, onSearch, problems }: { text: string; onSearch: (text: string) => void; problems: string[] }) {
@@ -89,10 +96,12 @@ function StatusTabs({ text, filter, round, onChoose }: { text: string; filter: F
   const plain = rest !== null && isEmpty(rest as unknown as Filter);
   const query = rest ? parameters(rest as unknown as Filter).toString() : "";
   const [counts, set] = useState<Partial<Record<string, Count>>>({});
+  const turn = Math.floor(useNow(COUNT_MS) / COUNT_MS);
+  // the counts of another search say nothing about this one
+  useEffect(() => set({}), [query, filter === null]);
   useEffect(() => {
     if (!rest) return;
     const stopped = new AbortController();
-    set({});
     const ask = async (): Promise<void> => {
       for (const tab of TABS) {
         if (plain && !limited && LIVE.includes(tab)) continue;
@@ -104,7 +113,7 @@ function StatusTabs({ text, filter, round, onChoose }: { text: string; filter: F
     };
     void ask();
     return () => stopped.abort();
-  }, [query, filter === null, plain, round, limited]);
+  }, [query, filter === null, plain, round, limited, turn]);
   const totals = useMemo(() => {
     const sum = (of: "queued" | "running" | "scheduled"): number => [...live.queues.values()].reduce((total, queue) => total + queue[of], 0);
     return { queued: sum("queued"), running: sum("running"), scheduled: sum("scheduled") } as Partial<Record<string, number>>;
@@ -125,49 +134,26 @@ function StatusTabs({ text, filter, round, onChoose }: { text: string; filter: F
   return <ul class="tabs" aria-label="Statuses">{tab("", "All")}{TABS.map((name) => tab(name, name === "retrying" ? "retrying now" : name))}</ul>;
 }
 
-function List({ filter, search, onRefresh }: { filter: Filter; search: Search; onRefresh: () => void }) {
+function List({ filter, filterNow, search, onRefresh }: { filter: Filter; filterNow: () => Filter | null; search: Search; onRefresh: () => void }) {
   const query = parameters(filter).toString();
-  const first = useResource<JobPage>(`jobs?limit=${PAGE}${query ? `&${query}` : ""}`, { everyMs: EVERY_MS });
-  const [more, setMore] = useState<Job[]>([]);
-  const [cursor, setCursor] = useState<string | null | undefined>();
-  const [problem, setProblem] = useState<string>("");
+  const pages = usePages<Job>(`jobs?limit=${PAGE}${query ? `&${query}` : ""}`, "jobs", (job) => job.id, { everyMs: EVERY_MS, keep: true });
   const [chosen, choose] = useState<ReadonlySet<string>>(new Set());
   const now = useNow();
-  const next = cursor === undefined ? first.data?.next_cursor ?? null : cursor;
-  const load = async (): Promise<void> => {
-    try {
-      const page = await get<JobPage>(`jobs?limit=${PAGE}&cursor=${next}${query ? `&${query}` : ""}`);
-      setMore((old) => [...old, ...page.jobs]);
-      setCursor(page.next_cursor);
-      setProblem("");
-    } catch (error) {
-      setProblem(error instanceof Error ? error.message : String(error));
-    }
-  };
   const done = (): void => {
     choose(new Set());
-    setMore([]);
-    setCursor(undefined);
-    first.refresh();
+    pages.refresh();
     onRefresh();
   };
+  const jobs = pages.entries;
   return (
-    <Loaded of={first}>
-      {(page) => {
-        const known = new Set(page.jobs.map((job) => job.id));
-        const jobs = [...page.jobs, ...more.filter((job) => !known.has(job.id))];
-        return (
-          <>
-            <Actions filter={filter} ids={[...chosen]} shown={jobs.length} onDone={done} onClear={() => choose(new Set())} />
-            {jobs.length === 0 ? <NoJobs search={search} unfinished={page.next_cursor !== null} /> : <Rows jobs={jobs} now={now} chosen={chosen} choose={choose} />}
-            {problem ? <Failed problem={{ message: problem, isOutage: false }} retry={() => void load()} /> : null}
-            <div class="more">
-              {next && jobs.length < MAX_SHOWN ? <button type="button" onClick={() => void load()}>Show more</button> : jobs.length > 0 ? <span class="quiet">{number(jobs.length)} shown, no more match</span> : null}
-              <button type="button" onClick={done} disabled={first.busy}>Refresh</button>
-            </div>
-          </>
-        );
-      }}
+    <Loaded of={pages.first}>
+      {() => (
+        <>
+          <Actions filter={filter} filterNow={filterNow} ids={[...chosen]} shown={jobs.length} onDone={done} onClear={() => choose(new Set())} />
+          {jobs.length === 0 ? <NoJobs search={search} unfinished={pages.more} /> : <Rows jobs={jobs} now={now} chosen={chosen} choose={choose} />}
+          <More of={{ ...pages, refresh: done }} />
+        </>
+      )}
     </Loaded>
   );
 }
@@ -218,7 +204,7 @@ function Details({ job }: { job: Job }) {
   return (
     <>
       {job.error ? <span class="cut" title={job.error.message}><code>{job.error.type}</code> {job.error.message}</span> : null}
-      {job.tags.map((tag) => <Link key={tag} class="tag" to={`jobs?q=${encodeURIComponent(/\s/.test(tag) ? `tag:"${tag}"` : `tag:${tag}`)}`}>{tag}</Link>)}
+      {job.tags.map((tag) => <Link key={tag} class="tag" to={`jobs?q=${encodeURIComponent(`tag:${quote(tag)}`)}`}>{tag}</Link>)}
     </>
   );
 }

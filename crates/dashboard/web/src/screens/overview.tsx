@@ -1,7 +1,7 @@
 // Something is wrong: what, since when, why? The oldest job, what is abnormal in words, and the numbers of an hour, a day and two weeks.
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { get } from "../api";
-import { errorShare, findings, toExplain, type Finding } from "../abnormal";
+import { errorShare, findings, oldestOf, toExplain, type Finding } from "../abnormal";
 import { duration, number, percent, rate, several } from "../format";
 import { Card, Empty, Link, Loaded, Table, Time } from "../parts/basics";
 import { Chart } from "../parts/chart";
@@ -34,7 +34,7 @@ export function OverviewScreen() {
   const queues = [...live.queues.values()];
   const explanations = useExplanations(queues, now);
   const found = live.ready
-    ? findings({ now, queues, workers: [...live.workers.values()], groups: groups.data?.groups ?? [], explanations, hour: hour?.data, day: day?.data })
+    ? findings({ now, queues, workers: [...live.workers.values()], groups: groups.data?.groups ?? [], explanations, hour: hour?.data, hourAt: hour && !hour.problem ? hour.at : null, day: day?.data })
     : null;
   return (
     <>
@@ -53,15 +53,19 @@ export function OverviewScreen() {
 const slots = (workers: ReturnType<typeof useLive>["workers"]): number =>
   [...workers.values()].reduce((sum, worker) => sum + (worker.slots ?? 0), 0);
 
-/** Why the newest waiting job of each queue that waits long does not run. */
+/** Why the oldest waiting job of each queue that waits long does not run. */
 function useExplanations(queues: QueueNow[], now: number): Map<string, Explanation> {
   const names = toExplain(queues, now).sort().join(" ");
   const round = Math.floor(now / EXPLAIN_MS);
+  const latest = useRef(queues);
+  latest.current = queues;
   const [known, set] = useState(new Map<string, Explanation>());
   useEffect(() => {
     const stopped = new AbortController();
     const explain = async (name: string): Promise<[string, Explanation] | null> => {
-      const page = await get<JobPage>(`jobs?queue=${encodeURIComponent(name)}&status=queued&limit=1`, { signal: stopped.signal });
+      const queue = latest.current.find((one) => one.queue === name);
+      if (!queue?.oldest_at) return null;
+      const page = await get<JobPage>(oldestOf(queue), { signal: stopped.signal });
       const id = page.jobs[0]?.id;
       return id ? [name, await get<Explanation>(`jobs/${id}/explain`, { signal: stopped.signal })] : null;
     };
@@ -96,6 +100,12 @@ export const Words = ({ text }: { text: string }) => (
   <>{text.split("`").map((part, at) => (at % 2 === 1 ? <code key={at}>{part}</code> : part))}</>
 );
 
+/** The share of failures; without a job that ended there is none. */
+function share(of: Statistics | undefined): string {
+  const failed = errorShare(of);
+  return failed === null ? "–" : percent(failed);
+}
+
 function Tiles({ known, queues, workers, slots, hour, now }: { known: boolean; queues: QueueNow[]; workers: number; slots: number; hour: Statistics | undefined; now: number }) {
   const sum = (of: (queue: QueueNow) => number): number => queues.reduce((total, queue) => total + of(queue), 0);
   const oldest = queues.filter((queue) => queue.oldest_at && queue.queued > 0).sort((a, b) => Date.parse(a.oldest_at ?? "") - Date.parse(b.oldest_at ?? ""))[0];
@@ -111,7 +121,7 @@ function Tiles({ known, queues, workers, slots, hour, now }: { known: boolean; q
       </> : null}
       <Tile name="In" value={recent ? rate(recent.created, recent.seconds) : "–"} detail="submitted, last 5 min" />
       <Tile name="Out" value={recent ? rate(recent.ended, recent.seconds) : "–"} detail="ended, last 5 min" />
-      <Tile name="Failed" value={hour ? percent(errorShare(hour) ?? 0) : "–"} detail={hour ? `${number(hour.total.failed)} in the last hour` : ""} bad={(errorShare(hour) ?? 0) >= 0.05} to="jobs?q=status:failed" />
+      <Tile name="Failed" value={share(hour)} detail={hour ? `${number(hour.total.failed)} in the last hour` : ""} bad={(errorShare(hour) ?? 0) >= 0.05} to="jobs?q=status:failed" />
     </div>
   );
 }
@@ -141,7 +151,7 @@ function Ranges({ statistics }: { statistics: Resource<Statistics>[] }) {
     ["Submitted", (one) => number(one.total.created)],
     ["Completed", (one) => number(one.total.completed)],
     ["Failed", (one) => number(one.total.failed)],
-    ["Share of failures", (one) => percent(errorShare(one) ?? 0)],
+    ["Share of failures", share],
     ["Retried", (one) => number(one.total.retried)],
     ["Wait, p50", (one) => span(one.total.wait.p50_seconds)],
     ["Wait, p95", (one) => span(one.total.wait.p95_seconds)],

@@ -1,14 +1,16 @@
 // One queue: its numbers, its workers, how long jobs are kept, pause and purge.
 import { useState } from "preact/hooks";
-import { act } from "../api";
+import { act, get, now as serverNow } from "../api";
 import { capacity } from "../capacity";
 import { useMay } from "../context";
 import { duration, number, several } from "../format";
 import { Badge, Card, Clock, Empty, Fact, Failed, Link, Loaded } from "../parts/basics";
-import { useDialogs } from "../parts/dialog";
+import { Refused, useDialogs } from "../parts/dialog";
+import { Progress, useSteps } from "../parts/progress";
 import { usePerform } from "../perform";
+import { countOf, deleting, KEEP, meaning } from "../retention";
 import { seconds, span } from "../span";
-import type { Purged, Queue, QueueNow, WorkerNow } from "../types";
+import type { Count, Purged, Queue, QueueNow, WorkerNow } from "../types";
 import { useLive, useNow, useParameter, useResource, type Resource } from "../use";
 import { Charts, RANGES, useStatistics } from "./overview";
 import { PauseButton } from "./queues/pause";
@@ -17,32 +19,40 @@ import { Utilisation } from "./queues/utilisation";
 export function QueueScreen({ name }: { name: string }) {
   const live = useLive();
   const settings = useResource<Queue>(`queues/${encodeURIComponent(name)}`, { everyMs: 60_000 });
-  const now: QueueNow = live.queues.get(name) ?? {
-    queue: name, paused: settings.data?.paused ?? false, queued: settings.data?.queued ?? 0, running: settings.data?.running ?? 0, scheduled: settings.data?.scheduled ?? 0,
-    oldest_at: null, created: 0, completed: 0, failed: 0, cancelled: 0, retried: 0,
-  };
+  const listed = live.ready ? live.queues.get(name) : undefined;
+  const now = listed ?? (settings.data ? withoutStream(settings.data) : undefined);
   if (settings.problem?.status === 404) return <><h1>{name}</h1><Empty title="There is no such queue."><p><Link to="queues">Show all queues</Link></p></Empty></>;
   return (
     <>
       <div class="head">
         <p class="crumbs"><Link to="queues">Queues</Link></p>
-        <h1>{name} {now.paused ? <Badge status="paused" /> : null}</h1>
-        <Actions queue={now} onDone={settings.refresh} />
+        <h1>{name} {now?.paused ? <Badge status="paused" /> : null}</h1>
+        {now ? <Actions key={name} queue={now} onDone={settings.refresh} /> : null}
       </div>
       {settings.problem ? <Failed problem={settings.problem} retry={settings.refresh} /> : null}
       <div class="columns">
-        <Now queue={now} settings={settings.data} workers={[...live.workers.values()]} />
-        <Retention name={name} settings={settings} />
+        {now ? <Now queue={now} settings={settings.data} workers={live.ready ? [...live.workers.values()] : null} isListed={listed !== undefined} /> : settings.problem ? null : <p class="loading" aria-busy="true">Loading…</p>}
+        <Retention key={name} name={name} settings={settings} />
       </div>
       <History name={name} />
     </>
   );
 }
 
+/** The queue as the list of queues has it, which does not say since when its oldest job waits. */
+export const withoutStream = (queue: Queue): QueueNow => ({
+  queue: queue.name, paused: queue.paused, queued: queue.queued, running: queue.running, scheduled: queue.scheduled,
+  oldest_at: null, created: 0, completed: 0, failed: 0, cancelled: 0, retried: 0,
+});
+
+/** One request deletes so many jobs at most. */
+const STEP = 100_000;
+
 function Actions({ queue, onDone }: { queue: QueueNow; onDone: () => void }) {
   const may = useMay("admin");
   const { confirm, say } = useDialogs();
-  const { busy, perform } = usePerform(onDone);
+  const { busy, perform } = usePerform();
+  const steps = useSteps();
   const path = `queues/${encodeURIComponent(queue.queue)}/purge`;
   const purge = async (): Promise<void> => {
     const found = await perform(() => act<Purged>("POST", path, { dry_run: true }));
@@ -50,47 +60,45 @@ function Actions({ queue, onDone }: { queue: QueueNow; onDone: () => void }) {
     if (found.matched === 0) return say("No job waits in this queue.");
     const jobs = several(found.matched, "waiting job");
     const yes = await confirm({ title: `Delete ${jobs}?`, body: <p>All jobs that wait in <code>{queue.queue}</code> are deleted: queued, scheduled and blocked ones. Running and ended jobs stay. This cannot be undone.</p>, action: `Delete ${jobs}`, danger: true });
-    if (yes) await perform(() => purgeAll(path), (count) => `${several(count, "job")} deleted.`);
+    if (!yes) return;
+    const step = async (limit: number): Promise<{ done: number; more: boolean }> => {
+      const { purged, more } = await act<Purged>("POST", path, { limit });
+      return { done: purged, more: more && purged > 0 };
+    };
+    await steps.go({ label: "Delete", past: "deleted", agreed: found.matched, exact: true, most: STEP, step });
+    onDone();
   };
   return (
     <div class="actions" role="group" aria-label="Actions on this queue">
       <Link class="button" to={`jobs?q=${encodeURIComponent(`queue:${queue.queue}`)}`}>Show jobs</Link>
       {may ? <PauseButton queue={queue} onDone={onDone} /> : null}
-      {may ? <button type="button" class="danger-outline" disabled={busy} onClick={() => void purge()}>Delete waiting jobs…</button> : null}
+      {may ? <button type="button" class="danger-outline" disabled={busy || steps.running !== null} onClick={() => void purge()}>Delete waiting jobs…</button> : null}
+      <Progress of={steps} />
     </div>
   );
 }
 
-/** One request deletes for some seconds at most. */
-async function purgeAll(path: string): Promise<number> {
-  let count = 0;
-  for (;;) {
-    const answer = await act<Purged>("POST", path, {});
-    count += answer.purged;
-    if (!answer.more) return count;
-  }
-}
-
-function Now({ queue, settings, workers }: { queue: QueueNow; settings: Queue | undefined; workers: WorkerNow[] }) {
+/** `workers` are `null`, and the queue is not listed, as long as the stream has not said them: then neither is known. */
+function Now({ queue, settings, workers, isListed }: { queue: QueueNow; settings: Queue | undefined; workers: WorkerNow[] | null; isListed: boolean }) {
   const now = useNow();
-  const serving = workers.filter((worker) => worker.queues.includes(queue.queue));
+  const serving = (workers ?? []).filter((worker) => worker.queues.includes(queue.queue));
+  const unknown = <span class="quiet">not known without live updates</span>;
   const search = (status: string): string => `jobs?q=${encodeURIComponent(`status:${status} queue:${queue.queue}`)}`;
   return (
     <Card title="Now">
       <dl class="facts">
-        <Fact name="Oldest wait">{queue.oldest_at && queue.queued > 0 ? duration(Math.max(0, Math.floor((now - Date.parse(queue.oldest_at)) / 1000))) : "no job waits for a worker"}</Fact>
+        <Fact name="Oldest wait">{queue.oldest_at && queue.queued > 0 ? duration(Math.max(0, Math.floor((now - Date.parse(queue.oldest_at)) / 1000))) : queue.queued === 0 ? "no job waits for a worker" : isListed ? "–" : unknown}</Fact>
         <Fact name="Queued"><Link to={search("queued")}>{number(queue.queued)}</Link></Fact>
         <Fact name="Running"><Link to={search("running")}>{number(queue.running)}</Link></Fact>
         <Fact name="Scheduled"><Link to={search("scheduled")}>{number(queue.scheduled)}</Link></Fact>
-        <Fact name="Utilisation"><Utilisation running={queue.running} of={capacity(queue.queue, workers)} /></Fact>
+        <Fact name="Utilisation">{workers ? <Utilisation running={queue.running} of={capacity(queue.queue, workers)} /> : unknown}</Fact>
         {settings?.paused_at ? <Fact name="Paused since"><Clock at={settings.paused_at} now={now} /></Fact> : null}
-        <Fact name="Workers">{serving.length === 0 ? "none leases from this queue" : serving.slice(0, 20).map((worker) => <Link key={worker.worker_id} class="tag" to={`workers/${worker.worker_id}`}>{worker.name}</Link>)}{serving.length > 20 ? ` and ${number(serving.length - 20)} more` : null}</Fact>
+        <Fact name="Workers">{workers === null ? unknown : serving.length === 0 ? "none leases from this queue" : serving.slice(0, 20).map((worker) => <Link key={worker.worker_id} class="tag" to={`workers/${worker.worker_id}`}>{worker.name}</Link>)}{serving.length > 20 ? ` and ${number(serving.length - 20)} more` : null}</Fact>
       </dl>
     </Card>
   );
 }
 
-const KEEP = [["completed_retention_seconds", "Completed jobs"], ["failed_retention_seconds", "Failed and cancelled jobs"]] as const;
 const kept = (value: number | null): string => (value === null ? "the default" : duration(value));
 
 function Retention({ name, settings }: { name: string; settings: Resource<Queue> }) {
@@ -100,7 +108,7 @@ function Retention({ name, settings }: { name: string; settings: Resource<Queue>
     <Card title="How long jobs are kept" side={may && settings.data && !editing ? <button type="button" onClick={() => edit(true)}>Change</button> : null}>
       <Loaded of={settings}>
         {(queue) => editing ? <Editor name={name} queue={queue} onDone={() => { edit(false); settings.refresh(); }} /> : (
-          <dl class="facts">{KEEP.map(([field, label]) => <Fact key={field} name={label}>{kept(queue[field])}</Fact>)}</dl>
+          <dl class="facts">{KEEP.map(({ field, label }) => <Fact key={field} name={label}>{kept(queue[field])}</Fact>)}</dl>
         )}
       </Loaded>
     </Card>
@@ -108,27 +116,33 @@ function Retention({ name, settings }: { name: string; settings: Resource<Queue>
 }
 
 function Editor({ name, queue, onDone }: { name: string; queue: Queue; onDone: () => void }) {
-  const [texts, set] = useState(KEEP.map(([field]) => (queue[field] === null ? "" : span(queue[field] ?? 0))));
+  const [texts, set] = useState(KEEP.map(({ field }) => (queue[field] === null ? "" : span(queue[field] ?? 0))));
   const { confirm } = useDialogs();
-  const { busy, perform } = usePerform();
+  const { busy, problem, perform } = usePerform(undefined, { inForm: true });
   const values = texts.map((text) => (text.trim() === "" ? null : seconds(text)));
   const wrong = texts.map((text, at) => text.trim() !== "" && values[at] === null);
   const save = async (event: Event): Promise<void> => {
     event.preventDefault();
-    const patch = Object.fromEntries(KEEP.map(([field], at) => [field, values[at] ?? null]));
-    const shorter = KEEP.some(([field], at) => values[at] !== null && values[at] !== undefined && (queue[field] ?? Infinity) > (values[at] ?? 0));
-    if (shorter && !(await confirm({ title: `Keep jobs of ${name} for a shorter time?`, body: <p>Ended jobs of this 1 queue that are older are deleted with the next pass of the reaper. This cannot be undone.</p>, action: "Change 1 queue", danger: true }))) return;
+    const patch = Object.fromEntries(KEEP.map(({ field }, at) => [field, values[at] ?? null]));
+    const changes = deleting(queue, values);
+    if (changes.length > 0) {
+      const counts = await perform(() => Promise.all(changes.map((change) => get<Count>(countOf(name, change, serverNow())))));
+      if (!counts) return;
+      const body = <>{changes.map((change, at) => <p key={change.noun}>{meaning(change, counts[at] ?? { count: 0, exact: false })}</p>)}<p>This cannot be undone.</p></>;
+      if (!(await confirm({ title: `Change how long jobs of ${name} are kept?`, body, action: "Change 1 queue", danger: true }))) return;
+    }
     if (await perform(() => act<Queue>("PATCH", `queues/${encodeURIComponent(name)}`, patch), "The retention was changed.")) onDone();
   };
   return (
     <form class="fields" onSubmit={(event) => void save(event)}>
-      {KEEP.map(([field, label], at) => (
+      {KEEP.map(({ field, label }, at) => (
         <label key={field}>
           <span>{label}</span>
           <input value={texts[at] ?? ""} placeholder="the default of the reaper" aria-invalid={wrong[at] ?? false} onInput={(event) => set(texts.map((text, other) => (other === at ? event.currentTarget.value : text)))} />
         </label>
       ))}
       <p class="quiet" role="status">{wrong.includes(true) ? "Write a duration such as 12h or 7d." : "A duration such as 12h or 7d; empty for the default."}</p>
+      <Refused problem={problem} />
       <div class="buttons">
         <button type="button" onClick={onDone}>Keep as it is</button>
         <button type="submit" class="primary" disabled={busy || wrong.includes(true)}>Change 1 queue</button>

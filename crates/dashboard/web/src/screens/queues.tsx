@@ -3,11 +3,14 @@ import { useMemo, useState } from "preact/hooks";
 import { capacity, type Capacity } from "../capacity";
 import { useMay } from "../context";
 import { duration, number, several } from "../format";
-import { Empty, Link, Table } from "../parts/basics";
+import { Empty, Failed, Link, Table } from "../parts/basics";
 import { Choice, Filters, TextFilter } from "../parts/filters";
+import { More } from "../parts/more";
 import { Spark, useSparks } from "../parts/spark";
-import type { QueueNow, Statistics } from "../types";
+import { usePages } from "../pages";
+import type { Queue, QueueNow, Statistics } from "../types";
 import { useLive, useNow, useParameter } from "../use";
+import { withoutStream } from "./queue";
 import { PauseButton } from "./queues/pause";
 import { Utilisation } from "./queues/utilisation";
 
@@ -22,39 +25,46 @@ export function QueuesScreen() {
   const [show] = useParameter("show");
   const [sort] = useParameter("sort");
   const [most, setMost] = useState(PAGE);
+  // a key that sees only some jobs gets no stream, but it gets the list of its queues
+  const limited = live.connection === "limited";
+  const pages = usePages<Queue>(limited ? "queues?limit=200" : null, "queues", (queue) => queue.name, { everyMs: 30_000 });
   const of = useMemo(() => new Map([...live.queues.keys()].map((name) => [name, capacity(name, live.workers.values())])), [live.version]);
-  const found = [...live.queues.values()].filter((queue) => queue.queue.includes(filter) && isShown(queue, show, of.get(queue.queue))).sort(order(sort));
+  const all = limited ? pages.entries.map(withoutStream) : [...live.queues.values()];
+  const found = all.filter((queue) => queue.queue.includes(filter) && isShown(queue, show, of.get(queue.queue), limited)).sort(order(sort));
   const shown = found.slice(0, most);
+  const ready = limited ? pages.first.data !== undefined : live.ready;
   const sparks = useSparks("queue", shown.map((queue) => queue.queue));
   return (
     <>
       <h1>Queues</h1>
       <Filters label="Filter queues">
         <TextFilter name="filter" label="Name contains" />
-        <Choice name="show" label="Show" options={SHOW} />
+        <Choice name="show" label="Show" options={limited ? SHOW.filter(([value]) => value !== "unserved") : SHOW} />
         <Choice name="sort" label="Order" options={SORT} />
       </Filters>
-      {!live.ready ? <p class="loading" aria-busy="true">Loading…</p> : live.queues.size === 0 ? (
+      {limited && pages.first.problem ? <Failed problem={pages.first.problem} retry={pages.first.refresh} /> : null}
+      {!ready ? <p class="loading" aria-busy="true">Loading…</p> : all.length === 0 ? (
         <Empty title="There are no queues yet."><p>A queue appears with its first job or worker.</p></Empty>
       ) : found.length === 0 ? (
         <Empty title="No queue matches."><p><Link to="queues">Show all queues</Link></p></Empty>
       ) : (
-        <Rows queues={shown} capacities={of} sparks={sparks} now={now} />
+        <Rows queues={shown} capacities={of} sparks={sparks} now={now} limited={limited} />
       )}
-      {live.ready && found.length > 0 ? (
+      {ready && found.length > 0 ? (
         <div class="more">
           {found.length > most ? <button type="button" onClick={() => setMost(most + PAGE)}>Show more</button> : null}
-          <span class="quiet">{number(shown.length)} of {several(live.queues.size, "queue")}</span>
+          <span class="quiet">{number(shown.length)} of {several(all.length, "queue", !pages.more)}</span>
         </div>
       ) : null}
+      {limited && pages.more ? <More of={pages} /> : null}
     </>
   );
 }
 
-function isShown(queue: QueueNow, show: string, served: Capacity | undefined): boolean {
+function isShown(queue: QueueNow, show: string, served: Capacity | undefined, limited: boolean): boolean {
   if (show === "waiting") return queue.queued + queue.running + queue.scheduled > 0;
   if (show === "paused") return queue.paused;
-  if (show === "unserved") return (served?.workers ?? 0) === 0;
+  if (show === "unserved") return !limited && (served?.workers ?? 0) === 0;
   return true;
 }
 
@@ -68,7 +78,7 @@ function order(sort: string): (a: QueueNow, b: QueueNow) => number {
   return byName;
 }
 
-function Rows({ queues, capacities, sparks, now }: { queues: QueueNow[]; capacities: Map<string, Capacity>; sparks: Map<string, Statistics>; now: number }) {
+function Rows({ queues, capacities, sparks, now, limited }: { queues: QueueNow[]; capacities: Map<string, Capacity>; sparks: Map<string, Statistics>; now: number; limited: boolean }) {
   const may = useMay("admin");
   return (
     <Table label="Queues" head={<>
@@ -82,7 +92,7 @@ function Rows({ queues, capacities, sparks, now }: { queues: QueueNow[]; capacit
           <td class="number">{number(queue.queued)}</td>
           <td class="number">{number(queue.running)}</td>
           <td class="number">{number(queue.scheduled)}</td>
-          <td><Utilisation running={queue.running} of={capacities.get(queue.queue)} /></td>
+          <td>{limited ? <span class="quiet">–</span> : <Utilisation running={queue.running} of={capacities.get(queue.queue)} />}</td>
           <td><Spark data={sparks.get(queue.queue)} of="ended" /></td>
           {may ? <td class="end"><PauseButton queue={queue} /></td> : null}
         </tr>

@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 import { act, now } from "../../api";
 import { useSession } from "../../context";
-import { Modal } from "../../parts/dialog";
+import { Modal, Refused } from "../../parts/dialog";
 import { usePerform } from "../../perform";
 import type { NewKey } from "./shown";
 
@@ -33,7 +33,7 @@ export function CreateForm({ onClose, onDone }: { onClose: () => void; onDone: (
   const [texts, set] = useState<Record<string, string>>({});
   const [scopes, setScopes] = useState<string[]>(["read"]);
   const [expiry, setExpiry] = useState("90");
-  const { busy, perform } = usePerform();
+  const { busy, problem, perform } = usePerform(undefined, { inForm: true });
   const text = (name: string): string => (texts[name] ?? "").trim();
   const wrong = text("rate") !== "" && !/^[1-9]\d{0,5}$/.test(text("rate"));
   const send = async (event: Event): Promise<void> => {
@@ -70,6 +70,7 @@ export function CreateForm({ onClose, onDone }: { onClose: () => void; onDone: (
           <select value={expiry} onChange={(event) => setExpiry(event.currentTarget.value)}>{EXPIRIES.map(([value, label]) => <option key={value} value={value}>{label}</option>)}</select>
         </label>
         {wrong ? <p class="note bad" role="alert">Requests in a minute: a whole number from 1 to 999,999.</p> : null}
+        <Refused problem={problem} />
         <div class="buttons">
           <button type="button" onClick={onClose}>Keep as it is</button>
           <button type="submit" class="primary" disabled={busy || wrong || text("name") === "" || scopes.length === 0}>Create 1 key</button>

@@ -1,7 +1,7 @@
 // A new text for a key. The old one stays valid for a while.
 import { useState } from "preact/hooks";
 import { act } from "../../api";
-import { Modal } from "../../parts/dialog";
+import { Modal, Refused } from "../../parts/dialog";
 import { usePerform } from "../../perform";
 import type { ApiKey } from "../../types";
 import type { NewKey } from "./shown";
@@ -10,7 +10,7 @@ const OVERLAPS = [["0", "ends at once"], ["3600", "is valid for 1 more hour"], [
 
 export function RotateForm({ of, onClose, onDone }: { of: ApiKey; onClose: () => void; onDone: (key: NewKey) => void }) {
   const [overlap, set] = useState("86400");
-  const { busy, perform } = usePerform();
+  const { busy, problem, perform } = usePerform(undefined, { inForm: true });
   const send = async (event: Event): Promise<void> => {
     event.preventDefault();
     const made = await perform(() => act<NewKey>("POST", `api-keys/${of.id}/rotate`, { overlap_seconds: Number(overlap) }));
@@ -24,6 +24,7 @@ export function RotateForm({ of, onClose, onDone }: { of: ApiKey; onClose: () =>
           <span>The text that it has now</span>
           <select value={overlap} onChange={(event) => set(event.currentTarget.value)}>{OVERLAPS.map(([value, text]) => <option key={value} value={value}>{text}</option>)}</select>
         </label>
+        <Refused problem={problem} />
         <div class="buttons">
           <button type="button" onClick={onClose}>Keep as it is</button>
           <button type="submit" class="primary" disabled={busy}>Rotate 1 key</button>

@@ -1,9 +1,10 @@
 // Retries or deletes all dead letters that match. Each counts first, and names the number.
-import { useRef, useState } from "preact/hooks";
-import { act } from "../../api";
+import { useState } from "preact/hooks";
+import { act, now } from "../../api";
 import { useMay } from "../../context";
 import { duration, number, several } from "../../format";
-import { Modal, useDialogs } from "../../parts/dialog";
+import { Modal, Refused, useDialogs } from "../../parts/dialog";
+import { Progress, useSteps } from "../../parts/progress";
 import { usePerform } from "../../perform";
 import type { Redrive } from "../../types";
 
@@ -15,6 +16,7 @@ export interface DeadLetterFilter {
   kind?: string[];
   error_type?: string[];
   text?: string;
+  failed_before?: string;
 }
 
 /** What the number is called if it could not be counted in time. */
@@ -23,16 +25,29 @@ const jobsOf = (total: number | null): string => (total === null ? "all matching
 /** How many match; `null` if there are too many to count them in time. */
 const count = async (filter: DeadLetterFilter): Promise<number | null> => (await act<{ total: number | null }>("POST", "dead-letters/redrives", { filter, dry_run: true })).total;
 
+/** Those of the filter that have failed until now, so that the action hits none of those that fail after the count. */
+function untilNow({ all: _, ...filter }: DeadLetterFilter): DeadLetterFilter {
+  return { ...filter, failed_before: new Date(now()).toISOString() };
+}
+
+/** Dead letters of one purge request. */
+const STEP = 1_000;
+
+interface Counted {
+  filter: DeadLetterFilter;
+  total: number | null;
+}
+
 export function DeadLetterActions({ filter, label, onDone }: { filter: DeadLetterFilter; label: string; onDone: () => void }) {
   const may = useMay("admin");
   const { confirm, say } = useDialogs();
-  const { busy, perform } = usePerform(onDone);
-  const [asked, ask] = useState<{ total: number | null } | null>(null);
-  const [purging, setPurging] = useState<{ done: number; total: number | null } | null>(null);
-  const stop = useRef(false);
+  const { busy, perform } = usePerform();
+  const [asked, ask] = useState<Counted | null>(null);
+  const steps = useSteps();
   if (!may) return null;
-  const counted = async (): Promise<{ total: number | null } | undefined> => {
-    const found = await perform(async () => ({ total: await count(filter) }));
+  const counted = async (): Promise<Counted | undefined> => {
+    const bound = untilNow(filter);
+    const found = await perform(async () => ({ filter: bound, total: await count(bound) }));
     if (found?.total === 0) return void say("No dead letter matches.");
     return found;
   };
@@ -41,37 +56,23 @@ export function DeadLetterActions({ filter, label, onDone }: { filter: DeadLette
     if (!found) return;
     const jobs = jobsOf(found.total);
     if (!(await confirm({ title: `Delete ${jobs}?`, body: <p>These dead letters are deleted with their payloads, attempts and logs. This cannot be undone.</p>, action: `Delete ${jobs}`, danger: true }))) return;
-    stop.current = false;
-    setPurging({ done: 0, total: found.total });
-    await perform(() => purgeAll(filter, (done) => setPurging({ done, total: found.total }), stop), (done) => `${several(done, "job")} deleted.`);
-    setPurging(null);
+    const step = async (limit: number): Promise<{ done: number; more: boolean }> => {
+      const { deleted, more } = await act<{ deleted: number; more: boolean }>("POST", "dead-letters/purge", { filter: found.filter, limit });
+      return { done: deleted, more: more && deleted > 0 };
+    };
+    await steps.go({ label: "Purge", past: "deleted", agreed: found.total, exact: found.total !== null, most: STEP, step });
+    onDone();
   };
+  const isBusy = busy || steps.running !== null;
   return (
     <div class="actions" role="group" aria-label="Actions on dead letters">
       <span class="whom">{label}</span>
-      <button type="button" disabled={busy} onClick={() => void counted().then((found) => found && ask(found))}>Redrive…</button>
-      <button type="button" class="danger-outline" disabled={busy} onClick={() => void purge()}>Purge…</button>
-      {purging ? (
-        <div class="progress" role="status">
-          <progress max={Math.max(purging.total ?? 0, purging.done, 1)} value={purging.done} aria-label="Purge" />
-          <span>{number(purging.done)} of {jobsOf(purging.total)}</span>
-          <button type="button" onClick={() => { stop.current = true; }}>Stop</button>
-        </div>
-      ) : null}
-      {asked ? <RedriveForm filter={filter} total={asked.total} onClose={() => ask(null)} onDone={onDone} /> : null}
+      <button type="button" disabled={isBusy} onClick={() => void counted().then((found) => found && ask(found))}>Redrive…</button>
+      <button type="button" class="danger-outline" disabled={isBusy} onClick={() => void purge()}>Purge…</button>
+      <Progress of={steps} />
+      {asked ? <RedriveForm filter={asked.filter} total={asked.total} onClose={() => ask(null)} onDone={onDone} /> : null}
     </div>
   );
-}
-
-async function purgeAll(filter: DeadLetterFilter, onProgress: (done: number) => void, stop: { current: boolean }): Promise<number> {
-  let done = 0;
-  while (!stop.current) {
-    const answer = await act<{ deleted: number; more: boolean }>("POST", "dead-letters/purge", { filter });
-    done += answer.deleted;
-    onProgress(done);
-    if (!answer.more || answer.deleted === 0) break;
-  }
-  return done;
 }
 
 /** What the redrive may have, with the smallest and the largest value. */
@@ -83,7 +84,7 @@ const FIELDS = [
 
 function RedriveForm({ filter, total, onClose, onDone }: { filter: DeadLetterFilter; total: number | null; onClose: () => void; onDone: () => void }) {
   const [texts, set] = useState<string[]>(FIELDS.map((field) => field.begin));
-  const { busy, perform } = usePerform(onDone);
+  const { busy, problem, perform } = usePerform(onDone, { inForm: true });
   const values = texts.map(Number);
   const wrong = FIELDS.map(({ from, to }, at) => !((values[at] ?? NaN) >= from && (values[at] ?? NaN) <= to) || texts[at]?.trim() === "");
   wrong[2] ||= !Number.isInteger(values[2]);
@@ -107,6 +108,7 @@ function RedriveForm({ filter, total, onClose, onDone }: { filter: DeadLetterFil
           </label>
         ))}
         <p class="quiet" role="status">{wrong.includes(true) ? FIELDS.filter((_, at) => wrong[at]).map(({ label, from, to }) => `${label}: ${number(from)} to ${number(to)}.`).join(" ") : took(total, values[0] ?? 1)}</p>
+        <Refused problem={problem} />
         <div class="buttons">
           <button type="button" onClick={onClose}>Keep as it is</button>
           <button type="submit" class="primary" disabled={busy || wrong.includes(true)}>Redrive {jobsOf(total)}</button>

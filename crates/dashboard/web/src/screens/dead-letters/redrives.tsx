@@ -3,7 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import { act } from "../../api";
 import { useMay } from "../../context";
 import { number, several } from "../../format";
-import { Badge, Card, Empty, Link, Loaded, Table, Time } from "../../parts/basics";
+import { Badge, Card, Clock, Empty, Link, Loaded, Table, Time } from "../../parts/basics";
 import { useDialogs } from "../../parts/dialog";
 import { usePerform } from "../../perform";
 import type { Redrive, Status } from "../../types";
@@ -60,13 +60,16 @@ function Rows({ redrives, onDone }: { redrives: Redrive[]; onDone: () => void })
 
 /** Its filter in words. */
 function Of({ filter }: { filter: Record<string, unknown> }) {
-  const { group, ...rest } = filter;
+  const now = useNow();
+  const { group, failed_before, ...rest } = filter;
   const others = Object.entries(rest).filter(([, value]) => value !== null && value !== undefined);
-  if (typeof group !== "string" && others.length === 0) return <>all dead letters</>;
+  const until = typeof failed_before === "string" ? <> that failed before <Clock at={failed_before} now={now} /></> : null;
+  if (typeof group !== "string" && others.length === 0) return <>all dead letters{until}</>;
   return (
     <>
       {typeof group === "string" ? <Link to={`dead-letters/${group}`}>group …{group.slice(-8)}</Link> : null}
       {others.map(([name, value]) => <span key={name}> {name} <code>{Array.isArray(value) ? value.join(", ") : String(value)}</code></span>)}
+      {until}
     </>
   );
 }

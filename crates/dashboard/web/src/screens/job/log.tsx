@@ -1,9 +1,11 @@
 // The log and the progress of a job, while it runs and after it.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { write, type Exact } from "../../json";
-import { Card } from "../../parts/basics";
+import { Card, Failed } from "../../parts/basics";
 import type { Attempt } from "../../types";
 import type { JobStream } from "./stream";
+
+const BADGES = { live: "live", paused: "paused", lost: "paused" } as const;
 
 export function Log({ stream, attempts }: { stream: JobStream; attempts: Attempt[] }) {
   const box = useRef<HTMLPreElement>(null);
@@ -19,7 +21,8 @@ export function Log({ stream, attempts }: { stream: JobStream; attempts: Attempt
   };
   let attempt: number | null = null;
   return (
-    <Card title="Log and progress" side={stream.ended ? null : <span class="badge live">live</span>}>
+    <Card title="Log and progress" side={stream.ended ? null : <span class={`badge ${BADGES[stream.connection]}`}>{stream.connection === "lost" ? "not live" : stream.connection}</span>}>
+      {stream.problem && !stream.ended ? <Failed problem={{ message: stream.problem, isOutage: false }} retry={stream.again} again={false} /> : null}
       {progress !== null ? <Progress value={progress} /> : null}
       {stream.lines.length === 0 ? <p class="quiet pad">No log lines. The last 16 KiB of what a handler logs in an attempt are kept.</p> : (
         <pre class="log" ref={box} tabIndex={0} aria-label="Log" onScroll={scrolled}>

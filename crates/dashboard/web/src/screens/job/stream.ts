@@ -1,12 +1,15 @@
 // The stream of one job: its log, its progress, and that something has changed.
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { waitMs } from "../../again";
+import { refusal } from "../../api";
 import { api } from "../../base";
 import { read, type Exact } from "../../json";
 import { isPaused, listen } from "../../live";
 
 /** More lines are not kept; the last ones are. */
 const MAX_LINES = 2_000;
-const AGAIN_MS = 3_000;
+/** A page that is not visible for so long stops listening. */
+const HIDDEN_MS = 30_000;
 /** The log is drawn at most so often. */
 const DRAW_MS = 200;
 
@@ -15,6 +18,9 @@ export interface Line {
   line: string;
   skipped: number;
 }
+
+/** Whether what is shown is of now. */
+type Connection = "live" | "paused" | "lost";
 
 export interface JobStream {
   lines: Line[];
@@ -25,81 +31,34 @@ export interface JobStream {
   changes: number;
   ended: boolean;
   deleted: boolean;
+  connection: Connection;
+  /** Why the stream was refused; empty if it was not. */
+  problem: string;
   /** Listens again, after an action that may continue a job that had ended. */
   again: () => void;
 }
 
+type Heard = Omit<JobStream, "again">;
+
 export function useJobStream(id: string): JobStream {
   const [, draw] = useState(0);
   const [round, next] = useState(0);
-  const state = useRef<Omit<JobStream, "again">>(fresh());
+  const state = useRef<Heard>(fresh());
   const shown = useRef(id);
   if (shown.current !== id) {
     shown.current = id;
     state.current = fresh();
   }
   useEffect(() => {
-    let source: EventSource | null = null;
-    let timer: number | undefined;
     let drawing: number | undefined;
-    let last = "";
-    const changed = (): void => {
+    const stop = follow(id, () => state.current, () => {
       drawing ??= window.setTimeout(() => {
         drawing = undefined;
         draw((count) => count + 1);
       }, DRAW_MS);
-    };
-    const open = (): void => {
-      if (isPaused()) return;
-      source = new EventSource(`${api}jobs/${encodeURIComponent(id)}/stream`);
-      // a new connection without the id of the last event begins the log again
-      if (!last) Object.assign(state.current, { lines: [], dropped: 0 });
-      const on = (name: string, act: (data: Record<string, Exact>) => void): void =>
-        source?.addEventListener(name, (event) => {
-          const message = event as MessageEvent<string>;
-          last = message.lastEventId || last;
-          act(read(message.data) as Record<string, Exact>);
-          changed();
-        });
-      on("status", () => void (state.current.changes += 1));
-      on("end", (data) => {
-        state.current.changes += 1;
-        state.current.ended = true;
-        state.current.deleted = data.status === "deleted";
-        source?.close();
-      });
-      on("progress", (data) => void (state.current.progress = { attempt: (data.attempt ?? null) as number | null, value: data.progress ?? null }));
-      on("log", (data) => {
-        const lines = state.current.lines;
-        lines.push({ attempt: (data.attempt ?? null) as number | null, line: String(data.line), skipped: Number(data.skipped_bytes ?? 0) });
-        if (lines.length > MAX_LINES) {
-          state.current.dropped += lines.length - MAX_LINES;
-          lines.splice(0, lines.length - MAX_LINES);
-        }
-      });
-      source.onerror = () => {
-        if (source?.readyState !== EventSource.CLOSED) return;
-        last = "";
-        window.clearTimeout(timer);
-        timer = window.setTimeout(open, AGAIN_MS);
-      };
-    };
-    const close = (): void => {
-      source?.close();
-      source = null;
-      window.clearTimeout(timer);
-    };
-    open();
-    const forget = listen(() => {
-      if (isPaused()) close();
-      else if (!source && !state.current.ended) {
-        last = "";
-        open();
-      }
     });
     return () => {
-      forget();
-      close();
+      stop();
       window.clearTimeout(drawing);
     };
   }, [id, round]);
@@ -110,4 +69,110 @@ export function useJobStream(id: string): JobStream {
   return { ...state.current, again };
 }
 
-const fresh = (): Omit<JobStream, "again"> => ({ lines: [], dropped: 0, progress: null, changes: 0, ended: false, deleted: false });
+/** Listens while the page is visible and not paused, until the returned function is called. */
+function follow(id: string, state: () => Heard, changed: () => void): () => void {
+  const path = `jobs/${encodeURIComponent(id)}/stream`;
+  let source: EventSource | null = null;
+  let timer: number | undefined;
+  let hiding: number | undefined;
+  let last = "";
+  let failures = 0;
+  let stopped = false;
+  let refusedForGood = false;
+  const say = (connection: Connection, problem = ""): void => {
+    Object.assign(state(), { connection, problem });
+    changed();
+  };
+  const open = (): void => {
+    window.clearTimeout(timer);
+    if (stopped || source || isPaused() || state().ended) return;
+    const opened = new EventSource(`${api}${path}`);
+    source = opened;
+    // a new connection without the id of the last event begins the log again
+    if (!last) Object.assign(state(), { lines: [], dropped: 0 });
+    hear(opened, state, (event) => {
+      last = event.lastEventId || last;
+      changed();
+    });
+    opened.onopen = () => {
+      failures = 0;
+      say("live");
+    };
+    opened.onerror = () => {
+      if (source !== opened) return;
+      say(state().ended ? "live" : "lost");
+      if (opened.readyState === EventSource.CLOSED) void refused();
+    };
+  };
+  /** Finds out why, and listens again later unless the server will never allow it. */
+  const refused = async (): Promise<void> => {
+    close();
+    const problem = await refusal(path);
+    if (stopped || source) return;
+    say("lost", problem?.message ?? "");
+    refusedForGood = problem !== null && !problem.isOutage;
+    if (refusedForGood) return;
+    failures += 1;
+    timer = window.setTimeout(open, waitMs(failures, problem?.retryAfter ?? null));
+  };
+  const close = (): void => {
+    window.clearTimeout(timer);
+    source?.close();
+    source = null;
+    last = "";
+  };
+  const pausedOrNot = (): void => {
+    if (isPaused()) {
+      if (state().connection === "paused") return;
+      close();
+      say("paused");
+    } else if (state().connection === "paused") {
+      say("lost");
+      open();
+    }
+  };
+  const onVisibility = (): void => {
+    window.clearTimeout(hiding);
+    if (document.hidden) hiding = window.setTimeout(close, HIDDEN_MS);
+    else if (!refusedForGood) open();
+  };
+  open();
+  pausedOrNot();
+  const leave = listen(pausedOrNot);
+  document.addEventListener("visibilitychange", onVisibility);
+  return () => {
+    stopped = true;
+    leave();
+    document.removeEventListener("visibilitychange", onVisibility);
+    window.clearTimeout(hiding);
+    close();
+  };
+}
+
+/** Puts the events into the state. */
+function hear(source: EventSource, state: () => Heard, after: (event: MessageEvent<string>) => void): void {
+  const on = (name: string, act: (data: Record<string, Exact>) => void): void =>
+    source.addEventListener(name, (event) => {
+      const message = event as MessageEvent<string>;
+      act(read(message.data) as Record<string, Exact>);
+      after(message);
+    });
+  on("status", () => void (state().changes += 1));
+  on("end", (data) => {
+    state().changes += 1;
+    state().ended = true;
+    state().deleted = data.status === "deleted";
+    source.close();
+  });
+  on("progress", (data) => void (state().progress = { attempt: (data.attempt ?? null) as number | null, value: data.progress ?? null }));
+  on("log", (data) => {
+    const lines = state().lines;
+    lines.push({ attempt: (data.attempt ?? null) as number | null, line: String(data.line), skipped: Number(data.skipped_bytes ?? 0) });
+    if (lines.length > MAX_LINES) {
+      state().dropped += lines.length - MAX_LINES;
+      lines.splice(0, lines.length - MAX_LINES);
+    }
+  });
+}
+
+const fresh = (): Heard => ({ lines: [], dropped: 0, progress: null, changes: 0, ended: false, deleted: false, connection: "lost", problem: "" });

@@ -1,11 +1,12 @@
 // Actions on many jobs: on the selected ones, or on all that match the search. Each asks first and names the number.
-import { useRef, useState } from "preact/hooks";
-import { preview, run, type Result, type Targets, type Verb } from "../../bulk";
+import { useState } from "preact/hooks";
+import { preview, STEP, stepsOf, targetsOf, type Result, type Targets, type Verb } from "../../bulk";
 import { useMay } from "../../context";
 import { number, several } from "../../format";
 import { useDialogs } from "../../parts/dialog";
 import { Link } from "../../parts/basics";
-import { isEmpty, type Filter } from "../../search";
+import { Progress, useSteps } from "../../parts/progress";
+import type { Filter } from "../../search";
 import type { Status } from "../../types";
 
 const VERBS: { verb: Verb; label: string; past: string; on: Status[]; danger: boolean; meaning: string }[] = [
@@ -15,27 +16,29 @@ const VERBS: { verb: Verb; label: string; past: string; on: Status[]; danger: bo
   { verb: "delete", label: "Delete", past: "deleted", on: ["completed", "failed", "cancelled"], danger: true, meaning: "Final jobs are deleted with their results, attempts and logs. This cannot be undone." },
 ];
 
-interface Running {
-  label: string;
-  total: number;
-  exact: boolean;
-  done: Result;
+interface Properties {
+  filter: Filter;
+  /** The filter of the search now: `2h` refers to the time of the action. `null` if it cannot be known. */
+  filterNow: () => Filter | null;
+  ids: string[];
+  shown: number;
+  onDone: () => void;
+  onClear: () => void;
 }
 
-export function Actions({ filter, ids, shown, onDone, onClear }: { filter: Filter; ids: string[]; shown: number; onDone: () => void; onClear: () => void }) {
+export function Actions({ filter, filterNow, ids, shown, onDone, onClear }: Properties) {
   const may = useMay("admin");
   const { confirm, say } = useDialogs();
   const [busy, setBusy] = useState("");
-  const [running, setRunning] = useState<Running | null>(null);
   const [report, setReport] = useState<Result | null>(null);
-  const stop = useRef<AbortController | undefined>(undefined);
+  const steps = useSteps();
   if (!may) return null;
   const selected = ids.length > 0;
-  // without any criterion an action would need every status, so it names those that it can change
-  const asked = (on: Status[]): Filter => (isEmpty(filter) ? { ...filter, status: on } : filter);
   const possible = (on: Status[]): boolean => selected || filter.status.length === 0 ? !filter.retrying || on.includes("scheduled") : filter.status.some((status) => on.includes(status));
   const start = async ({ verb, label, past, on, danger, meaning }: (typeof VERBS)[number]): Promise<void> => {
-    const targets: Targets = selected ? { ids } : { filter: asked(on) };
+    const all = filterNow();
+    if (!selected && !all) return;
+    const targets: Targets = selected || !all ? { ids } : targetsOf(all, on);
     setReport(null);
     setBusy(verb);
     try {
@@ -49,17 +52,14 @@ export function Actions({ filter, ids, shown, onDone, onClear }: { filter: Filte
         danger,
       });
       if (!yes) return;
-      stop.current = new AbortController();
-      setRunning({ label, total: count, exact, done: { changed: 0, failures: [], failed: 0 } });
-      const result = await run(verb, targets, (done) => setRunning({ label, total: count, exact, done }), stop.current.signal);
-      say(`${several(result.changed, "job")} ${past}${result.failed ? `, ${number(result.failed)} not` : ""}.`, result.failed > 0);
+      const result: Result = { changed: 0, failures: [], failed: 0 };
+      await steps.go({ label, past, agreed: count, exact, most: STEP, step: stepsOf(verb, targets, result), not: () => result.failed });
       setReport(result.failed > 0 ? result : null);
       onDone();
     } catch (error) {
       say(error instanceof Error ? error.message : String(error), true);
     } finally {
       setBusy("");
-      setRunning(null);
     }
   };
   return (
@@ -67,16 +67,10 @@ export function Actions({ filter, ids, shown, onDone, onClear }: { filter: Filte
       <span class="whom">{selected ? <>{several(ids.length, "job")} selected <button type="button" class="link" onClick={onClear}>clear</button></> : "All that match:"}</span>
       {VERBS.filter(({ on }) => possible(on)).map((entry) => (
         <button key={entry.verb} type="button" class={entry.danger ? "danger-outline" : ""} disabled={busy !== "" || (shown === 0 && !selected)} onClick={() => void start(entry)}>
-          {busy === entry.verb && !running ? "Counting…" : entry.label}
+          {busy === entry.verb && !steps.running ? "Counting…" : entry.label}
         </button>
       ))}
-      {running ? (
-        <div class="progress" role="status">
-          <progress max={Math.max(running.total, running.done.changed + running.done.failed)} value={running.done.changed + running.done.failed} aria-label={running.label} />
-          <span>{number(running.done.changed + running.done.failed)} of {several(running.total, "job", running.exact)}</span>
-          <button type="button" onClick={() => stop.current?.abort()}>Stop</button>
-        </div>
-      ) : null}
+      <Progress of={steps} />
       {report ? (
         <details class="note bad">
           <summary>{several(report.failed, "job")} could not be changed</summary>
