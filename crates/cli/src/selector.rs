@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::raw::quoted;
+use crate::raw::{Fields, quoted};
 
 /// Jobs that match all of these.
 #[derive(Args, Clone, Debug, Default)]
@@ -80,6 +80,16 @@ impl Selector {
         format!("{{{}}}", members.join(","))
     }
 
+    /// Without jobs that match only after this dry run: the answer to a question does not concern them. `ended`: the action concerns jobs
+    /// that have ended. `yes`: there was no question.
+    pub(crate) fn until(&self, dry_run: &Fields<'_>, ended: bool, yes: bool) -> Self {
+        let mut bounded = self.clone();
+        let as_of = Some(dry_run.text("as_of")).filter(|as_of| !yes && !as_of.is_empty());
+        let bound = if ended { &mut bounded.finished_before } else { &mut bounded.created_before };
+        *bound = bound.take().or(as_of);
+        bounded
+    }
+
     fn lists(&self) -> [(&'static str, &[String]); 8] {
         [
             ("status", &self.status),
@@ -144,5 +154,18 @@ mod tests {
         let retrying = Selector { payload: vec!["a=1".to_owned()], retrying: true, ..Selector::default() };
         assert_eq!(retrying.query(), [("payload", "a=1".to_owned()), ("retrying", "true".to_owned())]);
         assert_eq!(retrying.body(), r#"{"payload":["a=1"],"retrying":true}"#);
+    }
+
+    #[test]
+    fn what_matches_only_after_the_question_is_not_meant() {
+        let answer = crate::raw::object(&[("as_of", "\"2026-01-31T09:00:00Z\"")]);
+        let answer = Fields::of(&answer);
+        let all = Selector::default();
+        let body = |ended, yes| all.until(&answer, ended, yes).body();
+        assert_eq!(body(false, false), r#"{"created_before":"2026-01-31T09:00:00Z"}"#);
+        assert_eq!(body(true, false), r#"{"finished_before":"2026-01-31T09:00:00Z"}"#);
+        assert_eq!(body(true, true), "{}", "there was no question");
+        let given = Selector { created_before: Some("2025-01-01T00:00:00Z".to_owned()), ..all.clone() };
+        assert_eq!(given.until(&answer, false, false).body(), given.body());
     }
 }

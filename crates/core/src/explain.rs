@@ -315,9 +315,6 @@ fn of_tick(now: DateTime<Utc>, next: &NextTick) -> Vec<Reason> {
     reasons
         .extend(next.paused_at.map(|paused_at| Reason::SchedulePaused { schedule: schedule(), paused_at }));
     let is_stopped = !reasons.is_empty();
-    if let Some(previous_job) = next.skips_during.filter(|_| next.fires_at.is_some()) {
-        reasons.push(Reason::OverlapSkips { schedule: schedule(), previous_job });
-    }
     match (next.waiting, next.fires_at) {
         (Some(WaitingTick { tick, previous: Some(previous_job) }), _) => {
             reasons.push(Reason::Overlap { schedule: schedule(), tick, previous_job });
@@ -325,6 +322,10 @@ fn of_tick(now: DateTime<Utc>, next: &NextTick) -> Vec<Reason> {
         (None, Some(run_at)) if run_at > now => reasons.push(Reason::ScheduledUntil { run_at }),
         (None, None) if !is_stopped => reasons.push(Reason::ScheduleEnded { schedule: schedule() }),
         _ => {}
+    }
+    // last, because the job may end before the next tick
+    if let Some(previous_job) = next.skips_during.filter(|_| next.fires_at.is_some()) {
+        reasons.push(Reason::OverlapSkips { schedule: schedule(), previous_job });
     }
     reasons
 }

@@ -54,7 +54,7 @@ pub use verbs::lease::request::{LeaseRequest, Leased};
 pub use verbs::precondition::Precondition;
 pub use verbs::promote::Promotion;
 pub use verbs::queues::delete::QueueDeletion;
-pub use verbs::queues::{QueueRecord, QueueSettings};
+pub use verbs::queues::{QueueRecord, QueueSettings, Waiting};
 pub use verbs::reclaim::Reclaimed;
 pub use verbs::remote_worker::{RemoteReport, RemoteWorker};
 pub use verbs::report::AttemptReport;

@@ -191,8 +191,16 @@ pub(crate) async fn purge(
     let (filter, limit) =
         both(body.value.filter.check(), limit).map_err(|errors| Problem::fields(&errors))?;
     let Some(filter) = limits::dead_letters(&store, caller.grant(), filter).await? else {
-        return Ok(Json(LetterPurgeView { dry_run, matched: 0, deleted: 0, ids: vec![], more: false }));
+        return Ok(Json(LetterPurgeView {
+            dry_run,
+            matched: 0,
+            deleted: 0,
+            ids: vec![],
+            as_of: None,
+            more: false,
+        }));
     };
+    let as_of = if dry_run { store.call(|store| async move { store.time().await }).await? } else { None };
     let store = store.by_filter(&filter);
     let one_more = u32::try_from(limit + 1).map_err(|_| Problem::internal())?;
     let find = move |store: Store| async move { store.dead_letters().find(&filter, one_more).await };
@@ -206,7 +214,7 @@ pub(crate) async fn purge(
     } else {
         store.call(move |store| async move { store.dead_letters().purge(&ids).await }).await?
     };
-    Ok(Json(LetterPurgeView { dry_run, matched, deleted, ids: shown, more }))
+    Ok(Json(LetterPurgeView { dry_run, matched, deleted, ids: shown, as_of, more }))
 }
 
 /// Both values, or the errors of both.

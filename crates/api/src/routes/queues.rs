@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::{Extension, Json};
+use chrono::{DateTime, Utc};
 use jobqueue_core::QueueName;
 use jobqueue_core::limits::MAX_PAGE;
 use jobqueue_store::{Notifier, QueueRecord};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::acting::Acting;
 use crate::extract::{JsonBody, Query, QueuePath};
@@ -146,7 +147,8 @@ async fn create(store: &Acting, name: &QueueName, wanted: bool) -> Result<(), Pr
 /// Delete all waiting (queued, scheduled and blocked) jobs of a queue.
 ///
 /// Running and final jobs stay. One request deletes up to `limit` jobs, at most 100,000, and works for at most 20 seconds: while
-/// `more` is true, send it again (with another `Idempotency-Key`, if you send one). With `"dry_run": true` nothing is deleted.
+/// `more` is true, send it again (with another `Idempotency-Key`, if you send one). With `"dry_run": true` nothing is deleted: give its
+/// `as_of` as `created_before`, and the purge deletes no job that came later.
 #[utoipa::path(post, path = "/v1/queues/{name}/purge", operation_id = "purge_queue", tag = "queues", params(("name" = QueueText, Path, description = "The queue")),
     request_body = PurgeBody, responses((status = 200, description = "How many", body = PurgeView), (status = 404, description = "No such queue")))]
 pub(crate) async fn purge(
@@ -156,31 +158,32 @@ pub(crate) async fn purge(
 ) -> Result<Json<PurgeView>, Problem> {
     let deadline = Instant::now() + WITHIN;
     let limit = body.value.limit().map_err(|error| Problem::fields(&[error]))?;
-    let queue = name.clone();
-    let waiting = store.call(move |store| async move { store.queues().waiting(&queue).await }).await?;
-    let matched = waiting.ok_or_else(no_queue)?;
-    if body.value.dry_run {
-        return Ok(Json(PurgeView { dry_run: true, matched, purged: 0, more: false }));
+    let created_before = body.value.created_before().map_err(|error| Problem::fields(&[error]))?;
+    let dry_run = body.value.dry_run;
+    let (queue, counted) = (name.clone(), if dry_run { MAX_PURGE } else { 0 });
+    let waiting = store.call(move |store| async move { store.queues().waiting(&queue, counted).await });
+    let waiting = waiting.await?.ok_or_else(no_queue)?;
+    if dry_run {
+        return Ok(Json(PurgeView::dry(&waiting)));
     }
-    let (purged, more) = purge_until(&store, &name, limit, deadline).await?;
-    Ok(Json(PurgeView { dry_run: false, matched: purged, purged, more }))
+    let (purged, more) = purge_until(&store, &name, (created_before, limit), deadline).await?;
+    Ok(Json(PurgeView { dry_run, matched: purged, exact: true, as_of: None, purged, more }))
 }
 
-/// Deletes waiting jobs, up to `limit`. Answers how many, and whether there may be more.
+/// Deletes waiting jobs that were created before a time, up to a number. Begins no step after the deadline. Answers how many, and whether
+/// there may be more.
 async fn purge_until(
     store: &Acting,
     name: &QueueName,
-    limit: u32,
+    (created_before, limit): (Option<DateTime<Utc>>, u32),
     deadline: Instant,
 ) -> Result<(u64, bool), Problem> {
     let (mut purged, mut left) = (0, limit);
-    while left > 0 {
-        let queue = name.clone();
-        let most = left.min(PURGE_STEP);
-        let step = store.call(move |store| async move { store.queues().purge(&queue, most).await });
-        // a call that has not ended at the deadline continues, but its jobs are not counted
-        let Ok(gone) = timeout_at(deadline, step).await else { break };
-        let gone = gone?;
+    while left > 0 && Instant::now() < deadline {
+        let (queue, most) = (name.clone(), left.min(PURGE_STEP));
+        let step =
+            store.call(move |store| async move { store.queues().purge(&queue, created_before, most).await });
+        let gone = step.await?;
         purged += u64::from(gone);
         left -= most;
         if gone < most {

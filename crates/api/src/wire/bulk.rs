@@ -1,5 +1,6 @@
 //! One verb on many jobs.
 
+use chrono::{DateTime, Utc};
 use jobqueue_core::limits::{MAX_BATCH, MAX_FILTER_VALUES};
 use jobqueue_core::metadata::MetadataTermError;
 use jobqueue_core::time::{TIMESTAMP_RULE, timestamp};
@@ -249,6 +250,8 @@ pub(crate) struct BulkView {
     pub(crate) ids: Vec<Uuid>,
     /// Jobs that matched but could not be changed, and ids of no job.
     pub(crate) failures: Vec<BulkFailure>,
+    /// In a dry run, the time of the database. As `created_before` of the filter it spares jobs that come later.
+    pub(crate) as_of: Option<DateTime<Utc>>,
     /// Other jobs may match: send the request again with `next_cursor` as its `cursor`.
     pub(crate) more: bool,
     /// Where to continue; `null` if no other job matches.

@@ -318,6 +318,8 @@ pub(crate) struct LetterPurgeView {
     pub(crate) deleted: u64,
     /// In a dry run, the ids of the dead letters that match.
     pub(crate) ids: Vec<Uuid>,
+    /// In a dry run, the time of the database. As `failed_before` of the filter it spares those that fail later.
+    pub(crate) as_of: Option<DateTime<Utc>>,
     /// More dead letters matched than `limit`.
     pub(crate) more: bool,
 }

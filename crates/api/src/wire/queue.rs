@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use jobqueue_core::FieldError;
-use jobqueue_core::time;
-use jobqueue_store::{QueueRecord, QueueSettings};
+use jobqueue_core::time::{self, TIMESTAMP_RULE, timestamp};
+use jobqueue_store::{QueueRecord, QueueSettings, Waiting};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -142,9 +142,13 @@ pub(crate) struct PurgeBody {
     #[serde(default)]
     #[schema(required = false, default = false)]
     pub(crate) dry_run: bool,
-    /// Most jobs to delete, 1 to 100,000; default 100,000. A dry run counts all.
+    /// Most jobs to delete, 1 to 100,000; default 100,000. A dry run counts up to 100,000.
     #[schema(minimum = 1, maximum = 100_000)]
     limit: Option<i64>,
+    /// Delete only jobs that were created before this timestamp (RFC 3339); by default all. The `as_of` of a dry run spares jobs that came
+    /// after it.
+    #[schema(format = DateTime)]
+    created_before: Option<String>,
 }
 
 impl Wire for PurgeBody {
@@ -154,6 +158,12 @@ impl Wire for PurgeBody {
 }
 
 impl PurgeBody {
+    /// The time that bounds the jobs.
+    pub(crate) fn created_before(&self) -> Result<Option<DateTime<Utc>>, FieldError> {
+        let wrong = || FieldError::new("/created_before", "invalid", TIMESTAMP_RULE);
+        self.created_before.as_deref().map(|text| timestamp(text).ok_or_else(wrong)).transpose()
+    }
+
     /// Most jobs to delete.
     pub(crate) fn limit(&self) -> Result<u32, FieldError> {
         let Some(limit) = self.limit else { return Ok(MAX_PURGE) };
@@ -167,10 +177,22 @@ impl PurgeBody {
 pub(crate) struct PurgeView {
     /// Whether this was a dry run, which deletes nothing.
     pub(crate) dry_run: bool,
-    /// Waiting jobs that were found. In a dry run: all that wait now.
+    /// Waiting jobs that were found. In a dry run: those that wait now, up to 100,000.
     pub(crate) matched: u64,
+    /// `false` if more jobs wait than `matched` says.
+    pub(crate) exact: bool,
+    /// In a dry run, the time of the database: all jobs that it counted were created before it.
+    pub(crate) as_of: Option<DateTime<Utc>>,
     /// Waiting jobs that were deleted.
     pub(crate) purged: u64,
     /// The request ended, at its limit or its time, before all waiting jobs were deleted: send it again.
     pub(crate) more: bool,
+}
+
+impl PurgeView {
+    /// What a dry run answers.
+    pub(crate) const fn dry(waiting: &Waiting) -> Self {
+        let Waiting { jobs, is_exact, as_of } = *waiting;
+        Self { dry_run: true, matched: jobs, exact: is_exact, as_of: Some(as_of), purged: 0, more: false }
+    }
 }

@@ -184,4 +184,6 @@ pub(crate) struct RedrivePlanView {
     pub(crate) dry_run: bool,
     /// Number of dead letters that match; `null`: counting them took too long.
     pub(crate) total: Option<u64>,
+    /// The time of the database when it counted. As `failed_before` of the filter it spares those that fail later.
+    pub(crate) as_of: Option<DateTime<Utc>>,
 }

@@ -114,7 +114,10 @@ async fn queues_pause_resume_purge_and_keep_settings() {
     );
 
     let gone = api.act("/v1/queues/q/purge").await.expect(200);
-    assert_eq!(gone, json!({ "dry_run": false, "matched": 1, "purged": 1, "more": false }));
+    assert_eq!(
+        gone,
+        json!({ "dry_run": false, "matched": 1, "exact": true, "as_of": null, "purged": 1, "more": false })
+    );
     api.settle(json!({ "outcome": "completed" }), &lease).await.expect(200);
     let names = api.get("/v1/queues").await.expect(200);
     assert_eq!(names["queues"][0]["name"], "q");

@@ -139,10 +139,14 @@ async fn a_redrive_is_started_listed_and_stopped() {
     let api = Api::start().await;
     let id = dead(&api, "a").await;
     let body = json!({ "filter": { "text": "A", "tag": [] }, "rate": 2.5, "dry_run": true });
-    assert_eq!(
-        api.post("/v1/dead-letters/redrives", &body).await.expect(200),
-        json!({ "dry_run": true, "total": 1 })
-    );
+    let plan = api.post("/v1/dead-letters/redrives", &body).await.expect(200);
+    assert_eq!(plan, json!({ "dry_run": true, "total": 1, "as_of": plan["as_of"] }));
+    // the time of the plan spares what fails after it
+    let until = |as_of: &Value| json!({ "filter": { "failed_before": as_of }, "rate": 1, "dry_run": true });
+    let known = api.post("/v1/dead-letters/redrives", &until(&plan["as_of"])).await.expect(200);
+    dead(&api, "b").await;
+    let later = api.post("/v1/dead-letters/redrives", &until(&plan["as_of"])).await.expect(200);
+    assert_eq!((&known["total"], &later["total"]), (&json!(1), &json!(1)));
     let answer =
         api.post("/v1/dead-letters/redrives", &json!({ "filter": { "text": "A" }, "rate": 2.5 })).await;
     let redrive = answer.expect(201);

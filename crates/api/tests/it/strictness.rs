@@ -168,16 +168,38 @@ async fn a_dry_purge_only_counts() {
     let running = api.lease("q").await.unwrap();
     api.enqueue_in("q").await;
     let dry = api.post("/v1/queues/q/purge", &json!({ "dry_run": true })).await.expect(200);
-    assert_eq!(dry, json!({ "dry_run": true, "matched": 3, "purged": 0, "more": false }));
+    let as_of = &dry["as_of"];
+    assert_eq!(
+        dry,
+        json!({ "dry_run": true, "matched": 3, "exact": true, "as_of": as_of, "purged": 0, "more": false })
+    );
     assert_eq!(api.count().await, 4);
     let some = api.post("/v1/queues/q/purge", &json!({ "limit": 1 })).await.expect(200);
-    assert_eq!(some, json!({ "dry_run": false, "matched": 1, "purged": 1, "more": true }));
+    assert_eq!(
+        some,
+        json!({ "dry_run": false, "matched": 1, "exact": true, "as_of": null, "purged": 1, "more": true })
+    );
     for limit in [0, 100_001] {
         let refused = api.post("/v1/queues/q/purge", &json!({ "limit": limit })).await;
         assert_eq!(refused.problem(422), "invalid-body", "{limit}");
     }
+    // a job that came after the dry run is spared
+    let later = api.enqueue_in("q").await;
+    let bounded = json!({ "created_before": as_of });
+    let confirmed = api.post("/v1/queues/q/purge", &bounded).await.expect(200);
+    assert_eq!(
+        (&confirmed["purged"], api.count().await),
+        (&json!(2), 2),
+        "the running job and the later one stay"
+    );
+    assert_eq!(api.get(&format!("/v1/jobs/{later}")).await.expect(200)["status"], "queued");
+    let refused = api.post("/v1/queues/q/purge", &json!({ "created_before": "soon" })).await;
+    assert_eq!(refused.problem(422), "invalid-body");
     let empty = api.send("POST", "/v1/queues/q/purge", &["Content-Length: 0"], b"").await.expect(200);
-    assert_eq!(empty, json!({ "dry_run": false, "matched": 2, "purged": 2, "more": false }));
+    assert_eq!(
+        empty,
+        json!({ "dry_run": false, "matched": 1, "exact": true, "as_of": null, "purged": 1, "more": false })
+    );
     assert_eq!(api.count().await, 1, "the running job stays");
     api.settle(json!({ "outcome": "completed" }), &running).await.expect(200);
     let none = api.post("/v1/queues/q/purge", &json!({ "dry_run": false })).await.expect(200);

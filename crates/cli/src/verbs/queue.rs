@@ -11,7 +11,7 @@ use crate::confirm::confirm;
 use crate::connection::ClientArgs;
 use crate::exit::{CommandResult, Exit};
 use crate::output::{OutputArgs, print};
-use crate::raw::Fields;
+use crate::raw::{self, Fields};
 use crate::resource::QUEUE;
 use crate::verbs::delete::{self, DeleteQueueArgs};
 use crate::verbs::get::{self, GetArgs};
@@ -135,17 +135,23 @@ async fn set(args: &SetQueueArgs) -> CommandResult {
 
 async fn purge(args: &PurgeArgs) -> CommandResult {
     let client = args.api.client()?;
-    let preview = request(&client, &args.name, true).await?;
-    let matched = Fields::of(&preview).count("matched");
+    let preview = request(&client, &args.name, "{\"dry_run\":true}").await?;
+    let preview = Fields::of(&preview);
+    let matched = preview.count("matched");
+    let or_more = if preview.is_true("exact") { "" } else { " or more" };
     if args.dry_run || matched == 0 {
-        print(&format!("{matched} waiting jobs match, nothing was deleted\n"))?;
+        print(&format!("{matched}{or_more} waiting jobs match, nothing was deleted\n"))?;
         return Ok(Exit::Done);
     }
-    confirm(&format!("Delete {matched} waiting jobs of the queue {}?", args.name), args.yes)?;
+    confirm(&format!("Delete {matched}{or_more} waiting jobs of the queue {}?", args.name), args.yes)?;
+    // the answer to a question does not concern jobs that came after it
+    let as_of = Some(preview.text("as_of")).filter(|as_of| !args.yes && !as_of.is_empty());
+    let body =
+        as_of.map_or("{}".to_owned(), |as_of| format!("{{\"created_before\":{}}}", raw::quoted(&as_of)));
     let bar = progress::bar(usize::try_from(matched).unwrap_or(usize::MAX), "deleting");
     let mut purged = 0;
     loop {
-        let answer = request(&client, &args.name, false).await?;
+        let answer = request(&client, &args.name, &body).await?;
         let answer = Fields::of(&answer);
         purged += answer.count("purged");
         bar.set_position(purged);
@@ -158,6 +164,6 @@ async fn purge(args: &PurgeArgs) -> CommandResult {
     Ok(Exit::Done)
 }
 
-async fn request(client: &Client, name: &str, dry_run: bool) -> CommandResult<Box<RawValue>> {
-    client.post(&["v1", "queues", name, "purge"], Some(&format!("{{\"dry_run\":{dry_run}}}"))).await
+async fn request(client: &Client, name: &str, body: &str) -> CommandResult<Box<RawValue>> {
+    client.post(&["v1", "queues", name, "purge"], Some(body)).await
 }

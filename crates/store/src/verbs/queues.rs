@@ -34,6 +34,17 @@ pub struct QueueRecord {
     pub running: u64,
 }
 
+/// Jobs of a queue that wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// How many were counted.
+    pub jobs: u64,
+    /// Whether these are all.
+    pub is_exact: bool,
+    /// The time of the database: all that were counted were created before it.
+    pub as_of: DateTime<Utc>,
+}
+
 /// What an operator sets on a queue. `None` leaves a setting as it is, `Some(None)` sets it back to the default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct QueueSettings {
@@ -90,21 +101,31 @@ impl Queues<'_> {
         Ok(queue)
     }
 
-    /// How many jobs a purge of the queue deletes: all that wait, blocked ones too. `None` if the queue does not exist.
-    pub async fn waiting(&self, name: &QueueName) -> Result<Option<u64>, StoreError> {
+    /// The jobs that a purge of the queue deletes: all that wait, blocked ones too. Counts up to `limit`. `None` if the queue does not exist.
+    pub async fn waiting(&self, name: &QueueName, limit: u32) -> Result<Option<Waiting>, StoreError> {
         let mut unit = self.0.begin_snapshot().await?;
-        let waiting = sqlx::query_scalar!(
+        // the clocks of the API servers, which give ids their time, may be a little ahead
+        let row = sqlx::query!(
             r#"-- store.queue.waiting
-            WITH lanes AS MATERIALIZED (SELECT l.id FROM jobqueue.lane l JOIN jobqueue.queue q ON q.id = l.queue_id WHERE q.name = $1)
-            SELECT (SELECT count(*) FROM jobqueue.ready r WHERE r.lane = ANY (ARRAY(SELECT id FROM lanes)))
-                 + (SELECT count(*) FROM jobqueue.scheduled s WHERE s.lane = ANY (ARRAY(SELECT id FROM lanes))) AS "jobs!"
+            WITH lanes AS MATERIALIZED (SELECT l.id FROM jobqueue.lane l JOIN jobqueue.queue q ON q.id = l.queue_id WHERE q.name = $1),
+            found AS MATERIALIZED (
+                (SELECT r.job_id FROM jobqueue.ready r WHERE r.lane = ANY (ARRAY(SELECT id FROM lanes)) LIMIT $2)
+                UNION ALL
+                (SELECT s.job_id FROM jobqueue.scheduled s WHERE s.lane = ANY (ARRAY(SELECT id FROM lanes)) LIMIT $2))
+            SELECT (SELECT count(*) FROM found) AS "jobs!",
+                   greatest(jobqueue.now(), (SELECT jobqueue.created_at(job_id) FROM found ORDER BY job_id DESC LIMIT 1) + interval '1 ms') AS "as_of!"
             FROM jobqueue.present_queue WHERE name = $1"#,
             name.as_str(),
+            i64::from(limit) + 1,
         )
         .fetch_optional(&mut *unit)
         .await?;
         unit.commit().await?;
-        Ok(waiting.map(to_count))
+        let limit = u64::from(limit);
+        Ok(row.map(|row| {
+            let jobs = to_count(row.jobs);
+            Waiting { jobs: jobs.min(limit), is_exact: jobs <= limit, as_of: row.as_of }
+        }))
     }
 
     /// Counts the jobs of these queues. Each part is looked up by numbers and put together here, so no plan depends on statistics.
@@ -222,23 +243,36 @@ impl Queues<'_> {
         Ok(changed.rows_affected() > 0)
     }
 
-    /// Deletes up to `limit` waiting (queued, scheduled and blocked) jobs of a queue. Returns how many. The caller repeats the call while that is
-    /// `limit`. Running and final jobs stay.
-    pub async fn purge(&self, queue: &QueueName, limit: u32) -> Result<u32, StoreError> {
-        retry_on_conflict(|| self.purge_once(queue, limit)).await
+    /// Deletes up to `limit` waiting (queued, scheduled and blocked) jobs of a queue that were created before a time. Returns how many. The
+    /// caller repeats the call while that is `limit`. Running and final jobs stay.
+    pub async fn purge(
+        &self,
+        queue: &QueueName,
+        created_before: Option<DateTime<Utc>>,
+        limit: u32,
+    ) -> Result<u32, StoreError> {
+        retry_on_conflict(|| self.purge_once(queue, created_before, limit)).await
     }
 
-    async fn purge_once(&self, queue: &QueueName, limit: u32) -> Result<u32, StoreError> {
+    async fn purge_once(
+        &self,
+        queue: &QueueName,
+        created_before: Option<DateTime<Utc>>,
+        limit: u32,
+    ) -> Result<u32, StoreError> {
         let mut unit = self.0.one().await?;
         let gone = sqlx::query_scalar!(
             r#"-- store.queue.purge
             WITH lanes AS MATERIALIZED (
                 SELECT l.id, l.queue_id FROM jobqueue.lane l JOIN jobqueue.queue q ON q.id = l.queue_id WHERE q.name = $1),
+            bound AS MATERIALIZED (SELECT coalesce(jobqueue.id_floor($3), 'ffffffff-ffff-ffff-ffff-ffffffffffff') AS id),
             queued AS MATERIALIZED (
-                SELECT r.job_id FROM jobqueue.ready r WHERE r.lane = ANY (ARRAY(SELECT id FROM lanes))
+                SELECT r.job_id FROM jobqueue.ready r
+                WHERE r.lane = ANY (ARRAY(SELECT id FROM lanes)) AND r.job_id < (SELECT id FROM bound)
                 ORDER BY r.lane, r.job_id LIMIT $2 FOR UPDATE SKIP LOCKED),
             later AS MATERIALIZED (
-                SELECT s.job_id FROM jobqueue.scheduled s WHERE s.lane = ANY (ARRAY(SELECT id FROM lanes))
+                SELECT s.job_id FROM jobqueue.scheduled s
+                WHERE s.lane = ANY (ARRAY(SELECT id FROM lanes)) AND s.job_id < (SELECT id FROM bound)
                 ORDER BY s.job_id LIMIT greatest($2 - (SELECT count(*) FROM queued), 0) FOR UPDATE SKIP LOCKED),
             waiting AS MATERIALIZED (SELECT job_id FROM queued UNION ALL SELECT job_id FROM later),
             t AS (INSERT INTO jobqueue.tally (queue_id, pruned)
@@ -246,6 +280,7 @@ impl Queues<'_> {
             SELECT jobqueue.forget(ARRAY(SELECT job_id FROM waiting)) AS "gone!""#,
             queue.as_str(),
             i64::from(limit),
+            created_before,
         )
         .fetch_one(&mut *unit)
         .await?;

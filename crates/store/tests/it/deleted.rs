@@ -133,7 +133,7 @@ async fn a_queue_with_jobs_that_wait_or_run_is_not_deleted() {
     }
     bench.end(running.pop().unwrap(), Outcome::Completed(None)).await;
     assert_eq!(bench.delete("runs").await, QueueDeletion::Now);
-    assert_eq!(bench.store.queues().purge(&name("later"), 10).await.unwrap(), 1);
+    assert_eq!(bench.store.queues().purge(&name("later"), None, 10).await.unwrap(), 1);
     assert_eq!(bench.delete("later").await, QueueDeletion::Now);
     bench.take_census().await;
     assert_eq!(bench.listed().await, ["now"]);

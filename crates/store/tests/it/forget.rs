@@ -79,7 +79,7 @@ async fn nothing_of_a_job_is_left_whether_it_waits_or_is_final() {
 async fn a_purge_leaves_nothing() {
     let mut bench = Bench::new().await;
     let waits = rich(&mut bench, "waits").await;
-    assert_eq!(bench.store.queues().purge(&"default".parse().unwrap(), 10).await.unwrap(), 1);
+    assert_eq!(bench.store.queues().purge(&"default".parse().unwrap(), None, 10).await.unwrap(), 1);
     assert_eq!(traces(&bench, waits).await, [""; 0]);
 }
 

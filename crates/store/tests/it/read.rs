@@ -219,7 +219,7 @@ async fn only_final_or_unknown_jobs_are_not_live() {
 async fn the_census_counts_and_the_tallies_are_summed() {
     let bench = Bench::new().await;
     let jobs_in_every_status = jobs_in_every_status(&bench).await;
-    bench.store.queues().purge(&"b".parse().unwrap(), 1).await.unwrap();
+    bench.store.queues().purge(&"b".parse().unwrap(), None, 1).await.unwrap();
     let before = bench.store.census().await.unwrap();
     assert_eq!((before.queues.len(), before.workers, before.queues[0].taken_at), (2, 1, None));
     for folded in [false, true] {
@@ -346,9 +346,9 @@ async fn queues_are_paused_configured_and_purged() {
     assert_eq!((queues[0].scheduled, queues[0].queued, queues[0].running), (1, 1, 1));
     assert_eq!((queues[2].completed_retention, queues[2].failed_retention), (Some(DAY), None));
     assert_eq!(bench.store.queues().get(&"none".parse().unwrap()).await.unwrap(), None);
-    assert_eq!(bench.store.queues().purge(&a, 1).await.unwrap(), 1);
-    assert_eq!(bench.store.queues().purge(&a, 100).await.unwrap(), 1);
-    assert_eq!(bench.store.queues().purge(&a, 100).await.unwrap(), 0);
+    assert_eq!(bench.store.queues().purge(&a, None, 1).await.unwrap(), 1);
+    assert_eq!(bench.store.queues().purge(&a, None, 100).await.unwrap(), 1);
+    assert_eq!(bench.store.queues().purge(&a, None, 100).await.unwrap(), 0);
     for (id, status, draft) in jobs_in_every_status {
         let waits = matches!(status, Status::Queued | Status::Scheduled);
         let gone = draft.queue.as_deref() == Some("a") && waits;

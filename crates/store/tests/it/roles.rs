@@ -140,7 +140,7 @@ async fn each_role_does_its_work() {
     operator.jobs().promote(&[ids[3]]).await.unwrap();
     the_operator_edits_and_deletes(&operator, ids[0], ids[1]).await;
     assert!(operator.queues().pause(&"default".parse().unwrap()).await.unwrap());
-    assert_eq!(operator.queues().purge(&"new.queue".parse().unwrap(), 10).await.unwrap(), 1);
+    assert_eq!(operator.queues().purge(&"new.queue".parse().unwrap(), None, 10).await.unwrap(), 1);
 
     bench.pass(40 * DAY);
     the_reaper_does_its_work(&bench, ids[4]).await;
@@ -197,7 +197,7 @@ async fn the_operator_deletes_queues_and_the_reaper_deletes_unused_ones() {
     let (operator, reaper) = (store_as(&bench, "operator"), store_as(&bench, "reaper"));
     assert!(reaper.take_census(200).await.unwrap());
     let default = "default".parse().unwrap();
-    assert_eq!(operator.queues().purge(&default, 10).await.unwrap(), 1);
+    assert_eq!(operator.queues().purge(&default, None, 10).await.unwrap(), 1);
     assert_eq!(operator.queues().delete(&default).await.unwrap(), QueueDeletion::Now);
 
     operator.queues().create(&"unused".parse().unwrap()).await.unwrap();

@@ -125,7 +125,7 @@ async fn duties(store: &Store) {
         .unwrap();
     store.queues().resume(&queue).await.unwrap();
     assert_eq!(store.queues().get(&queue).await.unwrap().unwrap().completed_retention, Some(DAY));
-    assert_eq!(store.queues().purge(&queue, 10).await.unwrap(), 0);
+    assert_eq!(store.queues().purge(&queue, None, 10).await.unwrap(), 0);
 }
 
 /// Notifications need a dedicated session, so behind a transaction pooler there are none.

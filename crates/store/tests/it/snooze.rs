@@ -118,6 +118,6 @@ async fn many_jobs_keep_their_limits_and_counts_are_deleted_with_the_jobs() {
         bench.count("SELECT count(*) FROM jobqueue.snooze s JOIN jobqueue.body b ON b.id = s.job_id").await,
         150
     );
-    assert_eq!(bench.store.queues().purge(&"default".parse().unwrap(), 300).await.unwrap(), 300);
+    assert_eq!(bench.store.queues().purge(&"default".parse().unwrap(), None, 300).await.unwrap(), 300);
     assert_eq!(bench.count("SELECT count(*) FROM jobqueue.snooze").await, 0);
 }

@@ -187,7 +187,7 @@ async fn a_concurrent_retry_and_replacement_leave_one_live_job() {
             "SELECT count(*) FROM jobqueue.body b JOIN jobqueue.ready r ON r.job_id = b.id WHERE b.unique_key = '{key}'"
         );
         assert_eq!(bench.count(&live).await, 1, "round {round}");
-        bench.store.queues().purge(&"default".parse().unwrap(), 10).await.unwrap();
+        bench.store.queues().purge(&"default".parse().unwrap(), None, 10).await.unwrap();
     }
 }
 

@@ -78,7 +78,7 @@ async fn blocked_jobs_are_cancelled_expired_and_purged_like_scheduled_ones() {
         assert_eq!((record.status, found.as_deref()), (Status::Cancelled, Some(error)));
     }
     blocked(&bench, draft()).await;
-    assert_eq!(bench.store.queues().purge(&"default".parse().unwrap(), 10).await.unwrap(), 1);
+    assert_eq!(bench.store.queues().purge(&"default".parse().unwrap(), None, 10).await.unwrap(), 1);
     assert_eq!(bench.count("SELECT count(*) FROM jobqueue.scheduled").await, 0);
 }
 

@@ -42,9 +42,10 @@ pub(crate) async fn start(
     let filter = limits::dead_letters(&store, caller.grant(), filter).await?;
     let filter = filter.ok_or_else(|| limits::too_wide("queues or kinds that the key does not include"))?;
     let counted = filter.clone();
+    let as_of = if dry_run { store.call(|store| async move { store.time().await }).await? } else { None };
     let total = store.call(move |store| async move { store.dead_letters().count(&counted).await }).await?;
     if dry_run {
-        return Ok(Json(RedrivePlanView { dry_run, total }).into_response());
+        return Ok(Json(RedrivePlanView { dry_run, total, as_of }).into_response());
     }
     let begin =
         move |store: Store| async move { store.dead_letters().begin_redrive(&filter, rules, total).await };

@@ -153,7 +153,9 @@ async fn find(
     body: &BulkBody,
     usual: &[Status],
 ) -> Result<Found, Problem> {
-    let view = BulkView { dry_run: body.dry_run, ..BulkView::default() };
+    let as_of =
+        if body.dry_run { store.call(|store| async move { store.time().await }).await? } else { None };
+    let view = BulkView { dry_run: body.dry_run, as_of, ..BulkView::default() };
     match body.targets(usual).map_err(|errors| Problem::fields(&errors))? {
         Targets::Ids(ids) => {
             let granted = limits::only_granted(store, caller.grant(), ids.clone()).await?;

@@ -24,6 +24,9 @@ use crate::wire::worker_report::{DeliveredView, WorkerReportBody};
 /// What a worker reports of the attempts of its leases, by the places of these.
 type Reports = Vec<(usize, AttemptReport)>;
 
+/// While it waits, a heartbeat is carried out at most so often.
+const PAUSE: Duration = Duration::from_millis(250);
+
 /// A checked heartbeat. It may be carried out twice; what it reports of attempts is stored once.
 struct Beat {
     leases: Arc<[Lease]>,
@@ -62,8 +65,8 @@ pub(crate) async fn heartbeat(
     let Extension(gone) = gone.unwrap_or_default();
     // subscribes before it reads, so that no hint in between is missed
     let mut hints = long_polls.worker_hints();
-    let mut found = beat.send(&store, reports).await?;
-    let end = Instant::now() + wait;
+    let (mut found, mut sent) = (beat.send(&store, reports).await?, Instant::now());
+    let end = sent + wait;
     while found.is_quiet() && Instant::now() < end {
         let (workers, pause_end) = (beat.workers(&found), found.next_timeout().map_or(end, |at| at.min(end)));
         tokio::select! {
@@ -72,10 +75,12 @@ pub(crate) async fn heartbeat(
             () = long_polls.shutdown() => break,
             () = gone.wait() => break,
         }
+        // hints may be for other jobs of these workers, and come by the thousand
+        sleep_until((sent + PAUSE).min(end)).await;
         // Also at the end, because a hint may be lost. If it fails, the answer is what the last one found: the reports are stored, so the
         // request must not be repeated.
         let Ok(later) = beat.send(&store, vec![]).await else { break };
-        found = later;
+        (found, sent) = (later, Instant::now());
     }
     remote.renewed(found.extended.iter().filter_map(holder));
     if found.extended == [Extended::Stale] && beat.worker.is_none() {

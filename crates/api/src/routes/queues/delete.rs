@@ -48,7 +48,7 @@ pub(crate) async fn delete(
     let mut purged = 0;
     loop {
         if force {
-            purged += purge_until(&store, &name, MAX_PURGE, deadline).await?.0;
+            purged += purge_until(&store, &name, (None, MAX_PURGE), deadline).await?.0;
             stop_running(&store, &name).await?;
         }
         let queue = name.clone();

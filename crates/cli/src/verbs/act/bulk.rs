@@ -34,6 +34,8 @@ pub(super) async fn run(action: JobAction, client: &Client, args: &ActArgs) -> C
     }
     let count = if more { format!("more than {matched}") } else { matched.to_string() };
     confirm(&format!("{} {count} jobs?", capital(action.verb())), args.yes)?;
+    let until = args.selector.until(&preview, action.is_of_ended(), args.yes);
+    let filter = format!("\"filter\":{}", until.body());
     let done = rounds(action, client, &filter, limit).await?;
     let answer =
         raw::object(&[("changed", &done.changed.len().to_string()), ("refused", &done.refused.to_string())]);

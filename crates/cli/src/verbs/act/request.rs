@@ -44,6 +44,11 @@ pub(crate) enum JobAction {
 }
 
 impl JobAction {
+    /// Whether it concerns jobs that have ended.
+    pub(crate) const fn is_of_ended(self) -> bool {
+        matches!(self, Self::Retry | Self::Delete)
+    }
+
     /// The last part of its path.
     pub(crate) const fn verb(self) -> &'static str {
         match self {

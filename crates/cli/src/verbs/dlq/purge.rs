@@ -71,6 +71,7 @@ pub(super) async fn run(args: &PurgeLettersArgs) -> CommandResult {
     }
     let count = if more { format!("more than {matched}") } else { matched.to_string() };
     confirm(&format!("Delete {count} dead letters with their jobs?"), args.yes)?;
+    let filter = args.selector.body_until(&preview, args.yes)?;
     let deleted = rounds(&client, &filter, limit).await?;
     let answer = raw::object(&[("deleted", &deleted.to_string())]);
     structured(&args.output, &answer, || format!("{deleted} dead letters deleted\n"))?;

@@ -100,6 +100,7 @@ pub(super) async fn run(args: &RedriveArgs) -> CommandResult {
         return Ok(Exit::Done);
     }
     confirm(&format!("Retry {count} dead letters, {} a second?", args.rate), args.yes)?;
+    let filter = args.selector.body_until(&Fields::of(&plan), args.yes)?;
     let redrive = request(&client, args, &filter, false).await?;
     if args.no_wait {
         get::show(&REDRIVE, &args.output, &client, &[redrive], true)?;

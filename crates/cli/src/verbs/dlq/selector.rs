@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::exit::{CommandError, CommandResult};
+use crate::raw::Fields;
 use crate::selector;
 
 /// Dead letters that match all of these.
@@ -64,6 +65,13 @@ impl LetterSelector {
         Ok(format!("{{{}}}", members.join(",")))
     }
 
+    /// The same without those that failed after this dry run: the answer to a question does not concern them. `yes`: there was no question.
+    pub(crate) fn body_until(&self, dry_run: &Fields<'_>, yes: bool) -> CommandResult<String> {
+        let as_of = Some(dry_run.text("as_of")).filter(|as_of| !yes && !as_of.is_empty());
+        let bounded = Self { failed_before: self.failed_before.clone().or(as_of), ..self.clone() };
+        bounded.body(bounded.query().is_empty())
+    }
+
     fn lists(&self) -> [(&'static str, &[String]); 4] {
         [("queue", &self.queue), ("kind", &self.kind), ("tag", &self.tag), ("error_type", &self.error_type)]
     }
@@ -93,6 +101,10 @@ mod tests {
         assert_eq!(selector.body(false).unwrap(), r#"{"kind":["a","b"],"text":"\"x\""}"#);
         assert!(selector.body(true).is_err());
         let none = LetterSelector::default();
+        let answer = crate::raw::object(&[("as_of", "\"2026-01-31T09:00:00Z\"")]);
+        let bounded = none.body_until(&Fields::of(&answer), false).unwrap();
+        assert_eq!(bounded, r#"{"failed_before":"2026-01-31T09:00:00Z"}"#);
+        assert_eq!(none.body_until(&Fields::of(&answer), true).unwrap(), r#"{"all":true}"#);
         assert_eq!((none.body(true).unwrap().as_str(), none.body(false).is_err()), (r#"{"all":true}"#, true));
     }
 }
