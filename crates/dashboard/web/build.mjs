@@ -46,7 +46,7 @@ if (process.argv.includes("--tests")) {
   await cp(join(here, "src/icon.svg"), join(out, icon));
   let html = await readFile(join(here, "src/index.html"), "utf8");
   html = html.replace("{{style}}", `assets/${named("style", ".css")}`).replace("{{app}}", `assets/${named("app", ".js")}`);
-  await writeFile(join(out, "index.html"), html.replace("{{icon}}", icon));
+  await writeFile(join(out, "index.html"), html.replaceAll("{{icon}}", icon));
   await writeFile(join(out, "assets/licenses.txt"), await licenses(metafile));
 }
 

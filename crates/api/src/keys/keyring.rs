@@ -272,3 +272,40 @@ fn unread() -> Problem {
 fn hash(key: &str) -> [u8; 32] {
     Sha256::digest(key.as_bytes()).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use jobqueue_core::{ApiKeyDraft, KeyText};
+
+    use super::*;
+
+    fn news(version: i64, checked_at: Instant, keys: Vec<LiveKey>) -> KeyNews {
+        KeyNews { version, now: DateTime::UNIX_EPOCH, checked_at, keys: Some(keys) }
+    }
+
+    #[test]
+    fn an_answer_that_is_late_does_not_replace_a_newer_one() {
+        let keyring = Keyring::new(Some(&"root".into()), ProxySettings::default());
+        let id = KeyId::new(rand::random());
+        let text = KeyText::new(&id, rand::random());
+        let live = LiveKey {
+            name: "a".parse().unwrap(),
+            version: 1,
+            spec: ApiKeyDraft { scopes: vec!["read".to_owned()], ..ApiKeyDraft::default() },
+            hash: hash(text.expose()),
+            previous: None,
+            expires_at: None,
+            id,
+        };
+        let is_accepted = || keyring.caller(Some(text.expose())).unwrap().is_some();
+        let began = Instant::now();
+        keyring.learn(news(1, began, vec![live.clone()]));
+        assert!(is_accepted());
+        let (second, third) = (began + CHECK_EVERY, began + CHECK_EVERY * 2);
+        // the third check finds that the key is revoked; the second one hung, and its answer arrives afterwards
+        keyring.learn(news(2, third, vec![]));
+        assert!(!is_accepted());
+        keyring.learn(news(1, second, vec![live]));
+        assert!(!is_accepted());
+    }
+}

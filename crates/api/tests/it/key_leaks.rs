@@ -168,6 +168,44 @@ async fn what_is_hidden_can_neither_be_searched_nor_guessed() {
 }
 
 #[tokio::test]
+async fn the_audit_log_shows_nothing_that_the_key_does_not_see() {
+    let api = Api::start().await;
+    let job = |mark: &str| json!({ "kind": "k", "queue": "q", "payload": { "user": { "email": mark } }, "metadata": { "m": mark } });
+    for (mark, status) in [(MARK, 201), ("hidden-from-others-too", 200)] {
+        let schedule = json!({ "cron": "0 0 1 1 *", "start_at": "2100-01-01T00:00:00Z", "job": job(mark) });
+        api.put("/v1/schedules/s", &[], &schedule).await.expect(status);
+    }
+    api.send("DELETE", "/v1/schedules/s", &[], b"").await.expect(200);
+    let id = api.enqueue(job(MARK)).await;
+    let edit = json!({ "payload": { "user": { "email": format!("{MARK}-again") } } });
+    let headers = ["Content-Type: application/json"];
+    api.send("PATCH", &format!("/v1/jobs/{id}"), &headers, edit.to_string().as_bytes()).await.expect(200);
+    let filter =
+        json!({ "payload": [format!("user.email={MARK}-again")], "metadata": [format!("m={MARK}")] });
+    assert_eq!(api.post("/v1/jobs/cancel", &json!({ "filter": filter })).await.expect(200)["changed"], 1);
+    let redrive = json!({ "filter": { "text": MARK }, "rate": 0.01 });
+    api.post("/v1/dead-letters/redrives", &redrive).await.expect(201);
+    let all = "/v1/audit?limit=1000";
+    let seen = api.get(all).await;
+    assert!(seen.text.matches(MARK).count() >= 10, "{seen:?}");
+    for (name, hide, left) in [
+        ("whole", json!(["payload", "metadata", "error"]), 0),
+        ("by-pointer", json!(["/user/email", "/m", "error"]), 0),
+        ("all-but-searches", json!(["payload", "metadata"]), 1),
+    ] {
+        let (_, key) = api.create_key(json!({ "name": name, "scopes": ["read", "admin"], "hide": hide })).await;
+        let answer = ask(&api, &key, "GET", all, &Value::Null).await;
+        let entries = answer.expect(200);
+        assert_eq!(answer.text.matches(MARK).count(), left, "{name}: {answer:?}");
+        let of_schedule = entries["entries"].as_array().unwrap().iter().filter(|e| e["target"] == "s").count();
+        assert_eq!(of_schedule, 3, "{name}: the entries are there, and what else they say");
+        assert!(answer.text.contains("0 0 1 1 *") && answer.text.contains("[hidden]"), "{name}: {answer:?}");
+        let redrives = ask(&api, &key, "GET", "/v1/dead-letters/redrives", &Value::Null).await;
+        assert_eq!(redrives.text.matches(MARK).count(), left, "{name}: {redrives:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_group_of_a_queue_has_no_examples_of_another_queue() {
     let api = Api::start().await;
     let mut ids = Vec::new();

@@ -19,6 +19,7 @@ mod early;
 mod edits;
 mod explain;
 mod idempotency;
+mod key_checks;
 mod key_leaks;
 mod key_matrix;
 mod keys;

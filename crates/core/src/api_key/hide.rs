@@ -102,12 +102,26 @@ impl Hide {
     fn of_api(&self, text: &str) -> String {
         let is_delivery = self.hides_end() && is_delivery(text);
         rewrite(text, &mut |name, value| match name {
+            Some("filter") => self.of_filter(value),
             Some("payload") if is_delivery => hidden(value),
             Some(name) if self.is_hidden(name) => hidden(value),
             Some(name) if OF_USERS.contains(&name) => {
                 self.pointers.iter().fold(value.to_owned(), |value, tokens| without(&value, tokens))
             }
             _ => self.of_api(value),
+        })
+    }
+
+    /// The filter of an action or a redrive. Its conditions have values, which another caller could know and search for.
+    fn of_filter(&self, text: &str) -> String {
+        rewrite(text, &mut |name, value| {
+            let is_hidden = match name {
+                Some("payload") => self.hides_payload() || self.hides_end(),
+                Some("metadata") => self.hides_metadata(),
+                Some("text") => self.hides_error(),
+                _ => false,
+            };
+            if is_hidden { hidden(value) } else { value.to_owned() }
         })
     }
 
@@ -251,6 +265,22 @@ mod tests {
             assert_eq!(hide(&[word]).apply(text).unwrap(), shown, "{word}");
         }
         assert_eq!(hide(&["log"]).apply(text).unwrap(), text);
+    }
+
+    #[test]
+    fn a_filter_shows_no_value_of_what_is_hidden() {
+        let text = r#"{"filter":{"kind":["k"],"payload":["user.email=x"],"metadata":["m=x"],"text":"x"}}"#;
+        for (word, expected) in [
+            ("payload", r#"{"filter":{"kind":["k"],"payload":"[hidden]","metadata":["m=x"],"text":"x"}}"#),
+            (
+                "/user/email",
+                r#"{"filter":{"kind":["k"],"payload":"[hidden]","metadata":"[hidden]","text":"x"}}"#,
+            ),
+            ("error", r#"{"filter":{"kind":["k"],"payload":"[hidden]","metadata":["m=x"],"text":"[hidden]"}}"#),
+            ("log", text),
+        ] {
+            assert_eq!(hide(&[word]).apply(text).unwrap(), expected, "{word}");
+        }
     }
 
     #[test]

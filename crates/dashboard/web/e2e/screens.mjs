@@ -8,8 +8,8 @@ const heading = (name) => (page) => page.getByRole("heading", { level: 1, name }
 /** `path` may ask the database; `ready` waits until the screen shows what it should. */
 export const SCREENS = [
   { name: "overview", path: async () => "", ready: async (page) => { await heading("Overview")(page); await page.getByRole("cell", { name: /\d/ }).first().waitFor(); await page.getByText("New failure").first().waitFor(); await page.getByRole("row", { name: /^Failed \d\d/ }).waitFor(); } },
-  { name: "jobs", path: async () => "jobs", ready: async (page) => { await heading("Jobs")(page); await page.getByRole("row").nth(3).waitFor(); await page.getByRole("button", { name: /^failed\s+\d/ }).waitFor(); } },
-  { name: "jobs-failed", path: async () => "jobs?q=status:failed kind:card.* error:exit_1", ready: (page) => page.getByRole("row").nth(3).waitFor() },
+  { name: "jobs", path: async () => "jobs", ready: async (page) => { await heading("Jobs")(page); await page.getByRole("row").nth(3).waitFor(); await page.getByRole("button", { name: /^blocked\s+\d/ }).waitFor(); } },
+  { name: "jobs-failed", path: async () => "jobs?q=status:failed kind:card.* error:exit_1", ready: async (page) => { await page.getByRole("row").nth(3).waitFor(); await page.getByRole("button", { name: /^blocked\s+\d/ }).waitFor(); } },
   { name: "jobs-empty", path: async () => "jobs?q=queue:none", ready: (page) => page.getByText("No job matches").waitFor() },
   { name: "job-failed", path: async () => `jobs/${(await sql("SELECT id FROM jobs WHERE kind = 'card.charge' AND status = 'failed' LIMIT 1"))[0].id}`, ready: (page) => page.getByLabel("Log", { exact: true }).waitFor() },
   { name: "job-waiting", path: async () => `jobs/${(await sql("SELECT id FROM jobs WHERE queue = 'reports' LIMIT 1"))[0].id}`, ready: (page) => page.getByText("Why it waits").waitFor() },

@@ -3,7 +3,7 @@ import { render } from "preact";
 import { useCallback, useEffect, useState } from "preact/hooks";
 import { LocationProvider, Route, Router } from "preact-iso";
 import { Problem, session } from "./api";
-import { href } from "./base";
+import { href, ui } from "./base";
 import { SessionContext } from "./context";
 import { Frame } from "./frame";
 import * as live from "./live";
@@ -39,7 +39,7 @@ function App() {
     live.start(ask);
     return live.stop;
   }, [signedIn, ask]);
-  if (!who) return problem ? <main class="alone"><p role="alert">{problem.message} Trying again…</p></main> : null;
+  if (!who) return problem ? <main class="alone"><p role="alert">{problem.message} Trying again…</p></main> : <Begin />;
   if (!who.authenticated) return <SignIn onDone={set} />;
   return (
     <SessionContext.Provider value={who}>
@@ -57,6 +57,12 @@ function App() {
   );
 }
 
+/** What index.html shows before this script runs, until the page knows who the user is. */
+const Begin = () => <header class="top"><span class="brand"><img src={`${ui}assets/icon.svg`} alt="" width="22" height="22" /> jobqueue</span></header>;
+
 applyTheme();
 const root = document.getElementById("app");
-if (root) render(<App />, root);
+if (root) {
+  root.replaceChildren();
+  render(<App />, root);
+}

@@ -275,6 +275,7 @@ export interface ApiKey {
   revoked_at: string | null;
   previous_until: string | null;
   last_used_at: string | null;
+  owner: string | null;
   description: string | null;
   created_by: string;
   created_at: string;

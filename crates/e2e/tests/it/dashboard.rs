@@ -16,6 +16,8 @@ use crate::cluster::{Api, Cluster, Node};
 
 /// A directory for pictures: then the test only takes these.
 const SCREENSHOTS: &str = "JOBQUEUE_TEST_SCREENSHOTS";
+/// A number of jobs: then the test only measures how long the screens take with so many.
+const JOBS: &str = "JOBQUEUE_TEST_DASHBOARD_JOBS";
 
 /// Handlers that succeed, fail, and write a log slowly.
 const HANDLERS: &str = r#"
@@ -77,8 +79,10 @@ async fn the_dashboard_works_in_a_browser() {
     let mut scenarios = Command::new("node");
     scenarios.arg("e2e/run.mjs").current_dir(&web).env("DASHBOARD_URL", &url).env("DASHBOARD_KEY", KEY);
     scenarios.env("CHROMIUM", chromium).kill_on_drop(true);
-    if let Some(folder) = std::env::var_os(SCREENSHOTS) {
-        scenarios.env("DASHBOARD_SCREENSHOTS", folder);
+    for (from, to) in [(SCREENSHOTS, "DASHBOARD_SCREENSHOTS"), (JOBS, "DASHBOARD_JOBS")] {
+        if let Some(value) = std::env::var_os(from) {
+            scenarios.env(to, value);
+        }
     }
     let mut scenarios = scenarios.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut answers = scenarios.stdin.take().unwrap();

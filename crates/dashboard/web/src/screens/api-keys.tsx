@@ -2,6 +2,7 @@
 import { useState } from "preact/hooks";
 import { act, now as serverNow } from "../api";
 import { useMay } from "../context";
+import { duration, several } from "../format";
 import { Badge, Clock, Empty, Link, Loaded, Table, Time } from "../parts/basics";
 import { useDialogs } from "../parts/dialog";
 import { Choice, Filters, TextFilter } from "../parts/filters";
@@ -10,9 +11,12 @@ import { usePages } from "../pages";
 import { usePerform } from "../perform";
 import type { ApiKey } from "../types";
 import { useNow, useParameter } from "../use";
-import { CreateForm } from "./api-keys/create";
+import { CreateForm, EditForm } from "./api-keys/form";
 import { RotateForm } from "./api-keys/rotate";
 import { Shown, type NewKey } from "./api-keys/shown";
+
+/** The form that is open, and of which key. */
+type Form = { what: "create" } | { what: "edit" | "rotate"; of: ApiKey };
 
 const SHOW = [["", "Valid and expired"], ["true", "Revoked"]] as const;
 
@@ -21,7 +25,7 @@ export function ApiKeysScreen() {
   const [filter] = useParameter("filter");
   const [revoked] = useParameter("revoked");
   const pages = usePages<ApiKey>(may ? `api-keys?limit=200${revoked ? "&revoked=true" : ""}` : null, "api_keys", (key) => key.id, { everyMs: 60_000 });
-  const [form, open] = useState<"create" | ApiKey | null>(null);
+  const [form, open] = useState<Form | null>(null);
   const [made, show] = useState<NewKey | null>(null);
   const found = pages.entries.filter((key) => filter === "" || key.name.includes(filter) || key.id.includes(filter));
   const done = (key: NewKey): void => {
@@ -37,16 +41,18 @@ export function ApiKeysScreen() {
         <TextFilter name="filter" label="Name or id contains" />
         <Choice name="revoked" label="Show" options={SHOW} />
       </Filters>
-      <div class="actions"><button type="button" class="primary" onClick={() => open("create")}>Create a key…</button></div>
+      <div class="actions"><button type="button" class="primary" onClick={() => open({ what: "create" })}>Create a key…</button></div>
       <Loaded of={pages.first}>
         {() => found.length === 0 && !pages.more ? (filter || revoked ? <Empty title="No key matches."><p><Link to="api-keys">Show all keys</Link></p></Empty> : <NoKeys />) : (
           <>
-            <Rows keys={found} onDone={pages.refresh} onRotate={open} />
+            <Rows keys={found} onDone={pages.refresh} open={open} />
             <More of={pages} />
           </>
         )}
       </Loaded>
-      {form === "create" ? <CreateForm onClose={() => open(null)} onDone={done} /> : form ? <RotateForm of={form} onClose={() => open(null)} onDone={done} /> : null}
+      {form?.what === "create" ? <CreateForm onClose={() => open(null)} onDone={done} /> : null}
+      {form?.what === "edit" ? <EditForm of={form.of} onClose={() => open(null)} onDone={pages.refresh} /> : null}
+      {form?.what === "rotate" ? <RotateForm of={form.of} onClose={() => open(null)} onDone={done} /> : null}
       {made ? <Shown made={made} onClose={() => show(null)} /> : null}
     </>
   );
@@ -60,7 +66,7 @@ function State({ of }: { of: ApiKey }) {
   return <Badge status="live">valid</Badge>;
 }
 
-function Rows({ keys, onDone, onRotate }: { keys: ApiKey[]; onDone: () => void; onRotate: (key: ApiKey) => void }) {
+function Rows({ keys, onDone, open }: { keys: ApiKey[]; onDone: () => void; open: (form: Form) => void }) {
   const now = useNow();
   return (
     <Table label="API keys" head={<>
@@ -68,14 +74,14 @@ function Rows({ keys, onDone, onRotate }: { keys: ApiKey[]; onDone: () => void; 
     </>}>
       {keys.map((key) => (
         <tr key={key.id}>
-          <th scope="row">{key.name}<p class="id">{key.id}</p>{key.description ? <p class="quiet">{key.description}</p> : null}</th>
+          <th scope="row">{key.name}<p class="id">{key.id}</p>{key.description ? <p class="quiet">{key.description}</p> : null}{key.owner ? <p class="quiet">managed by {key.owner}</p> : null}</th>
           <td><State of={key} />{key.previous_until && Date.parse(key.previous_until) > now ? <p class="quiet">old text until <Clock at={key.previous_until} now={now} /></p> : null}</td>
           <td>{key.scopes.map((scope) => <span key={scope} class="tag">{scope}</span>)}</td>
           <td class="details"><Limits of={key} /></td>
           <td class="number">{key.last_used_at ? <Time at={key.last_used_at} now={now} /> : <span class="quiet">never</span>}</td>
           <td class="number">{key.expires_at ? <Time at={key.expires_at} now={now} /> : <span class="quiet">never</span>}</td>
           <td>{key.created_by}<p class="quiet"><Time at={key.created_at} now={now} /></p></td>
-          <td class="end">{key.revoked_at ? null : <KeyActions of={key} onDone={onDone} onRotate={onRotate} />}</td>
+          <td class="end">{key.revoked_at ? null : <KeyActions of={key} onDone={onDone} open={open} />}</td>
         </tr>
       ))}
     </Table>
@@ -87,12 +93,12 @@ function Limits({ of }: { of: ApiKey }) {
     of.queues ? `queues ${of.queues.join(", ")}` : "",
     of.kinds ? `kinds ${of.kinds.join(", ")}` : "",
     of.hide.length > 0 ? `hides ${of.hide.join(", ")}` : "",
-    of.rate ? `${of.rate.requests} requests in ${of.rate.per_seconds} s` : "",
+    of.rate ? `${several(of.rate.requests, "request")} in ${duration(of.rate.per_seconds)}` : "",
   ].filter(Boolean);
   return lines.length === 0 ? <span class="quiet">nothing</span> : <>{lines.map((line) => <p key={line}>{line}</p>)}</>;
 }
 
-function KeyActions({ of, onDone, onRotate }: { of: ApiKey; onDone: () => void; onRotate: (key: ApiKey) => void }) {
+function KeyActions({ of, onDone, open }: { of: ApiKey; onDone: () => void; open: (form: Form) => void }) {
   const { confirm } = useDialogs();
   const { busy, perform } = usePerform(onDone);
   const now = useNow();
@@ -102,7 +108,8 @@ function KeyActions({ of, onDone, onRotate }: { of: ApiKey; onDone: () => void; 
   };
   return (
     <div class="actions tight" role="group" aria-label={`Actions on ${of.name}`}>
-      <button type="button" disabled={busy} aria-label={`Rotate ${of.name}`} onClick={() => onRotate(of)}>Rotate…</button>
+      <button type="button" disabled={busy} aria-label={`Change ${of.name}`} onClick={() => open({ what: "edit", of })}>Change…</button>
+      <button type="button" disabled={busy} aria-label={`Rotate ${of.name}`} onClick={() => open({ what: "rotate", of })}>Rotate…</button>
       <button type="button" class="danger-outline" disabled={busy} aria-label={`Revoke ${of.name}`} onClick={() => void revoke()}>Revoke</button>
     </div>
   );

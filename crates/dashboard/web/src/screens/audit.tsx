@@ -84,8 +84,8 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 function screenOf({ action, target }: AuditEntry): string | null {
   if (target === null) return null;
   const [about = ""] = action.split(".");
-  const paths: Record<string, string> = { queue: "queues/", jobs: "jobs/", schedule: "schedules/", worker: "workers/" };
-  return paths[about] && !action.endsWith(".delete") ? paths[about] + encodeURIComponent(target) : null;
+  const paths: Record<string, string> = { queue: "queues/", jobs: "jobs/", schedule: "schedules/", worker: "workers/", api_key: "api-keys?filter=" };
+  return paths[about] && !/\.(delete|revoke)$/.test(action) ? paths[about] + encodeURIComponent(target) : null;
 }
 
 function What({ entry }: { entry: AuditEntry }) {

@@ -2,6 +2,7 @@
 import { number, short } from "../format";
 import { Card, Empty, Fact, Failed, Link, Loaded, Table, Time } from "../parts/basics";
 import { Chart } from "../parts/chart";
+import { pace } from "../pace";
 import { More } from "../parts/more";
 import { usePages } from "../pages";
 import type { DeadLetter, GroupDetail } from "../types";
@@ -34,7 +35,7 @@ export function DeadLetterGroupScreen({ group }: { group: string }) {
       </div>
       {read.problem ? <Failed problem={read.problem} retry={read.refresh} /> : null}
       <div class="columns">
-        <Facts detail={detail} count={count} />
+        <Facts detail={detail} count={count} newest={pace(letters.entries.map((letter) => letter.failed_at))} />
         <Trend kind={detail.kind} />
       </div>
       <Loaded of={letters.first}>{() => letters.entries.length === 0 ? nothing : <><Letters letters={letters.entries} /><More of={letters} /></>}</Loaded>
@@ -43,7 +44,7 @@ export function DeadLetterGroupScreen({ group }: { group: string }) {
   );
 }
 
-function Facts({ detail, count }: { detail: GroupDetail; count: number }) {
+function Facts({ detail, count, newest }: { detail: GroupDetail; count: number; newest: string | null }) {
   const now = useNow();
   return (
     <Card title="Group">
@@ -51,6 +52,7 @@ function Facts({ detail, count }: { detail: GroupDetail; count: number }) {
         <Fact name="Dead letters">{number(count)}</Fact>
         <Fact name="First failure"><Time at={detail.first_failed_at} now={now} /></Fact>
         <Fact name="Last failure"><Time at={detail.last_failed_at} now={now} /></Fact>
+        {newest ? <Fact name="Pace">{newest}</Fact> : null}
         <Fact name="Kind"><Link to={`dead-letters?kind=${encodeURIComponent(detail.kind)}`}>{detail.kind}</Link></Fact>
         <Fact name="Queues">{detail.queues.map(({ queue, count: jobs }) => <Link key={queue} class="tag" to={`dead-letters?queue=${encodeURIComponent(queue)}&kind=${encodeURIComponent(detail.kind)}`}>{queue}: {number(jobs)}</Link>)}</Fact>
       </dl>
@@ -58,15 +60,16 @@ function Facts({ detail, count }: { detail: GroupDetail; count: number }) {
   );
 }
 
-/** The failures of the kind over time. */
+/** The failures of the kind over time: statistics count kinds, not errors. */
 function Trend({ kind }: { kind: string }) {
   const [chosen, choose] = useParameter("range", "24h");
   const range = RANGES.find((one) => one.name === chosen) ?? RANGES[1];
   const statistics = useStatistics(range, `&kind=${encodeURIComponent(kind)}`);
   return (
-    <Card title="Failures of the kind" side={<div class="tabs">{RANGES.map((one) => <button key={one.name} type="button" class="tab" aria-pressed={one.name === range.name} onClick={() => choose(one.name)}>{one.label}</button>)}</div>}>
+    <Card title={`All failures of ${kind}`} side={<div class="tabs">{RANGES.map((one) => <button key={one.name} type="button" class="tab" aria-pressed={one.name === range.name} onClick={() => choose(one.name)}>{one.label}</button>)}</div>}>
       <Loaded of={statistics}>{({ points, total }) => (
         <div class="charts">
+          <p class="quiet">With every error, not only this one: statistics count kinds. “Pace” is that of this group.</p>
           <figure>
             <figcaption><span class="failed">Failed: {number(total.failed)}</span> <span class="p95">Retried: {number(total.retried)}</span></figcaption>
             <Chart label={`${number(total.failed)} failed and ${number(total.retried)} retried in ${range.label}`} lines={[{ class: "failed", values: points.map((point) => point.failed) }, { class: "p95", values: points.map((point) => point.retried) }]} />

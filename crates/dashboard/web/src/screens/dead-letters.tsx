@@ -55,7 +55,7 @@ function Groups({ groups, sparks }: { groups: Group[]; sparks: Map<string, Stati
   const now = useNow();
   return (
     <Table label="Groups of dead letters" head={<>
-      <th scope="col">Kind and error</th><th scope="col" class="number">Jobs</th><th scope="col" title="Failed jobs of the kind">Failures of the kind, 24 h</th><th scope="col" class="number">First</th><th scope="col" class="number">Last</th>
+      <th scope="col">Kind and error</th><th scope="col" class="number">Jobs</th><th scope="col" title="Failed jobs of the kind with every error: statistics count kinds, not groups">All failures of the kind, 24 h</th><th scope="col" class="number">First</th><th scope="col" class="number">Last</th>
     </>}>
       {groups.map((group) => (
         <tr key={group.group}>

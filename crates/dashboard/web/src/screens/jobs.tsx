@@ -60,7 +60,7 @@ function useKinds(search: Search, round: number): { of: (search: Search) => { fi
     of: ({ filter }) => {
       if (!needed) return { filter, problems: [] };
       if (!all.data) return { filter: null, problems: all.problem ? [all.problem.message] : [] };
-      if (all.data.cursor !== null) return { filter: null, problems: ["There are too many kinds for a pattern; write whole names."] };
+      if (all.data.cursor !== null) return { filter: null, problems: [`There are more than ${number(MAX_KIND_PAGES * 1_000)} kinds, and a pattern is compared with no more; write whole names.`] };
       return expand(filter, all.data.entries.map((kind) => kind.name));
     },
   };
