@@ -26,6 +26,7 @@ pub use readers::census::{Census, QueueCensus};
 pub use readers::dead_letters::groups::{
     DeadLetterGroup, DeadLetterGroupDetail, GroupFilter, GroupOrder, GroupPosition,
 };
+pub use readers::dead_letters::recent::{GroupHour, MAX_OF_AN_HOUR};
 pub use readers::dead_letters::redrives::{Redrive, RedriveState};
 pub use readers::dead_letters::{DeadLetter, DeadLetterFilter, LetterPosition};
 pub use readers::inspect::{AttemptRecord, Event, HeldJob};

@@ -141,6 +141,19 @@ pub(crate) struct GroupDetailView {
     queues: Vec<GroupQueueView>,
     /// The newest dead letters.
     dead_letters: Vec<DeadLetterView>,
+    /// When the dead letters that the group has now failed: the present hour and the 23 before it, oldest first.
+    recent: Vec<GroupHourView>,
+}
+
+/// The dead letters of a group that failed in an hour.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DeadLetterGroupHour)]
+pub(crate) struct GroupHourView {
+    /// When the hour began.
+    at: DateTime<Utc>,
+    /// Number of dead letters. It stops at 1000.
+    #[schema(maximum = 1000)]
+    count: u64,
 }
 
 /// The dead letters of a group in one queue.
@@ -160,6 +173,11 @@ impl From<DeadLetterGroupDetail> for GroupDetailView {
             group: detail.group.into(),
             queues: detail.queues.into_iter().map(|(queue, count)| GroupQueueView { queue, count }).collect(),
             dead_letters: detail.examples.into_iter().map(DeadLetterView::from).collect(),
+            recent: detail
+                .recent
+                .into_iter()
+                .map(|hour| GroupHourView { at: hour.at, count: hour.count })
+                .collect(),
         }
     }
 }

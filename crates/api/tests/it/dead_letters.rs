@@ -79,6 +79,47 @@ async fn groups_are_listed_and_shown() {
 }
 
 #[tokio::test]
+async fn a_group_has_the_hours_in_which_it_failed() {
+    let api = Api::start().await;
+    for message in ["user 1 is gone", "user 2 is gone", "disk full"] {
+        dead(&api, message).await;
+    }
+    count(&api).await;
+    let groups = api.get("/v1/dead-letters/groups").await.expect(200);
+    let group = groups["groups"][0]["group"].as_str().unwrap();
+    // at the first and the last microsecond of an hour, more than are counted of another one, and too old ones
+    let at = api
+        .db
+        .number("SELECT extract(epoch FROM date_trunc('hour', now(), 'UTC') - interval '5 hours')::bigint")
+        .await;
+    let earlier = format!("to_timestamp({at})");
+    api.db
+        .execute(&format!(
+            "INSERT INTO jobqueue.dead_letter (job_id, failed_at, fingerprint, queue_id, kind)
+             SELECT gen_random_uuid(), t.at, d.fingerprint, d.queue_id, d.kind
+             FROM (SELECT * FROM jobqueue.dead_letter WHERE fingerprint = '{group}' LIMIT 1) d, (
+                 SELECT {earlier} UNION ALL SELECT {earlier} + interval '1 hour' - interval '1 us'
+                 UNION ALL SELECT {earlier} - interval '2 hours' + n * interval '1 s' FROM generate_series(1, 1001) n
+                 UNION ALL SELECT {earlier} - interval '20 hours') t (at)"
+        ))
+        .await;
+    let detail = api.get(&format!("/v1/dead-letters/groups/{group}")).await.expect(200);
+    let hours = detail["recent"].as_array().unwrap();
+    assert_eq!(hours.len(), 24);
+    let of = |seconds: i64| {
+        let at = chrono::DateTime::from_timestamp(seconds, 0)
+            .unwrap()
+            .to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+        hours.iter().find(|hour| hour["at"] == at.as_str()).map(|hour| hour["count"].clone())
+    };
+    assert_eq!((of(at), of(at - 7200)), (Some(json!(2)), Some(json!(1000))), "{detail}");
+    let rest: u64 = hours.iter().rev().take(4).map(|hour| hour["count"].as_u64().unwrap()).sum();
+    assert_eq!(rest, 2, "the two that failed just now, and none of another group: {detail}");
+    let all: u64 = hours.iter().map(|hour| hour["count"].as_u64().unwrap()).sum();
+    assert_eq!(all, 2 + 1000 + 2, "{detail}");
+}
+
+#[tokio::test]
 async fn a_dead_letter_is_retried_as_it_is_or_as_a_new_job() {
     let api = Api::start().await;
     let (first, second) = (dead(&api, "a").await, dead(&api, "b").await);

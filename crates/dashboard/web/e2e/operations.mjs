@@ -168,6 +168,11 @@ async function deadLetters(page) {
   await page.getByRole("link", { name: "refund.pay" }).first().click();
   await page.getByRole("heading", { level: 1, name: /refund.pay/ }).waitFor();
   await page.getByText("account 77 is closed").first().waitFor();
+  // its own trend, and whose the other one is
+  const own = page.getByRole("region", { name: "This group, 24 h" });
+  await own.getByText("12 dead letters of the last 24 h").waitFor();
+  await page.getByRole("region", { name: "All failures of refund.pay" }).getByText(/^With every error/).waitFor();
+  await page.getByText(/^the newest 12 within/).waitFor();
   await button(page, /^Purge/).click();
   await page.getByRole("dialog", { name: "Delete 12 jobs?" }).waitFor();
   await page.keyboard.press("Escape");

@@ -230,6 +230,8 @@ export interface DeadLetter {
 
 export interface GroupDetail extends Group {
   queues: { queue: string; count: number }[];
+  /** The present hour and the 23 before it, oldest first. */
+  recent: { at: string; count: number }[];
 }
 
 export interface Redrive {

@@ -12,6 +12,7 @@ use crate::plumbing::error::StoreError;
 use crate::readers::row::to_count;
 
 pub(crate) mod groups;
+pub(crate) mod recent;
 pub(crate) mod redrives;
 
 /// Characters of a message in a list.

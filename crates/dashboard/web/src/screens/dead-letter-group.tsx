@@ -1,5 +1,5 @@
 // One group of dead letters: what fails, since when, where, and its jobs.
-import { number, short } from "../format";
+import { atLeast, number, several, short } from "../format";
 import { Card, Empty, Fact, Failed, Link, Loaded, Table, Time } from "../parts/basics";
 import { Chart } from "../parts/chart";
 import { pace } from "../pace";
@@ -36,6 +36,7 @@ export function DeadLetterGroupScreen({ group }: { group: string }) {
       {read.problem ? <Failed problem={read.problem} retry={read.refresh} /> : null}
       <div class="columns">
         <Facts detail={detail} count={count} newest={pace(letters.entries.map((letter) => letter.failed_at))} />
+        <Hours detail={detail} />
         <Trend kind={detail.kind} />
       </div>
       <Loaded of={letters.first}>{() => letters.entries.length === 0 ? nothing : <><Letters letters={letters.entries} /><More of={letters} /></>}</Loaded>
@@ -60,6 +61,29 @@ function Facts({ detail, count, newest }: { detail: GroupDetail; count: number; 
   );
 }
 
+/** A number of an hour stops here. */
+const MAX_OF_AN_HOUR = 1_000;
+
+/** When the dead letters of the group failed. */
+function Hours({ detail }: { detail: GroupDetail }) {
+  const counts = detail.recent.map((hour) => hour.count);
+  const sum = counts.reduce((total, count) => total + count, 0);
+  const exact = counts.every((count) => count < MAX_OF_AN_HOUR);
+  const most = Math.max(0, ...counts);
+  const failed = `${several(sum, "dead letter", exact)} of the last 24 h`;
+  return (
+    <Card title="This group, 24 h">
+      <div class="charts">
+        <figure>
+          <figcaption><span class="failed">{failed}</span> <span class="most">up to {atLeast(most, most < MAX_OF_AN_HOUR)} in an hour</span></figcaption>
+          <Chart label={`${failed}, by hour`} lines={[{ class: "failed", values: counts }]} />
+        </figure>
+        <p class="quiet">Those that are dead letters now, by the hour in which they failed.</p>
+      </div>
+    </Card>
+  );
+}
+
 /** The failures of the kind over time: statistics count kinds, not errors. */
 function Trend({ kind }: { kind: string }) {
   const [chosen, choose] = useParameter("range", "24h");
@@ -69,7 +93,7 @@ function Trend({ kind }: { kind: string }) {
     <Card title={`All failures of ${kind}`} side={<div class="tabs">{RANGES.map((one) => <button key={one.name} type="button" class="tab" aria-pressed={one.name === range.name} onClick={() => choose(one.name)}>{one.label}</button>)}</div>}>
       <Loaded of={statistics}>{({ points, total }) => (
         <div class="charts">
-          <p class="quiet">With every error, not only this one: statistics count kinds. “Pace” is that of this group.</p>
+          <p class="quiet">With every error, not only that of this group, and with those that were retried since.</p>
           <figure>
             <figcaption><span class="failed">Failed: {number(total.failed)}</span> <span class="p95">Retried: {number(total.retried)}</span></figcaption>
             <Chart label={`${number(total.failed)} failed and ${number(total.retried)} retried in ${range.label}`} lines={[{ class: "failed", values: points.map((point) => point.failed) }, { class: "p95", values: points.map((point) => point.retried) }]} />

@@ -5,6 +5,7 @@ use jobqueue_core::{JobId, KindName, QueueName};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::recent::{GroupHour, recent};
 use super::{DeadLetter, read};
 use crate::handles::DeadLetters;
 use crate::plumbing::connect::{Store, Unit};
@@ -69,6 +70,8 @@ pub struct DeadLetterGroupDetail {
     pub queues: Vec<(String, u64)>,
     /// The newest dead letters.
     pub examples: Vec<DeadLetter>,
+    /// When they failed, by hour.
+    pub recent: Vec<GroupHour>,
 }
 
 /// The position of a page: what the last group of the page before is ordered by, and its fingerprint.
@@ -269,6 +272,7 @@ impl DeadLetters<'_> {
         .fetch_all(&mut *unit)
         .await?;
         let examples = read(&mut unit, &ids).await?;
+        let recent = recent(&mut unit, fingerprint).await?;
         unit.commit().await?;
         let (all, of_queues): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.queue_id == 0);
         let queues =
@@ -284,7 +288,7 @@ impl DeadLetters<'_> {
                 message: row.message,
                 examples: ids,
             };
-            DeadLetterGroupDetail { group: group.into(), queues, examples }
+            DeadLetterGroupDetail { group: group.into(), queues, examples, recent }
         }))
     }
 }
