@@ -193,11 +193,13 @@ async fn the_audit_log_shows_nothing_that_the_key_does_not_see() {
         ("by-pointer", json!(["/user/email", "/m", "error"]), 0),
         ("all-but-searches", json!(["payload", "metadata"]), 1),
     ] {
-        let (_, key) = api.create_key(json!({ "name": name, "scopes": ["read", "admin"], "hide": hide })).await;
+        let (_, key) =
+            api.create_key(json!({ "name": name, "scopes": ["read", "admin"], "hide": hide })).await;
         let answer = ask(&api, &key, "GET", all, &Value::Null).await;
         let entries = answer.expect(200);
         assert_eq!(answer.text.matches(MARK).count(), left, "{name}: {answer:?}");
-        let of_schedule = entries["entries"].as_array().unwrap().iter().filter(|e| e["target"] == "s").count();
+        let of_schedule =
+            entries["entries"].as_array().unwrap().iter().filter(|e| e["target"] == "s").count();
         assert_eq!(of_schedule, 3, "{name}: the entries are there, and what else they say");
         assert!(answer.text.contains("0 0 1 1 *") && answer.text.contains("[hidden]"), "{name}: {answer:?}");
         let redrives = ask(&api, &key, "GET", "/v1/dead-letters/redrives", &Value::Null).await;

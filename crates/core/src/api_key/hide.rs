@@ -276,7 +276,10 @@ mod tests {
                 "/user/email",
                 r#"{"filter":{"kind":["k"],"payload":"[hidden]","metadata":"[hidden]","text":"x"}}"#,
             ),
-            ("error", r#"{"filter":{"kind":["k"],"payload":"[hidden]","metadata":["m=x"],"text":"[hidden]"}}"#),
+            (
+                "error",
+                r#"{"filter":{"kind":["k"],"payload":"[hidden]","metadata":["m=x"],"text":"[hidden]"}}"#,
+            ),
             ("log", text),
         ] {
             assert_eq!(hide(&[word]).apply(text).unwrap(), expected, "{word}");
