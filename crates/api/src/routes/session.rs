@@ -70,6 +70,7 @@ fn answer(
         key_required: keys.is_required(),
         name: caller.map(|caller| caller.name().to_owned()),
         scopes: caller.map(Caller::scopes).unwrap_or_default(),
+        limited: caller.is_some_and(|caller| !caller.grant().has_everything()),
         trace_url: trace_url.clone().filter(|_| caller.is_some()),
         version: env!("CARGO_PKG_VERSION"),
     };

@@ -33,6 +33,8 @@ pub(crate) struct SessionView {
     pub(crate) name: Option<String>,
     /// Scopes of the key.
     pub(crate) scopes: Vec<&'static str>,
+    /// Whether the key includes only some queues or kinds. Then it does not see workers that also lease from other queues.
+    pub(crate) limited: bool,
     /// URL of a trace, with `{trace_id}` in place of its id.
     pub(crate) trace_url: Option<String>,
     /// Version of the API.

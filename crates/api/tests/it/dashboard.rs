@@ -38,6 +38,13 @@ async fn a_browser_signs_in_and_out() {
     assert!(set.ends_with("; Path=/; HttpOnly; SameSite=Strict"), "{set}");
     let shown = send(&api, "GET", "/ui/session", &[&cookie], "").await.expect(200);
     assert_eq!((&shown["authenticated"], &shown["name"]), (&json!(true), &json!("root")));
+    assert_eq!((&before["limited"], &shown["limited"]), (&json!(false), &json!(false)));
+    for (name, limit) in [("by-queue", "queues"), ("by-kind", "kinds")] {
+        let (_, key) = api.create_key(json!({ "name": name, "scopes": ["read"], limit: ["mail"] })).await;
+        let bearer = format!("Authorization: Bearer {key}");
+        let limited = api.raw("GET", "/ui/session", &[bearer], b"").await.expect(200);
+        assert_eq!(limited["limited"], true, "{limited}");
+    }
     let out = send(&api, "DELETE", "/ui/session", &[&cookie], "").await;
     assert!(out.header("set-cookie").unwrap().ends_with("; Max-Age=0"), "{out:?}");
     assert_eq!(out.expect(200)["authenticated"], false);

@@ -18,6 +18,8 @@ const ask = async (question) => {
 };
 /** The rows of a query. */
 export const sql = (query) => ask({ sql: query });
+/** Executes a statement that is no query. */
+export const execute = (statement) => ask({ execute: statement });
 /** `stop-api`, `start-api`, `stop-postgres` or `start-postgres`. */
 export const control = (what) => ask({ control: what });
 

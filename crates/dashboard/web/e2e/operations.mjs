@@ -1,6 +1,6 @@
 // The scenarios of queues, workers, schedules and dead letters. Each action is verified in the database.
 import assert from "node:assert/strict";
-import { api, becomes, sql, ui } from "./harness.mjs";
+import { api, becomes, execute, sql, ui } from "./harness.mjs";
 
 const row = (page, text) => page.getByRole("row").filter({ hasText: text });
 const button = (page, name) => page.getByRole("button", { name, exact: typeof name === "string" });
@@ -76,7 +76,7 @@ async function queue(page) {
   await page.goto(ui("queues/bulk-4"));
   // a blocked job waits as well
   await api("POST", "jobs", { kind: "sync.user", queue: "bulk-4", delay_seconds: 3_600 });
-  await sql("WITH blocked AS (UPDATE jobqueue.scheduled s SET pending = 1 FROM jobqueue.lane l JOIN jobqueue.queue q ON q.id = l.queue_id WHERE l.id = s.lane AND q.name = 'bulk-4' RETURNING 1) SELECT count(*) FROM blocked");
+  await execute("UPDATE jobqueue.scheduled s SET pending = 1 FROM jobqueue.lane l JOIN jobqueue.queue q ON q.id = l.queue_id WHERE l.id = s.lane AND q.name = 'bulk-4'");
   const n = await one("SELECT count(*) FROM jobs WHERE queue = 'bulk-4'");
   await button(page, /^Delete waiting jobs/).click();
   await page.getByRole("dialog").getByText("cannot be undone").waitFor();

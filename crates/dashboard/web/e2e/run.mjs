@@ -128,7 +128,8 @@ const tests = [
     assert.equal(await row(page, "file.upload").count(), 6);
     assert.match(page.url(), /is%3Aretrying/);
     await page.goBack();
-    await button(page, /^queued/).getByText("9,512").waitFor();
+    const [{ n }] = await sql("SELECT count(*) AS n FROM jobs WHERE status = 'queued'");
+    await button(page, /^queued/).getByText(n.toLocaleString("en"), { exact: true }).waitFor();
     const [{ id }] = await sql("SELECT id FROM jobs WHERE kind = 'card.charge' LIMIT 1");
     await page.keyboard.press("/");
     await page.keyboard.type(id);
@@ -313,16 +314,33 @@ const tests = [
   ["creates, changes, rotates and revokes a key", () => keys(main.page)],
 
   ["shows a limited key its queues, and what it cannot know", async () => {
+    // the workers lease from other queues, so the key does not see them
     const { key } = await api("POST", "api-keys", { name: "one-queue", scopes: ["read"], queues: ["bulk-5"] });
     const { context: made, page } = await signedIn({}, BASE, key);
-    await button(page, /^Not live/).waitFor();
+    await button(page, /^Live/).waitFor();
+    await page.getByRole("link", { name: /^Oldest waiting job.*in bulk-5/ }).waitFor();
+    await page.getByText("in the queues of your key").waitFor();
+    assert.equal(await page.getByText("No worker is alive").count(), 0);
     await page.goto(ui("queues"));
     await row(page, "bulk-5").waitFor();
     assert.equal(await row(page, "bulk-6").count(), 0);
+    assert.equal(await page.getByText("no worker", { exact: true }).count(), 0);
     await page.goto(ui("queues/bulk-5"));
-    await page.getByText("not known without live updates").first().waitFor();
-    assert.equal(await page.getByText("no job waits for a worker").count(), 0);
+    await page.getByText("not known: your key does not see all workers").first().waitFor();
+    await page.goto(ui("workers"));
+    await page.getByText("Your key sees no worker.").waitFor();
     await made.close();
+    // the counts of a queue are those of all its kinds
+    const { key: ofKind } = await api("POST", "api-keys", { name: "one-kind", scopes: ["read"], kinds: ["mail.*"] });
+    const second = await signedIn({}, BASE, ofKind);
+    await button(second.page, /^Not live/).waitFor();
+    await second.page.getByText(/there are no live counts of queues and workers/).waitFor();
+    await second.page.goto(ui("queues"));
+    await second.page.getByRole("alert").getByText(/Forbidden/).waitFor();
+    await second.page.goto(ui("jobs?q=status:queued"));
+    await row(second.page, "mail.send").first().waitFor();
+    assert.equal(await row(second.page, "search.index").count(), 0);
+    await second.context.close();
   }],
 
   ["pauses", async () => {

@@ -28,6 +28,8 @@ export interface Facts {
   now: number;
   queues: QueueNow[];
   workers: WorkerNow[];
+  /** Whether these are all workers. A limited key does not see those that also lease from other queues. */
+  seesAllWorkers: boolean;
   groups: Group[];
   /** Why the oldest waiting job of a queue waits. */
   explanations: Map<string, Explanation>;
@@ -142,10 +144,10 @@ function latency({ hour, day }: Facts): Finding[] {
   return [{ severity: "warn", text: `Jobs waited longer than usual in the last hour: p95 ${duration(slow)}, over 24 h ${duration(usual)}.` }];
 }
 
-function workers({ queues, workers }: Facts): Finding[] {
+function workers({ queues, workers, seesAllWorkers }: Facts): Finding[] {
   const found: Finding[] = [];
   const waits = queues.reduce((sum, queue) => sum + queue.queued, 0);
-  if (workers.length === 0 && waits > 0) found.push({ severity: "bad", text: `No worker is alive, and ${waitingJobs(waits)}.` });
+  if (seesAllWorkers && workers.length === 0 && waits > 0) found.push({ severity: "bad", text: `No worker is alive, and ${waitingJobs(waits)}.` });
   for (const worker of workers.filter((one) => one.paused).slice(0, 3)) {
     found.push({ severity: "warn", text: `Worker \`${worker.name}\` is paused by an operator.` });
   }

@@ -8,6 +8,7 @@ export const SessionContext = createContext<Session>({
   key_required: true,
   name: null,
   scopes: [],
+  limited: false,
   trace_url: null,
   version: "",
 });

@@ -319,6 +319,8 @@ export interface Session {
   key_required: boolean;
   name: string | null;
   scopes: string[];
+  /** Whether the key includes only some queues or kinds. Then it does not see workers that also lease from other queues. */
+  limited: boolean;
   trace_url: string | null;
   version: string;
 }

@@ -16,7 +16,7 @@ const statistics = (completed: number, failed: number, p95: number | null = null
 const worker = (more: Partial<WorkerNow>): WorkerNow => ({
   worker_id: "w", name: "w-1", host: null, version: null, language: null, remote: false, queues: [], slots: 1, running: 0, jobs_per_minute: null, paused: false, draining: false, started_at: before(60), ...more,
 });
-const quiet: Facts = { now: NOW, queues: [], workers: [worker({})], groups: [], explanations: new Map(), hour: statistics(100, 0), hourAt: NOW, day: statistics(1_000, 1) };
+const quiet: Facts = { now: NOW, queues: [], workers: [worker({})], seesAllWorkers: true, groups: [], explanations: new Map(), hour: statistics(100, 0), hourAt: NOW, day: statistics(1_000, 1) };
 const texts = (facts: Partial<Facts>): string[] => findings({ ...quiet, ...facts }).map((finding) => finding.text);
 
 test("a quiet system has no finding", () => {
@@ -79,4 +79,10 @@ test("without a job that ended there is no share of failures", () => {
 
 test("the oldest job is asked for, whose time has microseconds", () => {
   assert.equal(oldestOf(queue("a b", { oldest_at: "2026-11-30T11:00:00.123456Z" })), "jobs?queue=a%20b&status=queued&created_before=2026-11-30T11:00:00.124Z&limit=1");
+});
+
+test("a key that does not see all workers does not say that none is alive", () => {
+  const facts = { workers: [], queues: [queue("a", { queued: 3, oldest_at: before(1) })] };
+  assert.deepEqual(texts(facts), ["No worker is alive, and 3 jobs wait."]);
+  assert.deepEqual(texts({ ...facts, seesAllWorkers: false }), []);
 });

@@ -103,6 +103,11 @@ impl Stage {
         if let Some(query) = question["sql"].as_str() {
             return self.rows(query).await;
         }
+        if let Some(statement) = question["execute"].as_str() {
+            let done = sqlx::raw_sql(statement).execute(&self.pool).await;
+            done.unwrap_or_else(|error| panic!("{error}: {statement}"));
+            return json!(null);
+        }
         match question["control"].as_str().unwrap() {
             "stop-api" => {
                 let api = self.api.as_mut().unwrap();

@@ -2,6 +2,7 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { get } from "../api";
 import { errorShare, findings, oldestOf, toExplain, type Finding } from "../abnormal";
+import { useSession } from "../context";
 import { duration, number, percent, rate, several } from "../format";
 import { Card, Empty, Link, Loaded, Table, Time } from "../parts/basics";
 import { Chart } from "../parts/chart";
@@ -27,6 +28,7 @@ export function useStatistics(range: (typeof RANGES)[number], filter = ""): Reso
 
 export function OverviewScreen() {
   const live = useLive();
+  const { limited } = useSession();
   const now = useNow();
   const statistics = RANGES.map((range) => useStatistics(range));
   const [hour, day] = statistics;
@@ -34,13 +36,13 @@ export function OverviewScreen() {
   const queues = [...live.queues.values()];
   const explanations = useExplanations(queues, now);
   const found = live.ready
-    ? findings({ now, queues, workers: [...live.workers.values()], groups: groups.data?.groups ?? [], explanations, hour: hour?.data, hourAt: hour && !hour.problem ? hour.at : null, day: day?.data })
+    ? findings({ now, queues, workers: [...live.workers.values()], seesAllWorkers: !limited, groups: groups.data?.groups ?? [], explanations, hour: hour?.data, hourAt: hour && !hour.problem ? hour.at : null, day: day?.data })
     : null;
   return (
     <>
       <h1>Overview</h1>
       {live.connection === "limited" ? null : <Abnormal found={found} />}
-      <Tiles known={live.ready} queues={queues} workers={[...live.workers.values()].length} slots={slots(live.workers)} hour={hour?.data} now={now} />
+      <Tiles known={live.ready} queues={queues} running={limited ? "in the queues of your key" : slotsInWords(live.workers)} hour={hour?.data} now={now} />
       <Ranges statistics={statistics} />
       <div class="columns">
         <Deepest queues={queues} now={now} ready={live.ready} />
@@ -50,8 +52,10 @@ export function OverviewScreen() {
   );
 }
 
-const slots = (workers: ReturnType<typeof useLive>["workers"]): number =>
-  [...workers.values()].reduce((sum, worker) => sum + (worker.slots ?? 0), 0);
+function slotsInWords(workers: ReturnType<typeof useLive>["workers"]): string {
+  const slots = [...workers.values()].reduce((sum, worker) => sum + (worker.slots ?? 0), 0);
+  return slots > 0 ? `of ${several(slots, "slot")} of ${several(workers.size, "worker")}` : several(workers.size, "worker");
+}
 
 /** Why the oldest waiting job of each queue that waits long does not run. */
 function useExplanations(queues: QueueNow[], now: number): Map<string, Explanation> {
@@ -106,7 +110,8 @@ function share(of: Statistics | undefined): string {
   return failed === null ? "–" : percent(failed);
 }
 
-function Tiles({ known, queues, workers, slots, hour, now }: { known: boolean; queues: QueueNow[]; workers: number; slots: number; hour: Statistics | undefined; now: number }) {
+/** `inWords` says of what the running jobs are a part. */
+function Tiles({ known, queues, running: inWords, hour, now }: { known: boolean; queues: QueueNow[]; running: string; hour: Statistics | undefined; now: number }) {
   const sum = (of: (queue: QueueNow) => number): number => queues.reduce((total, queue) => total + of(queue), 0);
   const oldest = queues.filter((queue) => queue.oldest_at && queue.queued > 0).sort((a, b) => Date.parse(a.oldest_at ?? "") - Date.parse(b.oldest_at ?? ""))[0];
   const age = oldest ? Math.max(0, (now - Date.parse(oldest.oldest_at ?? "")) / 1000) : 0;
@@ -117,7 +122,7 @@ function Tiles({ known, queues, workers, slots, hour, now }: { known: boolean; q
       {known ? <>
       <Tile name="Oldest waiting job" value={oldest ? duration(Math.floor(age)) : "none"} detail={oldest ? `in ${oldest.queue}` : "no job waits for a worker"} bad={age >= 60} to={oldest ? `jobs?q=${encodeURIComponent(`status:queued queue:${oldest.queue}`)}` : undefined} />
       <Tile name="Queued" value={number(sum((queue) => queue.queued))} detail={`${number(sum((queue) => queue.scheduled))} scheduled`} to="jobs?q=status:queued" />
-      <Tile name="Running" value={number(running)} detail={slots ? `of ${several(slots, "slot")} of ${several(workers, "worker")}` : several(workers, "worker")} to="jobs?q=status:running" />
+      <Tile name="Running" value={number(running)} detail={inWords} to="jobs?q=status:running" />
       </> : null}
       <Tile name="In" value={recent ? rate(recent.created, recent.seconds) : "–"} detail="submitted, last 5 min" />
       <Tile name="Out" value={recent ? rate(recent.ended, recent.seconds) : "–"} detail="ended, last 5 min" />

@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 import { act, get, now as serverNow } from "../api";
 import { capacity } from "../capacity";
-import { useMay } from "../context";
+import { useMay, useSession } from "../context";
 import { duration, number, several } from "../format";
 import { Badge, Card, Clock, Empty, Fact, Failed, Link, Loaded } from "../parts/basics";
 import { Refused, useDialogs } from "../parts/dialog";
@@ -18,6 +18,7 @@ import { Utilisation } from "./queues/utilisation";
 
 export function QueueScreen({ name }: { name: string }) {
   const live = useLive();
+  const { limited } = useSession();
   const settings = useResource<Queue>(`queues/${encodeURIComponent(name)}`, { everyMs: 60_000 });
   const listed = live.ready ? live.queues.get(name) : undefined;
   const now = listed ?? (settings.data ? withoutStream(settings.data) : undefined);
@@ -31,7 +32,7 @@ export function QueueScreen({ name }: { name: string }) {
       </div>
       {settings.problem ? <Failed problem={settings.problem} retry={settings.refresh} /> : null}
       <div class="columns">
-        {now ? <Now queue={now} settings={settings.data} workers={live.ready ? [...live.workers.values()] : null} isListed={listed !== undefined} /> : settings.problem ? null : <p class="loading" aria-busy="true">Loading…</p>}
+        {now ? <Now queue={now} settings={settings.data} workers={live.ready && !limited ? [...live.workers.values()] : null} isListed={listed !== undefined} /> : settings.problem ? null : <p class="loading" aria-busy="true">Loading…</p>}
         <Retention key={name} name={name} settings={settings} />
       </div>
       <History name={name} />
@@ -78,16 +79,17 @@ function Actions({ queue, onDone }: { queue: QueueNow; onDone: () => void }) {
   );
 }
 
-/** `workers` are `null`, and the queue is not listed, as long as the stream has not said them: then neither is known. */
+/** `workers` are `null` without the stream, and for a key that does not see all of them. The queue is listed if the stream has said it. */
 function Now({ queue, settings, workers, isListed }: { queue: QueueNow; settings: Queue | undefined; workers: WorkerNow[] | null; isListed: boolean }) {
   const now = useNow();
   const serving = (workers ?? []).filter((worker) => worker.queues.includes(queue.queue));
-  const unknown = <span class="quiet">not known without live updates</span>;
+  const { limited } = useSession();
+  const unknown = <span class="quiet">{limited ? "not known: your key does not see all workers" : "not known without live updates"}</span>;
   const search = (status: string): string => `jobs?q=${encodeURIComponent(`status:${status} queue:${queue.queue}`)}`;
   return (
     <Card title="Now">
       <dl class="facts">
-        <Fact name="Oldest wait">{queue.oldest_at && queue.queued > 0 ? duration(Math.max(0, Math.floor((now - Date.parse(queue.oldest_at)) / 1000))) : queue.queued === 0 ? "no job waits for a worker" : isListed ? "–" : unknown}</Fact>
+        <Fact name="Oldest wait">{queue.oldest_at && queue.queued > 0 ? duration(Math.max(0, Math.floor((now - Date.parse(queue.oldest_at)) / 1000))) : queue.queued === 0 ? "no job waits for a worker" : isListed ? "–" : <span class="quiet">not known without live updates</span>}</Fact>
         <Fact name="Queued"><Link to={search("queued")}>{number(queue.queued)}</Link></Fact>
         <Fact name="Running"><Link to={search("running")}>{number(queue.running)}</Link></Fact>
         <Fact name="Scheduled"><Link to={search("scheduled")}>{number(queue.scheduled)}</Link></Fact>

@@ -1,7 +1,7 @@
 // All queues: what waits, how busy they are, the last day, pause and resume.
 import { useMemo, useState } from "preact/hooks";
 import { capacity, type Capacity } from "../capacity";
-import { useMay } from "../context";
+import { useMay, useSession } from "../context";
 import { duration, number, several } from "../format";
 import { Empty, Failed, Link, Table } from "../parts/basics";
 import { Choice, Filters, TextFilter } from "../parts/filters";
@@ -27,10 +27,12 @@ export function QueuesScreen() {
   const [most, setMost] = useState(PAGE);
   // a key that sees only some jobs gets no stream, but it gets the list of its queues
   const limited = live.connection === "limited";
+  // and one that sees only some queues does not see workers that serve others as well
+  const partial = useSession().limited || limited;
   const pages = usePages<Queue>(limited ? "queues?limit=200" : null, "queues", (queue) => queue.name, { everyMs: 30_000 });
   const of = useMemo(() => new Map([...live.queues.keys()].map((name) => [name, capacity(name, live.workers.values())])), [live.version]);
   const all = limited ? pages.entries.map(withoutStream) : [...live.queues.values()];
-  const found = all.filter((queue) => queue.queue.includes(filter) && isShown(queue, show, of.get(queue.queue), limited)).sort(order(sort));
+  const found = all.filter((queue) => queue.queue.includes(filter) && isShown(queue, show, of.get(queue.queue), partial)).sort(order(sort));
   const shown = found.slice(0, most);
   const ready = limited ? pages.first.data !== undefined : live.ready;
   const sparks = useSparks("queue", shown.map((queue) => queue.queue));
@@ -39,7 +41,7 @@ export function QueuesScreen() {
       <h1>Queues</h1>
       <Filters label="Filter queues">
         <TextFilter name="filter" label="Name contains" />
-        <Choice name="show" label="Show" options={limited ? SHOW.filter(([value]) => value !== "unserved") : SHOW} />
+        <Choice name="show" label="Show" options={partial ? SHOW.filter(([value]) => value !== "unserved") : SHOW} />
         <Choice name="sort" label="Order" options={SORT} />
       </Filters>
       {limited && pages.first.problem ? <Failed problem={pages.first.problem} retry={pages.first.refresh} /> : null}
@@ -48,7 +50,7 @@ export function QueuesScreen() {
       ) : found.length === 0 ? (
         <Empty title="No queue matches."><p><Link to="queues">Show all queues</Link></p></Empty>
       ) : (
-        <Rows queues={shown} capacities={of} sparks={sparks} now={now} limited={limited} />
+        <Rows queues={shown} capacities={of} sparks={sparks} now={now} partial={partial} />
       )}
       {ready && found.length > 0 ? (
         <div class="more">
@@ -61,10 +63,10 @@ export function QueuesScreen() {
   );
 }
 
-function isShown(queue: QueueNow, show: string, served: Capacity | undefined, limited: boolean): boolean {
+function isShown(queue: QueueNow, show: string, served: Capacity | undefined, partial: boolean): boolean {
   if (show === "waiting") return queue.queued + queue.running + queue.scheduled > 0;
   if (show === "paused") return queue.paused;
-  if (show === "unserved") return !limited && (served?.workers ?? 0) === 0;
+  if (show === "unserved") return !partial && (served?.workers ?? 0) === 0;
   return true;
 }
 
@@ -78,7 +80,7 @@ function order(sort: string): (a: QueueNow, b: QueueNow) => number {
   return byName;
 }
 
-function Rows({ queues, capacities, sparks, now, limited }: { queues: QueueNow[]; capacities: Map<string, Capacity>; sparks: Map<string, Statistics>; now: number; limited: boolean }) {
+function Rows({ queues, capacities, sparks, now, partial }: { queues: QueueNow[]; capacities: Map<string, Capacity>; sparks: Map<string, Statistics>; now: number; partial: boolean }) {
   const may = useMay("admin");
   return (
     <Table label="Queues" head={<>
@@ -92,7 +94,7 @@ function Rows({ queues, capacities, sparks, now, limited }: { queues: QueueNow[]
           <td class="number">{number(queue.queued)}</td>
           <td class="number">{number(queue.running)}</td>
           <td class="number">{number(queue.scheduled)}</td>
-          <td>{limited ? <span class="quiet">–</span> : <Utilisation running={queue.running} of={capacities.get(queue.queue)} />}</td>
+          <td>{partial ? <span class="quiet" title="Your key does not see all workers">–</span> : <Utilisation running={queue.running} of={capacities.get(queue.queue)} />}</td>
           <td><Spark data={sparks.get(queue.queue)} of="ended" /></td>
           {may ? <td class="end"><PauseButton queue={queue} /></td> : null}
         </tr>

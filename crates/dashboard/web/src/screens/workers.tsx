@@ -1,5 +1,5 @@
 // All workers: slots, what they run, their last heartbeat.
-import { useMay } from "../context";
+import { useMay, useSession } from "../context";
 import { duration, number } from "../format";
 import { Badge, Empty, Link, Loaded, Table, Time } from "../parts/basics";
 import { Choice, Filters, TextFilter } from "../parts/filters";
@@ -19,6 +19,7 @@ export const merged = (worker: Worker, live: WorkerNow | undefined): Worker =>
 
 export function WorkersScreen() {
   const live = useLive();
+  const { limited } = useSession();
   const [filter] = useParameter("filter");
   const [show] = useParameter("show");
   const pages = usePages<Worker>("workers?limit=200", "workers", (worker) => worker.id, { everyMs: EVERY_MS });
@@ -31,8 +32,9 @@ export function WorkersScreen() {
         <TextFilter name="filter" label="Name, host, queue or version" />
         <Choice name="show" label="Show" options={SHOW} />
       </Filters>
+      {limited ? <p class="note">Your key sees the workers that lease only from its queues. Others may serve these queues as well.</p> : null}
       <Loaded of={pages.first}>
-        {() => all.length === 0 ? <Empty title="No worker is alive."><p>Jobs wait until one starts. Start <code>jobqueue-worker</code>, or a worker that leases over REST.</p></Empty> : (
+        {() => limited && all.length === 0 ? <Empty title="Your key sees no worker." /> : all.length === 0 ? <Empty title="No worker is alive."><p>Jobs wait until one starts. Start <code>jobqueue-worker</code>, or a worker that leases over REST.</p></Empty> : (
           <>
             {found.length === 0 ? <Empty title="No worker matches."><p><Link to="workers">Show all workers</Link></p></Empty> : <Rows workers={found} onDone={pages.refresh} gone={(id) => live.ready && !live.workers.has(id)} />}
             <More of={pages} />
