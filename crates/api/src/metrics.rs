@@ -42,9 +42,15 @@ impl ApiMetrics {
             ),
             &["bound"],
         )?;
-        for bound in
-            ["pending_jobs", "pending_leases", "pending_settles", "long_polls", "body_memory", "streams"]
-        {
+        for bound in [
+            "pending_jobs",
+            "pending_leases",
+            "pending_settles",
+            "long_polls",
+            "body_memory",
+            "streams",
+            "max_queued",
+        ] {
             rejected.with_label_values(&[bound]);
         }
         let flushed = Histogram::with_opts(

@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use jobqueue_core::FieldError;
+use jobqueue_core::{FieldError, QueueName};
 use jobqueue_store::StoreError;
 use serde_json::{Map, Value, json};
 
@@ -47,13 +47,14 @@ pub(crate) enum ProblemKind {
     HeaderTooLarge,
     TooBusy,
     RateLimited,
+    QueueFull,
     Internal,
     Unavailable,
 }
 
 impl ProblemKind {
     /// Every kind, in the order of declaration.
-    pub(crate) const ALL: [Self; 32] = [
+    pub(crate) const ALL: [Self; 33] = [
         Self::BadRequest,
         Self::InvalidJson,
         Self::InvalidQuery,
@@ -84,6 +85,7 @@ impl ProblemKind {
         Self::HeaderTooLarge,
         Self::TooBusy,
         Self::RateLimited,
+        Self::QueueFull,
         Self::Internal,
         Self::Unavailable,
     ];
@@ -142,6 +144,7 @@ impl ProblemKind {
             ),
             Self::TooBusy => (StatusCode::TOO_MANY_REQUESTS, "too-busy", "Too many requests"),
             Self::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many requests"),
+            Self::QueueFull => (StatusCode::TOO_MANY_REQUESTS, "queue-full", "The queue is full"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal server error"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Service unavailable"),
         }
@@ -252,6 +255,16 @@ impl Problem {
             ProblemKind::IdempotencyKeyReused,
             "an earlier request with this Idempotency-Key had a different body; use a new key for a new request",
         )
+    }
+
+    /// The queue has `max_queued` and no room. Nothing was stored.
+    pub(crate) fn queue_full(queue: &QueueName, retry_after_seconds: u32) -> Self {
+        let detail =
+            format!("the queue {queue} has no room below its `max_queued`; wait {retry_after_seconds} s");
+        Self::new(ProblemKind::QueueFull, detail)
+            .with("queue", queue.as_str())
+            .with("retry_after_seconds", retry_after_seconds)
+            .with_header(RETRY_AFTER, retry_after_seconds.into())
     }
 
     /// A defect of the server. The log has the cause.

@@ -40,7 +40,9 @@ impl Submissions {
 
     /// Stores one job, in one transaction with others that arrive at the same time.
     pub(crate) async fn submit(&self, submission: Submission, memory: BodyMemory) -> Result<Answer, Problem> {
-        self.0.submitter.submit(submission, memory).await
+        let answer = self.0.submitter.submit(submission, memory).await?;
+        self.0.submitter.note(&answer);
+        Ok(answer)
     }
 
     /// Stores a batch in a transaction of its own.
@@ -53,6 +55,7 @@ impl Submissions {
             })
             .await?;
         let answer = answer.ok_or_else(Problem::internal)?;
+        self.0.submitter.note(&answer);
         for queue in startable(&submission, &answer) {
             self.0.notifier.wake(queue);
         }

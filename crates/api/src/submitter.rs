@@ -97,6 +97,15 @@ impl Submitter {
         }
     }
 
+    /// Notes in the metrics that a queue had no room for jobs of a request.
+    pub(crate) fn note(&self, answer: &Answer) {
+        if let Answer::Served { jobs, replayed: false } = answer
+            && jobs.iter().any(|job| matches!(job, Accepted::Full { .. }))
+        {
+            self.metrics.rejected("max_queued");
+        }
+    }
+
     /// Returns the submission when this process knows all its names. Only a submission with a new name waits here.
     pub(crate) async fn named(&self, submission: Submission) -> Result<Submission, Problem> {
         if self.naming.store.knows_names(&submission.jobs) {

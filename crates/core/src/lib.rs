@@ -7,6 +7,7 @@ pub mod aftermath;
 pub mod api_key;
 pub mod arrivals;
 pub mod attempt;
+pub mod backpressure;
 pub mod doctor;
 pub mod explain;
 pub mod field;

@@ -14,6 +14,7 @@ pub(crate) mod limited;
 pub(crate) mod low_water;
 pub(crate) mod names;
 pub(crate) mod pooler;
+pub(crate) mod queue_gates;
 pub(crate) mod retry_on_conflict;
 pub(crate) mod route_cache;
 pub(crate) mod sessions;

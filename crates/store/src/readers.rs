@@ -12,6 +12,7 @@ pub(crate) mod inspect;
 pub(crate) mod kind_settings;
 pub(crate) mod list;
 pub(crate) mod places;
+pub(crate) mod queue_rooms;
 pub(crate) mod route_table;
 pub(crate) mod routes;
 pub(crate) mod row;

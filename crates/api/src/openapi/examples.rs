@@ -41,7 +41,7 @@ pub(super) fn of(operation_id: &str) -> Option<Value> {
         "delete_jobs" => delete_jobs(),
         "edit_job" => edit_job(),
         "configure_queue" => {
-            json!({ "completed_retention_seconds": 86_400, "failed_retention_seconds": null })
+            json!({ "completed_retention_seconds": 86_400, "failed_retention_seconds": null, "max_queued": 100_000 })
         }
         "configure_kind" => json!({ "timeout_seconds": 120, "create": true }),
         "pause_kind" | "resume_kind" => json!({ "create": true }),

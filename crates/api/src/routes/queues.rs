@@ -9,7 +9,7 @@ use axum::{Extension, Json};
 use chrono::{DateTime, Utc};
 use jobqueue_core::QueueName;
 use jobqueue_core::limits::MAX_PAGE;
-use jobqueue_store::{Notifier, QueueRecord};
+use jobqueue_store::{Notifier, QueueRecord, Store};
 use tokio::time::Instant;
 
 use crate::acting::Acting;
@@ -97,7 +97,15 @@ pub(crate) async fn configure(
     let settings = body.value.settings().map_err(|errors| Problem::fields(&errors))?;
     create(&store, &name, body.value.create).await?;
     let queue = name.clone();
-    store.call(move |store| async move { store.queues().configure(&queue, settings).await }).await?;
+    let configure = move |store: Store| async move {
+        let found = store.queues().configure(&queue, settings).await?;
+        if found && settings.max_queued.is_some() {
+            // this process knows the change before it answers, the others within a second
+            store.refresh_queue_rooms().await?;
+        }
+        Ok(())
+    };
+    store.call(configure).await?;
     read(&store, name).await
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use jobqueue_core::FieldError;
+use jobqueue_core::backpressure::MAX_MAX_QUEUED;
 use jobqueue_core::time::{self, TIMESTAMP_RULE, timestamp};
 use jobqueue_store::{QueueRecord, QueueSettings, Waiting};
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,8 @@ pub(crate) struct QueueView {
     completed_retention_seconds: Option<f64>,
     /// How long failed and cancelled jobs are kept, in seconds; `null`: the default of the reaper.
     failed_retention_seconds: Option<f64>,
+    /// Largest number of `queued` jobs with which a submission is accepted; `null`: no limit.
+    max_queued: Option<u64>,
     /// Jobs that wait for their `run_at`.
     scheduled: u64,
     /// Jobs that can start now.
@@ -56,6 +59,7 @@ impl From<QueueRecord> for QueueView {
             paused_at: record.paused_at,
             completed_retention_seconds: record.completed_retention.map(|duration| duration.as_secs_f64()),
             failed_retention_seconds: record.failed_retention.map(|duration| duration.as_secs_f64()),
+            max_queued: record.max_queued,
             scheduled: record.scheduled,
             queued: record.queued,
             running: record.running,
@@ -92,6 +96,10 @@ pub(crate) struct QueueBody {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<f64>, minimum = 0, maximum = 316_224_000)]
     failed_retention_seconds: Option<Option<f64>>,
+    /// Largest number of `queued` jobs that a submission may lead to, up to a billion. Above it submissions get 429. 0 refuses all, `null` none.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<i64>, minimum = 0, maximum = 1_000_000_000)]
+    max_queued: Option<Option<i64>>,
     /// `true`: create the queue if it does not exist yet. Default `false`.
     #[serde(default)]
     #[schema(required = false, default = false)]
@@ -104,6 +112,7 @@ impl QueueBody {
     /// The checked settings, or every error.
     pub(crate) fn settings(&self) -> Result<QueueSettings, Vec<FieldError>> {
         let mut errors = Vec::new();
+        let mut max_queued_error = None;
         let mut check = |pointer: &str, setting: Option<Option<f64>>| {
             setting.map(|value| {
                 value.and_then(|seconds| {
@@ -116,10 +125,22 @@ impl QueueBody {
                 })
             })
         };
+        let max_queued = self.max_queued.map(|value| {
+            value.and_then(|most| {
+                let usable = u64::try_from(most).ok().filter(|most| *most <= MAX_MAX_QUEUED);
+                if usable.is_none() {
+                    let message = format!("must be between 0 and {MAX_MAX_QUEUED}, or null");
+                    max_queued_error = Some(FieldError::new("/max_queued", "out_of_range", message));
+                }
+                usable
+            })
+        });
         let settings = QueueSettings {
+            max_queued,
             completed_retention: check("/completed_retention_seconds", self.completed_retention_seconds),
             failed_retention: check("/failed_retention_seconds", self.failed_retention_seconds),
         };
+        errors.extend(max_queued_error);
         if errors.is_empty() { Ok(settings) } else { Err(errors) }
     }
 }

@@ -6,6 +6,7 @@ mod aborts;
 mod actions;
 mod audit;
 mod auth;
+mod backpressure;
 mod bad_input;
 mod bad_state;
 mod batch;

@@ -28,6 +28,7 @@ pub(crate) const QUEUE: Resource = Resource {
         Column::wide("PAUSED-AT", |queue, _| queue.text("paused_at").into()),
         Column::wide("KEEP-COMPLETED", |queue, _| kept(queue, "completed_retention_seconds").into()),
         Column::wide("KEEP-FAILED", |queue, _| kept(queue, "failed_retention_seconds").into()),
+        Column::wide("MAX-QUEUED", |queue, _| queue.text("max_queued").into()),
     ],
 };
 

@@ -24,6 +24,7 @@ Examples:
   jobqueue queue pause mail reports           no job of them starts; running jobs continue
   jobqueue queue resume mail
   jobqueue queue set mail --keep-completed 1d --keep-failed default
+  jobqueue queue set mail --max-queued 100000   above it submissions are refused
   jobqueue queue purge mail --dry-run
   jobqueue queue purge mail --yes             deletes the jobs that wait
   jobqueue queue delete old-mail";
@@ -36,7 +37,7 @@ pub(crate) enum QueueCommand {
     Pause(NamedArgs),
     /// Ends the pause of queues.
     Resume(NamedArgs),
-    /// Sets how long the final jobs of a queue are kept.
+    /// Sets how long the final jobs of a queue are kept, and how many jobs it may hold.
     Set(SetQueueArgs),
     /// Deletes all jobs of a queue that wait.
     Purge(PurgeArgs),
@@ -63,12 +64,16 @@ pub(crate) struct SetQueueArgs {
     name: String,
 
     /// How long completed jobs are kept, for example 12h or 7d; `default` is the reaper's setting.
-    #[arg(long, value_name = "DURATION", value_parser = retention, required_unless_present = "keep_failed")]
+    #[arg(long, value_name = "DURATION", value_parser = retention, required_unless_present_any = ["keep_failed", "max_queued"])]
     keep_completed: Option<Retention>,
 
     /// How long failed and cancelled jobs are kept.
     #[arg(long, value_name = "DURATION", value_parser = retention)]
     keep_failed: Option<Retention>,
+
+    /// Largest number of queued jobs with which submissions are accepted; `none` is no limit.
+    #[arg(long, value_name = "JOBS", value_parser = most)]
+    max_queued: Option<Most>,
 
     /// Create the queue if it does not exist.
     #[arg(long)]
@@ -86,6 +91,16 @@ type Retention = Option<Duration>;
 
 fn retention(text: &str) -> Result<Retention, String> {
     if text == "default" { Ok(None) } else { duration::parse(text).map(Some) }
+}
+
+/// `None`: no limit.
+type Most = Option<u64>;
+
+fn most(text: &str) -> Result<Most, String> {
+    if text == "none" {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| "must be a number of jobs, or `none`".to_owned())
 }
 
 #[derive(Args, Debug)]
@@ -122,6 +137,7 @@ async fn set(args: &SetQueueArgs) -> CommandResult {
     let members = [
         ("completed_retention_seconds", args.keep_completed.map(seconds)),
         ("failed_retention_seconds", args.keep_failed.map(seconds)),
+        ("max_queued", args.max_queued.map(|most| most.map_or("null".to_owned(), |most| most.to_string()))),
         ("create", args.create.then(|| "true".to_owned())),
     ];
     let given = members.into_iter().filter_map(|(name, json)| Some(format!("\"{name}\":{}", json?)));

@@ -27,6 +27,12 @@ async fn a_queue_is_paused_configured_purged_and_deleted() {
         (&json!(null), &json!(90.0))
     );
     assert_eq!(service.ran(&["queue", "set", "mail"]).await.code, 64);
+    assert_eq!(service.json(&["queue", "set", "mail", "--max-queued", "1"]).await["max_queued"], 1);
+    service.ran(&["submit", "echo", "-q", "mail"]).await.fails(5, "max_queued");
+    assert_eq!(
+        service.json(&["queue", "set", "mail", "--max-queued", "none"]).await["max_queued"],
+        json!(null)
+    );
 
     assert_eq!(
         service.ok(&["queue", "purge", "mail", "--dry-run"]).await,

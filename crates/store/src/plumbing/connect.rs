@@ -17,6 +17,7 @@ use crate::plumbing::last_cause::LastCause;
 use crate::plumbing::limited::LimitedConnection;
 use crate::plumbing::low_water::{LowWaterMarks, ScanBudget};
 use crate::plumbing::pooler::{Pooler, Sharing};
+use crate::plumbing::queue_gates::QueueGates;
 use crate::plumbing::route_cache::RouteCache;
 use crate::plumbing::sessions::{Sessions, pooled, prepare};
 use crate::plumbing::url::{DatabaseUrl, UrlError};
@@ -45,6 +46,7 @@ pub struct Store {
     pub(crate) ids: Arc<IdClock>,
     pub(crate) low_water: Arc<LowWaterMarks>,
     pub(crate) routes: Arc<RouteCache>,
+    pub(crate) queue_gates: Arc<QueueGates>,
     /// The last scan of the census from the front of all lanes.
     pub(crate) front_scan: Arc<Mutex<ScanBudget>>,
     pub(crate) pooler: Pooler,
@@ -111,6 +113,7 @@ impl Store {
             ids: Arc::default(),
             low_water: Arc::default(),
             routes: Arc::default(),
+            queue_gates: Arc::default(),
             front_scan: Arc::default(),
             pooler: Pooler::None,
             last_cause: Arc::default(),

@@ -170,7 +170,7 @@ impl DeadLetters<'_> {
             Some(Accepted::Rejected(holder) | Accepted::Existing(holder)) => {
                 return Ok(Replaced::KeyTaken(*holder));
             }
-            Some(Accepted::NotTried) | None => return Ok(Replaced::Unknown),
+            Some(Accepted::NotTried | Accepted::Full { .. }) | None => return Ok(Replaced::Unknown),
         };
         sqlx::query!(
             "-- store.dead_letters.replace

@@ -1,7 +1,7 @@
 //! enqueue: stores new jobs, those of many requests in one transaction. It returns after the commit.
 //!
 //! A few plain jobs take one statement. Many take a COPY before it (`enqueue::bulk`). Requests with an idempotency key and
-//! jobs with a unique key take more statements (`enqueue::keyed`).
+//! jobs with a unique key take more statements (`enqueue::keyed`), and so do jobs of a queue with `max_queued` (`enqueue::admit`).
 
 use std::time::Instant;
 
@@ -18,6 +18,7 @@ use keyed::rounds;
 use rows::{Batch, JobWithId};
 use submission::{Answer, Submission};
 
+mod admit;
 mod bulk;
 mod keyed;
 pub(crate) mod rows;
@@ -70,7 +71,7 @@ impl Store {
         for submission in submissions {
             self.learn_names(&submission.jobs).await?;
         }
-        if submissions.iter().any(|submission| submission.is_keyed()) {
+        if submissions.iter().any(|submission| submission.is_keyed()) || self.is_limited(submissions) {
             return retry_on_conflict(|| self.enqueue_keyed(submissions)).await;
         }
         let jobs = || submissions.iter().flat_map(|s| &s.jobs);

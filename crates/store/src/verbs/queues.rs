@@ -26,6 +26,8 @@ pub struct QueueRecord {
     pub completed_retention: Option<Duration>,
     /// Its own retention of failed and cancelled jobs.
     pub failed_retention: Option<Duration>,
+    /// Above so many queued jobs it refuses submissions. `None`: never.
+    pub max_queued: Option<u64>,
     /// Jobs that wait for their time.
     pub scheduled: u64,
     /// Runnable jobs.
@@ -52,6 +54,8 @@ pub struct QueueSettings {
     pub completed_retention: Option<Option<Duration>>,
     /// Retention of failed and cancelled jobs.
     pub failed_retention: Option<Option<Duration>>,
+    /// Largest number of queued jobs after a submission.
+    pub max_queued: Option<Option<u64>>,
 }
 
 /// A row of `queue`.
@@ -61,6 +65,7 @@ struct QueueRow {
     paused_at: Option<DateTime<Utc>>,
     completed_ms: Option<i64>,
     failed_ms: Option<i64>,
+    max_queued: Option<i64>,
 }
 
 impl Queues<'_> {
@@ -71,7 +76,7 @@ impl Queues<'_> {
             QueueRow,
             r#"-- store.queues
             SELECT id AS "id!", name AS "name!", paused_at, (extract(epoch FROM completed_retention) * 1000)::bigint AS completed_ms,
-                   (extract(epoch FROM failed_retention) * 1000)::bigint AS failed_ms
+                   (extract(epoch FROM failed_retention) * 1000)::bigint AS failed_ms, max_queued
             FROM jobqueue.present_queue WHERE name COLLATE "C" > $1 ORDER BY name COLLATE "C" LIMIT $2"#,
             after.map_or("", QueueName::as_str),
             i64::from(limit),
@@ -90,7 +95,7 @@ impl Queues<'_> {
             QueueRow,
             r#"-- store.queue
             SELECT id AS "id!", name AS "name!", paused_at, (extract(epoch FROM completed_retention) * 1000)::bigint AS completed_ms,
-                   (extract(epoch FROM failed_retention) * 1000)::bigint AS failed_ms
+                   (extract(epoch FROM failed_retention) * 1000)::bigint AS failed_ms, max_queued
             FROM jobqueue.present_queue WHERE name = $1"#,
             name.as_str(),
         )
@@ -173,6 +178,7 @@ impl Queues<'_> {
                 paused_at: row.paused_at,
                 completed_retention: row.completed_ms.map(from_ms),
                 failed_retention: row.failed_ms.map(from_ms),
+                max_queued: row.max_queued.map(to_count),
                 scheduled,
                 queued,
                 running,
@@ -229,13 +235,16 @@ impl Queues<'_> {
             "-- store.queue.configure
             UPDATE jobqueue.queue SET deleted_at = NULL, changed_at = jobqueue.now(),
                 completed_retention = CASE WHEN $2 THEN $3::bigint * interval '1 ms' ELSE completed_retention END,
-                failed_retention = CASE WHEN $4 THEN $5::bigint * interval '1 ms' ELSE failed_retention END
+                failed_retention = CASE WHEN $4 THEN $5::bigint * interval '1 ms' ELSE failed_retention END,
+                max_queued = CASE WHEN $6 THEN $7 ELSE max_queued END
             WHERE id = (SELECT id FROM jobqueue.present_queue WHERE name = $1)",
             queue.as_str(),
             settings.completed_retention.is_some(),
             ms(settings.completed_retention),
             settings.failed_retention.is_some(),
             ms(settings.failed_retention),
+            settings.max_queued.is_some(),
+            settings.max_queued.flatten().map(|most| i64::try_from(most).unwrap_or(i64::MAX)),
         )
         .execute(&mut *unit)
         .await?;

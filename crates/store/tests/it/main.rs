@@ -9,6 +9,7 @@
 )]
 
 mod audit;
+mod backpressure;
 mod beat_cost;
 mod bench;
 mod cancel;

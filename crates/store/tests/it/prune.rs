@@ -110,8 +110,11 @@ async fn tables_of_coming_days_are_created_once() {
 #[tokio::test]
 async fn a_queue_has_its_own_retention() {
     let mut bench = Bench::new().await;
-    let settings =
-        QueueSettings { completed_retention: Some(Some(DAY)), failed_retention: Some(Some(2 * DAY)) };
+    let settings = QueueSettings {
+        completed_retention: Some(Some(DAY)),
+        failed_retention: Some(Some(2 * DAY)),
+        max_queued: None,
+    };
     bench.store.queues().create(&"short".parse().unwrap()).await.unwrap();
     bench.store.queues().configure(&"short".parse().unwrap(), settings).await.unwrap();
     let of = |queue: &str| JobDraft { queue: Some(queue.into()), ..draft() };

@@ -335,7 +335,11 @@ async fn queues_are_paused_configured_and_purged() {
     let since = bench.store.queues().get(&a).await.unwrap().unwrap().paused_at;
     bench.store.queues().pause(&a).await.unwrap();
     assert_eq!(bench.store.queues().get(&a).await.unwrap().unwrap().paused_at, since);
-    let set = |completed, failed| QueueSettings { completed_retention: completed, failed_retention: failed };
+    let set = |completed, failed| QueueSettings {
+        completed_retention: completed,
+        failed_retention: failed,
+        max_queued: None,
+    };
     assert!(!bench.store.queues().configure(&new, set(None, None)).await.unwrap());
     assert!(!bench.store.queues().pause(&new).await.unwrap());
     bench.store.queues().create(&new).await.unwrap();

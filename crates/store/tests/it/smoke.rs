@@ -120,7 +120,10 @@ async fn duties(store: &Store) {
     store.queues().pause(&queue).await.unwrap();
     store
         .queues()
-        .configure(&queue, QueueSettings { completed_retention: Some(Some(DAY)), failed_retention: None })
+        .configure(
+            &queue,
+            QueueSettings { completed_retention: Some(Some(DAY)), failed_retention: None, max_queued: None },
+        )
         .await
         .unwrap();
     store.queues().resume(&queue).await.unwrap();

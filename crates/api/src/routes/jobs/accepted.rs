@@ -80,6 +80,7 @@ pub(super) fn accepted_view(
             Ok((StatusCode::OK, holder.into()))
         }
         Accepted::Rejected(holder) => Err(taken(shown(holder))),
+        Accepted::Full { retry_after_seconds } => Err(Problem::queue_full(&job.queue, retry_after_seconds)),
         Accepted::NotTried => Err(Problem::internal()),
     }
 }

@@ -24,7 +24,7 @@ type Checked = Result<NewJob, Vec<FieldError>>;
 /// Submit up to 1000 jobs.
 ///
 /// Atomic by default: if one job is invalid (422) or rejected because of its unique key (409), nothing is stored, and `errors`
-/// lists every such job. With `"atomic": false` each job is stored or refused on its own, and `items` has the result of each.
+/// lists every such job. Nothing is stored either if a queue has no room for all of its jobs (429). With `"atomic": false` each job is stored or refused on its own, and `items` has the result of each.
 /// Once the response holds about 4 MiB of existing jobs, further ones are returned by their `job_id` only.
 #[utoipa::path(post, path = "/v1/jobs/batch", operation_id = "enqueue_jobs", tag = "jobs", request_body = BatchBody,
     responses(
@@ -32,6 +32,7 @@ type Checked = Result<NewJob, Vec<FieldError>>;
         (status = 200, description = "Not atomic, or all jobs existed already: see each item", body = BatchView),
         (status = 409, description = "Atomic: a job was rejected; nothing was stored"),
         (status = 422, description = "Atomic: a job is invalid; nothing was stored"),
+        (status = 429, description = "Atomic: a queue has no room for its jobs below `max_queued`; nothing was stored"),
     ))]
 pub(crate) async fn batch(
     State(submissions): State<Submissions>,
@@ -47,6 +48,7 @@ pub(crate) async fn batch(
     let (accepted, replayed) = store(&submissions, submission).await?;
     if body.value.atomic {
         refuse_rejected(&submissions, caller.grant(), &accepted).await?;
+        refuse_full(&checked, &accepted)?;
     }
     let mut response =
         respond((&submissions, caller.grant()), checked, (accepted, replayed), body.value.atomic).await?;
@@ -92,6 +94,15 @@ async fn store(submissions: &Submissions, submission: Submission) -> Result<(Vec
         return Ok((vec![], false));
     }
     served(submissions.submit_batch(submission).await?)
+}
+
+/// Fails if a queue has no room for the jobs of an atomic batch.
+fn refuse_full(checked: &[Checked], accepted: &[Accepted]) -> Result<(), Problem> {
+    let full = checked.iter().zip(accepted).find_map(|(job, accepted)| match (job, accepted) {
+        (Ok(job), Accepted::Full { retry_after_seconds }) => Some((&job.queue, *retry_after_seconds)),
+        _ => None,
+    });
+    full.map_or(Ok(()), |(queue, seconds)| Err(Problem::queue_full(queue, seconds)))
 }
 
 async fn refuse_rejected(

@@ -28,7 +28,7 @@ const ANSWER_BYTES: usize = 1024;
         (status = 201, description = "Stored", body = JobView, headers(("Location" = String, description = "The job"))),
         (status = 200, description = "Another job holds the unique key; it is returned", body = JobView),
         (status = 409, description = "Another job holds the unique key, and `on_conflict` is `reject`"),
-        (status = 429, description = "Too many submissions wait for their commit"),
+        (status = 429, description = "The queue has no room below `max_queued`, or too many submissions wait for their commit"),
     ))]
 pub(crate) async fn enqueue(
     State(submissions): State<Submissions>,

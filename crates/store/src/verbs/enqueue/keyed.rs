@@ -6,10 +6,12 @@ use jobqueue_core::attempt::Failure;
 use jobqueue_core::{JobId, OnConflict, Settlement};
 use uuid::Uuid;
 
+use super::admit::{Refused, is_rejected};
 use super::rows::JobWithId;
 use super::submission::{Accepted, Answer, Submission};
 use crate::plumbing::connect::{Store, Unit};
 use crate::plumbing::error::StoreError;
+use crate::plumbing::queue_gates::Admission;
 use crate::verbs::aftermath;
 use crate::verbs::idempotency::{self, Claimed};
 use crate::verbs::unique::{self, KeyRequest};
@@ -26,6 +28,8 @@ enum Plan<'a> {
 impl Store {
     /// Stores the jobs of requests of which no two share a key.
     pub(super) async fn enqueue_keyed(&self, submissions: &[&Submission]) -> Result<Vec<Answer>, StoreError> {
+        // it ends after the commit
+        let mut admission = self.queue_gates.admission();
         let mut unit = self.begin().await?;
         let wanted: Vec<_> = submissions.iter().filter_map(|s| s.idempotency).collect();
         let mut claimed = idempotency::claim::<Vec<Accepted>>(&mut unit, &wanted).await?;
@@ -35,7 +39,7 @@ impl Store {
             .collect();
         let open: Vec<&Submission> =
             submissions.iter().zip(&answers).filter(|(_, known)| known.is_none()).map(|(s, _)| *s).collect();
-        let plans = self.plan(&mut unit, &open).await?;
+        let plans = self.plan(&mut unit, &open, Some(&mut admission)).await?;
         let new: Vec<JobWithId<'_>> = plans.iter().flatten().filter_map(Plan::new_job).collect();
         let scheduled = if new.is_empty() { vec![] } else { self.insert(&mut unit, &new).await? };
         let served: Vec<Vec<Accepted>> =
@@ -49,23 +53,24 @@ impl Store {
         Ok(answers.into_iter().flatten().collect())
     }
 
-    /// Stores the jobs of one request in the caller's transaction. The caller has read the clock and learned the names before it began.
+    /// Stores the jobs of one request in the caller's transaction, also in queues that have no room for them. The caller has read the clock and learned the names before it began.
     pub(crate) async fn enqueue_within(
         &self,
         unit: &mut Unit,
         submission: &Submission,
     ) -> Result<Vec<Accepted>, StoreError> {
-        let plans = self.plan(unit, &[submission]).await?;
+        let plans = self.plan(unit, &[submission], None).await?;
         let new: Vec<JobWithId<'_>> = plans.iter().flatten().filter_map(Plan::new_job).collect();
         let scheduled = if new.is_empty() { vec![] } else { self.insert(unit, &new).await? };
         Ok(plans.iter().flatten().map(|plan| plan.accepted(&scheduled)).collect())
     }
 
-    /// Claims the unique keys and decides for each request.
+    /// Claims the unique keys and decides for each request. Without an admission no queue refuses a job.
     async fn plan<'a>(
         &self,
         unit: &mut Unit,
         open: &[&'a Submission],
+        mut admission: Option<&mut Admission<'_>>,
     ) -> Result<Vec<Vec<Plan<'a>>>, StoreError> {
         let new: Vec<Vec<JobWithId<'a>>> =
             open.iter().map(|s| s.jobs.iter().map(|job| self.with_id(job)).collect()).collect();
@@ -75,25 +80,58 @@ impl Store {
             if requests.is_empty() { HashMap::new() } else { unique::claim(unit, &requests).await? };
         let mut plans = Vec::with_capacity(open.len());
         for (submission, jobs) in open.iter().zip(new) {
-            let rejected = |new: &JobWithId<'_>| {
-                other_holder(new, &holders).is_some_and(|(_, conflict)| conflict == OnConflict::Reject)
-            };
-            if submission.atomic && jobs.iter().any(rejected) {
-                unique::forget(unit, &jobs.iter().map(|new| new.id.as_uuid()).collect::<Vec<_>>()).await?;
-                let answer = |new: &JobWithId<'_>| match other_holder(new, &holders) {
-                    Some((holder, OnConflict::Reject)) => Plan::Answered(Accepted::Rejected(holder)),
-                    _ => Plan::Answered(Accepted::NotTried),
-                };
-                plans.push(jobs.iter().map(answer).collect());
+            if submission.atomic && jobs.iter().any(|new| is_rejected(new, &holders)) {
+                plans.push(
+                    Self::store_none(unit, &jobs, |new| match new.other_holder(&holders) {
+                        Some((holder, OnConflict::Reject)) => Accepted::Rejected(holder),
+                        _ => Accepted::NotTried,
+                    })
+                    .await?,
+                );
                 continue;
             }
+            let refused = match &mut admission {
+                Some(admission) => self.admit(admission, (&jobs, submission.atomic), &holders),
+                None => Refused::new(),
+            };
+            let full = |new: &JobWithId<'_>| refused.get(&new.id).map(|seconds| Accepted::full(*seconds));
+            if submission.atomic && !refused.is_empty() {
+                plans.push(
+                    Self::store_none(unit, &jobs, |new| full(new).unwrap_or(Accepted::NotTried)).await?,
+                );
+                continue;
+            }
+            Self::free_keys(unit, jobs.iter().filter(|new| refused.contains_key(&new.id))).await?;
             let mut plan = Vec::with_capacity(jobs.len());
             for new in jobs {
-                plan.push(self.plan_one(unit, new, &holders).await?);
+                plan.push(match full(&new) {
+                    Some(full) => Plan::Answered(full),
+                    None => self.plan_one(unit, new, &holders).await?,
+                });
             }
             plans.push(plan);
         }
         Ok(plans)
+    }
+
+    /// Stores no job of an atomic request, and frees the keys that they claimed.
+    async fn store_none<'a>(
+        unit: &mut Unit,
+        jobs: &[JobWithId<'a>],
+        answer: impl Fn(&JobWithId<'a>) -> Accepted,
+    ) -> Result<Vec<Plan<'a>>, StoreError> {
+        Self::free_keys(unit, jobs.iter()).await?;
+        Ok(jobs.iter().map(|new| Plan::Answered(answer(new))).collect())
+    }
+
+    /// Frees the keys that jobs claimed which are not stored.
+    async fn free_keys<'a>(
+        unit: &mut Unit,
+        jobs: impl Iterator<Item = &'a JobWithId<'a>>,
+    ) -> Result<(), StoreError> {
+        let keyed: Vec<Uuid> =
+            jobs.filter(|new| new.job.unique.is_some()).map(|new| new.id.as_uuid()).collect();
+        if keyed.is_empty() { Ok(()) } else { unique::forget(unit, &keyed).await }
     }
 
     async fn plan_one<'a>(
@@ -102,7 +140,7 @@ impl Store {
         new: JobWithId<'a>,
         holders: &HashMap<Uuid, JobId>,
     ) -> Result<Plan<'a>, StoreError> {
-        let Some((holder, on_conflict)) = other_holder(&new, holders) else {
+        let Some((holder, on_conflict)) = new.other_holder(holders) else {
             return Ok(Plan::Insert(new));
         };
         match on_conflict {
@@ -185,12 +223,6 @@ fn has_job(accepted: &Accepted) -> bool {
     matches!(accepted, Accepted::Created { .. } | Accepted::Existing(_))
 }
 
-/// Another job that holds this job's key, and this job's `on_conflict`.
-fn other_holder(new: &JobWithId<'_>, holders: &HashMap<Uuid, JobId>) -> Option<(JobId, OnConflict)> {
-    let request = new.key_request()?;
-    let holder = holders.get(&request.digest).copied().filter(|holder| *holder != new.id)?;
-    Some((holder, request.unique.on_conflict))
-}
 impl<'a> Plan<'a> {
     fn new_job(&self) -> Option<JobWithId<'a>> {
         match self {

@@ -1,8 +1,10 @@
 //! New jobs as rows and columns, before they are inserted.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use jobqueue_core::on_end::WebhookSecret;
-use jobqueue_core::{JobId, Json, NewJob, OnEnd, Start, Status, TraceParent};
+use jobqueue_core::{JobId, Json, NewJob, OnConflict, OnEnd, Start, Status, TraceParent};
 use uuid::Uuid;
 
 use super::submission::Accepted;
@@ -28,6 +30,13 @@ impl<'a> JobWithId<'a> {
         let job: &'a NewJob = self.job;
         let unique = job.unique.as_ref()?;
         Some(KeyRequest { digest: unique.digest(&job.queue, &job.kind), job_id: self.id, unique })
+    }
+
+    /// Another job that holds this job's key, and this job's `on_conflict`.
+    pub(super) fn other_holder(&self, holders: &HashMap<Uuid, JobId>) -> Option<(JobId, OnConflict)> {
+        let request = self.key_request()?;
+        let holder = holders.get(&request.digest).copied().filter(|holder| *holder != self.id)?;
+        Some((holder, request.unique.on_conflict))
     }
 }
 

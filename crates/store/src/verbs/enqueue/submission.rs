@@ -37,8 +37,19 @@ pub enum Accepted {
     Existing(JobId),
     /// Another job holds its unique key, and its `on_conflict` is `reject`; nothing was stored.
     Rejected(JobId),
-    /// Nothing was stored, because another job of the same atomic request was rejected.
+    /// Nothing was stored, because another job of the same atomic request was rejected or found no room.
     NotTried,
+    /// Its queue has `max_queued`, and no room for it; nothing was stored.
+    Full {
+        /// When the client shall try again.
+        retry_after_seconds: u32,
+    },
+}
+
+impl Accepted {
+    pub(crate) const fn full(retry_after_seconds: u32) -> Self {
+        Self::Full { retry_after_seconds }
+    }
 }
 
 /// The result of one request.

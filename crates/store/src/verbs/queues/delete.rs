@@ -58,7 +58,7 @@ impl Upkeep<'_> {
             "-- store.queues.unused
             SELECT q.id FROM jobqueue.queue q
             WHERE q.deleted_at IS NULL AND q.changed_at <= jobqueue.now() - $1::bigint * interval '1 ms'
-              AND q.paused_at IS NULL AND q.completed_retention IS NULL AND q.failed_retention IS NULL
+              AND q.paused_at IS NULL AND q.completed_retention IS NULL AND q.failed_retention IS NULL AND q.max_queued IS NULL
               AND (SELECT c.scheduled = 0 AND c.queued = 0 AND c.running = 0
                           AND (c.active_at IS NULL OR c.active_at <= jobqueue.now() - $1::bigint * interval '1 ms')
                    FROM jobqueue.census c WHERE c.queue_id = q.id)

@@ -25,5 +25,5 @@ total AS (
         cancelled = c.cancelled + excluded.cancelled, retried = c.retried + excluded.retried, leased = c.leased + excluded.leased,
         lost = c.lost + excluded.lost, pruned = c.pruned + excluded.pruned, snoozed = c.snoozed + excluded.snoozed,
         attempts = c.attempts + excluded.attempts, run_ms = c.run_ms + excluded.run_ms)
-UPDATE jobqueue.queue SET deleted_at = jobqueue.now(), paused_at = NULL, completed_retention = NULL, failed_retention = NULL
+UPDATE jobqueue.queue SET deleted_at = jobqueue.now(), paused_at = NULL, completed_retention = NULL, failed_retention = NULL, max_queued = NULL
 WHERE id = ANY ((SELECT empty FROM ids)::int[])

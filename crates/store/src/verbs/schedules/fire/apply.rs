@@ -230,7 +230,8 @@ fn outcome(accepted: Accepted) -> (Fate, Option<Uuid>) {
     match accepted {
         Accepted::Created { id, .. } => (Fate::Fired, Some(id.as_uuid())),
         Accepted::Existing(holder) | Accepted::Rejected(holder) => (Fate::Unique, Some(holder.as_uuid())),
-        Accepted::NotTried => (Fate::Unique, None),
+        // a schedule does not ask whether its queue has room
+        Accepted::NotTried | Accepted::Full { .. } => (Fate::Unique, None),
     }
 }
 
