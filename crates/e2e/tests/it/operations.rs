@@ -240,7 +240,7 @@ async fn the_commands_of_the_page_of_the_api_run() {
     if let Some(db) = run_page("api", 0).await {
         assert_eq!(
             db.number("SELECT count(*) FROM jobs").await,
-            7,
+            9,
             "one was purged with its queue, one was deleted"
         );
     }
