@@ -53,7 +53,8 @@ async function queue(page) {
   assert.ok(await button(page, "Change 1 queue").isDisabled());
   await page.getByLabel("Completed jobs").fill("7d");
   await button(page, "Change 1 queue").click();
-  await page.getByRole("dialog").getByText("0 completed jobs ended more than 7 d ago").waitFor();
+  await page.getByRole("dialog").getByText("No completed job ended more than 7 d ago, so none is deleted now.").waitFor();
+  assert.equal(await page.getByRole("dialog").getByText("cannot be undone").count(), 0);
   await agree(page, "Change how long jobs of bulk-4 are kept?", "Change 1 queue");
   await becomes(kept, 604_800);
   await page.getByText("7 d", { exact: true }).waitFor();
@@ -61,7 +62,7 @@ async function queue(page) {
   // the default may be shorter
   await page.getByLabel("Completed jobs").fill("");
   await button(page, "Change 1 queue").click();
-  await page.getByRole("dialog").getByText("Up to 0 completed jobs may be deleted.").waitFor();
+  await page.getByRole("dialog").getByText("There is no completed job now.").waitFor();
   await becomes(kept, 604_800);
   await agree(page, "Change how long jobs of bulk-4 are kept?", "Change 1 queue");
   await becomes(kept, null);
@@ -84,9 +85,12 @@ async function queue(page) {
   await becomes("SELECT count(*) FROM jobs WHERE queue = 'bulk-4'", n);
   await button(page, /^Delete waiting jobs/).click();
   await page.getByRole("dialog", { name: `Delete ${n} waiting jobs?` }).waitFor();
-  await sql("SELECT count(jobqueue.enqueue('sync.user', queue => 'bulk-4')) FROM generate_series(1, 3)");
+  // these came after the count, and run first
+  await sql("SELECT count(jobqueue.enqueue('sync.user', queue => 'bulk-4', priority => 9)) FROM generate_series(1, 3)");
+  const after = "SELECT count(*) FROM jobs WHERE queue = 'bulk-4' AND priority = 9";
   await agree(page, `Delete ${n} waiting jobs?`, `Delete ${n} waiting jobs`);
   await becomes("SELECT count(*) FROM jobs WHERE queue = 'bulk-4'", 3);
+  assert.equal(await one(after), 3);
   await page.getByText(`${n} jobs deleted.`).waitFor();
 }
 
@@ -177,11 +181,14 @@ async function deadLetters(page) {
   await page.getByRole("dialog", { name: "Delete 12 jobs?" }).waitFor();
   await page.keyboard.press("Escape");
   await becomes(failed, 12);
+  const count = page.waitForResponse("**/v1/dead-letters/redrives");
   await button(page, /^Purge/).click();
+  const counted = await (await count).json();
+  assert.ok(Date.parse(counted.as_of) > 0);
   const purge = page.waitForRequest("**/v1/dead-letters/purge");
   await agree(page, "Delete 12 jobs?", "Delete 12 jobs");
   const { filter, limit } = (await purge).postDataJSON();
-  assert.ok(Math.abs(Date.parse(filter.failed_before) - Date.now()) < 60_000, "not those that fail later");
+  assert.equal(filter.failed_before, counted.as_of, "not those that fail after the count, by the clock of the database");
   assert.equal(limit, 12);
   await becomes(failed, 0);
   await page.getByText("12 jobs deleted.").waitFor();
@@ -216,6 +223,17 @@ async function nothing(page) {
   await page.unrouteAll({ behavior: "ignoreErrors" });
   await button(page, "Try again").click();
   await row(page, "nightly-report").waitFor();
+  // an answer that the page cannot draw
+  await page.route("**/v1/schedules?*", (route) => route.fulfill({ json: { schedules: [{ name: "half" }], next_cursor: null } }));
+  await page.goto(ui("schedules"));
+  await page.getByRole("heading", { level: 1, name: "This screen cannot be shown" }).waitFor();
+  await page.getByRole("link", { name: "Workers", exact: true }).click();
+  await row(page, "worker-1").waitFor();
+  await page.goBack();
+  await button(page, "Reload this screen").waitFor();
+  await page.unrouteAll({ behavior: "ignoreErrors" });
+  await button(page, "Reload this screen").click();
+  await row(page, "nightly-report").waitFor();
 }
 
 /** A refusal is said inside of the form, which covers the rest of the page. */
@@ -227,7 +245,18 @@ async function refused(page) {
   const dialog = page.getByRole("dialog");
   await dialog.getByRole("button", { name: /^Redrive/ }).click();
   await dialog.getByRole("alert").getByText("Bad request: not today").waitFor();
+  // a form that was closed meanwhile cannot say it
+  let answer = () => {};
+  const closed = new Promise((resolve) => (answer = resolve));
+  await page.route("**/v1/dead-letters/redrives", async (route) => {
+    if (route.request().postDataJSON()?.rate) await closed;
+    await route.fallback();
+  });
+  await dialog.getByRole("button", { name: /^Redrive/ }).click();
   await page.keyboard.press("Escape");
+  await dialog.waitFor({ state: "detached" });
+  answer();
+  await page.getByRole("status").getByText("Bad request: not today").waitFor();
   await page.unrouteAll({ behavior: "ignoreErrors" });
 }
 

@@ -20,6 +20,9 @@ async function submit(job) {
   return (await api("POST", "jobs", typeof job === "string" ? job : { queue: "manual", kind: "manual.step", ...job })).id;
 }
 
+/** The ids of the jobs that meet a condition. */
+const ids = async (condition) => (await sql(`SELECT id FROM jobs WHERE ${condition} ORDER BY id`)).map(({ id }) => id);
+
 async function search(page, text) {
   const box = page.getByLabel("Search jobs");
   await box.fill(text);
@@ -76,8 +79,8 @@ const tests = [
     await page.getByText(/bulk-7 waits .*: it has been paused since/).first().waitFor();
     await page.getByText(/other queues wait more than a minute/).first().waitFor();
     const oldest = "SELECT id FROM jobs WHERE queue = 'reports' AND status = 'queued' AND created_at < (SELECT min(created_at) + interval '1 s' FROM jobs WHERE queue = 'reports')";
-    const ids = (await sql(oldest)).map(({ id }) => id);
-    assert.ok(asked.some((id) => ids.includes(id)), "an oldest job is explained");
+    const oldestIds = (await sql(oldest)).map(({ id }) => id);
+    assert.ok(asked.some((id) => oldestIds.includes(id)), "an oldest job is explained");
     assert.ok(!asked.includes(newest), "the newest job is not");
     await page.unrouteAll({ behavior: "ignoreErrors" });
     await page.goto(ui());
@@ -122,6 +125,10 @@ const tests = [
     assert.equal(await page.getByRole("group", { name: "Actions on jobs" }).count(), 0);
     await page.unrouteAll({ behavior: "ignoreErrors" });
     page.off("request", note);
+    // the names of a prototype are no qualifiers
+    await search(page, "constructor:x __proto__:y");
+    await page.getByText("`constructor:` is unknown").waitFor();
+    await page.getByText("`__proto__:` is unknown").waitFor();
     await search(page, "");
     await button(page, /^retrying now/).click();
     await row(page, "file.upload").first().waitFor();
@@ -165,14 +172,15 @@ const tests = [
     // of two statuses only one can be retried, and the number says so
     await page.goto(ui("jobs?q=queue:bulk-2"));
     await row(page, "bulk-2").first().waitFor();
-    const [{ n: two }] = await sql("SELECT count(*) AS n FROM jobs WHERE queue = 'bulk-2'");
+    const before = await ids("queue = 'bulk-2'");
+    const two = before.length;
     await button(page, "Cancel").click();
     await page.getByRole("dialog", { name: `Cancel ${two} jobs?` }).waitFor();
-    // jobs that arrive before the answer are not part of the number
+    // jobs that arrive before the answer are none of those that were named
     await sql("SELECT count(jobqueue.enqueue('mail.send', queue => 'bulk-2')) FROM generate_series(1, 5)");
     await button(page, `Cancel ${two} jobs`).click();
     await page.getByText(`${two} jobs cancelled.`).waitFor();
-    await becomes("SELECT count(*) FROM jobs WHERE queue = 'bulk-2' AND status = 'cancelled'", two);
+    assert.deepEqual(await ids("queue = 'bulk-2' AND status = 'cancelled'"), before);
     await becomes("SELECT count(*) FROM jobs WHERE queue = 'bulk-2' AND status = 'queued'", 5);
     await page.goto(ui("jobs?q=queue:bulk-2 status:cancelled,queued"));
     await button(page, "Retry").click();
@@ -211,6 +219,47 @@ const tests = [
     await page.getByText("1,000 jobs cancelled; then it was stopped.").waitFor();
     await becomes(cancelled, before + 1_000);
     assert.equal(steps, 1);
+    await page.unrouteAll({ behavior: "ignoreErrors" });
+  }],
+
+  ["begins no action whose screen was left before", async () => {
+    const { page } = main;
+    const sent = [];
+    let release = () => {};
+    let held = Promise.resolve();
+    await page.route("**/v1/jobs/cancel", async (route) => {
+      sent.push(route.request().postDataJSON().dry_run);
+      await held;
+      await route.continue().catch(() => {});
+    });
+    const leave = async () => {
+      await page.goBack();
+      await page.getByRole("heading", { level: 1, name: "Schedules" }).waitFor();
+    };
+    const toJobs = async () => {
+      await page.goto(ui("schedules"));
+      await page.getByRole("link", { name: "Jobs", exact: true }).click();
+      await row(page, "mail").first().waitFor();
+    };
+    const dialogs = page.getByRole("dialog");
+    // while it counts
+    await toJobs();
+    held = new Promise((resolve) => (release = resolve));
+    await button(page, "Cancel").click();
+    await button(page, "Counting…").waitFor();
+    const given = page.waitForEvent("requestfailed", (request) => request.url().endsWith("/v1/jobs/cancel"));
+    await leave();
+    await given;
+    release();
+    // while it asks
+    await toJobs();
+    await button(page, "Cancel").click();
+    await dialogs.getByText("All jobs that match the search.").waitFor();
+    await leave();
+    await dialogs.waitFor({ state: "detached" });
+    await row(page, "nightly-report").waitFor();
+    assert.equal(await dialogs.count(), 0);
+    assert.ok(sent.length > 2 && sent.every((dry_run) => dry_run), "nothing but counts");
     await page.unrouteAll({ behavior: "ignoreErrors" });
   }],
 
@@ -337,10 +386,34 @@ const tests = [
     await second.page.getByText(/there are no live counts of queues and workers/).waitFor();
     await second.page.goto(ui("queues"));
     await second.page.getByRole("alert").getByText(/Forbidden/).waitFor();
+    // a list of queues has no waits, and one button for more of it
+    const many = Array.from({ length: 60 }, (_, at) => ({ name: `many-${at}`, paused: false, paused_at: null, queued: 0, running: 0, scheduled: 0 }));
+    let list = { queues: many, next_cursor: "more" };
+    await second.page.route("**/v1/queues?limit=200*", (route) => route.fulfill({ json: list }));
+    await button(second.page, "Try again").click();
+    await row(second.page, "many-1").first().waitFor();
+    assert.equal(await button(second.page, "Show more").count(), 1);
+    assert.equal(await second.page.getByRole("option", { name: "Longest wait first" }).count(), 0);
+    list = { queues: [], next_cursor: null };
+    await button(second.page, "Refresh").click();
+    await second.page.getByText("This key sees no queue.").waitFor();
     await second.page.goto(ui("jobs?q=status:queued"));
     await row(second.page, "mail.send").first().waitFor();
     assert.equal(await row(second.page, "search.index").count(), 0);
     await second.context.close();
+  }],
+
+  ["keeps nothing that a key saw after its sign-out", async () => {
+    const made = await signedIn();
+    await made.page.getByRole("link", { name: "Queues", exact: true }).click();
+    await row(made.page, "bulk-5").getByRole("img").first().waitFor();
+    await button(made.page, "Sign out").click();
+    const { key } = await api("POST", "api-keys", { name: "many-queues", scopes: ["read"], queues: ["bulk-*"] });
+    await made.page.getByLabel("API key").fill(key);
+    const again = made.page.waitForRequest((request) => request.url().includes("/v1/stats?queue=bulk-5&"));
+    await button(made.page, "Sign in").click();
+    await again;
+    await made.context.close();
   }],
 
   ["pauses", async () => {

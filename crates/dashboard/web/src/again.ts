@@ -1,4 +1,4 @@
-// When a request that failed is sent again. Pure.
+// When a request is sent again. Pure.
 
 /** After the first failure. */
 const FIRST_MS = 3_000;
@@ -13,3 +13,6 @@ export function waitMs(failures: number, retryAfter: number | null, random: numb
   const asked = Math.min(MOST_ASKED_MS, (retryAfter ?? 0) * 1_000);
   return Math.round(Math.max(own, asked) * (1 + random * 0.25));
 }
+
+/** About so long: pages that were opened together do not ask together for long. */
+export const spreadMs = (ms: number, random: number = Math.random()): number => Math.round(ms * (0.9 + random * 0.2));

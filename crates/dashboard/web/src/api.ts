@@ -21,9 +21,9 @@ export class Problem extends Error {
     super(message);
   }
 
-  /** Whether the same request may succeed later. */
+  /** Whether the same request may succeed later. A 401 can be that of a proxy, or of a replica that does not know a new key yet; if it is of the key, the page signs out. */
   get isOutage(): boolean {
-    return this.status === 0 || this.status === 429 || this.status >= 500;
+    return this.status === 0 || this.status === 401 || this.status === 429 || this.status >= 500;
   }
 }
 

@@ -78,3 +78,6 @@ export const short = (id: string): string => `…${id.slice(-8)}`;
 /** Replaces timestamps in a sentence of the API by the time of day. */
 export const withClocks = (text: string, now: number): string =>
   text.replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/g, (time) => clock(Date.parse(time), now));
+
+/** The entry of a name that the API sent, which a newer API may have and this page may not. */
+export const entryOf = <T>(entries: Record<string, T>, name: string, other: T): T => (Object.hasOwn(entries, name) ? (entries[name] as T) : other);

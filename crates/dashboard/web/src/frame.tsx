@@ -7,6 +7,7 @@ import { docs, href, ui } from "./base";
 import { useSession } from "./context";
 import * as live from "./live";
 import { Link } from "./parts/basics";
+import { Boundary } from "./parts/boundary";
 import { useDialogs } from "./parts/dialog";
 import { screens } from "./screens";
 import { setTheme, theme, type Theme } from "./theme";
@@ -16,7 +17,7 @@ import { useLive } from "./use";
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 export function Frame({ children, onSignedOut }: { children: ComponentChildren; onSignedOut: (session: Session) => void }) {
-  const { path } = useLocation();
+  const { path, url } = useLocation();
   const who = useSession();
   const screen = path.slice(ui.length).split("/")[0] ?? "";
   const main = useRef<HTMLElement>(null);
@@ -59,7 +60,7 @@ export function Frame({ children, onSignedOut }: { children: ComponentChildren; 
         </div>
       </header>
       <Outage />
-      <main id="main" ref={main} tabIndex={-1}>{children}</main>
+      <main id="main" ref={main} tabIndex={-1}><Boundary name="This screen" of={url}>{children}</Boundary></main>
       <footer>jobqueue {who.version} · signed in as {who.name}{who.scopes.includes("write") ? "" : " (read only)"} · <a href={`${ui}assets/licenses.txt`} target="_blank">Licences</a></footer>
     </div>
   );

@@ -33,14 +33,14 @@ const isObject = (value: Exact): value is Members =>
 export function mergePatch(old: Exact, next: Exact): Exact | undefined {
   if (!isObject(next)) return next;
   const before: Members = isObject(old) ? old : {};
-  const patch: Members = {};
-  for (const key of Object.keys(before)) if (!(key in next)) patch[key] = null;
+  // members may have the names of a prototype, such as `constructor`
+  const patch: [string, Exact][] = Object.keys(before).filter((key) => !Object.hasOwn(next, key)).map((key) => [key, null]);
   for (const [key, value] of Object.entries(next)) {
-    const known = before[key];
+    const known = Object.hasOwn(before, key) ? before[key] : undefined;
     if (known !== undefined && write(known, "") === write(value, "")) continue;
     const inner = value === null ? undefined : mergePatch(known ?? null, value);
     if (inner === undefined) return undefined;
-    patch[key] = inner;
+    patch.push([key, inner]);
   }
-  return patch;
+  return Object.fromEntries(patch);
 }

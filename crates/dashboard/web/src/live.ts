@@ -63,6 +63,8 @@ export function start(onSignedOut: () => void): void {
   failures = 0;
   live.connection = "connecting";
   open();
+  // a page that is opened in the background
+  if (document.hidden) onVisibility();
 }
 
 /** Stops all live updates, or continues them. */
@@ -141,9 +143,9 @@ function open(): void {
 async function again(): Promise<void> {
   close();
   const mine = generation;
-  // a key that is no longer valid is reported by `refusal`
+  // a key that is no longer valid is reported by `refusal`, and signing out stops this
   const problem = await refusal("stream");
-  if (mine !== generation || problem?.status === 401) return;
+  if (mine !== generation) return;
   if (problem?.status === 403) {
     clear();
     return set("limited");

@@ -7,6 +7,7 @@ import { href, ui } from "./base";
 import { SessionContext } from "./context";
 import { Frame } from "./frame";
 import * as live from "./live";
+import { Boundary } from "./parts/boundary";
 import { DialogProvider } from "./parts/dialog";
 import { screens } from "./screens";
 import { Missing } from "./screens/missing";
@@ -43,16 +44,16 @@ function App() {
   if (!who.authenticated) return <SignIn onDone={set} />;
   return (
     <SessionContext.Provider value={who}>
-      <DialogProvider>
-        <LocationProvider scope={href("")}>
+      <LocationProvider scope={href("")}>
+        <DialogProvider>
           <Frame onSignedOut={set}>
             <Router>
               {screens.map(({ path, component }) => <Route key={path} path={href(path)} component={component} />)}
               <Route default component={Missing} />
             </Router>
           </Frame>
-        </LocationProvider>
-      </DialogProvider>
+        </DialogProvider>
+      </LocationProvider>
     </SessionContext.Provider>
   );
 }
@@ -64,5 +65,5 @@ applyTheme();
 const root = document.getElementById("app");
 if (root) {
   root.replaceChildren();
-  render(<App />, root);
+  render(<Boundary name="The page"><App /></Boundary>, root);
 }

@@ -1,5 +1,5 @@
 // One action of a user: sends it, says what came of it, and reads again.
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { useDialogs } from "./parts/dialog";
 
 interface Performing {
@@ -11,11 +11,16 @@ interface Performing {
   perform: <T>(request: () => Promise<T>, done?: string | ((answer: T) => string)) => Promise<T | undefined>;
 }
 
-/** With `inForm` a failure is not said at the edge of the page, which a dialog covers: the form shows `problem`. */
+/**
+ * With `inForm` a failure is not said at the edge of the page, which a dialog covers: the form shows `problem`. After the form was closed the
+ * failure is said there.
+ */
 export function usePerform(onDone: () => void = () => {}, { inForm = false }: { inForm?: boolean } = {}): Performing {
   const [problem, setProblem] = useState("");
   const [busy, setBusy] = useState(false);
   const { say } = useDialogs();
+  const isOpen = useRef(true);
+  useEffect(() => () => void (isOpen.current = false), []);
   return {
     busy,
     problem,
@@ -29,7 +34,7 @@ export function usePerform(onDone: () => void = () => {}, { inForm = false }: { 
         return answer;
       } catch (error) {
         const message = error instanceof Error ? error.message : String(error);
-        if (inForm) setProblem(message);
+        if (inForm && isOpen.current) setProblem(message);
         else say(message, true);
         return undefined;
       } finally {

@@ -1,5 +1,5 @@
 // What a new retention of a queue deletes. Pure.
-import { duration, several } from "./format";
+import { duration, number, several } from "./format";
 import type { Count, Queue, Status } from "./types";
 
 export const KEEP = [
@@ -31,7 +31,13 @@ export function countOf(name: string, { statuses, to }: Change, now: number): st
 }
 
 /** What it does, with the number. */
-export const meaning = ({ noun, to }: Change, { count, exact }: Count): string =>
-  to === null
-    ? `How long the reaper keeps jobs by default is not known here. Up to ${several(count, noun, exact)} may be deleted.`
-    : `${several(count, noun, exact)} ended more than ${duration(to)} ago and ${count === 1 && exact ? "is" : "are"} deleted with the next pass of the reaper.`;
+export function meaning({ noun, to }: Change, { count, exact }: Count): string {
+  if (to === null) {
+    const jobs = exact ? `Up to ${several(count, noun)}` : `${number(count)} or more ${noun}s`;
+    return `How long the reaper keeps jobs by default is not known here. ${count === 0 ? `There is no ${noun} now` : `${jobs} may be deleted`}.`;
+  }
+  const age = `ended more than ${duration(to)} ago`;
+  if (count === 0) return `No ${noun} ${age}, so none is deleted now.`;
+  const jobs = exact ? several(count, noun) : `${number(count)} or more ${noun}s`;
+  return `${jobs} ${age} and ${count === 1 && exact ? "is" : "are"} deleted with the next pass of the reaper.`;
+}

@@ -58,7 +58,7 @@ export function parse(text: string, now: number): Search {
   // an id names one job, so other words would have no effect
   if (search.id !== null && all.length > 1) {
     search.id = null;
-    search.problems.push("An id is searched for alone, without other words.");
+    search.problems.push("Search for an id on its own.");
   }
   return search;
 }
@@ -132,17 +132,18 @@ function term(letters: Letter[], now: number, search: Search): void {
   } else qualifier(name, textOf(value), list(value), now, search);
 }
 
-const TIMES: Record<string, "created_before" | "created_after" | "finished_before" | "finished_after"> = {
-  before: "created_before",
-  after: "created_after",
-  "ended-before": "finished_before",
-  "ended-after": "finished_after",
-};
-const LISTS: Record<string, "queue" | "kind" | "tag" | "error_type"> = { queue: "queue", kind: "kind", tag: "tag", error: "error_type" };
+// maps, because an object also has the names of its prototype, such as `constructor`
+const TIMES = new Map<string, "created_before" | "created_after" | "finished_before" | "finished_after">([
+  ["before", "created_before"],
+  ["after", "created_after"],
+  ["ended-before", "finished_before"],
+  ["ended-after", "finished_after"],
+]);
+const LISTS = new Map<string, "queue" | "kind" | "tag" | "error_type">([["queue", "queue"], ["kind", "kind"], ["tag", "tag"], ["error", "error_type"]]);
 
 function qualifier(name: string, value: string, values: string[], now: number, { filter, problems }: Search): void {
-  const listed = LISTS[name];
-  const time = TIMES[name];
+  const listed = LISTS.get(name);
+  const time = TIMES.get(name);
   if (listed) filter[listed].push(...values);
   else if (name === "key") filter.unique_key.push(value);
   else if (name === "status") statuses(values, filter, problems);
@@ -160,7 +161,7 @@ function qualifier(name: string, value: string, values: string[], now: number, {
 function statuses(values: string[], filter: Filter, problems: string[]): void {
   for (const status of values) {
     if (status === "retrying" && values.length === 1) filter.retrying = true;
-    else if (status === "retrying") problems.push("`retrying` is no status that a list may have; write is:retrying.");
+    else if (status === "retrying") problems.push("`retrying` cannot be part of a list; use is:retrying.");
     else if (STATUSES.includes(status as Status)) filter.status.push(status as Status);
     else problems.push(`\`${status}\` is no status; there are ${STATUSES.join(", ")}.`);
   }
@@ -181,6 +182,10 @@ export function instant(text: string, now: number): number | null {
 /** Whether nothing is asked for. */
 export const isEmpty = (filter: Filter): boolean =>
   Object.values(filter).every((value) => value === undefined || (Array.isArray(value) && value.length === 0));
+
+/** Whether no word of a search needs to look into the jobs that the others leave over. Such a search can take seconds. */
+export const isIndexed = ({ error_type, unique_key, metadata, payload, finished_after, finished_before }: Filter): boolean =>
+  [error_type, unique_key, metadata, payload].every((values) => values.length === 0) && finished_after === undefined && finished_before === undefined;
 
 /** The filter as query parameters. */
 export function parameters(filter: Filter): URLSearchParams {

@@ -14,9 +14,17 @@ export interface Steps {
   /** Acts on up to `limit`. `done` is on how many; `more` is whether others are left. */
   step: (limit: number) => Promise<{ done: number; more: boolean }>;
   onProgress: (done: number) => void;
+  /** Called before a wait of so many seconds that the server asks for. */
+  onWait?: (seconds: number) => void;
   /** Ends it after the step that is under way. */
   stop: AbortSignal;
-  wait?: (seconds: number) => Promise<void>;
+  wait?: (seconds: number, stop: AbortSignal) => Promise<void>;
+}
+
+export interface Ended {
+  done: number;
+  /** Whether others are left because it was stopped. */
+  stopped: boolean;
 }
 
 /** A step failed after others had their effect. */
@@ -29,26 +37,39 @@ export class Interrupted extends Error {
   }
 }
 
-const pause = (seconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, seconds * 1_000));
+/** Ends after so many seconds, or when it is stopped. */
+const pause = (seconds: number, stop: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (stop.aborted) return resolve();
+    const end = (): void => {
+      clearTimeout(timer);
+      stop.removeEventListener("abort", end);
+      resolve();
+    };
+    const timer = setTimeout(end, seconds * 1_000);
+    stop.addEventListener("abort", end);
+  });
 
 /** Acts in steps, and returns on how many. Throws `Interrupted`. */
-export async function inSteps({ agreed, most, step, onProgress, stop, wait = pause }: Steps): Promise<number> {
+export async function inSteps({ agreed, most, step, onProgress, onWait, stop, wait = pause }: Steps): Promise<Ended> {
   let done = 0;
   let refusals = 0;
-  while (!stop.aborted && (agreed === null || done < agreed)) {
+  let more = true;
+  while (!stop.aborted && more && (agreed === null || done < agreed)) {
     try {
       const answer = await step(agreed === null ? most : Math.min(most, agreed - done));
       refusals = 0;
       done += answer.done;
+      more = answer.more;
       onProgress(done);
-      if (!answer.more) break;
     } catch (error) {
       // only a request that was refused has surely changed nothing, so only that is sent again
       const seconds = error instanceof Problem && error.status === 429 ? (error.retryAfter ?? 1) : null;
       refusals += 1;
       if (seconds === null || seconds > MAX_WAIT_S || refusals > MAX_AGAIN) throw new Interrupted(done, error);
-      await wait(seconds);
+      onWait?.(seconds);
+      await wait(seconds, stop);
     }
   }
-  return done;
+  return { done, stopped: stop.aborted && more && (agreed === null || done < agreed) };
 }

@@ -87,6 +87,8 @@ export interface Bulk {
   changed: number;
   ids: string[];
   failures: { id: string; status: number; code: string }[];
+  /** Of a dry run: the time of the database when it began. */
+  as_of: string | null;
   more: boolean;
   next_cursor: string | null;
 }
@@ -172,6 +174,10 @@ export interface Queue {
 
 export interface Purged {
   matched: number;
+  /** `false` if more match. */
+  exact: boolean;
+  /** Of a dry run: the time of the database when it counted. */
+  as_of: string | null;
   purged: number;
   more: boolean;
 }

@@ -1,7 +1,7 @@
 // Hooks: what a screen reads, and when it reads it again.
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { useLocation } from "preact-iso";
-import { waitMs } from "./again";
+import { spreadMs, waitMs } from "./again";
 import { get, now, Problem } from "./api";
 import { current, isPaused, listen, type Live } from "./live";
 
@@ -23,6 +23,24 @@ export function useNow(everyMs = 5_000): number {
   return isPaused() ? time : Math.max(time, now());
 }
 
+/** Counts up every so often, while the page is visible and not paused, from when it was drawn first: pages do not ask at the same time. `null`: never. */
+export function useTurn(everyMs: number | null): number {
+  const [turn, next] = useState(0);
+  useEffect(() => {
+    if (everyMs === null) return;
+    let timer: number;
+    const wait = (): void => {
+      timer = window.setTimeout(() => {
+        if (!document.hidden && !isPaused()) next((count) => count + 1);
+        wait();
+      }, spreadMs(everyMs));
+    };
+    wait();
+    return () => window.clearTimeout(timer);
+  }, [everyMs]);
+  return turn;
+}
+
 export interface Resource<T> {
   /** The last answer, also while the next one is on its way or has failed. */
   data: T | undefined;
@@ -37,7 +55,7 @@ export interface Resource<T> {
   change: (change: (data: T) => T) => void;
 }
 
-interface Reading {
+export interface Reading<T> {
   /** Reads again after so long, if the page is visible and not paused. Choose it long: a hundred open pages must cost little. */
   everyMs?: number;
   /** Numbers stay as they were sent. */
@@ -46,6 +64,8 @@ interface Reading {
   keep?: boolean;
   /** Whether it may be read again by itself now. */
   mayRepeat?: () => boolean;
+  /** What to show after an answer to the same path: by default the answer. */
+  merge?: (old: T, next: T) => T;
 }
 
 interface State<T> {
@@ -57,12 +77,12 @@ interface State<T> {
 }
 
 /** `GET /v1/PATH`, again at intervals. With `null` nothing is read. `read` may need several requests for an answer. */
-export function useResource<T>(path: string | null, { everyMs, exact = false, keep = false, mayRepeat }: Reading = {}, read: (path: string, options: { signal: AbortSignal; exact: boolean }) => Promise<T> = get<T>): Resource<T> {
+export function useResource<T>(path: string | null, { everyMs, exact = false, keep = false, mayRepeat, merge = (_, next) => next }: Reading<T> = {}, read: (path: string, options: { signal: AbortSignal; exact: boolean }) => Promise<T> = get<T>): Resource<T> {
   const [state, set] = useState<State<T>>({ path, busy: true, at: 0 });
   const [round, next] = useState(0);
   const failures = useRef(0);
-  const latest = useRef({ read, mayRepeat });
-  latest.current = { read, mayRepeat };
+  const latest = useRef({ read, mayRepeat, merge });
+  latest.current = { read, mayRepeat, merge };
   const refresh = useCallback(() => next((count) => count + 1), []);
   useEffect(() => {
     if (path === null) return;
@@ -76,8 +96,11 @@ export function useResource<T>(path: string | null, { everyMs, exact = false, ke
       (data) => {
         if (stopped.signal.aborted) return;
         failures.current = 0;
-        set({ path, data, busy: false, at: now() });
-        if (everyMs) again(everyMs);
+        set((old) => {
+          const shown = old.data === undefined ? data : latest.current.merge(old.data, data);
+          return { path, data: shown, busy: false, at: shown === old.data ? old.at : now() };
+        });
+        if (everyMs) again(spreadMs(everyMs));
       },
       (error: unknown) => {
         if (stopped.signal.aborted) return;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ago, atLeast, bytes, duration, percent, rate, several, short, withClocks } from "../src/format";
+import { ago, atLeast, bytes, duration, entryOf, percent, rate, several, short, withClocks } from "../src/format";
 
 test("durations have one or two units", () => {
   for (const [seconds, text] of [[0.0004, "400 µs"], [0.85, "850 ms"], [4.24, "4.2 s"], [59, "59 s"], [60, "1 min"], [185, "3 min 5 s"], [3_600, "1 h"], [7_500, "2 h 5 min"], [36_000, "10 h"], [100_800, "1 d 4 h"], [0, "0 s"], [-1, "0 s"]] as const) {
@@ -25,4 +25,9 @@ test("times are relative", () => {
   assert.equal(ago(now, now), "now");
   assert.equal(short("0198c1a2-3b4c-7d5e-8f60-718293a4b5c6"), "…93a4b5c6");
   assert.ok(!withClocks("It is scheduled for 2026-11-30T14:00:00.000Z.", now).includes("2026"));
+});
+
+test("a name that only a newer API has is no mistake", () => {
+  assert.equal(entryOf({ fired: "yes" }, "fired", "?"), "yes");
+  for (const name of ["new", "constructor", "__proto__"]) assert.equal(entryOf({ fired: "yes" }, name, "?"), "?", name);
 });

@@ -21,6 +21,8 @@ test("a merge patch has what changed", () => {
     ['{"a":1}', "[1]", "[1]"],
     ["[1]", '{"a":{"b":1}}', '{"a":{"b":1}}'],
     ['{"a":1}', '{"a":1}', "{}"],
+    ['{"constructor":1,"toString":2,"__proto__":3}', '{"valueOf":4}', '{"constructor":null,"toString":null,"__proto__":null,"valueOf":4}'],
+    ["{}", '{"constructor":{"a":1},"__proto__":{"b":2}}', '{"constructor":{"a":1},"__proto__":{"b":2}}'],
   ] as const) {
     assert.equal(write(mergePatch(read(old), read(next)) ?? "none", ""), patch, `${old} → ${next}`);
   }

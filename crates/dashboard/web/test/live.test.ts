@@ -2,72 +2,18 @@ import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { whenSignedOut } from "../src/api";
 import * as live from "../src/live";
+import { begin, pass, problem, settled, Source, visible } from "./source";
 
-/** An `EventSource` that the test speaks through. */
-class Source extends EventTarget {
-  static readonly CLOSED = 2;
-  static all: Source[] = [];
-  readyState = 0;
-  onerror = (): void => {};
-  constructor(readonly url: string) {
-    super();
-    Source.all.push(this);
-  }
-  close(): void {
-    this.readyState = Source.CLOSED;
-  }
-  say(event: string, data: unknown = {}): void {
-    this.dispatchEvent(new MessageEvent(event, { data: JSON.stringify(data) }));
-  }
-  /** As after a response that is no stream. */
-  refuse(): void {
-    this.close();
-    this.onerror();
-  }
-  static last(): Source {
-    const source = Source.all.at(-1);
-    assert.ok(source);
-    return source;
-  }
-}
-
-/** Timers that run when the test says so. */
-const timers = new Map<number, { at: number; run: () => void }>();
-let clock = 0;
-let ids = 0;
-function pass(ms: number): void {
-  clock += ms;
-  for (const [id, timer] of [...timers]) {
-    if (timer.at > clock) continue;
-    timers.delete(id);
-    timer.run();
-  }
-}
-const page = document as unknown as { hidden: boolean } & EventTarget;
-function visible(is: boolean): void {
-  page.hidden = !is;
-  page.dispatchEvent(new Event("visibilitychange"));
-}
 let answer: () => Response;
-const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 beforeEach(() => {
-  Object.assign(globalThis, {
-    EventSource: Source,
-    window: {
-      setTimeout: (run: () => void, ms: number) => (timers.set(++ids, { at: clock + ms, run }), ids),
-      clearTimeout: (id: number) => timers.delete(id),
-    },
-    fetch: async () => answer(),
-  });
+  begin(() => answer());
   live.stop();
-  timers.clear();
-  Source.all = [];
-  page.hidden = false;
+  // what was to be drawn is drawn
+  pass(1_000_000);
+  begin(() => answer());
   answer = () => new Response("", { status: 200 });
 });
-
-const problem = (status: number, headers = {}): Response => new Response(JSON.stringify({ type: "urn:x:rate-limited", title: "Too many requests", detail: "slow down" }), { status, headers });
 
 test("what a key saw is gone when it signs out, also if the old stream goes on", () => {
   live.start(() => {});
@@ -144,10 +90,36 @@ test("a key that becomes limited keeps no counts of others, and does not ask aga
   assert.equal(Source.all.length, 1);
 });
 
+test("a 401 of a proxy, or of a replica that does not know the key yet, is no end", async () => {
+  let asked = 0;
+  live.start(() => (asked += 1));
+  for (const [unauthorized, expected] of [[new Response("<html>", { status: 401 }), 0], [problem(401, {}, "unauthorized"), 1]] as const) {
+    const before = Source.all.length;
+    answer = () => unauthorized;
+    Source.last().refuse();
+    await settled();
+    assert.deepEqual([live.current().connection, asked], ["lost", expected]);
+    pass(30_000);
+    assert.equal(Source.all.length, before + 1);
+  }
+});
+
+test("a page that is opened in the background stops after a while", () => {
+  visible(false);
+  live.start(() => {});
+  pass(31_000);
+  assert.equal(Source.last().readyState, Source.CLOSED);
+  visible(true);
+  assert.equal(Source.all.length, 2);
+});
+
 test("a key that is not valid any more signs out", async () => {
   let out = 0;
-  live.start(() => (out += 1));
-  answer = () => new Response(JSON.stringify({ type: "urn:x:unauthorized", title: "t", detail: "d" }), { status: 401 });
+  live.start(() => {
+    out += 1;
+    live.stop();
+  });
+  answer = () => problem(401, {}, "unauthorized");
   Source.last().refuse();
   await settled();
   pass(600_000);

@@ -19,5 +19,9 @@ test("the question names the number", () => {
   assert.equal(countOf("a b", shorter, NOW), "jobs/count?queue=a+b&status=completed&finished_before=2026-11-30T11%3A00%3A00.000Z");
   assert.equal(countOf("a", standard, NOW), "jobs/count?queue=a&status=failed&status=cancelled");
   assert.equal(meaning(shorter, { count: 1, exact: true }), "1 completed job ended more than 1 h ago and is deleted with the next pass of the reaper.");
-  assert.equal(meaning(standard, { count: 10_000, exact: false }), "How long the reaper keeps jobs by default is not known here. Up to 10,000+ failed or cancelled jobs may be deleted.");
+  assert.equal(meaning(standard, { count: 10_000, exact: false }), "How long the reaper keeps jobs by default is not known here. 10,000 or more failed or cancelled jobs may be deleted.");
+  assert.equal(meaning(standard, { count: 2, exact: true }), "How long the reaper keeps jobs by default is not known here. Up to 2 failed or cancelled jobs may be deleted.");
+  assert.equal(meaning(standard, { count: 0, exact: true }), "How long the reaper keeps jobs by default is not known here. There is no failed or cancelled job now.");
+  assert.equal(meaning(shorter, { count: 10_000, exact: false }), "10,000 or more completed jobs ended more than 1 h ago and are deleted with the next pass of the reaper.");
+  assert.equal(meaning(shorter, { count: 0, exact: true }), "No completed job ended more than 1 h ago, so none is deleted now.");
 });

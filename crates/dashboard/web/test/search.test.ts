@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { body, expand, instant, isEmpty, matches, parameters, parse, quote, withStatus } from "../src/search";
+import { body, expand, instant, isEmpty, isIndexed, matches, parameters, parse, quote, withStatus } from "../src/search";
 
 const NOW = Date.parse("2026-11-30T12:00:00Z");
 
@@ -39,15 +39,17 @@ test("mistakes are named", () => {
     ["is:odd", "is:retrying"],
     ['tag:"a', "quote"],
     [":x", "needs a qualifier"],
+    ["constructor:x", "`constructor:` is unknown"],
+    ["__proto__:x", "`__proto__:` is unknown"],
     ["queue:,", "`queue:` needs a value"],
     ["tag:,,", "`tag:` needs a value"],
     ['tag:""', "`tag:` needs a value"],
     ["status:,", "`status:` needs a value"],
-    ["status:failed,retrying", "write is:retrying"],
+    ["status:failed,retrying", "use is:retrying"],
     ["before:1h before:2h", "`before:` may be given only once"],
     ["ended-after:1h queue:a ended-after:2026-11-30", "`ended-after:` may be given only once"],
-    ["0198c1a2-3b4c-7d5e-8f60-718293a4b5c6 queue:a", "An id is searched for alone"],
-    ["0198c1a2-3b4c-7d5e-8f60-718293a4b5c6 0198c1a2-3b4c-7d5e-8f60-718293a4b5c7", "An id is searched for alone"],
+    ["0198c1a2-3b4c-7d5e-8f60-718293a4b5c6 queue:a", "Search for an id on its own."],
+    ["0198c1a2-3b4c-7d5e-8f60-718293a4b5c6 0198c1a2-3b4c-7d5e-8f60-718293a4b5c7", "Search for an id on its own."],
   ] as const) {
     const { problems } = parse(text, NOW);
     assert.equal(problems.length, 1, text);
@@ -95,4 +97,9 @@ test("a pattern is the kinds that match it", () => {
   assert.deepEqual(expand(filter, ["report.a", "mail", "other"]).filter?.kind, ["mail", "report.a"]);
   assert.deepEqual(expand(parse("kind:none.*", NOW).filter, ["a"]), { filter: null, problems: ["No kind matches none.*."] });
   assert.match(expand(parse("kind:*", NOW).filter, Array.from({ length: 101 }, (_, n) => `k-${n}`)).problems[0] ?? "", /^101 kinds match/);
+});
+
+test("a search without an index is one that looks into jobs", () => {
+  for (const text of ["", "status:failed queue:a kind:b tag:c after:1h", "is:retrying"]) assert.ok(isIndexed(parse(text, NOW).filter), text);
+  for (const text of ["error:A", "payload.a=1", "metadata.a=1", "key:k", "ended-after:1h", "ended-before:1h queue:a"]) assert.ok(!isIndexed(parse(text, NOW).filter), text);
 });

@@ -23,16 +23,16 @@ function acting(there: number, more: Partial<Steps> = {}) {
 
 test("no more than the user agreed to are hit", async () => {
   const { run, limits, progress } = acting(9_999, { agreed: 2_300 });
-  assert.equal(await run, 2_300);
+  assert.deepEqual(await run, { done: 2_300, stopped: false });
   assert.deepEqual(limits, [1_000, 1_000, 300]);
   assert.deepEqual(progress, [1_000, 2_000, 2_300]);
 });
 
 test("without a number it goes on until none is left, or until it is stopped", async () => {
-  assert.equal(await acting(2_001).run, 2_001);
+  assert.deepEqual(await acting(2_001).run, { done: 2_001, stopped: false });
   const stop = new AbortController();
   const { run, limits } = acting(9_999, { stop: stop.signal, onProgress: () => stop.abort() });
-  assert.equal(await run, 1_000);
+  assert.deepEqual(await run, { done: 1_000, stopped: true });
   assert.equal(limits.length, 1);
 });
 
@@ -44,9 +44,11 @@ test("a refused step waits as the server asks, and is sent again", async () => {
     if (typeof answer !== "number") throw answer;
     return { done: answer, more: answers.length > 0 };
   };
-  const run = inSteps({ agreed: null, most: 1_000, step, onProgress: () => {}, stop: new AbortController().signal, wait: async (seconds) => void waits.push(seconds) });
-  assert.equal(await run, 30);
-  assert.deepEqual(waits, [7]);
+  const said: number[] = [];
+  const wait = async (seconds: number): Promise<void> => void waits.push(seconds);
+  const run = inSteps({ agreed: null, most: 1_000, step, onProgress: () => {}, onWait: (seconds) => said.push(seconds), stop: new AbortController().signal, wait });
+  assert.deepEqual(await run, { done: 30, stopped: false });
+  assert.deepEqual([waits, said], [[7], [7]]);
 });
 
 test("a failure says what was done before it", async () => {
@@ -61,4 +63,24 @@ test("a failure says what was done before it", async () => {
   assert.equal(calls, 3, "a step that may have had an effect is not sent again");
   const refused = async () => Promise.reject(new Problem(429, "rate-limited", "slow down"));
   await assert.rejects(inSteps({ ...steps, step: refused, wait: async () => {} }), (error: Interrupted) => error.done === 0);
+});
+
+test("a wait that the server asks for can be stopped", { timeout: 20_000 }, async () => {
+  const stop = new AbortController();
+  let calls = 0;
+  const step = async () => {
+    calls += 1;
+    throw new Problem(429, "rate-limited", "slow down", [], 60);
+  };
+  const run = inSteps({ agreed: 5, most: 1_000, step, onProgress: () => {}, onWait: () => setImmediate(() => stop.abort()), stop: stop.signal });
+  assert.deepEqual(await run, { done: 0, stopped: true });
+  assert.equal(calls, 1);
+});
+
+test("what is done when it is stopped was not stopped", async () => {
+  for (const [there, agreed, stopped] of [[1_000, 1_000, false], [900, 1_000, false], [900, null, false], [1_001, null, true], [1_001, 1_001, true]] as const) {
+    const stop = new AbortController();
+    const { run } = acting(there, { agreed, stop: stop.signal, onProgress: () => stop.abort() });
+    assert.deepEqual(await run, { done: Math.min(there, 1_000), stopped }, `${agreed} of ${there}`);
+  }
 });

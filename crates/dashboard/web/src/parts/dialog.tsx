@@ -2,6 +2,7 @@
 import { createContext } from "preact";
 import type { ComponentChildren } from "preact";
 import { useCallback, useContext, useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useLocation } from "preact-iso";
 
 interface Question {
   title: string;
@@ -14,44 +15,72 @@ interface Question {
 }
 
 interface Dialogs {
-  /** Asks; `true` if the user agrees. */
+  /** Asks; `true` if the user agrees, `false` also if what asks is left before the answer. */
   confirm: (question: Question) => Promise<boolean>;
   /** Shows a message for some seconds, and says it to screen readers. */
   say: (text: string, bad?: boolean) => void;
 }
 
-const Context = createContext<Dialogs>({ confirm: () => Promise.resolve(false), say: () => {} });
-export const useDialogs = (): Dialogs => useContext(Context);
+interface Provided {
+  ask: (question: Question, left: AbortSignal) => Promise<boolean>;
+  say: Dialogs["say"];
+}
+
+const Context = createContext<Provided>({ ask: () => Promise.resolve(false), say: () => {} });
+
+/** The questions of a component end with it: an action whose screen was left must not begin on another one. */
+export function useDialogs(): Dialogs {
+  const { ask, say } = useContext(Context);
+  const left = useRef(new AbortController());
+  useEffect(() => () => left.current.abort(), []);
+  return useMemo(() => ({ confirm: (question) => ask(question, left.current.signal), say }), [ask, say]);
+}
 
 const SAY_MS = 6_000;
 
+/** `url` is the screen on which it was asked. */
+type Asked = Question & { url: string; answer: (yes: boolean) => void };
+
 export function DialogProvider({ children }: { children: ComponentChildren }) {
-  const [asked, ask] = useState<(Question & { answer: (yes: boolean) => void }) | null>(null);
-  const [said, set] = useState<{ text: string; bad: boolean } | null>(null);
+  const { url } = useLocation();
+  // one after the other: a question must not take the place of another one under the pointer
+  const [questions, set] = useState<Asked[]>([]);
+  const latest = useRef({ url, questions });
+  latest.current = { url, questions };
+  const [said, setSaid] = useState<{ text: string; bad: boolean } | null>(null);
   const timer = useRef<number | undefined>(undefined);
-  const confirm = useCallback((question: Question) => new Promise<boolean>((answer) => ask({ ...question, answer })), []);
+  const ask = useCallback<Provided["ask"]>((question, left) => new Promise((resolve) => {
+    if (left.aborted) return resolve(false);
+    const asked: Asked = {
+      ...question,
+      url: latest.current.url,
+      answer: (yes) => {
+        resolve(yes);
+        set((all) => all.filter((one) => one !== asked));
+      },
+    };
+    left.addEventListener("abort", () => asked.answer(false), { once: true });
+    set((all) => [...all, asked]);
+  }), []);
+  useEffect(() => latest.current.questions.filter((one) => one.url !== url).forEach((one) => one.answer(false)), [url]);
   const say = useCallback((text: string, bad = false) => {
     window.clearTimeout(timer.current);
-    set({ text, bad });
-    timer.current = window.setTimeout(() => set(null), SAY_MS);
+    setSaid({ text, bad });
+    timer.current = window.setTimeout(() => setSaid(null), SAY_MS);
   }, []);
-  const dialogs = useMemo(() => ({ confirm, say }), [confirm, say]);
-  const answer = (yes: boolean): void => {
-    asked?.answer(yes);
-    ask(null);
-  };
+  const provided = useMemo(() => ({ ask, say }), [ask, say]);
   return (
-    <Context.Provider value={dialogs}>
+    <Context.Provider value={provided}>
       {children}
-      {asked ? (
-        <Modal title={asked.title} onClose={() => answer(false)}>
-          <div class="text">{asked.body}</div>
+      {questions.slice(0, 1).map(({ title, body, action, danger, answer }) => (
+        <Modal key={answer} title={title} onClose={() => answer(false)}>
+          <div class="text">{body}</div>
           <div class="buttons">
             <button type="button" onClick={() => answer(false)}>Keep as it is</button>
-            <button type="button" class={asked.danger ? "danger" : "primary"} onClick={() => answer(true)}>{asked.action}</button>
+            <button type="button" class={danger ? "danger" : "primary"} onClick={() => answer(true)}>{action}</button>
           </div>
         </Modal>
-      ) : null}
+      ))}
       <div class="toast" role="status" aria-live="polite">{said ? <p class={said.bad ? "bad" : ""}>{said.text}</p> : null}</div>
     </Context.Provider>
   );

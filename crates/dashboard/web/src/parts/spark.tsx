@@ -2,33 +2,46 @@
 // a table of fifty rows costs the server little.
 import { useEffect, useState } from "preact/hooks";
 import { get, now } from "../api";
+import { useSession } from "../context";
 import { number } from "../format";
-import type { Statistics } from "../types";
-import { useNow } from "../use";
+import type { Session, Statistics } from "../types";
+import { useTurn } from "../use";
 import { Chart } from "./chart";
 
 /** As long as a step: fifty rows of a hundred pages are then three small requests a second. */
 const KEEP_MS = 1_800_000;
 const STEP_S = 1_800;
 const RANGE_S = 86_400;
+/** A line of this age is read again: turns come a little earlier or later. */
+const OLD_MS = 0.8 * KEEP_MS;
 /** Rows that have a line at most. */
 const MAX_LINES = 50;
 
-const known = new Map<string, { at: number; data: Statistics }>();
+/** What was read, by session: the next key may see less. */
+const sessions = new WeakMap<Session, Known>();
+type Known = Map<string, { at: number; data: Statistics }>;
+
+function knownTo(session: Session): Known {
+  const known: Known = sessions.get(session) ?? new Map();
+  sessions.set(session, known);
+  return known;
+}
 
 /** The statistics of 24 hours of these queues or kinds. */
 export function useSparks(by: "queue" | "kind", names: string[]): Map<string, Statistics> {
-  const round = Math.floor(useNow(60_000) / KEEP_MS);
+  const session = useSession();
+  const turn = useTurn(KEEP_MS);
   const wanted = names.slice(0, MAX_LINES).join("\n");
   const [found, set] = useState(new Map<string, Statistics>());
   useEffect(() => {
     const stopped = new AbortController();
+    const known = knownTo(session);
     const read = async (): Promise<void> => {
       const from = new Date(Math.floor((now() / 1000 - RANGE_S) / STEP_S) * STEP_S * 1000).toISOString();
       for (const name of wanted.split("\n").filter(Boolean)) {
         const key = `${by}=${encodeURIComponent(name)}`;
         const old = known.get(key);
-        const data = old && now() - old.at < KEEP_MS ? old.data : await get<Statistics>(`stats?${key}&from=${from}&step=${STEP_S}`, { signal: stopped.signal }).catch(() => undefined);
+        const data = old && now() - old.at < OLD_MS ? old.data : await get<Statistics>(`stats?${key}&from=${from}&step=${STEP_S}`, { signal: stopped.signal }).catch(() => undefined);
         if (stopped.signal.aborted) return;
         if (!data) continue;
         if (data !== old?.data) known.set(key, { at: now(), data });
@@ -37,7 +50,7 @@ export function useSparks(by: "queue" | "kind", names: string[]): Map<string, St
     };
     void read();
     return () => stopped.abort();
-  }, [by, wanted, round]);
+  }, [by, wanted, turn, session]);
   return found;
 }
 

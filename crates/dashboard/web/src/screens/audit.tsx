@@ -1,5 +1,4 @@
 // Who changed what, when and in which request.
-import { useMemo } from "preact/hooks";
 import { now as serverNow } from "../api";
 import { useMay } from "../context";
 import { number, short } from "../format";
@@ -23,10 +22,11 @@ export function AuditScreen() {
   const [request_id] = useParameter("request_id");
   const [since] = useParameter("since");
   const [until] = useParameter("until");
-  const [from, to] = useMemo(() => [since, until].map(timeOf), [since, until]);
-  const query = queryOf({ actor, action, target, request_id, since: from ?? "", until: to ?? "" });
+  const path = (since: string, until: string): string => `audit?limit=50&${queryOf({ actor, action, target, request_id, since, until })}`;
+  // `2h` refers to the time of each reading
+  const pathNow = (): string => path(timeOf(since) ?? "", timeOf(until) ?? "");
   const may = useMay("admin");
-  const pages = usePages<AuditEntry>(may ? `audit?limit=50${query ? `&${query}` : ""}` : null, "entries", (entry) => entry.id, { exact: true, everyMs: 60_000 });
+  const pages = usePages<AuditEntry>(may ? path(since, until) : null, "entries", (entry) => entry.id, { exact: true, everyMs: 60_000, pathNow });
   const narrow = [actor, action, target, request_id, since, until].some((value) => value !== "");
   if (!may) return <><h1>Audit</h1><Empty title="Your key may not see the audit log."><p>It needs the scope <code>admin</code>.</p></Empty></>;
   return (
@@ -40,7 +40,7 @@ export function AuditScreen() {
         <TextFilter name="since" label="Since" placeholder="2h, or 2026-11-30" />
         <TextFilter name="until" label="Until" placeholder="1h, or 2026-11-30" />
       </Filters>
-      {from === null || to === null ? <p class="note bad" role="alert">Since and until are times: write 30m, 2h, 14d, 2026-11-30 or 2026-11-30T10:00:00Z.</p> : null}
+      {timeOf(since) === null || timeOf(until) === null ? <p class="note bad" role="alert">Since and until are times: write 30m, 2h, 14d, 2026-11-30 or 2026-11-30T10:00:00Z.</p> : null}
       <Loaded of={pages.first}>
         {() => pages.entries.length === 0 ? (narrow ? <Empty title="No entry matches."><p><Link to="audit">Show all entries</Link></p></Empty> : <Empty title="There are no entries yet."><p>Every change by a person or a key has one.</p></Empty>) : (
           <>
@@ -53,7 +53,7 @@ export function AuditScreen() {
   );
 }
 
-/** The time of a filter; `null` if it is none, `undefined` without a filter. `2h` refers to the time at which the search began. */
+/** The time of a filter; `null` if it is none, `undefined` without a filter. */
 function timeOf(text: string): string | null | undefined {
   if (text === "") return undefined;
   const at = instant(text, serverNow());
@@ -80,12 +80,14 @@ function Rows({ entries }: { entries: AuditEntry[] }) {
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
+const SCREENS = new Map([["queue", "queues/"], ["jobs", "jobs/"], ["schedule", "schedules/"], ["worker", "workers/"], ["api_key", "api-keys?filter="]]);
+
 /** The screen of what was changed. */
 function screenOf({ action, target }: AuditEntry): string | null {
   if (target === null) return null;
   const [about = ""] = action.split(".");
-  const paths: Record<string, string> = { queue: "queues/", jobs: "jobs/", schedule: "schedules/", worker: "workers/", api_key: "api-keys?filter=" };
-  return paths[about] && !/\.(delete|revoke)$/.test(action) ? paths[about] + encodeURIComponent(target) : null;
+  const path = SCREENS.get(about);
+  return path && !/\.(delete|revoke)$/.test(action) ? path + encodeURIComponent(target) : null;
 }
 
 function What({ entry }: { entry: AuditEntry }) {

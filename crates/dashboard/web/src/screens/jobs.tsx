@@ -8,13 +8,13 @@ import { atLeast, duration, number, short } from "../format";
 import { Badge, Empty, Link, Loaded, Table, Time } from "../parts/basics";
 import { More } from "../parts/more";
 import { readPages, usePages, type Read } from "../pages";
-import { expand, HELP, isEmpty, parameters, parse, quote, withStatus, type Filter, type Search } from "../search";
+import { expand, HELP, isEmpty, isIndexed, parameters, parse, quote, withStatus, type Filter, type Search } from "../search";
 import type { Count, Job, Status } from "../types";
-import { useLive, useNow, useParameter, useResource } from "../use";
+import { useLive, useNow, useParameter, useResource, useTurn } from "../use";
 import { Actions } from "./jobs/actions";
 
 const PAGE = 50;
-/** The counts of statuses cost more than the list, so they are read less often. */
+/** The counts of statuses cost more than the list, so they are read less often, and without an index only with the list. */
 const COUNT_MS = 120_000;
 /** The list is read again so often, and when the user asks. */
 const EVERY_MS = 30_000;
@@ -28,8 +28,9 @@ export function JobsScreen() {
   const [text, setText] = useParameter("q");
   const { route } = useLocation();
   const [round, next] = useState(0);
-  // relative times refer to the time at which the list was read last, by the clock of the server
-  const search = useMemo(() => parse(text, serverNow()), [text, round]);
+  // `2h` refers to the time of each reading, so this filter only says which search it is
+  const [began] = useState(serverNow);
+  const search = useMemo(() => parse(text, began), [text, began]);
   useEffect(() => {
     if (search.id) route(href(`jobs/${search.id}`), true);
   }, [search, route]);
@@ -41,7 +42,7 @@ export function JobsScreen() {
     <>
       <h1>Jobs</h1>
       <SearchBar text={text} onSearch={setText} problems={[...search.problems, ...expanded.problems]} />
-      <StatusTabs text={text} filter={filter} round={round} onChoose={setText} />
+      <StatusTabs text={text} filter={filter} filterNow={filterNow} round={round} onChoose={setText} />
       {filter && !search.id ? <List key={text} filter={filter} filterNow={filterNow} search={search} onRefresh={() => next((count) => count + 1)} /> : null}
     </>
   );
@@ -88,25 +89,31 @@ function SearchBar({ text, onSearch, problems }: { text: string; onSearch: (text
   );
 }
 
+/** The filter without what it says about the status. */
+function anyStatus({ retrying: _, ...filter }: Filter): Filter {
+  return { ...filter, status: [] };
+}
+
 /** The statuses with their counts. The counts of waiting and running jobs are live if nothing else is asked for. */
-function StatusTabs({ text, filter, round, onChoose }: { text: string; filter: Filter | null; round: number; onChoose: (text: string) => void }) {
+function StatusTabs({ text, filter, filterNow, round, onChoose }: { text: string; filter: Filter | null; filterNow: () => Filter | null; round: number; onChoose: (text: string) => void }) {
   const live = useLive();
   const limited = live.connection === "limited";
-  const rest = filter ? { ...filter, status: [], retrying: undefined } : null;
-  const plain = rest !== null && isEmpty(rest as unknown as Filter);
-  const query = rest ? parameters(rest as unknown as Filter).toString() : "";
+  const plain = filter !== null && isEmpty(anyStatus(filter));
+  const query = filter ? parameters(anyStatus(filter)).toString() : "";
   const [counts, set] = useState<Partial<Record<string, Count>>>({});
-  const turn = Math.floor(useNow(COUNT_MS) / COUNT_MS);
+  const turn = useTurn(filter && isIndexed(filter) ? COUNT_MS : null);
   // the counts of another search say nothing about this one
   useEffect(() => set({}), [query, filter === null]);
   useEffect(() => {
-    if (!rest) return;
+    const begun = filter && filterNow();
+    if (!begun) return;
+    const rest = parameters(anyStatus(begun)).toString();
     const stopped = new AbortController();
     const ask = async (): Promise<void> => {
       for (const tab of TABS) {
         if (plain && !limited && LIVE.includes(tab)) continue;
         const status = tab === "retrying" ? "retrying=true" : `status=${tab}`;
-        const count = await get<Count>(`jobs/count?${query}&${status}&limit=10000`.replace("?&", "?"), { signal: stopped.signal }).catch(() => undefined);
+        const count = await get<Count>(`jobs/count?${rest}&${status}&limit=10000`.replace("?&", "?"), { signal: stopped.signal }).catch(() => undefined);
         if (stopped.signal.aborted) return;
         set((old) => ({ ...old, [tab]: count }));
       }
@@ -135,8 +142,8 @@ function StatusTabs({ text, filter, round, onChoose }: { text: string; filter: F
 }
 
 function List({ filter, filterNow, search, onRefresh }: { filter: Filter; filterNow: () => Filter | null; search: Search; onRefresh: () => void }) {
-  const query = parameters(filter).toString();
-  const pages = usePages<Job>(`jobs?limit=${PAGE}${query ? `&${query}` : ""}`, "jobs", (job) => job.id, { everyMs: EVERY_MS, keep: true });
+  const pathNow = (): string => pathOf(filterNow() ?? filter);
+  const pages = usePages<Job>(pathOf(filter), "jobs", (job) => job.id, { everyMs: EVERY_MS, keep: true, pathNow });
   const [chosen, choose] = useState<ReadonlySet<string>>(new Set());
   const now = useNow();
   const done = (): void => {
@@ -156,6 +163,11 @@ function List({ filter, filterNow, search, onRefresh }: { filter: Filter; filter
       )}
     </Loaded>
   );
+}
+
+function pathOf(filter: Filter): string {
+  const query = parameters(filter).toString();
+  return `jobs?limit=${PAGE}${query ? `&${query}` : ""}`;
 }
 
 function NoJobs({ search, unfinished }: { search: Search; unfinished: boolean }) {

@@ -1,13 +1,13 @@
 // Something is wrong: what, since when, why? The oldest job, what is abnormal in words, and the numbers of an hour, a day and two weeks.
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { get } from "../api";
+import { get, now as serverNow } from "../api";
 import { errorShare, findings, oldestOf, toExplain, type Finding } from "../abnormal";
 import { useSession } from "../context";
 import { duration, number, percent, rate, several } from "../format";
 import { Card, Empty, Link, Loaded, Table, Time } from "../parts/basics";
 import { Chart } from "../parts/chart";
 import type { Explanation, Group, JobPage, Numbers, QueueNow, Statistics } from "../types";
-import { useLive, useNow, useParameter, useResource, type Resource } from "../use";
+import { useLive, useNow, useParameter, useResource, useTurn, type Resource } from "../use";
 
 export const RANGES = [
   { name: "1h", label: "1 h", seconds: 3_600, step: 60, everyMs: 60_000 },
@@ -19,11 +19,12 @@ const EXPLAIN_MS = 60_000;
 const MAX_QUEUES = 8;
 
 /** The statistics of a range. The begin changes only when they are read again. */
-export function useStatistics(range: (typeof RANGES)[number], filter = ""): Resource<Statistics> {
-  const now = useNow(range.everyMs);
-  // an earlier begin gives the same steps, so all pages ask for the same
-  const from = new Date(Math.floor((now / 1000 - range.seconds) / range.step) * range.step * 1000).toISOString();
-  return useResource<Statistics>(`stats?from=${from}&step=${range.step}${filter}`, { keep: true });
+export function useStatistics({ seconds, step, everyMs }: (typeof RANGES)[number], filter = ""): Resource<Statistics> {
+  return useResource<Statistics>(`stats?step=${step}${filter}`, { keep: true, everyMs }, (path, options) => {
+    // an earlier begin gives the same steps, so all pages ask for the same
+    const from = new Date(Math.floor((serverNow() / 1000 - seconds) / step) * step * 1000).toISOString();
+    return get<Statistics>(`${path}&from=${from}`, options);
+  });
 }
 
 export function OverviewScreen() {
@@ -60,7 +61,7 @@ function slotsInWords(workers: ReturnType<typeof useLive>["workers"]): string {
 /** Why the oldest waiting job of each queue that waits long does not run. */
 function useExplanations(queues: QueueNow[], now: number): Map<string, Explanation> {
   const names = toExplain(queues, now).sort().join(" ");
-  const round = Math.floor(now / EXPLAIN_MS);
+  const turn = useTurn(EXPLAIN_MS);
   const latest = useRef(queues);
   latest.current = queues;
   const [known, set] = useState(new Map<string, Explanation>());
@@ -77,7 +78,7 @@ function useExplanations(queues: QueueNow[], now: number): Map<string, Explanati
     const all = names.split(" ").filter(Boolean).map((name) => explain(name).catch(() => null));
     void Promise.all(all).then((pairs) => stopped.signal.aborted || set(new Map(pairs.filter((pair) => pair !== null))));
     return () => stopped.abort();
-  }, [names, round]);
+  }, [names, turn]);
   return known;
 }
 

@@ -11,6 +11,7 @@ import { usePerform } from "../perform";
 import { countOf, deleting, KEEP, meaning } from "../retention";
 import { seconds, span } from "../span";
 import type { Count, Purged, Queue, QueueNow, WorkerNow } from "../types";
+import { whyUnknown } from "../unknown";
 import { useLive, useNow, useParameter, useResource, type Resource } from "../use";
 import { Charts, RANGES, useStatistics } from "./overview";
 import { PauseButton } from "./queues/pause";
@@ -32,7 +33,7 @@ export function QueueScreen({ name }: { name: string }) {
       </div>
       {settings.problem ? <Failed problem={settings.problem} retry={settings.refresh} /> : null}
       <div class="columns">
-        {now ? <Now queue={now} settings={settings.data} workers={live.ready && !limited ? [...live.workers.values()] : null} isListed={listed !== undefined} /> : settings.problem ? null : <p class="loading" aria-busy="true">Loading…</p>}
+        {now ? <Now queue={now} settings={settings.data} workers={live.ready && !limited ? [...live.workers.values()] : null} isListed={listed !== undefined} unknown={whyUnknown(live.connection)} /> : settings.problem ? null : <p class="loading" aria-busy="true">Loading…</p>}
         <Retention key={name} name={name} settings={settings} />
       </div>
       <History name={name} />
@@ -59,14 +60,15 @@ function Actions({ queue, onDone }: { queue: QueueNow; onDone: () => void }) {
     const found = await perform(() => act<Purged>("POST", path, { dry_run: true }));
     if (!found) return;
     if (found.matched === 0) return say("No job waits in this queue.");
-    const jobs = several(found.matched, "waiting job");
+    const { matched, exact, as_of } = found;
+    const jobs = several(matched, "waiting job", exact);
     const yes = await confirm({ title: `Delete ${jobs}?`, body: <p>All jobs that wait in <code>{queue.queue}</code> are deleted: queued, scheduled and blocked ones. Running and ended jobs stay. This cannot be undone.</p>, action: `Delete ${jobs}`, danger: true });
     if (!yes) return;
     const step = async (limit: number): Promise<{ done: number; more: boolean }> => {
-      const { purged, more } = await act<Purged>("POST", path, { limit });
+      const { purged, more } = await act<Purged>("POST", path, { limit, created_before: as_of });
       return { done: purged, more: more && purged > 0 };
     };
-    await steps.go({ label: "Delete", past: "deleted", agreed: found.matched, exact: true, most: STEP, step });
+    await steps.go({ label: "Delete", past: "deleted", agreed: matched, exact, most: STEP, step });
     onDone();
   };
   return (
@@ -79,17 +81,17 @@ function Actions({ queue, onDone }: { queue: QueueNow; onDone: () => void }) {
   );
 }
 
-/** `workers` are `null` without the stream, and for a key that does not see all of them. The queue is listed if the stream has said it. */
-function Now({ queue, settings, workers, isListed }: { queue: QueueNow; settings: Queue | undefined; workers: WorkerNow[] | null; isListed: boolean }) {
+/** `workers` are `null` without the stream, and for a key that does not see all of them. The queue is listed if the stream has said it; `why` is why not. */
+function Now({ queue, settings, workers, isListed, unknown: why }: { queue: QueueNow; settings: Queue | undefined; workers: WorkerNow[] | null; isListed: boolean; unknown: string }) {
   const now = useNow();
   const serving = (workers ?? []).filter((worker) => worker.queues.includes(queue.queue));
   const { limited } = useSession();
-  const unknown = <span class="quiet">{limited ? "not known: your key does not see all workers" : "not known without live updates"}</span>;
+  const unknown = <span class="quiet">{limited ? "not known: your key does not see all workers" : why}</span>;
   const search = (status: string): string => `jobs?q=${encodeURIComponent(`status:${status} queue:${queue.queue}`)}`;
   return (
     <Card title="Now">
       <dl class="facts">
-        <Fact name="Oldest wait">{queue.oldest_at && queue.queued > 0 ? duration(Math.max(0, Math.floor((now - Date.parse(queue.oldest_at)) / 1000))) : queue.queued === 0 ? "no job waits for a worker" : isListed ? "–" : <span class="quiet">not known without live updates</span>}</Fact>
+        <Fact name="Oldest wait">{queue.oldest_at && queue.queued > 0 ? duration(Math.max(0, Math.floor((now - Date.parse(queue.oldest_at)) / 1000))) : queue.queued === 0 ? "no job waits for a worker" : isListed ? "–" : <span class="quiet">{why}</span>}</Fact>
         <Fact name="Queued"><Link to={search("queued")}>{number(queue.queued)}</Link></Fact>
         <Fact name="Running"><Link to={search("running")}>{number(queue.running)}</Link></Fact>
         <Fact name="Scheduled"><Link to={search("scheduled")}>{number(queue.scheduled)}</Link></Fact>
@@ -130,7 +132,7 @@ function Editor({ name, queue, onDone }: { name: string; queue: Queue; onDone: (
     if (changes.length > 0) {
       const counts = await perform(() => Promise.all(changes.map((change) => get<Count>(countOf(name, change, serverNow())))));
       if (!counts) return;
-      const body = <>{changes.map((change, at) => <p key={change.noun}>{meaning(change, counts[at] ?? { count: 0, exact: false })}</p>)}<p>This cannot be undone.</p></>;
+      const body = <>{changes.map((change, at) => <p key={change.noun}>{meaning(change, counts[at] ?? { count: 0, exact: false })}</p>)}{counts.some(({ count }) => count > 0) ? <p>This cannot be undone.</p> : null}</>;
       if (!(await confirm({ title: `Change how long jobs of ${name} are kept?`, body, action: "Change 1 queue", danger: true }))) return;
     }
     if (await perform(() => act<Queue>("PATCH", `queues/${encodeURIComponent(name)}`, patch), "The retention was changed.")) onDone();

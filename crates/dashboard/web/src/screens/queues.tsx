@@ -33,7 +33,7 @@ export function QueuesScreen() {
   const of = useMemo(() => new Map([...live.queues.keys()].map((name) => [name, capacity(name, live.workers.values())])), [live.version]);
   const all = limited ? pages.entries.map(withoutStream) : [...live.queues.values()];
   const found = all.filter((queue) => queue.queue.includes(filter) && isShown(queue, show, of.get(queue.queue), partial)).sort(order(sort));
-  const shown = found.slice(0, most);
+  const shown = limited ? found : found.slice(0, most);
   const ready = limited ? pages.first.data !== undefined : live.ready;
   const sparks = useSparks("queue", shown.map((queue) => queue.queue));
   return (
@@ -42,23 +42,23 @@ export function QueuesScreen() {
       <Filters label="Filter queues">
         <TextFilter name="filter" label="Name contains" />
         <Choice name="show" label="Show" options={partial ? SHOW.filter(([value]) => value !== "unserved") : SHOW} />
-        <Choice name="sort" label="Order" options={SORT} />
+        <Choice name="sort" label="Order" options={limited ? SORT.filter(([value]) => value !== "oldest") : SORT} />
       </Filters>
       {limited && pages.first.problem ? <Failed problem={pages.first.problem} retry={pages.first.refresh} /> : null}
       {!ready ? <p class="loading" aria-busy="true">Loading…</p> : all.length === 0 ? (
-        <Empty title="There are no queues yet."><p>A queue appears with its first job or worker.</p></Empty>
+        partial ? <Empty title="This key sees no queue."><p>A queue that it may see appears with its first job or worker.</p></Empty> : <Empty title="There are no queues yet."><p>A queue appears with its first job or worker.</p></Empty>
       ) : found.length === 0 ? (
         <Empty title="No queue matches."><p><Link to="queues">Show all queues</Link></p></Empty>
       ) : (
         <Rows queues={shown} capacities={of} sparks={sparks} now={now} partial={partial} />
       )}
-      {ready && found.length > 0 ? (
+      {limited && ready && all.length > 0 ? <More of={pages} /> : null}
+      {!limited && ready && found.length > 0 ? (
         <div class="more">
           {found.length > most ? <button type="button" onClick={() => setMost(most + PAGE)}>Show more</button> : null}
-          <span class="quiet">{number(shown.length)} of {several(all.length, "queue", !pages.more)}</span>
+          <span class="quiet">{number(shown.length)} of {several(all.length, "queue")}</span>
         </div>
       ) : null}
-      {limited && pages.more ? <More of={pages} /> : null}
     </>
   );
 }

@@ -1,7 +1,7 @@
 // One schedule: its next runs in its zone and in that of the browser, what became of the last ticks, and what it submits.
 import { useMemo } from "preact/hooks";
 import { now as serverNow } from "../api";
-import { duration, number } from "../format";
+import { duration, entryOf, number } from "../format";
 import { Badge, Card, Clock, Empty, Fact, Failed, Link, Loaded, Table, Time } from "../parts/basics";
 import { More } from "../parts/more";
 import { Tree } from "../parts/tree";
@@ -97,8 +97,8 @@ function Rules({ schedule }: { schedule: Schedule }) {
       <dl class="facts">
         {spec.cron ? <Fact name="Cron"><code>{spec.cron}</code></Fact> : null}
         <Fact name="Job"><Link to={`jobs?q=${encodeURIComponent(`kind:${spec.job.kind} metadata.schedule=${JSON.stringify(schedule.name)}`)}`}>{spec.job.kind}</Link></Fact>
-        <Fact name="After an outage">{MISSED[spec.missed ?? "one"]}</Fact>
-        <Fact name="While the job before runs">{OVERLAP[spec.overlap ?? "allow"]}</Fact>
+        <Fact name="After an outage">{entryOf(MISSED, spec.missed ?? "one", spec.missed)}</Fact>
+        <Fact name="While the job before runs">{entryOf(OVERLAP, spec.overlap ?? "allow", spec.overlap)}</Fact>
         {spec.jitter_seconds ? <Fact name="Jitter">up to {duration(Number(spec.jitter_seconds))}</Fact> : null}
         {spec.start_at ? <Fact name="Not before"><Clock at={spec.start_at} now={now} /></Fact> : null}
         {spec.end_at ? <Fact name="Not after"><Clock at={spec.end_at} now={now} /></Fact> : null}
@@ -120,6 +120,11 @@ const FATES: Record<Tick["fate"], [status: Status | "retrying", meaning: string]
   unique: ["cancelled", "no job: another one holds the unique key"],
 };
 
+function Fate({ of }: { of: Tick["fate"] }) {
+  const [status, meaning] = entryOf<(typeof FATES)[Tick["fate"]]>(FATES, of, ["cancelled", ""]);
+  return <><Badge status={status}>{of}</Badge> <span class="quiet">{meaning}</span></>;
+}
+
 function Ticks({ ticks }: { ticks: Tick[] }) {
   const now = useNow();
   return (
@@ -127,7 +132,7 @@ function Ticks({ ticks }: { ticks: Tick[] }) {
       {ticks.map((tick) => (
         <tr key={tick.tick_at}>
           <th scope="row"><Clock at={tick.tick_at} now={now} seconds /></th>
-          <td><Badge status={FATES[tick.fate][0]}>{tick.fate}</Badge> <span class="quiet">{FATES[tick.fate][1]}</span></td>
+          <td><Fate of={tick.fate} /></td>
           <td>{tick.job_id ? <Link class="id" to={`jobs/${tick.job_id}`}>…{tick.job_id.slice(-8)}</Link> : <span class="quiet">–</span>}</td>
         </tr>
       ))}

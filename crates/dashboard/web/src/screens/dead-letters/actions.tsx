@@ -1,6 +1,6 @@
 // Retries or deletes all dead letters that match. Each counts first, and names the number.
 import { useState } from "preact/hooks";
-import { act, now } from "../../api";
+import { act } from "../../api";
 import { useMay } from "../../context";
 import { duration, number, several } from "../../format";
 import { Modal, Refused, useDialogs } from "../../parts/dialog";
@@ -22,20 +22,21 @@ export interface DeadLetterFilter {
 /** What the number is called if it could not be counted in time. */
 const jobsOf = (total: number | null): string => (total === null ? "all matching jobs" : several(total, "job"));
 
-/** How many match; `null` if there are too many to count them in time. */
-const count = async (filter: DeadLetterFilter): Promise<number | null> => (await act<{ total: number | null }>("POST", "dead-letters/redrives", { filter, dry_run: true })).total;
-
-/** Those of the filter that have failed until now, so that the action hits none of those that fail after the count. */
-function untilNow({ all: _, ...filter }: DeadLetterFilter): DeadLetterFilter {
-  return { ...filter, failed_before: new Date(now()).toISOString() };
-}
-
 /** Dead letters of one purge request. */
 const STEP = 1_000;
 
 interface Counted {
+  /** Those that had failed when they were counted, so that the action hits none that fails later. */
   filter: DeadLetterFilter;
+  /** `null` if there are too many to count them in time. */
   total: number | null;
+}
+
+/** Counts those that match now, by the clock of the database. */
+async function count(filter: DeadLetterFilter): Promise<Counted> {
+  const { total, as_of } = await act<{ total: number | null; as_of: string }>("POST", "dead-letters/redrives", { filter, dry_run: true });
+  const { all: _, ...rest } = filter;
+  return { filter: { ...rest, failed_before: as_of }, total };
 }
 
 export function DeadLetterActions({ filter, label, onDone }: { filter: DeadLetterFilter; label: string; onDone: () => void }) {
@@ -46,8 +47,7 @@ export function DeadLetterActions({ filter, label, onDone }: { filter: DeadLette
   const steps = useSteps();
   if (!may) return null;
   const counted = async (): Promise<Counted | undefined> => {
-    const bound = untilNow(filter);
-    const found = await perform(async () => ({ filter: bound, total: await count(bound) }));
+    const found = await perform(() => count(filter));
     if (found?.total === 0) return void say("No dead letter matches.");
     return found;
   };

@@ -2,7 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { act } from "../../api";
 import { useMay } from "../../context";
-import { number, several } from "../../format";
+import { entryOf, number, several } from "../../format";
 import { Badge, Card, Clock, Empty, Link, Loaded, Table, Time } from "../../parts/basics";
 import { useDialogs } from "../../parts/dialog";
 import { usePerform } from "../../perform";
@@ -46,7 +46,7 @@ function Rows({ redrives, onDone }: { redrives: Redrive[]; onDone: () => void })
       {redrives.map((redrive) => (
         <tr key={redrive.id}>
           <th scope="row"><Of filter={redrive.filter} /></th>
-          <td><Badge status={STATES[redrive.state][0]}>{STATES[redrive.state][1]}</Badge></td>
+          <td><State of={redrive.state} /></td>
           <td><Progress redrive={redrive} /></td>
           <td>{number(redrive.succeeded)} completed, {number(redrive.failed)} failed{redrive.refused > 0 ? `, ${number(redrive.refused)} refused` : ""}{redrive.other > 0 ? `, ${number(redrive.other)} other` : ""}</td>
           <td class="number">{redrive.rate}/s</td>
@@ -56,6 +56,11 @@ function Rows({ redrives, onDone }: { redrives: Redrive[]; onDone: () => void })
       ))}
     </Table>
   );
+}
+
+function State({ of }: { of: Redrive["state"] }) {
+  const [status, text] = entryOf(STATES, of, ["cancelled", of]);
+  return <Badge status={status}>{text}</Badge>;
 }
 
 /** Its filter in words. */

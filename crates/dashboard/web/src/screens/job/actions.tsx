@@ -6,29 +6,22 @@ import { href } from "../../base";
 import { useMay } from "../../context";
 import { mergePatch, problemOf, read, write } from "../../json";
 import { Modal, useDialogs } from "../../parts/dialog";
+import { usePerform } from "../../perform";
 import type { Job } from "../../types";
 
 export function JobActions({ job, onChange }: { job: Job; onChange: () => void }) {
   const may = useMay("write");
   const admin = useMay("admin");
-  const { confirm, say } = useDialogs();
+  const { confirm } = useDialogs();
   const { route } = useLocation();
+  const { busy, perform } = usePerform(onChange);
   const [editing, edit] = useState<"retry" | "change" | null>(null);
-  const [busy, setBusy] = useState(false);
   if (!may) return null;
-  const perform = async (request: () => Promise<unknown>, done: string): Promise<void> => {
-    setBusy(true);
-    try {
-      await request();
-      say(done);
-      onChange();
-    } catch (error) {
-      say(error instanceof Error ? error.message : String(error), true);
-    } finally {
-      setBusy(false);
-    }
-  };
   const path = `jobs/${job.id}`;
+  // the user may be on another screen by now
+  const goTo = (screen: string): void => {
+    if (location.pathname === href(path)) route(href(screen));
+  };
   const cancel = async (): Promise<void> => {
     const running = job.status === "running";
     const yes = await confirm({
@@ -46,9 +39,7 @@ export function JobActions({ job, onChange }: { job: Job; onChange: () => void }
       action: "Delete 1 job",
       danger: true,
     });
-    if (!yes) return;
-    await perform(() => act("DELETE", path), "Deleted.");
-    route(href("jobs"));
+    if (yes && (await perform(() => act("DELETE", path), "Deleted."))) goTo("jobs");
   };
   const { status } = job;
   const waits = status === "queued" || status === "scheduled" || status === "blocked";
@@ -60,34 +51,26 @@ export function JobActions({ job, onChange }: { job: Job; onChange: () => void }
       {waits ? <button type="button" disabled={busy} onClick={() => edit("change")}>Change the payload…</button> : null}
       {waits || status === "running" ? <button type="button" class="danger-outline" disabled={busy || job.cancel_requested} onClick={() => void cancel()}>Cancel</button> : null}
       {admin && !waits && status !== "running" ? <button type="button" class="danger-outline" disabled={busy} onClick={() => void remove()}>Delete</button> : null}
-      {editing ? <Editor job={job} mode={editing} onClose={() => edit(null)} onDone={(id) => { edit(null); if (id && id !== job.id) route(href(`jobs/${id}`)); else onChange(); }} /> : null}
+      {editing ? <Editor job={job} mode={editing} onClose={() => edit(null)} onDone={(id) => { edit(null); if (id !== job.id) goTo(`jobs/${id}`); else onChange(); }} /> : null}
     </div>
   );
 }
 
 /** Edits the payload as text, so numbers stay as they are written. */
-function Editor({ job, mode, onClose, onDone }: { job: Job; mode: "retry" | "change"; onClose: () => void; onDone: (id: string | null) => void }) {
+function Editor({ job, mode, onClose, onDone }: { job: Job; mode: "retry" | "change"; onClose: () => void; onDone: (id: string) => void }) {
   const [text, set] = useState(() => write(job.payload));
-  const [problem, setProblem] = useState("");
-  const { say } = useDialogs();
+  const { busy, problem, perform } = usePerform(undefined, { inForm: true });
   const invalid = problemOf(text);
+  const request = async (): Promise<{ id: string }> => {
+    if (mode === "retry") return act("POST", `dead-letters/${job.id}/retry`, `{"payload":${text}}`);
+    const patch = mergePatch(job.payload, read(text));
+    if (patch === undefined) throw new Error("A member cannot be changed to null here, because null removes it. Cancel this job and submit another one.");
+    return act("PATCH", `jobs/${job.id}`, `{"payload":${write(patch, "")}}`);
+  };
   const send = async (event: Event): Promise<void> => {
     event.preventDefault();
-    try {
-      if (mode === "retry") {
-        const answer = await act<{ id: string }>("POST", `dead-letters/${job.id}/retry`, `{"payload":${text}}`);
-        say("A new job with this payload takes its place.");
-        onDone(answer.id);
-      } else {
-        const patch = mergePatch(job.payload, read(text));
-        if (patch === undefined) return setProblem("A member cannot be changed to null here, because null removes it. Cancel this job and submit another one.");
-        await act("PATCH", `jobs/${job.id}`, `{"payload":${write(patch, "")}}`);
-        say("The payload was changed.");
-        onDone(null);
-      }
-    } catch (error) {
-      setProblem(error instanceof Error ? error.message : String(error));
-    }
+    const answer = await perform(request, mode === "retry" ? "A new job with this payload takes its place." : "The payload was changed.");
+    if (answer) onDone(answer.id);
   };
   return (
     <Modal title={mode === "retry" ? "Retry with another payload" : "Change the payload"} onClose={onClose}>
@@ -98,7 +81,7 @@ function Editor({ job, mode, onClose, onDone }: { job: Job; mode: "retry" | "cha
         <p id="payload-problem" class={invalid || problem ? "note bad" : "quiet"} role="status">{invalid ?? problem}</p>
         <div class="buttons">
           <button type="button" onClick={onClose}>Keep as it is</button>
-          <button type="submit" class="primary" disabled={invalid !== null}>{mode === "retry" ? "Retry 1 job" : "Change 1 job"}</button>
+          <button type="submit" class="primary" disabled={busy || invalid !== null}>{mode === "retry" ? "Retry 1 job" : "Change 1 job"}</button>
         </div>
       </form>
     </Modal>

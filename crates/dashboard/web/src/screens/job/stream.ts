@@ -1,7 +1,7 @@
 // The stream of one job: its log, its progress, and that something has changed.
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { waitMs } from "../../again";
-import { refusal } from "../../api";
+import { refusal as whyRefused } from "../../api";
 import { api } from "../../base";
 import { read, type Exact } from "../../json";
 import { isPaused, listen } from "../../live";
@@ -38,7 +38,7 @@ export interface JobStream {
   again: () => void;
 }
 
-type Heard = Omit<JobStream, "again">;
+export type Heard = Omit<JobStream, "again">;
 
 export function useJobStream(id: string): JobStream {
   const [, draw] = useState(0);
@@ -70,7 +70,7 @@ export function useJobStream(id: string): JobStream {
 }
 
 /** Listens while the page is visible and not paused, until the returned function is called. */
-function follow(id: string, state: () => Heard, changed: () => void): () => void {
+export function follow(id: string, state: () => Heard, changed: () => void): () => void {
   const path = `jobs/${encodeURIComponent(id)}/stream`;
   let source: EventSource | null = null;
   let timer: number | undefined;
@@ -78,14 +78,20 @@ function follow(id: string, state: () => Heard, changed: () => void): () => void
   let last = "";
   let failures = 0;
   let stopped = false;
-  let refusedForGood = false;
-  const say = (connection: Connection, problem = ""): void => {
+  let asleep = false;
+  /** Whether it asks why it was refused. */
+  let asking = false;
+  /** Why it is refused, if it always will be. Empty otherwise. */
+  let refusal = "";
+  /** Counts what was closed. What an earlier stream still does has no effect. */
+  let generation = 0;
+  const say = (connection: Connection, problem = refusal): void => {
     Object.assign(state(), { connection, problem });
     changed();
   };
   const open = (): void => {
-    window.clearTimeout(timer);
-    if (stopped || source || isPaused() || state().ended) return;
+    const waits = source !== null || timer !== undefined || asking;
+    if (waits || stopped || asleep || refusal !== "" || isPaused() || state().ended) return;
     const opened = new EventSource(`${api}${path}`);
     source = opened;
     // a new connection without the id of the last event begins the log again
@@ -107,37 +113,52 @@ function follow(id: string, state: () => Heard, changed: () => void): () => void
   /** Finds out why, and listens again later unless the server will never allow it. */
   const refused = async (): Promise<void> => {
     close();
-    const problem = await refusal(path);
-    if (stopped || source) return;
+    asking = true;
+    const mine = generation;
+    const problem = await whyRefused(path);
+    if (mine !== generation) return;
+    asking = false;
+    if (problem !== null && !problem.isOutage) {
+      refusal = problem.message;
+      return say("lost");
+    }
     say("lost", problem?.message ?? "");
-    refusedForGood = problem !== null && !problem.isOutage;
-    if (refusedForGood) return;
     failures += 1;
-    timer = window.setTimeout(open, waitMs(failures, problem?.retryAfter ?? null));
+    timer = window.setTimeout(() => {
+      timer = undefined;
+      open();
+    }, waitMs(failures, problem?.retryAfter ?? null));
   };
   const close = (): void => {
+    generation += 1;
+    asking = false;
     window.clearTimeout(timer);
+    timer = undefined;
     source?.close();
     source = null;
     last = "";
   };
   const pausedOrNot = (): void => {
-    if (isPaused()) {
-      if (state().connection === "paused") return;
+    const was = state().connection === "paused";
+    if (isPaused() && !was) {
       close();
       say("paused");
-    } else if (state().connection === "paused") {
-      say("lost");
+    } else if (!isPaused()) {
+      if (was) say("lost");
       open();
     }
   };
   const onVisibility = (): void => {
     window.clearTimeout(hiding);
-    if (document.hidden) hiding = window.setTimeout(close, HIDDEN_MS);
-    else if (!refusedForGood) open();
+    asleep = false;
+    if (!document.hidden) return open();
+    hiding = window.setTimeout(() => {
+      asleep = true;
+      close();
+    }, HIDDEN_MS);
   };
-  open();
   pausedOrNot();
+  onVisibility();
   const leave = listen(pausedOrNot);
   document.addEventListener("visibilitychange", onVisibility);
   return () => {
@@ -175,4 +196,4 @@ function hear(source: EventSource, state: () => Heard, after: (event: MessageEve
   });
 }
 
-const fresh = (): Heard => ({ lines: [], dropped: 0, progress: null, changes: 0, ended: false, deleted: false, connection: "lost", problem: "" });
+export const fresh = (): Heard => ({ lines: [], dropped: 0, progress: null, changes: 0, ended: false, deleted: false, connection: "lost", problem: "" });

@@ -1,5 +1,5 @@
 // What happened to a job, oldest first: when it was submitted, how long it waited, who ran it for how long, and how that ended.
-import { duration } from "../../format";
+import { duration, entryOf } from "../../format";
 import { Clock } from "../../parts/basics";
 import type { Attempt, Job, JobEvent } from "../../types";
 import { useLive, useNow } from "../../use";
@@ -28,7 +28,7 @@ export function Timeline({ job, attempts, events }: { job: Job; attempts: Attemp
     return (
       <li key={at} class={attempt.ended}>
         <p class="when"><Clock at={attempt.started_at} now={now} seconds /> <span class="quiet">after {duration(waited)}</span></p>
-        <p><strong>Attempt {attempt.attempt}</strong> {ENDS[attempt.ended]} {attempt.ended === "running" ? "for" : "after"} {duration(Math.max(0, (ended - began) / 1000))}{name(attempt.worker_id) ? <> on <span title={attempt.worker_id ?? ""}>{name(attempt.worker_id)}</span></> : null}{attempt.ended === "retried" ? ", and is retried" : ""}</p>
+        <p><strong>Attempt {attempt.attempt}</strong> {entryOf(ENDS, attempt.ended, attempt.ended)} {attempt.ended === "running" ? "for" : "after"} {duration(Math.max(0, (ended - began) / 1000))}{name(attempt.worker_id) ? <> on <span title={attempt.worker_id ?? ""}>{name(attempt.worker_id)}</span></> : null}{attempt.ended === "retried" ? ", and is retried" : ""}</p>
         {attempt.error ? <details><summary><code>{attempt.error.type}</code> <span class="cut">{attempt.error.message.split("\n")[0]}</span></summary><pre tabIndex={0}>{attempt.error.message}</pre></details> : null}
       </li>
     );

@@ -38,11 +38,12 @@ export function Actions({ filter, filterNow, ids, shown, onDone, onClear }: Prop
   const start = async ({ verb, label, past, on, danger, meaning }: (typeof VERBS)[number]): Promise<void> => {
     const all = filterNow();
     if (!selected && !all) return;
-    const targets: Targets = selected || !all ? { ids } : targetsOf(all, on);
+    const targets: Targets | null = selected || !all ? { ids } : targetsOf(all, on);
+    if (!targets) return say("No job can be changed like this.");
     setReport(null);
     setBusy(verb);
     try {
-      const { count, exact } = await preview(verb, targets);
+      const { count, exact, agreed } = await preview(verb, targets, steps.left);
       if (count === 0) return say("No job can be changed like this.");
       const jobs = several(count, "job", exact);
       const yes = await confirm({
@@ -53,11 +54,11 @@ export function Actions({ filter, filterNow, ids, shown, onDone, onClear }: Prop
       });
       if (!yes) return;
       const result: Result = { changed: 0, failures: [], failed: 0 };
-      await steps.go({ label, past, agreed: count, exact, most: STEP, step: stepsOf(verb, targets, result), not: () => result.failed });
+      await steps.go({ label, past, agreed: count, exact, most: STEP, step: stepsOf(verb, agreed, result), not: () => result.failed });
       setReport(result.failed > 0 ? result : null);
       onDone();
     } catch (error) {
-      say(error instanceof Error ? error.message : String(error), true);
+      if (!steps.left.aborted) say(error instanceof Error ? error.message : String(error), true);
     } finally {
       setBusy("");
     }
