@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::bench::Api;
 
 impl Api {
-    async fn limit(&self, queue: &str, max_queued: Value) -> crate::client::Answer {
+    async fn limit(&self, queue: &str, max_queued: &Value) -> crate::client::Answer {
         let body = json!({ "create": true, "max_queued": max_queued }).to_string();
         let path = format!("/v1/queues/{queue}");
         self.send("PATCH", &path, &["Content-Type: application/json"], body.as_bytes()).await
@@ -15,7 +15,7 @@ impl Api {
 #[tokio::test]
 async fn a_full_queue_is_answered_with_429_and_when_to_try_again() {
     let api = Api::start().await;
-    assert_eq!(api.limit("q", json!(2)).await.expect(200)["max_queued"], 2);
+    assert_eq!(api.limit("q", &json!(2)).await.expect(200)["max_queued"], 2);
     let job = json!({ "kind": "k", "queue": "q" });
     // the change holds from its answer on
     api.post("/v1/jobs", &job).await.expect(201);
@@ -40,9 +40,9 @@ async fn a_full_queue_is_answered_with_429_and_when_to_try_again() {
         .unwrap();
     assert!((of_queues.get_counter().get_value() - 3.0).abs() < 0.1, "three requests");
 
-    assert_eq!(api.limit("q", Value::Null).await.expect(200)["max_queued"], Value::Null);
+    assert_eq!(api.limit("q", &Value::Null).await.expect(200)["max_queued"], Value::Null);
     api.post("/v1/jobs", &job).await.expect(201);
     for wrong in [json!(-1), json!(1_000_000_001), json!("1"), json!(1.5)] {
-        assert_eq!(api.limit("q", wrong.clone()).await.problem(422), "invalid-body", "{wrong}");
+        assert_eq!(api.limit("q", &wrong).await.problem(422), "invalid-body", "{wrong}");
     }
 }

@@ -80,7 +80,9 @@ impl Admission<'_> {
             match admitted {
                 Ok(()) => taken.push((gate, *jobs)),
                 Err(seconds) => {
-                    taken.iter().for_each(|(gate, jobs)| locked(gate).withdraw(*jobs));
+                    for (gate, jobs) in &taken {
+                        locked(gate).withdraw(*jobs);
+                    }
                     return Err(((*queue).clone(), seconds));
                 }
             }
@@ -92,7 +94,9 @@ impl Admission<'_> {
 
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
-        self.taken.iter().for_each(|(gate, jobs)| locked(gate).end(*jobs));
+        for (gate, jobs) in &self.taken {
+            locked(gate).end(*jobs);
+        }
     }
 }
 

@@ -35,7 +35,7 @@ impl Bench {
     /// The code of the error of a statement.
     async fn sql_error(&self, sql: &str) -> Option<String> {
         let error = sqlx::raw_sql(sql).execute(&self.pool).await.err()?;
-        error.as_database_error()?.code().map(|code| code.into_owned())
+        error.as_database_error()?.code().map(std::borrow::Cow::into_owned)
     }
 }
 
