@@ -3,7 +3,7 @@
 
 ALTER TABLE jobqueue.queue
     ADD COLUMN max_queued bigint CHECK (max_queued BETWEEN 0 AND 1000000000);   -- null: no limit
-CREATE INDEX queue_limited ON jobqueue.queue (id) WHERE max_queued IS NOT NULL;
+CREATE INDEX queue_max_queued ON jobqueue.queue (id) WHERE max_queued IS NOT NULL;
 
 CREATE OR REPLACE VIEW jobqueue.present_queue AS
 SELECT q.id, q.name, q.paused_at, q.completed_retention, q.failed_retention, q.max_queued FROM jobqueue.queue q WHERE q.deleted_at IS NULL
@@ -12,25 +12,24 @@ SELECT q.id, q.name, q.paused_at, q.completed_retention, q.failed_retention, q.m
  WHERE q.deleted_at IS NOT NULL
    AND q.id = ANY (ARRAY(SELECT t.queue_id FROM jobqueue.tally t WHERE t.created > 0 OR t.retried > 0 OR t.leased > 0));
 
--- The queues with a limit, and how many jobs they have: those that the last census counted as queued, and what the tallies say since. The census
--- removes the tallies in the transaction in which it writes its count, so nothing counts twice. Until the next census, delayed jobs count when they are
--- submitted, and cancelled ones as if they had been queued.
-CREATE VIEW jobqueue.limited_queue AS
+-- The queues with a limit, and about how many jobs they have: those that the last census counted as queued, and what the tallies say since. The census
+-- removes the tallies in the transaction in which it writes its count, so nothing counts twice. What is submitted while it counts is missing until
+-- the next one. Until then delayed jobs count when they are submitted, cancelled ones as if they had been queued, and promoted ones not at all.
+CREATE VIEW jobqueue.bounded_queue AS
 SELECT q.id, q.name, q.max_queued, q.paused_at IS NOT NULL AS paused,
-       greatest(coalesce(c.queued, 0)
-                + coalesce((SELECT sum(t.created - t.leased - t.cancelled + t.lost) FROM jobqueue.tally t WHERE t.queue_id = q.id), 0), 0)::bigint AS queued,
-       coalesce(c.attempts, 0) AS drain_per_second
-  FROM jobqueue.queue q LEFT JOIN jobqueue.census c ON c.queue_id = q.id
+       greatest(coalesce(c.queued, 0) + coalesce(t.jobs, 0), 0)::bigint AS queued, coalesce(c.attempts, 0) AS drain_per_second
+  FROM jobqueue.queue q
+  LEFT JOIN jobqueue.census c ON c.queue_id = q.id
+  LEFT JOIN (SELECT t.queue_id, sum(t.created - t.leased - t.cancelled + t.lost) AS jobs FROM jobqueue.tally t GROUP BY t.queue_id) t ON t.queue_id = q.id
  WHERE q.max_queued IS NOT NULL AND q.deleted_at IS NULL;
--- jobqueue.enqueue reads it with the rights of its caller. Applications that were granted the tables one by one must not fail after this migration.
-GRANT SELECT ON jobqueue.limited_queue TO PUBLIC;
 
--- Refuses a submission in SQL if the queue has no room for one job more.
-CREATE FUNCTION jobqueue.check_room(queue_number int) RETURNS void LANGUAGE plpgsql AS $$
+-- Refuses a submission in SQL if the queue has no room for one job more. It runs as the owner, because a submitter may not read the counts, and
+-- applications that were granted the tables one by one must not fail after this migration.
+CREATE FUNCTION jobqueue.check_room(queue_number int) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
     line record;
 BEGIN
-    SELECT l.name, l.max_queued, l.queued INTO line FROM jobqueue.limited_queue l WHERE l.id = queue_number;
+    SELECT l.name, l.max_queued, l.queued INTO line FROM jobqueue.bounded_queue l WHERE l.id = queue_number;
     IF line.queued >= line.max_queued THEN
         RAISE EXCEPTION 'the queue % has % queued jobs, and its max_queued is %', line.name, line.queued, line.max_queued
             USING ERRCODE = '53400', HINT = 'submit the job again later';

@@ -68,14 +68,14 @@ GRANT SELECT (job_id) ON jobqueue.scheduled TO jobqueue_submitter;   -- to retur
 GRANT SELECT, INSERT ON jobqueue.unnamed TO jobqueue_submitter;
 -- those who end jobs; a submission that replaces a job cancels it
 GRANT EXECUTE ON FUNCTION jobqueue.announce_ends(uuid[]) TO jobqueue_submitter, jobqueue_operator, jobqueue_runner;
-GRANT SELECT ON jobqueue.route, jobqueue.route_version TO jobqueue_submitter;
+GRANT SELECT ON jobqueue.route, jobqueue.route_version, jobqueue.bounded_queue TO jobqueue_submitter;
 GRANT USAGE ON SEQUENCE jobqueue.sql_calls TO jobqueue_submitter, jobqueue_operator;
 GRANT SELECT, INSERT, UPDATE, DELETE ON jobqueue.unique_claim, jobqueue.idempotency TO jobqueue_submitter;
 
 -- The reader: jobs with payloads, results and logs, queues, workers and counts; no token of a lease, no idempotency key.
 GRANT SELECT ON jobqueue.jobs, jobqueue.running, jobqueue.ready, jobqueue.scheduled, jobqueue.lease_jobs, jobqueue.outcome, jobqueue.attempt,
     jobqueue.report, jobqueue.expiry, jobqueue.snooze, jobqueue.cancel_request, jobqueue.worker, jobqueue.live_worker, jobqueue.worker_command, jobqueue.tally, jobqueue.counter,
-    jobqueue.census, jobqueue.census_state, jobqueue.present_queue, jobqueue.present_kind, jobqueue.schedule, jobqueue.tick, jobqueue.route, jobqueue.route_version,
+    jobqueue.census, jobqueue.census_state, jobqueue.present_queue, jobqueue.bounded_queue, jobqueue.present_kind, jobqueue.schedule, jobqueue.tick, jobqueue.route, jobqueue.route_version,
     jobqueue.dead_letter, jobqueue.dead_letter_cause, jobqueue.dead_letter_group, jobqueue.dead_letter_total, jobqueue.replacement,
     jobqueue.redrive, jobqueue.statistic TO jobqueue_reader;
 -- all but the secret of a webhook

@@ -27,7 +27,7 @@ pub struct QueueRoom {
 ///
 /// `admitted` counts the jobs that this process let in, and `ended` those whose transaction has ended. A job that was let in and whose transaction
 /// had not ended before a reading may be in its count or not, so it counts again. One process alone therefore never exceeds `max_queued`, as far
-/// as the readings are exact.
+/// as the readings are exact. A transaction that was certainly undone frees its places.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct QueueGate {
     room: QueueRoom,
@@ -61,6 +61,10 @@ impl QueueGate {
         if after <= self.bound {
             self.admitted = after;
             return Ok(());
+        }
+        if jobs > self.room.max_queued {
+            // they never fit, so others need not wait for their turn
+            return Err(UNKNOWN_WAIT);
         }
         self.refused = self.refused.saturating_add(jobs);
         // those that were refused before come first
@@ -126,6 +130,16 @@ mod tests {
         assert_eq!(gate.admit(1), Err(8), "after the seven");
         gate.withdraw(2);
         gate.admit(2).unwrap();
+    }
+
+    #[test]
+    fn what_never_fits_makes_no_other_wait_longer() {
+        let mut gate = QueueGate::default();
+        gate.read(room(10, 10, 1.0), gate.ended());
+        assert_eq!(gate.admit(1_000), Err(UNKNOWN_WAIT));
+        assert_eq!(gate.admit(1), Err(1), "one place, one job a second");
+        gate.read(room(0, 0, 1.0), gate.ended());
+        assert_eq!(gate.admit(1), Err(UNKNOWN_WAIT));
     }
 
     #[test]

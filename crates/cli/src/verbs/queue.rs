@@ -24,7 +24,8 @@ Examples:
   jobqueue queue pause mail reports           no job of them starts; running jobs continue
   jobqueue queue resume mail
   jobqueue queue set mail --keep-completed 1d --keep-failed default
-  jobqueue queue set mail --max-queued 100000   above it submissions are refused
+  jobqueue queue set mail --max-queued 100000
+                                              refuses submissions above it
   jobqueue queue purge mail --dry-run
   jobqueue queue purge mail --yes             deletes the jobs that wait
   jobqueue queue delete old-mail";
@@ -37,7 +38,7 @@ pub(crate) enum QueueCommand {
     Pause(NamedArgs),
     /// Ends the pause of queues.
     Resume(NamedArgs),
-    /// Sets how long the final jobs of a queue are kept, and how many jobs it may hold.
+    /// Sets how long the final jobs of a queue are kept, and with how many queued jobs it refuses submissions.
     Set(SetQueueArgs),
     /// Deletes all jobs of a queue that wait.
     Purge(PurgeArgs),

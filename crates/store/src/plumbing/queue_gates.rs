@@ -18,11 +18,12 @@ pub(crate) struct QueueGates {
     pub(crate) reading: tokio::sync::Mutex<()>,
 }
 
-/// What a transaction was let in with. It ends when this is dropped, whether it was committed or not.
+/// What a transaction was let in with. When this is dropped, the places are free again unless the transaction may have been committed.
 #[derive(Debug)]
 pub(crate) struct Admission<'a> {
     gates: &'a QueueGates,
     taken: Vec<(Arc<Mutex<QueueGate>>, u64)>,
+    is_committing: bool,
 }
 
 impl QueueGates {
@@ -38,7 +39,7 @@ impl QueueGates {
 
     /// An admission of nothing yet.
     pub(crate) const fn admission(&self) -> Admission<'_> {
-        Admission { gates: self, taken: Vec::new() }
+        Admission { gates: self, taken: Vec::new(), is_committing: false }
     }
 
     /// How many jobs of ended transactions each queue has, for the reading that begins now.
@@ -70,6 +71,11 @@ impl Admission<'_> {
         self.gates.limits(queue)
     }
 
+    /// The transaction is committed now, or it becomes unknown whether it was.
+    pub(crate) const fn committing(&mut self) {
+        self.is_committing = true;
+    }
+
     /// Lets these jobs into their queues, all or none. The error is the queue that has no room for its jobs, and the number of seconds after which
     /// the client shall try again.
     pub(crate) fn admit(&mut self, wanted: &HashMap<&QueueName, u64>) -> Result<(), (QueueName, u32)> {
@@ -95,7 +101,11 @@ impl Admission<'_> {
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
         for (gate, jobs) in &self.taken {
-            locked(gate).end(*jobs);
+            if self.is_committing {
+                locked(gate).end(*jobs);
+            } else {
+                locked(gate).withdraw(*jobs);
+            }
         }
     }
 }

@@ -19,7 +19,7 @@ impl Store {
         let rows = sqlx::query!(
             r#"-- store.queue_rooms
             SELECT name AS "name!", max_queued AS "max_queued!", queued AS "queued!", drain_per_second AS "drain!", paused AS "paused!"
-            FROM jobqueue.limited_queue"#
+            FROM jobqueue.bounded_queue"#
         )
         .fetch_all(&mut *unit)
         .await?;

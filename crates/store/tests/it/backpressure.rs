@@ -166,6 +166,13 @@ async fn an_atomic_batch_is_stored_as_a_whole_or_not() {
 async fn the_wait_is_computed_from_the_drain_rate() {
     let bench = Bench::new().await;
     bench.limit(Some(0)).await;
+    assert_eq!(
+        bench.submit(vec![draft()]).await,
+        [Accepted::Full { retry_after_seconds: 30 }],
+        "it never fits"
+    );
+    bench.limit(Some(1)).await;
+    assert!(!is_full(bench.submit(vec![draft()]).await[0]));
     let seconds = async || match bench.submit(vec![draft()]).await[0] {
         Accepted::Full { retry_after_seconds } => retry_after_seconds,
         other => panic!("{other:?}"),
@@ -234,4 +241,18 @@ async fn a_deleted_queue_has_no_limit() {
     let id = bench.add(draft()).await;
     assert_eq!(bench.status(id).await, Status::Queued);
     assert_eq!(bench.store.queues().get(&queue).await.unwrap().unwrap().max_queued, None);
+}
+
+#[tokio::test]
+async fn a_submission_that_is_undone_gives_its_place_back() {
+    let bench = Bench::new().await;
+    bench.limit(Some(1)).await;
+    bench.execute("ALTER TABLE jobqueue.body ADD CONSTRAINT no_odd CHECK (NOT 'odd' = ANY (tags))").await;
+    let odd = JobDraft { tags: Some(vec!["odd".into()]), ..draft() };
+    for _ in 0..3 {
+        bench.store.enqueue(&[submission(vec![odd.clone()])]).await.unwrap_err();
+    }
+    let fits = bench.atomic(vec![draft()]).await;
+    assert!(!is_full(fits[0]), "{fits:?}");
+    assert!(is_full(bench.atomic(vec![draft()]).await[0]));
 }

@@ -28,7 +28,7 @@ enum Plan<'a> {
 impl Store {
     /// Stores the jobs of requests of which no two share a key.
     pub(super) async fn enqueue_keyed(&self, submissions: &[&Submission]) -> Result<Vec<Answer>, StoreError> {
-        // it ends after the commit
+        // dropped at the end: after the commit, or when the transaction is undone
         let mut admission = self.queue_gates.admission();
         let mut unit = self.begin().await?;
         let wanted: Vec<_> = submissions.iter().filter_map(|s| s.idempotency).collect();
@@ -45,6 +45,7 @@ impl Store {
         let served: Vec<Vec<Accepted>> =
             plans.iter().map(|plan| plan.iter().map(|p| p.accepted(&scheduled)).collect()).collect();
         Self::keep_answers(&mut unit, &open, &served).await?;
+        admission.committing();
         unit.commit().await?;
         let mut served = served.into_iter();
         for answer in answers.iter_mut().filter(|known| known.is_none()) {

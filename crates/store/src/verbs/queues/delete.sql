@@ -1,7 +1,8 @@
 -- store.queue.delete
 -- One snapshot shows that a queue has no job, and hides the queue. A job that is committed later restores it: its tally is not among those
 -- that this snapshot sees, so it stays, and the census finds it.
--- $2 false: the caller knows from the last census that there was no job. Without a tally since then there is none now.
+-- $2 false: the caller knows from the last census that there was no job. Without a tally since then there is none now. A setting that was made
+-- since the caller looked keeps the queue.
 WITH empty AS MATERIALIZED (
     SELECT q.id FROM jobqueue.queue q
     WHERE q.id = ANY ($1) AND CASE WHEN $2::boolean THEN
@@ -9,7 +10,8 @@ WITH empty AS MATERIALIZED (
               AND NOT EXISTS (SELECT FROM jobqueue.scheduled s
                               WHERE s.lane = ANY (ARRAY(SELECT l.id FROM jobqueue.lane l WHERE l.queue_id = q.id)))
               AND NOT EXISTS (SELECT FROM jobqueue.lease e WHERE e.queue_id = q.id AND e.open <> 0)
-          ELSE q.id NOT IN (SELECT t.queue_id FROM jobqueue.tally t) END
+          ELSE q.paused_at IS NULL AND q.completed_retention IS NULL AND q.failed_retention IS NULL AND q.max_queued IS NULL
+              AND q.id NOT IN (SELECT t.queue_id FROM jobqueue.tally t) END
     ORDER BY q.id FOR UPDATE),
 ids AS MATERIALIZED (SELECT ARRAY(SELECT id FROM empty) AS empty),
 tally AS (UPDATE jobqueue.tally SET queue_id = $3 WHERE queue_id = ANY ((SELECT empty FROM ids)::int[])),
