@@ -205,9 +205,9 @@ impl Statements {
         self.lines(|line| line.contains(text))
     }
 
-    /// All statements but those that do not depend on listeners: the check of a connection that was idle, and of the routes.
+    /// All statements but those that do not depend on listeners: the check of a connection that was idle, of the routes, and of the room in queues.
     fn all(&self) -> usize {
-        let others = ["current_setting('transaction_read_only')", "-- store.routes"];
+        let others = ["current_setting('transaction_read_only')", "-- store.routes", "-- store.queue_rooms"];
         let is_one = |line: &str| line.contains("statement: ") || line.contains("execute ");
         self.lines(|line| is_one(line) && !others.iter().any(|other| line.contains(other)))
     }

@@ -1,7 +1,7 @@
 // How long each screen takes with very many jobs: scripts/dashboard-speed. It measures and prints; it asserts nothing about time.
 import { api, becomes, browser, signedIn, sql, ui } from "./harness.mjs";
 
-/** What the issue asks for: a list answers within so many milliseconds, and the first paint. */
+/** The goals, in milliseconds: the answer of a list, and the first paint. */
 const LIST_MS = 300;
 const PAINT_MS = 100;
 const ROUNDS = 5;
@@ -66,8 +66,10 @@ const text = (wanted) => (page) => page.getByText(wanted).first().waitFor();
 
 /** Each screen, with what shows that it is complete. */
 async function screens() {
-  const [{ failed }] = await sql("SELECT id AS failed FROM jobs WHERE status = 'failed' ORDER BY id DESC LIMIT 1");
-  const [{ waiting }] = await sql("SELECT id AS waiting FROM jobs WHERE queue = 'wait-0' AND status = 'queued' LIMIT 1");
+  // not with the view `jobs`, whose order would have to sort all of them
+  const newest = async (filter) => (await api("GET", `jobs?${filter}&limit=1`)).jobs[0].id;
+  const failed = await newest("status=failed");
+  const waiting = await newest("queue=wait-0&status=queued");
   const { groups } = await api("GET", "dead-letters/groups?limit=1");
   const { workers } = await api("GET", "workers?limit=1");
   return [
@@ -125,14 +127,16 @@ export async function speed(total) {
     await made.close();
   }
   console.log(`\nFirst paint of a browser without the files: median ${median(paints).toFixed(0)} ms, at most ${Math.max(...paints).toFixed(0)} ms (goal ${PAINT_MS} ms)\n`);
-  console.log("| screen | first paint | complete | slowest request |\n|---|---|---|---|");
+  console.log("| screen | first paint | complete | slowest count | slowest other request |\n|---|---|---|---|---|");
   let over = 0;
+  const slowest = (visits, isCount) => visits.flatMap((one) => one.requests).filter((one) => one.name.startsWith("jobs/count") === isCount).sort((a, b) => b.ms - a.ms)[0];
+  const cell = (request) => (request ? `${request.ms.toFixed(0)} ms, \`${request.name}\`` : "none");
   for (const [name, path, ready] of await screens()) {
     const found = [];
     for (let round = 0; round < ROUNDS; round += 1) found.push(await visit(first.page, path, ready));
-    const slowest = found.flatMap((one) => one.requests).sort((a, b) => b.ms - a.ms)[0];
-    over += slowest && slowest.ms > LIST_MS ? 1 : 0;
-    console.log(`| ${name} | ${median(found.map((one) => one.paint)).toFixed(0)} ms | ${median(found.map((one) => one.shown)).toFixed(0)} ms | ${slowest ? `${slowest.ms.toFixed(0)} ms, \`${slowest.name}\`` : "none"} |`);
+    const [count, other] = [slowest(found, true), slowest(found, false)];
+    over += other && other.ms > LIST_MS ? 1 : 0;
+    console.log(`| ${name} | ${median(found.map((one) => one.paint)).toFixed(0)} ms | ${median(found.map((one) => one.shown)).toFixed(0)} ms | ${cell(count)} | ${cell(other)} |`);
   }
-  console.log(`\n${over} of them have a request of more than ${LIST_MS} ms.`);
+  console.log(`\n${over} of them have a request other than a count that took more than ${LIST_MS} ms.`);
 }

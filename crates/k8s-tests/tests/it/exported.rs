@@ -91,7 +91,7 @@ fn totals(source: &str, metrics: &mut BTreeMap<String, Metric>) {
 fn words(source: &str) -> BTreeSet<String> {
     let source = source.split_whitespace().collect::<Vec<_>>().join(" ");
     let slices = source.split("with_label_values(&[").skip(1);
-    let loops = source.split(" in [\"").skip(1);
+    let loops = source.split(" in [").skip(1).filter(|rest| rest.trim_start().starts_with('"'));
     let literals = |text: &str| -> Vec<String> {
         let text = text.split(']').next().unwrap();
         text.split(',')
