@@ -86,24 +86,29 @@ async fn a_redrive_is_followed_to_its_end() {
         .await;
     let id = begun["id"].as_str().unwrap().to_owned();
     let reaper = store(&service);
-    let steps = async {
-        loop {
-            reaper.redrive_step().await.unwrap();
-            // the interval of the reaper's duty, which this loop stands for
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    let followed = async |args: &[&str]| {
+        let steps = async {
+            loop {
+                reaper.redrive_step().await.unwrap();
+                // the interval of the reaper's duty, which this loop stands for
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        };
+        tokio::select! {
+            () = steps => unreachable!("it does not end"),
+            ran = service.ran(args) => ran,
         }
     };
-    let watch = ["dlq", "watch", &id];
-    let watched = tokio::select! {
-        () = steps => unreachable!("it does not end"),
-        ran = service.ran(&watch) => ran,
-    };
+    let watched = followed(&["dlq", "watch", &id]).await;
     assert_eq!(watched.code, 1, "{watched:?}");
     assert!(watched.stdout.contains("failing") && watched.stderr.contains("fail again"), "{watched:?}");
     let stopped = service.ok(&["dlq", "stop", &id]).await;
     assert!(stopped.contains("failing"), "it had ended: {stopped}");
     assert!(service.ok(&["dlq", "redrives"]).await.contains(&id));
     assert_eq!(ids.len(), 3);
+    // so few failures stop no redrive, but its jobs failed again
+    let done = followed(&["dlq", "redrive", "-k", "fail", "--yes"]).await;
+    assert!(done.code == 1 && done.stdout.contains("done"), "{done:?}");
 }
 
 #[tokio::test]

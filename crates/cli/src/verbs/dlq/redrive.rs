@@ -145,12 +145,12 @@ async fn follow(client: &Client, output: &OutputArgs, mut redrive: Box<RawValue>
         redrive = client.get(&["v1", "dead-letters", "redrives", &id], &[]).await?;
     }
     bar.finish_and_clear();
-    let state = Fields::of(&redrive).text("state");
+    let (state, failed) = (Fields::of(&redrive).text("state"), Fields::of(&redrive).count("failed"));
     get::show(&REDRIVE, output, client, &[redrive], true)?;
     if state == "failing" {
         eprintln!("jobqueue: the redrive stopped, because its jobs fail again");
     }
-    Ok(if state == "done" { Exit::Done } else { Exit::Unmet })
+    Ok(if state == "done" && failed == 0 { Exit::Done } else { Exit::Unmet })
 }
 
 async fn request(

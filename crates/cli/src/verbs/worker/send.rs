@@ -91,13 +91,21 @@ pub(super) async fn run(command: &str, more: &str, args: &CommandArgs) -> Comman
             &vec![("dry run".to_owned(), String::new()); matching.len()],
         );
     }
-    if matches!(command, "drain" | "shutdown") && (matching.len() > args.names.len() || args.names.is_empty())
-    {
+    let asks = matches!(command, "drain" | "shutdown")
+        && (matching.len() > args.names.len() || args.names.is_empty());
+    if asks {
         confirm(&format!("{command} {} workers?", matching.len()), args.yes)?;
     }
     let mut sent = Vec::new();
-    for filter in &filters {
-        sent.extend(request(&client, filter, command, more, false).await?);
+    if asks && !args.yes {
+        // the answer does not concern workers that came after the question
+        for worker in &matching {
+            sent.extend(send_to(&client, worker, command, more).await?);
+        }
+    } else {
+        for filter in &filters {
+            sent.extend(request(&client, filter, command, more, false).await?);
+        }
     }
     let deadline = Instant::now() + args.timeout;
     let mut ends = Vec::with_capacity(sent.len());
@@ -155,6 +163,19 @@ async fn request(
         Sent { worker: worker.text("id"), name: worker.text("name"), command }
     };
     Ok(Fields::of(&answer).items("workers").into_iter().map(sent).collect())
+}
+
+/// Sends it to one worker; `None` if the worker has ended.
+async fn send_to(client: &Client, to: &Sent, command: &str, more: &str) -> CommandResult<Option<Sent>> {
+    let body = format!("{{\"command\":\"{command}\"{more}}}");
+    match client.post(&["v1", "workers", &to.worker, "commands"], Some(&body)).await {
+        Ok(answer) => {
+            let command = Some(Fields::of(&answer).text("id"));
+            Ok(Some(Sent { worker: to.worker.clone(), name: to.name.clone(), command }))
+        }
+        Err(error) if error.exit == Exit::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The status of the command, and what the worker answered. A worker that has ended carried out its drain.
