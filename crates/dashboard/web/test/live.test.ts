@@ -2,16 +2,12 @@ import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { whenSignedOut } from "../src/api";
 import * as live from "../src/live";
-import { begin, pass, problem, settled, Source, visible } from "./source";
+import { beginAgain, pass, problem, settled, Source, visible } from "./source";
 
 let answer: () => Response;
 
 beforeEach(() => {
-  begin(() => answer());
-  live.stop();
-  // what was to be drawn is drawn
-  pass(1_000_000);
-  begin(() => answer());
+  beginAgain(() => answer());
   answer = () => new Response("", { status: 200 });
 });
 

@@ -1,5 +1,6 @@
 // What the tests of streams share: an `EventSource` that they speak through, timers that run when they say so, and answers of the API.
 import assert from "node:assert/strict";
+import * as live from "../src/live";
 
 /** An `EventSource` that the test speaks through. */
 export class Source extends EventTarget {
@@ -65,6 +66,14 @@ export function begin(answer: (url: string, request: RequestInit) => Response | 
   timers.clear();
   Source.all = [];
   page.hidden = false;
+}
+
+/** The same when the stream of the page before it has ended, and what it had to draw is drawn. */
+export function beginAgain(answer: () => Response | Promise<Response>): void {
+  begin(answer);
+  live.stop();
+  pass(1_000_000);
+  begin(answer);
 }
 
 /** A refusal of the API. */

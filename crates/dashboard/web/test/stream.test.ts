@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import * as live from "../src/live";
 import { follow, fresh, type Heard } from "../src/screens/job/stream";
-import { begin, pass, problem, settled, Source, visible } from "./source";
+import { beginAgain, pass, problem, settled, Source, visible } from "./source";
 
 let answer: () => Response | Promise<Response>;
 let state: Heard;
@@ -10,11 +10,7 @@ let stop: () => void;
 const mine = (): Source[] => Source.all.filter((source) => source.url.includes("/jobs/"));
 
 beforeEach(() => {
-  begin(() => answer());
-  live.stop();
-  // what was to be drawn is drawn
-  pass(1_000_000);
-  begin(() => answer());
+  beginAgain(() => answer());
   answer = () => new Response("", { status: 200 });
   state = fresh();
   stop = follow("a", () => state, () => {});
